@@ -1,0 +1,8 @@
+//! What every room may use: time, text, units, secrets and diagnostics.
+//! Nothing here knows what a source, a signal or a screen is.
+
+pub mod clock;
+pub mod diag;
+pub mod secret;
+pub mod text;
+pub mod units;

@@ -1,0 +1,136 @@
+//! Secrets: referenced in files (`env:NAME`, `file:PATH`, `cmd:…`), fetched when needed, never written.
+//! Every value fetched is remembered by the [`Redactor`], which takes it out of whatever is shown or logged.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{LazyLock, RwLock};
+
+/// A value that does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself: for the wire only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Where a secret is to be fetched from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretRef {
+    Env(String),
+    File(PathBuf),
+    Cmd(String),
+}
+
+impl SecretRef {
+    /// Reads a reference. An inline value is refused; the message never repeats it.
+    ///
+    /// # Errors
+    /// Names the accepted forms.
+    pub fn parse(text: &str) -> Result<SecretRef, String> {
+        match text.split_once(':') {
+            Some(("env", name)) if !name.is_empty() => Ok(SecretRef::Env(name.into())),
+            Some(("file", path)) if !path.is_empty() => Ok(SecretRef::File(path.into())),
+            Some(("cmd", line)) if !line.is_empty() => Ok(SecretRef::Cmd(line.into())),
+            _ => Err("a secret is never written inline: write \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\"".into()),
+        }
+    }
+
+    /// Fetches the value and makes the redactor know it.
+    ///
+    /// # Errors
+    /// Says which reference failed and why; never shows a value.
+    pub fn fetch(&self) -> Result<Secret, String> {
+        let value = match self {
+            SecretRef::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?,
+            SecretRef::File(path) => {
+                std::fs::read_to_string(path).map_err(|e| format!("cannot read the secret file {}: {e}", path.display()))?
+            }
+            SecretRef::Cmd(line) => {
+                let out = Command::new("sh")
+                    .args(["-c", line])
+                    .stdin(std::process::Stdio::null())
+                    .output()
+                    .map_err(|e| format!("cannot start the secret command: {e}"))?;
+                if !out.status.success() {
+                    return Err(format!("the secret command ended with {}", out.status));
+                }
+                String::from_utf8(out.stdout).map_err(|_| "the secret command printed something that is not text".to_string())?
+            }
+        };
+        let value = value.trim_end_matches(['\r', '\n']).to_string();
+        if value.is_empty() {
+            return Err(format!("the secret from {self} is empty"));
+        }
+        remember(&value);
+        Ok(Secret(value))
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretRef::Env(name) => write!(f, "env:{name}"),
+            SecretRef::File(path) => write!(f, "file:{}", path.display()),
+            // The command line itself may hold something private.
+            SecretRef::Cmd(_) => f.write_str("cmd:…"),
+        }
+    }
+}
+
+static KNOWN: LazyLock<RwLock<Vec<String>>> = LazyLock::new(Default::default);
+
+/// Makes the redactor know a value. Values under four characters are too common to take out of text.
+pub fn remember(value: &str) {
+    if value.len() < 4 {
+        return;
+    }
+    let mut known = KNOWN.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !known.iter().any(|k| k == value) {
+        known.push(value.to_string());
+        // Longest first, so that a secret which contains another goes whole.
+        known.sort_by_key(|k| std::cmp::Reverse(k.len()));
+    }
+}
+
+/// The text without any known secret.
+pub fn redact(text: &str) -> std::borrow::Cow<'_, str> {
+    let known = KNOWN.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !known.iter().any(|k| text.contains(k.as_str())) {
+        return text.into();
+    }
+    known.iter().fold(text.to_string(), |text, secret| text.replace(secret.as_str(), "[redacted]")).into()
+}
+
+/// Cleaned of control characters and redacted of known secrets: what text from outside passes before it is kept.
+pub fn outside(text: &str) -> String {
+    crate::base::text::clean(&redact(text)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inline_secret_is_refused_and_not_repeated() {
+        let error = SecretRef::parse("hunter2").unwrap_err();
+        assert!(error.contains("env:NAME") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn fetched_values_are_redacted_everywhere() {
+        let secret = SecretRef::parse("cmd:echo s3cr3t-token").unwrap().fetch().unwrap();
+        assert_eq!(secret.expose(), "s3cr3t-token");
+        assert_eq!(format!("{secret:?}"), "[redacted]");
+        assert_eq!(outside("got \x1b[1ms3cr3t-token!"), "got [1m[redacted]!");
+    }
+}

@@ -1,0 +1,123 @@
+//! Text from outside, made safe at ingress. Labels, SQL results, alert texts and error messages may carry escape
+//! sequences, direction marks or 100 kB of nothing; whatever passes [`clean`] draws in its cell and nowhere else.
+
+use std::borrow::Cow;
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// The longest single text kept from outside, in bytes. More is cut and marked with `…`.
+pub const LONGEST: usize = 4096;
+
+/// Strips control characters (tabs and line breaks become spaces), direction marks, zero-width and private-use
+/// characters, and cuts after [`LONGEST`] bytes. Borrowed when nothing had to change.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len().min(LONGEST));
+    for c in text.chars() {
+        if out.len() + c.len_utf8() > LONGEST {
+            out.push('…');
+            break;
+        }
+        match c {
+            '\t' | '\n' | '\r' => out.push(' '),
+            c if unsafe_on_screen(c) => {}
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// As [`clean`], for text that may keep its line breaks (logs, queries).
+pub fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
+fn unsafe_on_screen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1f3fb}'..='\u{1f3ff}'
+            | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
+}
+
+/// How many terminal cells the text takes.
+pub fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// Cuts to at most `cells` cells, ending in `…` when something was cut. Never splits a grapheme cluster.
+pub fn fit(text: &str, cells: usize) -> Cow<'_, str> {
+    if width(text) <= cells {
+        return Cow::Borrowed(text);
+    }
+    if cells == 0 {
+        return Cow::Borrowed("");
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for cluster in text.graphemes(true) {
+        let w = width(cluster);
+        if used + w + 1 > cells {
+            break;
+        }
+        used += w;
+        out.push_str(cluster);
+    }
+    out.push('…');
+    Cow::Owned(out)
+}
+
+/// The known name nearest to a mistyped one, when one is near enough to be meant.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(word.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_loses_its_teeth() {
+        let cases = [
+            ("plain", "plain"),
+            ("\x1b[31mred\x1b[0m", "[31mred[0m"),
+            ("a\tb\r\nc", "a b  c"),
+            ("\u{202e}evil\u{202c}", "evil"),
+            ("zero\u{200b}width\u{feff}", "zerowidth"),
+            ("\u{9b}2Jcsi", "2Jcsi"),
+            ("bell\x07\x00", "bell"),
+            ("ünï 日本", "ünï 日本"),
+        ];
+        for (text, want) in cases {
+            assert_eq!(clean(text), want, "{text:?}");
+        }
+        let long = "é".repeat(100_000);
+        assert!(clean(&long).len() <= LONGEST + '…'.len_utf8());
+    }
+
+    #[test]
+    fn fitting_never_exceeds_its_cells() {
+        for cells in 0..8 {
+            for text in ["", "abc", "日本語テキスト", "e\u{301}e\u{301}e\u{301}e\u{301}", "👩‍👩‍👧x👩‍👩‍👧"] {
+                assert!(width(&fit(text, cells)) <= cells, "{text:?} in {cells}");
+            }
+        }
+        assert_eq!(fit("abcdef", 4), "abc…");
+    }
+
+    #[test]
+    fn nearest_means_near() {
+        assert_eq!(nearest("promethues", ["prometheus", "qdrant"]), Some("prometheus"));
+        assert_eq!(nearest("zzz", ["prometheus", "qdrant"]), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! The shapes an answer can have. Text inside was cleaned where it entered.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::base::clock::Stamp;
+
+/// One labelled number: a series of a vector, a bucket of a histogram, a row of `label, value`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    pub label: Arc<str>,
+    pub value: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Table {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}
+
+/// How something that happened ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Done,
+    Failed,
+    Unknown,
+}
+
+/// Something that happened: a rollback, a deploy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    pub at: Stamp,
+    pub kind: String,
+    pub text: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    Firing,
+    Pending,
+    Silenced,
+    Resolved,
+}
+
+/// An alert somebody else raised (Prometheus, Alertmanager).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alert {
+    pub name: String,
+    pub state: AlertState,
+    /// As the alert's own `severity` label says; empty without one.
+    pub severity: String,
+    pub since: Option<Stamp>,
+    /// Summary annotation, or the labels.
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    Number(f64),
+    Text(String),
+    Lines(Vec<Line>),
+    Table(Table),
+    Events(Vec<Event>),
+    Alerts(Vec<Alert>),
+}
+
+impl Value {
+    /// The numbers inside, with their labels; a single number has the empty label.
+    pub fn lines(&self) -> Vec<Line> {
+        match self {
+            Value::Number(value) => vec![Line { label: "".into(), value: *value }],
+            Value::Lines(lines) => lines.clone(),
+            Value::Text(_) | Value::Table(_) | Value::Events(_) | Value::Alerts(_) => Vec::new(),
+        }
+    }
+
+    /// The number, when there is exactly one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Value::Number(value) => Some(*value),
+            Value::Lines(lines) if lines.len() == 1 => Some(lines[0].value),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer says nothing at all. An empty list of alerts or events says "none".
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Value::Number(_) | Value::Events(_) | Value::Alerts(_) => false,
+            Value::Text(text) => text.is_empty(),
+            Value::Lines(lines) => lines.is_empty(),
+            Value::Table(table) => table.rows.is_empty(),
+        }
+    }
+}

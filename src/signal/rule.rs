@@ -1,0 +1,186 @@
+//! Rules: a condition that must hold for a while. The state machine is a pure step from one observation to the next.
+//!
+//! ```text
+//!            holds                held >= for
+//! Inactive ─────────▶ Pending ─────────────────▶ Firing
+//!    ▲  ▲    not holds   │                          │ not holds
+//!    │  └────────────────┘                          ▼
+//!    └───────────────── after a while ────────── Resolved
+//! ```
+//! Time counts towards `for` only between two valid observations that both hold: a gap neither resets nor advances it.
+//! While nothing can be observed the rule is in `NoData`, and its policy says what that means; it never means "fine".
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Condition, Verdict};
+use crate::base::clock::Stamp;
+
+/// How bad it is when a rule fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Warning,
+    Critical,
+}
+
+impl Level {
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Level::Warning => Verdict::Warn,
+            Level::Critical => Verdict::Fail,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Warning => "warning",
+            Level::Critical => "critical",
+        }
+    }
+}
+
+/// What it means when a rule cannot be observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoData {
+    /// It is unknown: shown as such, nothing fires.
+    Unknown,
+    /// It is an alert of its own: fires after the rule's `for`.
+    Alert,
+    /// A firing rule goes on firing; otherwise unknown.
+    Keep,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub name: Arc<str>,
+    pub signal: Arc<str>,
+    pub condition: Condition,
+    pub hold: Duration,
+    pub level: Level,
+    pub no_data: NoData,
+    pub summary: String,
+    /// Longer gaps between observations do not count towards `for`.
+    pub gap: Duration,
+}
+
+/// What was seen of a rule's condition at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    Holds(String),
+    HoldsNot(String),
+    /// Why it cannot be known.
+    Unknown(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Phase {
+    Inactive,
+    /// `held` of the rule's `for` have been seen.
+    Pending { since: Stamp, #[serde(skip)] held: Duration },
+    Firing { since: Stamp },
+    Resolved { at: Stamp },
+    NoData { since: Stamp },
+}
+
+/// Where a rule stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RuleState {
+    #[serde(flatten)]
+    pub phase: Phase,
+    /// The newest observation in words.
+    pub reason: String,
+    /// The last valid observation: when, and whether the condition held.
+    #[serde(skip)]
+    last: Option<(Stamp, bool)>,
+    /// What fired before the data went away.
+    #[serde(skip)]
+    fired: Option<Stamp>,
+}
+
+impl Default for RuleState {
+    fn default() -> Self {
+        RuleState { phase: Phase::Inactive, reason: "not observed yet".into(), last: None, fired: None }
+    }
+}
+
+/// How long a resolved rule is shown as such.
+const SHOWN_RESOLVED: Duration = Duration::from_secs(15 * 60);
+
+impl RuleState {
+    /// The state after one more observation. Observations that are not newer than the last one change nothing.
+    pub fn step(&self, rule: &Rule, at: Stamp, seen: Observation) -> RuleState {
+        if self.last.is_some_and(|(last, _)| at <= last) {
+            return self.clone();
+        }
+        match seen {
+            Observation::Unknown(reason) => self.unobserved(rule, at, reason),
+            Observation::Holds(reason) => {
+                let (phase, fired) = self.holding(rule, at);
+                RuleState { phase, reason, last: Some((at, true)), fired }
+            }
+            Observation::HoldsNot(reason) => {
+                let phase = match self.phase {
+                    Phase::Firing { .. } => Phase::Resolved { at },
+                    Phase::NoData { .. } if self.fired.is_some() => Phase::Resolved { at },
+                    Phase::Resolved { at: then } if at.since(then) < SHOWN_RESOLVED => self.phase,
+                    _ => Phase::Inactive,
+                };
+                RuleState { phase, reason, last: Some((at, false)), fired: None }
+            }
+        }
+    }
+
+    fn holding(&self, rule: &Rule, at: Stamp) -> (Phase, Option<Stamp>) {
+        if let (Phase::Firing { since }, _) | (Phase::NoData { .. }, Some(since)) = (self.phase, self.fired) {
+            return (Phase::Firing { since }, Some(since));
+        }
+        let (since, held) = match (self.phase, self.last) {
+            (Phase::Pending { since, held }, Some((last, true))) => {
+                let step = at.since(last);
+                (since, if step <= rule.gap { held + step } else { held })
+            }
+            _ => (at, Duration::ZERO),
+        };
+        if held >= rule.hold { (Phase::Firing { since }, Some(at)) } else { (Phase::Pending { since, held }, None) }
+    }
+
+    fn unobserved(&self, rule: &Rule, at: Stamp, reason: String) -> RuleState {
+        let phase = match (self.phase, rule.no_data) {
+            // A pending rule waits out a short gap; its time simply does not advance.
+            (Phase::Pending { .. }, _) if self.last.is_some_and(|(last, _)| at.since(last) <= rule.gap) => self.phase,
+            (Phase::Firing { .. }, NoData::Keep) => self.phase,
+            (Phase::NoData { since }, NoData::Alert) if at.since(since) >= rule.hold => Phase::Firing { since },
+            (Phase::Firing { .. }, NoData::Alert) => self.phase,
+            (Phase::NoData { .. }, _) => self.phase,
+            _ => Phase::NoData { since: at },
+        };
+        RuleState { phase, reason, last: self.last, fired: self.fired }
+    }
+
+    /// What the rule says about the system.
+    pub fn verdict(&self, rule: &Rule) -> Verdict {
+        match self.phase {
+            Phase::Firing { .. } => rule.level.verdict(),
+            Phase::NoData { .. } => Verdict::Unknown,
+            Phase::Pending { .. } => Verdict::Warn,
+            Phase::Inactive if self.last.is_none() => Verdict::Unknown,
+            Phase::Inactive | Phase::Resolved { .. } => Verdict::Pass,
+        }
+    }
+
+    pub fn word(&self) -> &'static str {
+        match self.phase {
+            Phase::Inactive if self.last.is_none() => "unknown",
+            Phase::Inactive => "ok",
+            Phase::Pending { .. } => "pending",
+            Phase::Firing { .. } => "firing",
+            Phase::Resolved { .. } => "resolved",
+            Phase::NoData { .. } => "no data",
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! PostgreSQL: a small pool of read-only sessions with a statement time-out. A signal's query runs as a sub-select that
+//! gives JSON, so that any column type reads the same, one statement is one statement, and nothing but a SELECT fits.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row};
+
+use super::database::{DatabaseOptions, Health, MOST_ROWS, Rows};
+use crate::reading::{Fault, FaultKind};
+
+pub struct Postgres {
+    options: DatabaseOptions,
+    base: PgConnectOptions,
+    pool: tokio::sync::OnceCell<PgPool>,
+}
+
+impl Postgres {
+    pub fn new(options: DatabaseOptions) -> Result<Postgres, String> {
+        let mut base: PgConnectOptions = options.url.parse().map_err(|e| format!("this is not a PostgreSQL URL: {e}"))?;
+        if let Some(ca) = &options.tls.ca {
+            base = base.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);
+        }
+        if let (Some(cert), Some(key)) = (&options.tls.cert, &options.tls.key) {
+            base = base.ssl_client_cert(cert).ssl_client_key(key);
+        }
+        let timeout = options.timeout.as_millis().to_string();
+        base = base
+            .application_name("lastgreen")
+            .options([("statement_timeout", timeout.as_str()), ("lock_timeout", timeout.as_str()), ("default_transaction_read_only", "on")])
+            .disable_statement_logging();
+        Ok(Postgres { options, base, pool: tokio::sync::OnceCell::new() })
+    }
+
+    /// The options with the password, fetched anew.
+    fn connect_options(&self) -> Result<PgConnectOptions, Fault> {
+        Ok(match &self.options.password {
+            None => self.base.clone(),
+            Some(secret) => self.base.clone().password(secret.fetch().map_err(|e| Fault::new(FaultKind::Local, e))?.expose()),
+        })
+    }
+
+    async fn pool(&self) -> Result<&PgPool, Fault> {
+        self.pool
+            .get_or_try_init(|| async {
+                Ok(PgPoolOptions::new()
+                    .max_connections(self.options.connections)
+                    .min_connections(0)
+                    .acquire_timeout(self.options.timeout)
+                    .idle_timeout(Duration::from_secs(300))
+                    .connect_lazy_with(self.connect_options()?))
+            })
+            .await
+    }
+
+    pub async fn rows(&self, query: &str) -> Result<Rows, Fault> {
+        let pool = self.pool().await?;
+        // The line break ends a comment at the end of the query.
+        let wrapped = format!("SELECT row_to_json(q)::text FROM (\n{query}\n) q LIMIT {}", MOST_ROWS + 1);
+        let found = sqlx::query(AssertSqlSafe(wrapped)).persistent(false).fetch_all(pool).await;
+        let found = match found {
+            Ok(found) => found,
+            Err(sqlx::Error::PoolTimedOut) => return Err(self.why().await),
+            Err(error) => return Err(fault(&error)),
+        };
+        if found.len() > MOST_ROWS {
+            return Err(Fault::new(FaultKind::TooLarge, format!("the query gives more than {MOST_ROWS} rows")));
+        }
+        let mut rows = Rows { columns: Vec::new(), rows: Vec::with_capacity(found.len()) };
+        for row in found {
+            let text: String = row.try_get(0).map_err(|e| fault(&e))?;
+            let object: serde_json::Map<String, serde_json::Value> = super::web::json(text.as_bytes())?;
+            if rows.columns.is_empty() {
+                rows.columns = object.keys().cloned().collect();
+            }
+            rows.rows.push(object.into_iter().map(|(_, v)| v).collect());
+        }
+        Ok(rows)
+    }
+
+    pub async fn name(&self) -> Result<String, Fault> {
+        let rows = self.rows("SELECT current_database() AS name").await?;
+        Ok(rows.rows.first().and_then(|r| r.first()).and_then(|v| v.as_str()).unwrap_or("?").to_string())
+    }
+
+    /// Why no connection could be had: the pool keeps that to itself, so one is tried in the open.
+    async fn why(&self) -> Fault {
+        let options = match self.connect_options() {
+            Ok(options) => options,
+            Err(fault) => return fault,
+        };
+        match tokio::time::timeout(self.options.timeout, PgConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => {
+                let _ = connection.close().await;
+                Fault::new(FaultKind::Unavailable, format!("all {} connections are busy", self.options.connections))
+            }
+            Ok(Err(error)) => fault(&error),
+            Err(_) => Fault::new(FaultKind::Timeout, format!("no answer within {}", crate::base::units::short(self.options.timeout))),
+        }
+    }
+}
+
+fn fault(error: &sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Database(e) => {
+            let kind = match e.code().as_deref().unwrap_or("") {
+                "28P01" | "28000" | "42501" | "3D000" => FaultKind::Auth,
+                "57014" | "55P03" => FaultKind::Query,
+                code if code.starts_with("57P") || code.starts_with("53") || code.starts_with("08") => FaultKind::Unavailable,
+                _ => FaultKind::Query,
+            };
+            Fault::new(kind, e.message())
+        }
+        sqlx::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(tls) => Fault::new(FaultKind::Tls, format!("TLS failed: {tls}")),
+            None => Fault::new(FaultKind::Unreachable, format!("cannot reach the database: {}", e.to_string().split(" (os error").next().unwrap_or("").to_lowercase())),
+        },
+        sqlx::Error::Tls(e) => Fault::new(FaultKind::Tls, format!("TLS failed: {e}")),
+        sqlx::Error::PoolTimedOut => Fault::new(FaultKind::Timeout, "no connection in time"),
+        other => Fault::new(FaultKind::Garbage, other.to_string()),
+    }
+}
+
+pub fn health_query(health: Health) -> &'static str {
+    match health {
+        Health::Connections => {
+            "SELECT count(*)::float8 / current_setting('max_connections')::float8 AS value FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        }
+        Health::LongestTransaction => {
+            "SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0)::float8 AS value FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
+        }
+        Health::LocksWaiting => "SELECT count(*) AS value FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+        Health::ReplicationLag => {
+            "SELECT CASE WHEN pg_is_in_recovery() THEN coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)::float8 ELSE coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication), 0)::float8 END AS value"
+        }
+        Health::CacheHitRatio => {
+            "SELECT CASE WHEN sum(blks_hit + blks_read) = 0 THEN 1 ELSE sum(blks_hit)::float8 / sum(blks_hit + blks_read)::float8 END AS value FROM pg_stat_database WHERE datname = current_database()"
+        }
+        Health::Deadlocks => "SELECT deadlocks AS value FROM pg_stat_database WHERE datname = current_database()",
+        Health::Size => "SELECT pg_database_size(current_database()) AS value",
+    }
+}
