@@ -4,7 +4,10 @@
 //! them to it.
 
 pub mod base;
+pub mod config;
 pub mod engine;
+pub mod keymap;
 pub mod reading;
 pub mod signal;
 pub mod source;
+pub mod theme;

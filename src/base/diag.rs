@@ -39,17 +39,25 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A file's text with its path: turns byte spans into positions and collects findings.
-#[derive(Clone, Debug)]
+/// The texts of the files being read, one behind the other: turns byte spans into positions and collects findings.
+#[derive(Clone, Debug, Default)]
 pub struct Findings {
-    path: PathBuf,
-    text: Arc<str>,
+    files: Vec<(usize, PathBuf, Arc<str>)>,
     pub found: Vec<Diagnostic>,
 }
 
 impl Findings {
     pub fn new(path: impl Into<PathBuf>, text: &str) -> Findings {
-        Findings { path: path.into(), text: text.into(), found: Vec::new() }
+        let mut findings = Findings::default();
+        findings.add_file(path, text);
+        findings
+    }
+
+    /// Adds a file; spans in it count from the offset returned.
+    pub fn add_file(&mut self, path: impl Into<PathBuf>, text: &str) -> usize {
+        let offset = self.files.last().map_or(0, |(start, _, text)| start + text.len() + 1);
+        self.files.push((offset, path.into(), text.into()));
+        offset
     }
 
     pub fn error(&mut self, span: Range<usize>, cause: impl Into<String>, hint: Option<String>) {
@@ -61,8 +69,9 @@ impl Findings {
     }
 
     fn add(&mut self, severity: Severity, span: Range<usize>, cause: String, hint: Option<String>) {
-        let (line, column) = position(&self.text, span.start);
-        self.found.push(Diagnostic { severity, file: self.path.clone(), line, column, cause, hint });
+        let Some((start, path, text)) = self.files.iter().rfind(|(start, ..)| *start <= span.start) else { return };
+        let (line, column) = position(text, span.start - start);
+        self.found.push(Diagnostic { severity, file: path.clone(), line, column, cause, hint });
     }
 
     pub fn has_errors(&self) -> bool {

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod diag;
+pub mod endpoint;
 pub mod secret;
 pub mod text;
 pub mod units;

@@ -1,13 +1,17 @@
 //! Readings: what a source said, when, and how long it took, or the error it gave; their bounded history; and how
 //! fresh they are. Pure: no clock, no I/O.
 
+mod delivery;
 mod fault;
 mod freshness;
+mod question;
 mod series;
 mod value;
 
+pub use delivery::{Delivery, Lines, SourceHealth, SourceState, Tail};
 pub use fault::{Fault, FaultKind};
 pub use freshness::Freshness;
+pub use question::{Ask, Fact, Health, Past, ProbeSpec, Question, Shape};
 pub use series::{History, Series};
 pub use value::{Alert, AlertState, Event, Line, Outcome, Table, Value};
 

@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use super::prometheus::describe;
 use super::web::{Web, json, status_fault};
-use super::{Answer, Ask, Boxed, Client, not_understood};
+use super::{Answer, Boxed, Client, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::secret::outside;
-use crate::reading::{Alert, AlertState, Fault, Value};
+use crate::reading::{Alert, AlertState, Ask, Fault, Value};
 
 pub struct Alertmanager {
     web: Web,

@@ -7,10 +7,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 
-use super::{Answer, Ask, Boxed, Client, from_json, not_understood};
+use super::{Answer, Boxed, Client, from_json, not_understood};
 use crate::base::secret::outside;
 use crate::base::units::short;
-use crate::reading::{Fault, FaultKind, Value};
+use crate::reading::{Ask, Fault, FaultKind, Value};
 
 pub struct Command {
     /// Program and arguments; no shell in between unless it is the program.

@@ -6,30 +6,11 @@ use std::time::Duration;
 
 use super::postgres::Postgres;
 use super::sqlite::Sqlite;
-use super::{Answer, Ask, Boxed, Client, Shape, Tls, not_understood};
+use super::{Answer, Boxed, Client, not_understood};
 use crate::base::clock::Stamp;
+use crate::base::endpoint::Tls;
 use crate::base::secret::{SecretRef, outside};
-use crate::reading::{Event, Fault, FaultKind, Line, Outcome, Table, Value};
-
-/// The questions about a database's own health that need no SQL of the operator's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// Connections in use, as a ratio of the most there may be.
-    Connections,
-    /// Age of the oldest open transaction, in seconds.
-    LongestTransaction,
-    /// Sessions that wait for a lock.
-    LocksWaiting,
-    /// Seconds the most distant replica is behind; 0 without replicas.
-    ReplicationLag,
-    /// Ratio of block reads answered from memory.
-    CacheHitRatio,
-    /// Deadlocks since the statistics were reset.
-    Deadlocks,
-    /// Bytes on disk.
-    Size,
-}
+use crate::reading::{Ask, Event, Fault, FaultKind, Health, Line, Outcome, Shape, Table, Value};
 
 #[derive(Clone, Debug)]
 pub struct DatabaseOptions {

@@ -17,15 +17,15 @@ mod web;
 
 pub use alertmanager::Alertmanager;
 pub use command::Command;
-pub use database::{Database, DatabaseOptions, Health};
-pub use mailbox::{Delivery, Mailbox, SourceHealth, SourceState, Tail};
+pub use database::{Database, DatabaseOptions};
+pub use mailbox::Mailbox;
 pub use poll::{Poller, Source};
 pub use probe::Probe;
 pub use prometheus::Prometheus;
-pub use qdrant::{Fact, Qdrant};
+pub use qdrant::Qdrant;
 pub use redis::Redis;
 pub use scrape::{Scrape, ScrapeOptions, Target};
-pub use web::{Auth, Tls, Web, WebOptions};
+pub use web::Web;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -34,76 +34,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Stamp;
-use crate::reading::{Fault, FaultKind, Value};
+use crate::reading::{Ask, Fault, FaultKind, Lines, Value};
 
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// What is asked of a source. Each client understands its own kinds and refuses the others.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ask {
-    /// A PromQL query. Strict ones must not be answered in part.
-    Promql { query: String, selectors: Vec<String>, strict: bool },
-    /// The alerts the source itself raises.
-    Alerts,
-    Sql { query: String, shape: Shape },
-    Health(Health),
-    Qdrant { collection: String, fact: Fact },
-    /// An HTTP request that counts its failures in a row.
-    Probe(ProbeSpec),
-    /// A number or text out of a JSON answer.
-    Json { path: String, pointer: String },
-    Redis { command: Vec<String>, field: Option<String> },
-    /// The output of the source's command; a JSON pointer picks from it.
-    Output { pointer: Option<String> },
-}
-
-/// What an SQL answer is read as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Shape {
-    /// One row, one number (or text).
-    #[default]
-    Scalar,
-    /// Rows of `label, value`.
-    Lines,
-    Table,
-    /// Rows of `at, kind, text, outcome`.
-    Events,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProbeSpec {
-    pub path: String,
-    pub method: String,
-    pub status: u16,
-    /// A regular expression the body must match.
-    pub body: Option<String>,
-    /// Slower answers count as failures.
-    pub within: Option<Duration>,
-}
-
-/// A question with its rhythm.
-#[derive(Clone, Debug)]
-pub struct Question {
-    pub name: Arc<str>,
-    pub source: Arc<str>,
-    pub ask: Ask,
-    pub every: Duration,
-    pub timeout: Duration,
-    /// Keep the history of the chosen window, where the source can tell it.
-    pub history: bool,
-    /// Whom to ask when the source is away.
-    pub or: Option<(Arc<str>, Ask)>,
-    /// Ask about this long ago, or for the median over this long, instead of now.
-    pub past: Option<Past>,
-}
-
-/// A question about the past, for baselines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Past {
-    Ago(Duration),
-    Median(Duration),
-}
 
 /// A good answer.
 #[derive(Clone, Debug)]
@@ -120,9 +53,6 @@ impl Answer {
         Answer { value, at: None, notes: Vec::new(), partial: false }
     }
 }
-
-/// Points over time, by line.
-pub type Lines = Vec<(Arc<str>, Vec<(Stamp, f64)>)>;
 
 /// One kind of source.
 pub trait Client: Send + Sync + 'static {

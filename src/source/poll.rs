@@ -11,12 +11,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::mailbox::{Mailbox, SourceHealth, SourceState, Tail};
+use super::mailbox::Mailbox;
 use super::prometheus::now;
-use super::{Answer, Ask, Client, Lines, Past, Question};
+use super::{Answer, Client};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::reading::{Fault, FaultKind, Line, Reading, Series, Value};
+use crate::reading::{
+    Ask, Fault, FaultKind, Line, Lines, Past, Question, Reading, Series, SourceHealth, SourceState, Tail, Value,
+};
 
 /// A source with its client.
 pub struct Source {
@@ -119,12 +121,6 @@ struct Newest {
     fault: Option<Fault>,
 }
 
-/// Whether a question may go out.
-enum Admission {
-    Go,
-    Down(Fault, Instant),
-}
-
 impl Gate {
     fn new(source: Source, selectors: Vec<String>, mailbox: Arc<Mailbox>) -> Gate {
         let health = SourceHealth {
@@ -149,23 +145,30 @@ impl Gate {
         }
     }
 
-    fn admit(&self) -> Admission {
+    /// Why a question may not go out now, if so. Of those that wait for a source that is down, one is let through.
+    fn closed(&self) -> Option<Fault> {
         let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
         match &s.health.fault {
             Some(fault) if s.health.state == SourceState::Failing => {
                 if s.trying || Instant::now() < s.due {
-                    return Admission::Down(fault.clone(), s.due);
+                    return Some(fault.clone());
                 }
                 s.trying = true;
-                Admission::Go
+                None
             }
-            _ => Admission::Go,
+            _ => None,
         }
+    }
+
+    /// When the next try is due, while the source is failing.
+    fn next_try(&self) -> Option<Instant> {
+        let s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
+        (s.health.state == SourceState::Failing).then_some(s.due)
     }
 
     /// Asks through the gate, within the limits, and keeps the source's standing.
     async fn through<T>(&self, timeout: Duration, ask: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        if let Admission::Down(fault, _) = self.admit() {
+        if let Some(fault) = self.closed() {
             return Err(fault);
         }
         let Ok(_permit) = self.permits.acquire().await else { return Err(Fault::new(FaultKind::Local, "shutting down")) };
@@ -312,7 +315,7 @@ impl Asker {
                 self.mailbox.put_reading(&self.question.name, reading);
             }
             next = (next + self.question.every).max(started + self.question.every / 2);
-            let due = match self.gate.admit_at() {
+            let due = match self.gate.next_try() {
                 Some(due) => due.min(next),
                 None => next,
             };
@@ -406,14 +409,6 @@ impl Asker {
         self.mailbox.put_tail(&self.question.name, Tail { window, step, whole: last.is_none(), lines });
         self.chart = Chart { window, via: Some(gate.source.name.clone()), last: Some(end) };
         Ok(Some(Answer { value: super::prometheus::value_of(newest), ..answer }))
-    }
-}
-
-impl Gate {
-    /// When the next try is due, while the source is failing.
-    fn admit_at(&self) -> Option<Instant> {
-        let s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
-        (s.health.state == SourceState::Failing).then_some(s.due)
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row};
 
-use super::database::{DatabaseOptions, Health, MOST_ROWS, Rows};
-use crate::reading::{Fault, FaultKind};
+use super::database::{DatabaseOptions, MOST_ROWS, Rows};
+use crate::reading::{Fault, FaultKind, Health};
 
 pub struct Postgres {
     options: DatabaseOptions,
@@ -53,7 +53,7 @@ impl Postgres {
             .await
     }
 
-    pub async fn rows(&self, query: &str) -> Result<Rows, Fault> {
+    pub(super) async fn rows(&self, query: &str) -> Result<Rows, Fault> {
         let pool = self.pool().await?;
         // The line break ends a comment at the end of the query.
         let wrapped = format!("SELECT row_to_json(q)::text FROM (\n{query}\n) q LIMIT {}", MOST_ROWS + 1);

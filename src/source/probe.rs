@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::web::{Web, json, status_fault};
-use super::{Answer, Ask, Boxed, Client, ProbeSpec, from_json, not_understood};
+use super::{Answer, Boxed, Client, from_json, not_understood};
 use crate::base::text::fit;
 use crate::base::units::short;
-use crate::reading::{Fault, Value};
+use crate::reading::{Ask, Fault, ProbeSpec, Value};
 
 pub struct Probe {
     web: Web,

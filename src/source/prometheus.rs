@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::web::{Web, json, status_fault};
-use super::{Answer, Ask, Boxed, Client, Lines, not_understood};
+use super::{Answer, Boxed, Client, not_understood};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::secret::outside;
-use crate::reading::{Alert, AlertState, Fault, FaultKind, Line, Value};
+use crate::reading::{Alert, AlertState, Ask, Fault, FaultKind, Line, Lines, Value};
 
 pub struct Prometheus {
     web: Web,

@@ -4,35 +4,11 @@
 use serde::Deserialize;
 
 use super::web::{Web, json, status_fault};
-use super::{Answer, Ask, Boxed, Client, not_understood};
+use super::{Answer, Boxed, Client, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::secret::outside;
 use crate::base::units::{Unit, short};
-use crate::reading::{Fault, FaultKind, Table, Value};
-
-/// What can be asked about a collection (or, for `Collections`, `Aliases` and `Cluster`, about the server).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fact {
-    /// `green`, `yellow`, `grey` or `red`, when the collection can be read at all.
-    Status,
-    /// Points, counted exactly.
-    Points,
-    IndexedVectors,
-    Segments,
-    /// `ok`, or what the optimizer failed with.
-    Optimizer,
-    /// Seconds since the newest snapshot was made.
-    SnapshotAge,
-    Snapshots,
-    /// Replicas that are not active.
-    InactiveReplicas,
-    /// Every collection with its status, points and newest snapshot.
-    Collections,
-    Aliases,
-    /// `disabled`, `enabled`, and what is wrong.
-    Cluster,
-}
+use crate::reading::{Ask, Fact, Fault, FaultKind, Table, Value};
 
 pub struct Qdrant {
     web: Web,

@@ -6,9 +6,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, IntoConnectionInfo, Value as Reply};
 use tokio::sync::Mutex;
 
-use super::{Answer, Ask, Boxed, Client, not_understood};
+use super::{Answer, Boxed, Client, not_understood};
 use crate::base::secret::{SecretRef, outside};
-use crate::reading::{Fault, FaultKind, Value};
+use crate::reading::{Ask, Fault, FaultKind, Value};
 
 pub struct Redis {
     url: String,

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::web::{Web, status_fault};
-use super::{Answer, Ask, Boxed, Client, Lines, not_understood, prometheus};
+use super::{Answer, Boxed, Client, not_understood, prometheus};
 use crate::base::clock::Stamp;
 use crate::engine::{Engine, EngineError, Limits, Page, Sample, Sampled, parse, supported};
-use crate::reading::{Fault, FaultKind, Line, Value};
+use crate::reading::{Ask, Fault, FaultKind, Line, Lines, Value};
 
 /// One page: where it is and the labels its series get.
 pub struct Target {

@@ -43,7 +43,7 @@ impl Sqlite {
             .await
     }
 
-    pub async fn rows(&self, query: &str) -> Result<Rows, Fault> {
+    pub(super) async fn rows(&self, query: &str) -> Result<Rows, Fault> {
         let mut connection = self.pool().await.acquire().await.map_err(|e| self.fault(&e))?;
         let deadline = Instant::now() + self.timeout;
         connection.lock_handle().await.map_err(|e| self.fault(&e))?.set_progress_handler(10_000, move || Instant::now() < deadline);

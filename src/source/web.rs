@@ -5,47 +5,18 @@ use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 
 use crate::base::clock::{Clock, Stamp};
+use crate::base::endpoint::{Auth, Endpoint};
 use crate::base::secret::SecretRef;
 use crate::reading::{Fault, FaultKind};
 
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tls {
-    /// PEM file of the authority to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM files of our own certificate and key.
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Auth {
-    #[default]
-    None,
-    Bearer(SecretRef),
-    Basic { user: String, password: SecretRef },
-    /// A header of the service's own, as Qdrant's `api-key`.
-    Header { name: &'static str, value: SecretRef },
-}
-
-#[derive(Clone, Debug)]
-pub struct WebOptions {
-    pub url: Url,
-    pub headers: Vec<(String, String)>,
-    pub auth: Auth,
-    pub tls: Tls,
-    pub timeout: Duration,
-    pub max_body: u64,
-}
-
 /// One HTTP service.
 pub struct Web {
-    options: WebOptions,
+    options: Endpoint,
     client: OnceLock<Client>,
     making: Mutex<()>,
     skew: AtomicI64,
@@ -67,16 +38,13 @@ impl Response {
 const NOTICED: i64 = 5_000;
 
 impl Web {
-    pub fn new(options: WebOptions) -> Web {
+    pub fn new(options: Endpoint) -> Web {
         Web { options, client: OnceLock::new(), making: Mutex::new(()), skew: AtomicI64::new(0) }
     }
 
-    /// The base URL without any credentials, for people.
+    /// The URL without credentials, for people.
     pub fn shown_url(&self) -> String {
-        let mut url = self.options.url.clone();
-        let _ = url.set_password(None);
-        let _ = url.set_username("");
-        url.to_string()
+        self.options.shown()
     }
 
     /// How far the server's clock is ahead of ours, in milliseconds; 0 while that is too little to be sure of.

@@ -1,0 +1,49 @@
+//! Where a service is and how to get in: what configurations describe and clients use.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::secret::SecretRef;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tls {
+    /// PEM file of the authority to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files of our own certificate and key.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Auth {
+    #[default]
+    None,
+    Bearer(SecretRef),
+    Basic { user: String, password: SecretRef },
+    /// A header of the service's own, as Qdrant's `api-key`.
+    Header { name: &'static str, value: SecretRef },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    pub url: Url,
+    pub headers: Vec<(String, String)>,
+    pub auth: Auth,
+    pub tls: Tls,
+    pub timeout: Duration,
+    /// The largest answer taken, in bytes.
+    pub max_body: u64,
+}
+
+impl Endpoint {
+    /// The URL without credentials, for people.
+    pub fn shown(&self) -> String {
+        let mut url = self.url.clone();
+        // Neither can fail where there are credentials to take out.
+        let _ = url.set_password(None);
+        let _ = url.set_username("");
+        url.to_string()
+    }
+}

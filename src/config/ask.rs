@@ -1,0 +1,121 @@
+//! From a signal's fields to the question its source understands.
+
+use std::sync::Arc;
+
+use super::resolve::Resolver;
+use super::shape::{KindShape, SignalShape, Text};
+use crate::engine;
+use crate::reading::{Ask, ProbeSpec};
+
+/// A problem with one field: where and why.
+pub(super) type Problem = (std::ops::Range<usize>, String, Option<String>);
+
+impl Resolver<'_> {
+    /// The question, and how it is shown to people. `strict`: a verdict depends on the answer.
+    pub(super) fn ask(&mut self, kind: KindShape, collection: Option<&str>, shape: &SignalShape, here: std::ops::Range<usize>, strict: bool) -> Option<(Ask, String)> {
+        let missing = |field: &str, example: &str| (here.clone(), format!("`{field}` is missing"), Some(format!("for example {field} = {example}")));
+        let result = match kind {
+            KindShape::Prometheus | KindShape::Scrape => match (&shape.query, shape.alerts) {
+                (None, Some(true)) if kind == KindShape::Prometheus => Ok((Ask::Alerts, "GET /api/v1/rules?type=alert".into())),
+                (Some(query), _) => self.promql(kind, query, strict),
+                (None, _) => Err(missing("query", "\"sum(rate(http_requests_total[5m]))\"")),
+            },
+            KindShape::Alertmanager => Ok((Ask::Alerts, "GET /api/v2/alerts".into())),
+            KindShape::Database => match (shape.health, &shape.query) {
+                (Some(health), _) => Ok((Ask::Health(health), format!("built-in: {health:?}"))),
+                (None, Some(query)) => {
+                    self.filled(query).map(|text| (Ask::Sql { query: text.clone(), shape: shape.shape.unwrap_or_default() }, text))
+                }
+                (None, None) => Err(missing("query", "\"SELECT count(*) FROM rag_chunks\" (or health = \"connections\")")),
+            },
+            KindShape::Qdrant => match (shape.fact, shape.collection.as_deref().or(collection)) {
+                (None, _) => Err(missing("fact", "\"status\"")),
+                (Some(_), None) => Err(missing("collection", "\"rag_main\" (here or on the source)")),
+                (Some(fact), Some(collection)) => {
+                    let shown = format!("{fact:?} of {collection}");
+                    Ok((Ask::Qdrant { collection: collection.to_string(), fact }, shown))
+                }
+            },
+            KindShape::Http => self.http(shape, missing("path", "\"/healthz\"")),
+            KindShape::Redis => match &shape.command {
+                Some(words) if !words.is_empty() => {
+                    let shown = [words.join(" "), shape.field.clone().unwrap_or_default()].join(" ").trim().to_string();
+                    Ok((Ask::Redis { command: words.clone(), field: shape.field.clone() }, shown))
+                }
+                _ => Err(missing("command", "[\"LLEN\", \"jobs\"]")),
+            },
+            KindShape::Command => {
+                let pointer = shape.pointer.as_ref().map(|p| p.get_ref().clone());
+                Ok((Ask::Output { pointer: pointer.clone() }, format!("output of the command {}", pointer.unwrap_or_default()).trim().to_string()))
+            }
+        };
+        result.map_err(|(span, cause, hint)| self.findings.error(span, cause, hint)).ok()
+    }
+
+    fn http(&mut self, shape: &SignalShape, missing: Problem) -> Result<(Ask, String), Problem> {
+        let path = shape.path.as_ref().ok_or(missing)?;
+        if let Some(pointer) = &shape.pointer {
+            let (path, pointer) = (path.get_ref().clone(), pointer.get_ref().clone());
+            return Ok((Ask::Json { path: path.clone(), pointer: pointer.clone() }, format!("GET {path} at {pointer}")));
+        }
+        let within = shape.within.as_ref().and_then(|text| self.duration(text));
+        if let Some(body) = &shape.body {
+            regex::Regex::new(body.get_ref()).map_err(|e| (body.span(), format!("this is not a regular expression: {e}"), None))?;
+        }
+        let spec = ProbeSpec {
+            path: path.get_ref().clone(),
+            method: shape.method.clone().unwrap_or_else(|| "GET".into()),
+            status: shape.status.unwrap_or(200),
+            body: shape.body.as_ref().map(|b| b.get_ref().clone()),
+            within,
+        };
+        let shown = format!("{} {} wants {}", spec.method, spec.path, spec.status);
+        Ok((Ask::Probe(spec), shown))
+    }
+
+    /// A checked PromQL question.
+    pub(super) fn promql(&mut self, kind: KindShape, query: &Text, strict: bool) -> Result<(Ask, String), Problem> {
+        let text = self.filled(query)?;
+        let place = |e: &engine::PromqlError| {
+            // Inside the quotes, when the file's text is the query's text.
+            let start = query.span().start + if text == *query.get_ref() { e.at.map_or(0, |at| at + 1) } else { 0 };
+            start..query.span().end
+        };
+        let parsed = engine::check(&text).map_err(|e| (place(&e), format!("in this query: {e}"), None))?;
+        if kind == KindShape::Scrape {
+            engine::supported(&text).map_err(|e| (place(&e), e.to_string(), Some("ask a Prometheus instead, or write it another way".into())))?;
+        }
+        if !matches!(parsed.value_type(), promql_parser::parser::value::ValueType::Vector | promql_parser::parser::value::ValueType::Scalar) {
+            return Err((query.span(), format!("this query gives a {}; a signal needs one value a series", parsed.value_type()), None));
+        }
+        Ok((Ask::Promql { selectors: engine::selectors(&parsed), query: text.clone(), strict }, text))
+    }
+
+    /// The text with every `${name}` filled in.
+    pub(super) fn filled(&self, text: &Text) -> Result<String, Problem> {
+        let mut out = String::new();
+        let mut rest = text.get_ref().as_str();
+        while let Some(start) = rest.find("${") {
+            let Some(end) = rest[start..].find('}') else { break };
+            let name = &rest[start + 2..start + end];
+            let Some(value) = self.vars.get(name) else {
+                let hint = crate::base::diag::suggestion(name, self.vars.keys().map(String::as_str));
+                return Err((text.span(), format!("there is no variable `{name}` under [vars]"), hint));
+            };
+            out.push_str(&rest[..start]);
+            out.push_str(value);
+            rest = &rest[start + end + 1..];
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    pub(super) fn named_source(&mut self, text: &Text) -> Option<Arc<str>> {
+        let found = self.kinds.keys().find(|name| ***name == **text.get_ref()).cloned();
+        if found.is_none() {
+            let hint = crate::base::diag::suggestion(text.get_ref(), self.kinds.keys().map(AsRef::as_ref));
+            self.findings.error(text.span(), format!("there is no source `{}`", text.get_ref()), hint);
+        }
+        found
+    }
+}

@@ -1,0 +1,204 @@
+//! A configuration that has been checked: names resolve, conditions are parsed, PromQL is PromQL.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use crate::base::endpoint::{Endpoint, Tls};
+use crate::base::secret::SecretRef;
+use crate::reading::Question;
+use crate::signal::{Objective, Rule, Signal};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub path: PathBuf,
+    pub environment: Environment,
+    pub ui: Ui,
+    pub sources: IndexMap<Arc<str>, SourceConfig>,
+    pub signals: IndexMap<Arc<str>, SignalConfig>,
+    pub rules: Vec<Rule>,
+    pub objectives: Vec<Objective>,
+    pub boards: Vec<Board>,
+}
+
+impl Config {
+    pub fn signal(&self, name: &str) -> Option<&Signal> {
+        self.signals.get(name).map(|s| &s.signal)
+    }
+
+    /// Every question that has to be asked, signals and their companions.
+    pub fn questions(&self) -> Vec<Question> {
+        self.signals.values().flat_map(|s| std::iter::once(&s.question).chain(&s.companions)).cloned().collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    Production,
+    Staging,
+    #[default]
+    Development,
+}
+
+impl Tier {
+    pub fn word(self) -> &'static str {
+        match self {
+            Tier::Production => "PRODUCTION",
+            Tier::Staging => "STAGING",
+            Tier::Development => "development",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Environment {
+    pub name: String,
+    pub tier: Tier,
+    /// What the sources must say about themselves, as `key=value`.
+    pub expect: IndexMap<String, String>,
+    /// A line under the header for a first visit.
+    pub hint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColorChoice {
+    #[default]
+    Auto,
+    Truecolor,
+    #[serde(rename = "256")]
+    Indexed,
+    #[serde(rename = "16")]
+    Ansi,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GlyphChoice {
+    #[default]
+    Auto,
+    Unicode,
+    Ascii,
+}
+
+/// The windows that charts can show.
+pub const WINDOWS: [Duration; 5] =
+    [Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(3600), Duration::from_secs(6 * 3600), Duration::from_secs(24 * 3600)];
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ui {
+    /// A shipped theme's name, or the path of a file.
+    pub theme: String,
+    pub keymap: String,
+    pub window: Duration,
+    pub mouse: bool,
+    pub color: ColorChoice,
+    pub glyphs: GlyphChoice,
+}
+
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    pub kind: SourceKind,
+    pub every: Duration,
+    pub timeout: Duration,
+    pub concurrency: usize,
+}
+
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    Prometheus(Endpoint),
+    Scrape { targets: Vec<ScrapeTarget>, retention: Duration, samples: usize, series: usize },
+    Qdrant { endpoint: Endpoint, collection: Option<String> },
+    Database { url: String, password: Option<SecretRef>, tls: Tls, connections: u32 },
+    Http(Endpoint),
+    Redis { url: String, password: Option<SecretRef> },
+    Alertmanager(Endpoint),
+    Command { argv: Vec<String>, max_output: u64 },
+}
+
+impl SourceKind {
+    pub fn word(&self) -> &'static str {
+        match self {
+            SourceKind::Prometheus(_) => "prometheus",
+            SourceKind::Scrape { .. } => "scrape",
+            SourceKind::Qdrant { .. } => "qdrant",
+            SourceKind::Database { .. } => "database",
+            SourceKind::Http(_) => "http",
+            SourceKind::Redis { .. } => "redis",
+            SourceKind::Alertmanager(_) => "alertmanager",
+            SourceKind::Command { .. } => "command",
+        }
+    }
+
+    /// Where it is, without credentials.
+    pub fn place(&self) -> String {
+        match self {
+            SourceKind::Prometheus(e) | SourceKind::Http(e) | SourceKind::Alertmanager(e) | SourceKind::Qdrant { endpoint: e, .. } => e.shown(),
+            SourceKind::Scrape { targets, .. } => targets.iter().map(|t| t.endpoint.shown()).collect::<Vec<_>>().join(" "),
+            SourceKind::Database { url, .. } | SourceKind::Redis { url, .. } => without_credentials(url),
+            SourceKind::Command { argv, .. } => argv.join(" "),
+        }
+    }
+}
+
+fn without_credentials(text: &str) -> String {
+    let Ok(mut url) = url::Url::parse(text) else { return text.to_string() };
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+#[derive(Clone, Debug)]
+pub struct ScrapeTarget {
+    pub name: String,
+    pub labels: Vec<(String, String)>,
+    pub endpoint: Endpoint,
+}
+
+/// A signal with everything that has to be asked for it.
+#[derive(Clone, Debug)]
+pub struct SignalConfig {
+    pub signal: Signal,
+    pub question: Question,
+    /// Questions for the number of samples (`NAME#samples`) and the baseline (`NAME#baseline`).
+    pub companions: Vec<Question>,
+    /// What is asked, for people.
+    pub shown: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Board {
+    pub name: String,
+    pub columns: Option<usize>,
+    pub panels: Vec<Panel>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PanelKind {
+    /// Values with verdicts and a small history each.
+    Stats,
+    /// Lines over time.
+    Series,
+    /// Parts of a whole over time.
+    Stack,
+    /// Buckets now, and over time.
+    Distribution,
+    Table,
+    Events,
+    /// Rules, and the alerts of Prometheus and Alertmanager.
+    Alerts,
+    /// Sources and probes.
+    Services,
+    Logs,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panel {
+    pub title: String,
+    pub kind: PanelKind,
+    pub signals: Vec<Arc<str>>,
+}

@@ -1,0 +1,193 @@
+//! What files may say, field by field, before anything is checked. Unknown keys are errors; every text that can be wrong
+//! in itself keeps its place in the file. Fields are optional where a profile may have given them already.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::model::{ColorChoice, GlyphChoice, PanelKind, Tier};
+use crate::base::units::Unit;
+use crate::reading::{Fact, Health, Shape};
+use crate::signal::{Level, NoData};
+
+pub type Text = Spanned<String>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnvironmentShape {
+    pub name: Option<Text>,
+    pub tier: Option<Tier>,
+    pub expect: IndexMap<String, String>,
+    pub hint: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UiShape {
+    pub theme: Option<String>,
+    pub keymap: Option<String>,
+    pub window: Option<Text>,
+    pub mouse: Option<bool>,
+    pub color: Option<ColorChoice>,
+    pub glyphs: Option<GlyphChoice>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KindShape {
+    Prometheus,
+    Scrape,
+    Qdrant,
+    Database,
+    Http,
+    Redis,
+    Alertmanager,
+    Command,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceShape {
+    pub kind: KindShape,
+    pub url: Option<Text>,
+    pub interval: Option<Text>,
+    pub timeout: Option<Text>,
+    pub concurrency: Option<usize>,
+    #[serde(default)]
+    pub headers: IndexMap<String, Spanned<String>>,
+    pub bearer_token: Option<Text>,
+    pub user: Option<String>,
+    pub password: Option<Text>,
+    pub api_key: Option<Text>,
+    #[serde(default)]
+    pub tls: TlsShape,
+    pub max_body: Option<Text>,
+    /// scrape
+    #[serde(default)]
+    pub targets: Vec<TargetShape>,
+    pub retention: Option<Text>,
+    pub max_samples: Option<usize>,
+    pub max_series: Option<usize>,
+    /// qdrant
+    pub collection: Option<String>,
+    /// database
+    pub connections: Option<u32>,
+    /// command
+    pub command: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsShape {
+    pub ca: Option<std::path::PathBuf>,
+    pub cert: Option<std::path::PathBuf>,
+    pub key: Option<std::path::PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetShape {
+    pub url: Text,
+    pub name: Option<String>,
+    #[serde(default)]
+    pub labels: IndexMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignalShape {
+    pub title: Option<String>,
+    pub source: Option<Text>,
+    /// A second source for the same query, when the first one is away.
+    pub or: Option<Text>,
+    pub query: Option<Text>,
+    pub unit: Option<Unit>,
+    pub warn: Option<Text>,
+    pub fail: Option<Text>,
+    pub baseline: Option<Text>,
+    /// Fewer samples than this are no basis for a verdict; `samples` is the query that counts them.
+    pub at_least: Option<u64>,
+    pub samples: Option<Text>,
+    pub interval: Option<Text>,
+    pub timeout: Option<Text>,
+    /// database
+    pub shape: Option<Shape>,
+    pub health: Option<Health>,
+    /// qdrant
+    pub fact: Option<Fact>,
+    pub collection: Option<String>,
+    /// prometheus, alertmanager
+    pub alerts: Option<bool>,
+    /// http
+    pub path: Option<Text>,
+    pub pointer: Option<Text>,
+    pub method: Option<String>,
+    pub status: Option<u16>,
+    pub body: Option<Text>,
+    pub within: Option<Text>,
+    /// redis
+    pub command: Option<Vec<String>>,
+    pub field: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuleShape {
+    pub signal: Option<Text>,
+    pub when: Option<Text>,
+    #[serde(rename = "for")]
+    pub hold: Option<Text>,
+    pub level: Option<Level>,
+    pub no_data: Option<NoData>,
+    pub summary: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SloShape {
+    pub objective: Option<Text>,
+    pub window: Option<Text>,
+    pub source: Option<Text>,
+    pub or: Option<Text>,
+    pub good: Option<Text>,
+    pub total: Option<Text>,
+    pub no_data: Option<NoData>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardShape {
+    pub name: Text,
+    pub columns: Option<usize>,
+    #[serde(default)]
+    pub panels: Vec<PanelShape>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PanelShape {
+    pub title: String,
+    pub kind: PanelKind,
+    #[serde(default)]
+    pub signals: Vec<Text>,
+}
+
+macro_rules! overlay {
+    ($($shape:ident: $($field:ident),+;)+) => {$(
+        impl $shape {
+            /// What this one leaves open is taken from the one below.
+            pub fn over(mut self, below: $shape) -> $shape {
+                $(self.$field = self.$field.or(below.$field);)+
+                self
+            }
+        }
+    )+};
+}
+
+overlay! {
+    UiShape: theme, keymap, window, mouse, color, glyphs;
+    SignalShape: title, source, or, query, unit, warn, fail, baseline, at_least, samples, interval, timeout, shape, health, fact, collection,
+        alerts, path, pointer, method, status, body, within, command, field;
+    RuleShape: signal, when, hold, level, no_data, summary;
+    SloShape: objective, window, source, or, good, total, no_data;
+}

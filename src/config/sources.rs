@@ -1,0 +1,162 @@
+//! From a source's fields to what its client needs.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use url::Url;
+
+use super::model::{ScrapeTarget, SourceConfig, SourceKind};
+use super::resolve::Resolver;
+use super::shape::{KindShape, SourceShape, Text};
+use crate::base::endpoint::{Auth, Endpoint, Tls};
+use crate::base::secret::SecretRef;
+use crate::base::units;
+
+const EVERY: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+impl Resolver<'_> {
+    pub(super) fn source(&mut self, shape: &SourceShape, span: &Range<usize>) -> Option<SourceConfig> {
+        let every = self.interval(shape.interval.as_ref(), EVERY);
+        let timeout = self.interval(shape.timeout.as_ref(), TIMEOUT);
+        let kind = match shape.kind {
+            KindShape::Prometheus => SourceKind::Prometheus(self.endpoint(shape, span, timeout, "8MiB")?),
+            KindShape::Alertmanager => SourceKind::Alertmanager(self.endpoint(shape, span, timeout, "8MiB")?),
+            KindShape::Http => SourceKind::Http(self.endpoint(shape, span, timeout, "1MiB")?),
+            KindShape::Qdrant => {
+                SourceKind::Qdrant { endpoint: self.endpoint(shape, span, timeout, "8MiB")?, collection: shape.collection.clone() }
+            }
+            KindShape::Scrape => self.scrape(shape, span, timeout)?,
+            KindShape::Database => self.database(shape, span)?,
+            KindShape::Redis => {
+                let url = self.url(shape.url.as_ref(), span, &["redis", "rediss", "redis+unix"])?;
+                SourceKind::Redis { url: url.to_string(), password: self.secret(shape.password.as_ref()) }
+            }
+            KindShape::Command => match &shape.command {
+                Some(argv) if !argv.is_empty() => SourceKind::Command { argv: argv.clone(), max_output: self.size(shape.max_body.as_ref(), "1MiB") },
+                _ => {
+                    self.findings.error(span.clone(), "`command` is missing", Some("write command = [\"./bin/queue-length\", \"--json\"]".into()));
+                    return None;
+                }
+            },
+        };
+        Some(SourceConfig { kind, every, timeout, concurrency: shape.concurrency.unwrap_or(8).clamp(1, 64) })
+    }
+
+    fn scrape(&mut self, shape: &SourceShape, span: &Range<usize>, timeout: Duration) -> Option<SourceKind> {
+        if shape.targets.is_empty() {
+            self.findings.error(span.clone(), "there is no page to read", Some("write targets = [{ url = \"http://localhost:8000/metrics\" }]".into()));
+            return None;
+        }
+        let mut targets = Vec::new();
+        for target in &shape.targets {
+            let own = SourceShape { url: Some(target.url.clone()), ..shape.clone() };
+            let endpoint = self.endpoint(&own, span, timeout, "64MiB")?;
+            let host = endpoint.url.host_str().unwrap_or("?");
+            let instance = endpoint.url.port_or_known_default().map_or(host.to_string(), |port| format!("{host}:{port}"));
+            let mut labels: Vec<(String, String)> = target.labels.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+            for (name, value) in [("job", target.name.clone().unwrap_or_else(|| "scrape".into())), ("instance", instance.clone())] {
+                if !labels.iter().any(|(n, _)| n == name) {
+                    labels.push((name.into(), value));
+                }
+            }
+            targets.push(ScrapeTarget { name: target.name.clone().unwrap_or(instance), labels, endpoint });
+        }
+        Some(SourceKind::Scrape {
+            targets,
+            retention: self.interval(shape.retention.as_ref(), Duration::from_secs(2 * 3600)),
+            samples: shape.max_samples.unwrap_or(4_000_000),
+            series: shape.max_series.unwrap_or(200_000),
+        })
+    }
+
+    fn database(&mut self, shape: &SourceShape, span: &Range<usize>) -> Option<SourceKind> {
+        let text = self.required(shape.url.as_ref(), span)?;
+        let (url, at) = (text.get_ref().clone(), text.span());
+        if !url.starts_with("sqlite:") {
+            self.url(Some(&text.clone()), span, &["postgres", "postgresql"])?;
+        } else if url.len() <= "sqlite:".len() {
+            self.findings.error(at, "this names no SQLite file", Some("write url = \"sqlite:/var/lib/app/app.db\"".into()));
+            return None;
+        }
+        Some(SourceKind::Database {
+            url,
+            password: self.secret(shape.password.as_ref()),
+            tls: tls(shape),
+            connections: shape.connections.unwrap_or(3).clamp(1, 20),
+        })
+    }
+
+    fn required<'t>(&mut self, text: Option<&'t Text>, span: &Range<usize>) -> Option<&'t Text> {
+        if text.is_none() {
+            self.findings.error(span.clone(), "`url` is missing", Some("write url = \"http://localhost:9090\"".into()));
+        }
+        text
+    }
+
+    /// A URL with one of the schemes and without a password in it.
+    fn url(&mut self, text: Option<&Text>, span: &Range<usize>, schemes: &[&str]) -> Option<Url> {
+        let text = self.required(text, span)?;
+        let url = match Url::parse(text.get_ref()) {
+            Ok(url) if schemes.contains(&url.scheme()) => url,
+            Ok(url) => {
+                let hint = Some(format!("begin with {}", schemes.iter().map(|s| format!("{s}://")).collect::<Vec<_>>().join(" or ")));
+                self.findings.error(text.span(), format!("`{}` is not a scheme this source speaks", url.scheme()), hint);
+                return None;
+            }
+            Err(e) => {
+                self.findings.error(text.span(), format!("this is not a URL: {e}"), None);
+                return None;
+            }
+        };
+        if url.password().is_some() {
+            let hint = Some("take it out and write password = \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\"".into());
+            self.findings.error(text.span(), "the password stands inline in `url`", hint);
+            return None;
+        }
+        Some(url)
+    }
+
+    fn endpoint(&mut self, shape: &SourceShape, span: &Range<usize>, timeout: Duration, max_body: &str) -> Option<Endpoint> {
+        let url = self.url(shape.url.as_ref(), span, &["http", "https"])?;
+        let mut headers = Vec::new();
+        for (name, value) in &shape.headers {
+            let secret = ["authorization", "api-key", "x-api-key", "cookie"].contains(&name.to_ascii_lowercase().as_str());
+            if secret {
+                let hint = Some("use bearer_token, password or api_key with a reference".to_string());
+                self.findings.error(value.span(), format!("the header `{name}` carries a secret inline"), hint);
+            }
+            headers.push((name.clone(), value.get_ref().clone()));
+        }
+        let (bearer, password, key) = (self.secret(shape.bearer_token.as_ref()), self.secret(shape.password.as_ref()), self.secret(shape.api_key.as_ref()));
+        let auth = match (bearer, password, key, &shape.user) {
+            (Some(token), ..) => Auth::Bearer(token),
+            (_, Some(password), _, Some(user)) => Auth::Basic { user: user.clone(), password },
+            (_, Some(_), _, None) => {
+                self.findings.error(span.clone(), "a password without a user", Some("write user = \"…\" beside it".into()));
+                Auth::None
+            }
+            (_, _, Some(value), _) => Auth::Header { name: "api-key", value },
+            _ => Auth::None,
+        };
+        let tls = tls(shape);
+        if tls.cert.is_some() != tls.key.is_some() {
+            self.findings.error(span.clone(), "a client certificate needs both tls.cert and tls.key", None);
+        }
+        Some(Endpoint { url, headers, auth, tls, timeout, max_body: self.size(shape.max_body.as_ref(), max_body) })
+    }
+
+    fn size(&mut self, text: Option<&Text>, default: &str) -> u64 {
+        let wanted = text.and_then(|text| units::size(text.get_ref()).map_err(|e| self.findings.error(text.span(), e, None)).ok());
+        wanted.or_else(|| units::size(default).ok()).unwrap_or(u64::MAX)
+    }
+
+    fn secret(&mut self, text: Option<&Text>) -> Option<SecretRef> {
+        let text = text?;
+        SecretRef::parse(text.get_ref()).map_err(|e| self.findings.error(text.span(), e, None)).ok()
+    }
+}
+
+fn tls(shape: &SourceShape) -> Tls {
+    Tls { ca: shape.tls.ca.clone(), cert: shape.tls.cert.clone(), key: shape.tls.key.clone() }
+}

@@ -1,0 +1,118 @@
+//! The registry of actions: name, words, and where each applies.
+
+/// Where an action has an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    Everywhere,
+    Charts,
+    Lists,
+    Log,
+}
+
+impl Scope {
+    pub fn word(self) -> &'static str {
+        match self {
+            Scope::Everywhere => "everywhere",
+            Scope::Charts => "charts",
+            Scope::Lists => "lists",
+            Scope::Log => "log",
+        }
+    }
+}
+
+macro_rules! actions {
+    ($($action:ident $name:literal $scope:ident $doc:literal;)+) => {
+        /// Everything that a key or the palette can do.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Action { $($action,)+ }
+
+        impl Action {
+            pub const ALL: &[Action] = &[$(Action::$action,)+];
+
+            /// The name in keymap files.
+            pub fn name(self) -> &'static str {
+                match self { $(Action::$action => $name,)+ }
+            }
+
+            /// What it does, for help and palette.
+            pub fn doc(self) -> &'static str {
+                match self { $(Action::$action => $doc,)+ }
+            }
+
+            pub fn scope(self) -> Scope {
+                match self { $(Action::$action => Scope::$scope,)+ }
+            }
+        }
+    };
+}
+
+actions! {
+    Help "help" Everywhere "show the keys that work";
+    Palette "palette" Everywhere "find a command by typing a part of its name";
+    Quit "quit" Everywhere "leave";
+    Back "back" Everywhere "close what is open, or leave the zoom";
+    NextPanel "next-panel" Everywhere "go to the next panel";
+    PreviousPanel "previous-panel" Everywhere "go to the previous panel";
+    Left "left" Everywhere "go left; in a zoomed chart, move the cursor";
+    Right "right" Everywhere "go right; in a zoomed chart, move the cursor";
+    Up "up" Everywhere "go up; in a zoomed list, scroll";
+    Down "down" Everywhere "go down; in a zoomed list, scroll";
+    Zoom "zoom" Everywhere "show this panel on the whole screen, or go back";
+    NextBoard "next-board" Everywhere "go to the next board";
+    PreviousBoard "previous-board" Everywhere "go to the previous board";
+    Board1 "board-1" Everywhere "go to board 1";
+    Board2 "board-2" Everywhere "go to board 2";
+    Board3 "board-3" Everywhere "go to board 3";
+    Board4 "board-4" Everywhere "go to board 4";
+    Board5 "board-5" Everywhere "go to board 5";
+    Board6 "board-6" Everywhere "go to board 6";
+    Board7 "board-7" Everywhere "go to board 7";
+    Board8 "board-8" Everywhere "go to board 8";
+    Board9 "board-9" Everywhere "go to board 9";
+    Freeze "freeze" Everywhere "hold the screen still; data keeps coming";
+    Refresh "refresh" Everywhere "ask every source again now";
+    Reload "reload" Everywhere "read configuration, keymap and theme again";
+    Redraw "redraw" Everywhere "paint the whole screen anew";
+    NextTheme "next-theme" Everywhere "try the next theme";
+    Copy "copy" Everywhere "copy the value under the cursor or of the panel";
+    Query "query" Everywhere "show what is asked for this panel";
+    Search "search" Everywhere "search: a panel's list, the log, or the panels' titles";
+    WindowLonger "window-longer" Charts "look further back: 5 m, 15 m, 1 h, 6 h, 24 h";
+    WindowShorter "window-shorter" Charts "look less far back";
+    CursorLeft "cursor-left" Charts "read the value one point earlier";
+    CursorRight "cursor-right" Charts "read the value one point later";
+    PageUp "page-up" Lists "scroll up by a page";
+    PageDown "page-down" Lists "scroll down by a page";
+    First "first" Lists "go to the first line";
+    Last "last" Lists "go to the last line";
+    Sort "sort" Lists "sort by the next column";
+    SortReverse "sort-reverse" Lists "turn the order round";
+    MoreLog "more-log" Log "show finer log levels";
+    LessLog "less-log" Log "show coarser log levels only";
+    LogTarget "log-target" Log "show the next target only, then all again";
+}
+
+impl Action {
+    pub fn parse(name: &str) -> Option<Action> {
+        Action::ALL.iter().copied().find(|action| action.name() == name)
+    }
+
+    /// Which board it goes to, from 0.
+    pub fn board(self) -> Option<usize> {
+        let first = Action::Board1 as usize;
+        (first..=Action::Board9 as usize).contains(&(self as usize)).then(|| self as usize - first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lead_back() {
+        for action in Action::ALL {
+            assert_eq!(Action::parse(action.name()), Some(*action));
+        }
+        assert_eq!((Action::Board1.board(), Action::Board9.board(), Action::Quit.board()), (Some(0), Some(8), None));
+    }
+}

@@ -1,0 +1,85 @@
+//! Bindings as a trie of chords. Help is read off the same trie that keys are looked up in.
+
+use indexmap::IndexMap;
+
+use super::{Action, Chord};
+
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
+    Act(Action),
+    More(IndexMap<Chord, Node>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Keymap {
+    root: IndexMap<Chord, Node>,
+}
+
+/// What a sequence of chords leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    Nothing,
+    /// The beginning of a longer one.
+    Prefix,
+    Act(Action),
+}
+
+impl Keymap {
+    /// Binds a sequence, or unbinds it with `None`. A new binding replaces what stood there.
+    ///
+    /// # Errors
+    /// When the sequence is empty, or a part of it is bound already (`g` and `g g` cannot both be).
+    pub fn bind(&mut self, chords: &[Chord], action: Option<Action>) -> Result<(), String> {
+        let (last, path) = chords.split_last().ok_or("an empty key")?;
+        let mut here = &mut self.root;
+        for chord in path {
+            let next = here.entry(*chord).or_insert_with(|| Node::More(IndexMap::new()));
+            match next {
+                Node::More(more) => here = more,
+                Node::Act(action) => return Err(format!("`{chord}` alone is bound to `{}`: unbind it first with \"none\"", action.name())),
+            }
+        }
+        match (here.get(last), action) {
+            (Some(Node::More(_)), Some(_)) => return Err(format!("`{last}` begins longer keys: unbind those first")),
+            (_, Some(action)) => drop(here.insert(*last, Node::Act(action))),
+            (_, None) => drop(here.shift_remove(last)),
+        }
+        Ok(())
+    }
+
+    pub fn lookup(&self, chords: &[Chord]) -> Lookup {
+        let mut here = &self.root;
+        for (i, chord) in chords.iter().enumerate() {
+            match here.get(chord) {
+                Some(Node::Act(action)) if i + 1 == chords.len() => return Lookup::Act(*action),
+                Some(Node::More(more)) => here = more,
+                _ => return Lookup::Nothing,
+            }
+        }
+        Lookup::Prefix
+    }
+
+    /// Every binding: the keys as written, and the action.
+    pub fn bindings(&self) -> Vec<(String, Action)> {
+        let mut out = Vec::new();
+        collect(&self.root, "", &mut out);
+        out
+    }
+
+    /// The keys of an action, the shortest first.
+    pub fn keys(&self, action: Action) -> Vec<String> {
+        let mut keys: Vec<String> = self.bindings().into_iter().filter(|(_, a)| *a == action).map(|(k, _)| k).collect();
+        keys.sort_by_key(String::len);
+        keys
+    }
+}
+
+fn collect(node: &IndexMap<Chord, Node>, prefix: &str, out: &mut Vec<(String, Action)>) {
+    for (chord, next) in node {
+        let keys = if prefix.is_empty() { chord.to_string() } else { format!("{prefix} {chord}") };
+        match next {
+            Node::Act(action) => out.push((keys, *action)),
+            Node::More(more) => collect(more, &keys, out),
+        }
+    }
+}
