@@ -4,6 +4,7 @@
 //! them to it.
 
 pub mod base;
+pub mod cockpit;
 pub mod config;
 pub mod engine;
 pub mod keymap;
@@ -11,3 +12,4 @@ pub mod reading;
 pub mod signal;
 pub mod source;
 pub mod theme;
+pub mod view;

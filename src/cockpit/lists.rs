@@ -1,0 +1,233 @@
+//! Lists and tables: sorted, filtered, scrolled. One shape for every panel that shows rows.
+
+use super::state::State;
+use crate::base::units::{Unit, short};
+use crate::config::{Panel, PanelKind};
+use crate::reading::{AlertState, Outcome, SourceState, Value};
+use crate::signal::{Phase, Verdict};
+
+/// How a list is looked at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListView {
+    /// The selected row, in the order shown.
+    pub selected: usize,
+    /// The column sorted by; none keeps the source's order.
+    pub sort: Option<usize>,
+    pub reverse: bool,
+    pub filter: String,
+}
+
+/// A row of a list, with the verdict that colours it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub cells: Vec<String>,
+    pub verdict: Option<Verdict>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableData {
+    pub columns: Vec<String>,
+    pub rows: Vec<Row>,
+}
+
+impl ListView {
+    /// The rows as shown: filtered, then sorted (numbers as numbers).
+    pub fn shown(&self, data: &TableData) -> Vec<Row> {
+        let wanted = self.filter.to_lowercase();
+        let mut rows: Vec<Row> =
+            data.rows.iter().filter(|r| wanted.is_empty() || r.cells.iter().any(|c| c.to_lowercase().contains(&wanted))).cloned().collect();
+        if let Some(column) = self.sort {
+            rows.sort_by(|a, b| compare(a.cells.get(column), b.cells.get(column)));
+        }
+        if self.reverse {
+            rows.reverse();
+        }
+        rows
+    }
+
+    /// Moves the selection, staying inside.
+    pub fn select(&mut self, by: isize, len: usize) {
+        self.selected = self.selected.min(len.saturating_sub(1)).saturating_add_signed(by).min(len.saturating_sub(1));
+    }
+}
+
+fn compare(a: Option<&String>, b: Option<&String>) -> std::cmp::Ordering {
+    let number = |text: &String| text.replace([',', '%', ' '], "").parse::<f64>().ok();
+    match (a.and_then(number), b.and_then(number)) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        _ => a.cmp(&b),
+    }
+}
+
+/// The rows of a panel, whatever it shows.
+pub fn table_of(state: &State, panel: &Panel) -> TableData {
+    match panel.kind {
+        PanelKind::Alerts => alerts(state, panel),
+        PanelKind::Services => services(state, panel),
+        PanelKind::Events => events(state, panel),
+        _ => values(state, panel),
+    }
+}
+
+fn columns(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_string()).collect()
+}
+
+/// Tables as they are; other values as rows of signal and value.
+fn values(state: &State, panel: &Panel) -> TableData {
+    let store = state.store();
+    let mut data = TableData::default();
+    for name in &panel.signals {
+        let (Some(track), Some(signal)) = (store.signals.get(name), state.config.signal(name)) else { continue };
+        match track.good.as_ref().and_then(|r| r.value()) {
+            Some(Value::Table(table)) => {
+                data.columns.clone_from(&table.columns);
+                data.rows.extend(table.rows.iter().map(|cells| Row { cells: cells.clone(), verdict: None }));
+            }
+            Some(value) => {
+                if data.columns.is_empty() {
+                    data.columns = columns(&["name", "value"]);
+                }
+                let lines = value.lines();
+                if lines.is_empty() {
+                    let cells = vec![signal.title.clone(), super::summary::shown(value, signal.unit)];
+                    data.rows.push(Row { cells, verdict: Some(track.judgement.verdict) });
+                }
+                data.rows.extend(lines.into_iter().map(|line| {
+                    let label = if line.label.is_empty() { signal.title.clone() } else { line.label.to_string() };
+                    Row { cells: vec![label, signal.unit.format(line.value)], verdict: None }
+                }));
+            }
+            None => {}
+        }
+    }
+    data
+}
+
+fn events(state: &State, panel: &Panel) -> TableData {
+    let mut data = TableData { columns: columns(&["when", "what", "why", "ended"]), rows: Vec::new() };
+    for name in &panel.signals {
+        let Some(Value::Events(events)) = state.store().signals.get(name).and_then(|t| t.good.as_ref()?.value()) else { continue };
+        for event in events {
+            let (word, verdict) = match event.outcome {
+                Outcome::Done => ("done", Some(Verdict::Pass)),
+                Outcome::Failed => ("failed", Some(Verdict::Fail)),
+                Outcome::Unknown => ("", None),
+            };
+            data.rows.push(Row { cells: vec![event.at.day_hm(), event.kind.clone(), event.text.clone(), word.into()], verdict });
+        }
+    }
+    data
+}
+
+fn services(state: &State, panel: &Panel) -> TableData {
+    let summary = state.summary();
+    let mut data = TableData { columns: columns(&["name", "kind", "state", "since", "took", "what it says"]), rows: Vec::new() };
+    for source in &summary.sources {
+        let (word, verdict) = match source.state {
+            SourceState::Starting => ("starting", Verdict::Unknown),
+            SourceState::Up => ("up", Verdict::Pass),
+            SourceState::Slow => ("slow", Verdict::Warn),
+            SourceState::Failing => ("failing", Verdict::Fail),
+        };
+        let mut says = source.fault.as_ref().map_or_else(|| source.place.clone(), |f| f.message.clone());
+        if let (SourceState::Failing, Some(next)) = (source.state, source.next_try) {
+            says = format!("{says} · next try in {}", short(next.since(state.shown_at()).max(std::time::Duration::from_secs(1))));
+        }
+        if let Some(warning) = &source.warning {
+            says = format!("{warning} · {says}");
+        }
+        let since = source.since.map_or_else(String::new, |s| short(state.shown_at().since(s)));
+        let took = if source.took.is_zero() { String::new() } else { Unit::Seconds.format(source.took.as_secs_f64()) };
+        data.rows.push(Row { cells: vec![source.name.clone(), source.kind.clone(), word.into(), since, took, says], verdict: Some(verdict) });
+    }
+    for name in &panel.signals {
+        let Some(line) = summary.signals.iter().find(|s| s.name == **name) else { continue };
+        let Some(track) = state.store().signals.get(name) else { continue };
+        let took = track.latest.as_ref().map_or_else(String::new, |r| Unit::Seconds.format(r.took.as_secs_f64()));
+        let mut says = line.judgement.reason.clone();
+        if let Some(note) = line.notes.first() {
+            says = format!("{note} · {says}");
+        }
+        let verdict = line.judgement.verdict;
+        data.rows.push(Row { cells: vec![line.title.clone(), "probe".into(), verdict.word().into(), String::new(), took, says], verdict: Some(verdict) });
+    }
+    data
+}
+
+fn alerts(state: &State, panel: &Panel) -> TableData {
+    let mut data = TableData { columns: columns(&["state", "name", "whose", "level", "since", "why"]), rows: Vec::new() };
+    let summary = state.summary();
+    let mut rules: Vec<_> = summary.rules.iter().collect();
+    let rank = |phase: &Phase| match phase {
+        Phase::Firing { .. } => 0,
+        Phase::Pending { .. } => 1,
+        Phase::NoData { .. } => 2,
+        Phase::Resolved { .. } => 3,
+        Phase::Inactive => 4,
+    };
+    rules.sort_by_key(|r| rank(&r.state.phase));
+    for rule in rules {
+        let word = rule.state.word();
+        let (since, verdict) = match rule.state.phase {
+            Phase::Firing { since } | Phase::Pending { since, .. } | Phase::NoData { since } => (since.hm(), Some(rule.verdict)),
+            Phase::Resolved { at } => (at.hm(), Some(Verdict::Pass)),
+            Phase::Inactive => (String::new(), None),
+        };
+        let why = [rule.words.as_str(), rule.state.reason.as_str(), rule.summary.as_str()].iter().filter(|t| !t.is_empty()).copied().collect::<Vec<_>>().join(" · ");
+        data.rows.push(Row { cells: vec![word.into(), rule.name.clone(), "lastgreen".into(), rule.level.into(), since, why], verdict });
+    }
+    let mut theirs = Vec::new();
+    for name in &panel.signals {
+        let (Some(track), Some(signal)) = (state.store().signals.get(name), state.config.signals.get(name)) else { continue };
+        let whose = signal.question.source.to_string();
+        if let Some(fault) = track.fault() {
+            theirs.push(Row { cells: vec!["unknown".into(), "—".into(), whose.clone(), String::new(), String::new(), fault.to_string()], verdict: Some(Verdict::Unknown) });
+        }
+        let Some(Value::Alerts(alerts)) = track.good.as_ref().and_then(|r| r.value()) else { continue };
+        for alert in alerts {
+            let (word, verdict) = match alert.state {
+                AlertState::Firing => ("firing", Some(if alert.severity == "critical" { Verdict::Fail } else { Verdict::Warn })),
+                AlertState::Pending => ("pending", Some(Verdict::Warn)),
+                AlertState::Silenced => ("silenced", None),
+                AlertState::Resolved => ("resolved", None),
+            };
+            let since = alert.since.map_or_else(String::new, |s| s.hm());
+            theirs.push(Row { cells: vec![word.into(), alert.name.clone(), whose.clone(), alert.severity.clone(), since, alert.text.clone()], verdict });
+        }
+    }
+    // What is firing stands on top, whoever says so.
+    let at = data.rows.iter().position(|r| r.cells[0] != "firing" && r.cells[0] != "pending").unwrap_or(data.rows.len());
+    data.rows.splice(at..at, theirs);
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> TableData {
+        let row = |a: &str, b: &str| Row { cells: vec![a.into(), b.into()], verdict: None };
+        TableData { columns: columns(&["name", "n"]), rows: vec![row("b", "10"), row("a", "9"), row("c", "1,200")] }
+    }
+
+    #[test]
+    fn numbers_sort_as_numbers_and_filters_ignore_case() {
+        let names = |view: &ListView| view.shown(&data()).iter().map(|r| r.cells[0].clone()).collect::<String>();
+        assert_eq!(names(&ListView::default()), "bac");
+        assert_eq!(names(&ListView { sort: Some(1), ..ListView::default() }), "abc");
+        assert_eq!(names(&ListView { sort: Some(1), reverse: true, ..ListView::default() }), "cba");
+        assert_eq!(names(&ListView { filter: "A".into(), ..ListView::default() }), "a");
+    }
+
+    #[test]
+    fn the_selection_stays_inside() {
+        let mut view = ListView::default();
+        view.select(5, 3);
+        assert_eq!(view.selected, 2);
+        view.select(-9, 3);
+        assert_eq!(view.selected, 0);
+        view.select(1, 0);
+        assert_eq!(view.selected, 0);
+    }
+}

@@ -1,0 +1,20 @@
+//! The cockpit's state and how it changes: pure and synchronous. Messages come in (keys, readings, the clock), commands
+//! go out (copy, ask again, reload); nothing here touches a terminal, a file or a socket.
+
+mod lists;
+mod logs;
+mod overlay;
+mod palette;
+mod state;
+mod store;
+mod summary;
+mod update;
+
+pub use lists::{ListView, Row, TableData, table_of};
+pub use logs::{LogView, TARGETS};
+pub use overlay::Overlay;
+pub use palette::{Entry, entries};
+pub use state::{Cursor, Frozen, Nav, Notice, State, is_chart, is_list};
+pub use store::{Store, Track};
+pub use summary::{RuleLine, SignalLine, SourceLine, Summary, shown};
+pub use update::{Command, Message, update};

@@ -1,0 +1,12 @@
+//! What can lie over the board: help, the palette, the query behind a panel, a line to type a search in.
+
+use tui_input::Input;
+
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    Help { scroll: u16 },
+    Palette { input: Input, selected: usize },
+    Query { scroll: u16 },
+    /// A line of text; the focused list is filtered as it is typed.
+    Search { input: Input },
+}

@@ -1,0 +1,62 @@
+//! The command palette: everything that can be done, found by parts of its words.
+
+use std::time::Duration;
+
+use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
+use nucleo_matcher::{Config as MatcherConfig, Matcher, Utf32Str};
+
+use super::state::State;
+use crate::base::units::short;
+use crate::config::WINDOWS;
+use crate::keymap::Action;
+use crate::theme;
+
+/// What an entry does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Does {
+    Act(Action),
+    Board(usize),
+    Panel { board: usize, panel: usize },
+    Window(Duration),
+    Theme(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub words: String,
+    /// Keys that do the same.
+    pub keys: String,
+    pub does: Does,
+}
+
+/// The entries that match, best first; all of them for an empty query.
+pub fn entries(state: &State, query: &str) -> Vec<Entry> {
+    let mut all = Vec::new();
+    for action in Action::ALL.iter().filter(|a| a.board().is_none()) {
+        let keys = state.keymap.keys(*action).join("  ");
+        all.push(Entry { words: format!("{}: {}", action.name(), action.doc()), keys, does: Does::Act(*action) });
+    }
+    for (i, board) in state.config.boards.iter().enumerate() {
+        let keys = if i < 9 { format!("{}", i + 1) } else { String::new() };
+        all.push(Entry { words: format!("board {}", board.name), keys, does: Does::Board(i) });
+        for (j, panel) in board.panels.iter().enumerate() {
+            all.push(Entry { words: format!("panel {} on {}", panel.title, board.name), keys: String::new(), does: Does::Panel { board: i, panel: j } });
+        }
+    }
+    for window in WINDOWS {
+        all.push(Entry { words: format!("window {}", short(window)), keys: String::new(), does: Does::Window(window) });
+    }
+    for name in theme::shipped_names() {
+        all.push(Entry { words: format!("theme {name}"), keys: String::new(), does: Does::Theme(name.into()) });
+    }
+    if query.trim().is_empty() {
+        return all;
+    }
+    let mut matcher = Matcher::new(MatcherConfig::DEFAULT);
+    let pattern = Pattern::parse(query, CaseMatching::Ignore, Normalization::Smart);
+    let mut buffer = Vec::new();
+    let mut scored: Vec<(u32, Entry)> =
+        all.into_iter().filter_map(|entry| Some((pattern.score(Utf32Str::new(&entry.words, &mut buffer), &mut matcher)?, entry))).collect();
+    scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    scored.into_iter().map(|(_, entry)| entry).collect()
+}
