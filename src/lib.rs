@@ -3,13 +3,17 @@
 //! The rooms, from the ground up, and what each may import stand in ARCHITECTURE.md; `tests/architecture.rs` holds
 //! them to it.
 
+pub mod app;
 pub mod base;
+pub mod cli;
 pub mod cockpit;
 pub mod config;
+pub mod demo;
 pub mod engine;
 pub mod keymap;
 pub mod reading;
 pub mod signal;
 pub mod source;
+pub mod terminal;
 pub mod theme;
 pub mod view;

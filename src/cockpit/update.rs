@@ -42,6 +42,7 @@ pub enum Command {
     Refresh,
     Reload,
     Redraw,
+    Suspend,
     Theme(String),
     NextTheme,
 }
@@ -291,6 +292,7 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         }
         Action::Reload => return vec![Command::Reload],
         Action::Redraw => return vec![Command::Redraw],
+        Action::Suspend => return vec![Command::Suspend],
         Action::NextTheme => return vec![Command::NextTheme],
         Action::Copy => return copy(state),
         Action::WindowLonger => return step_window(state, 1),

@@ -170,6 +170,14 @@ impl Engine {
         Ok(finish(series, query))
     }
 
+    /// The names of all metrics held, sorted.
+    pub fn metric_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.generations.list_metrics().unwrap_or_default().into_iter().map(|m| m.name).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     fn evaluate(
         &self,
         query: &Supported,

@@ -72,6 +72,7 @@ actions! {
     Freeze "freeze" Everywhere "hold the screen still; data keeps coming";
     Refresh "refresh" Everywhere "ask every source again now";
     Reload "reload" Everywhere "read configuration, keymap and theme again";
+    Suspend "suspend" Everywhere "put lastgreen into the background (fg brings it back)";
     Redraw "redraw" Everywhere "paint the whole screen anew";
     NextTheme "next-theme" Everywhere "try the next theme";
     Copy "copy" Everywhere "copy the value under the cursor or of the panel";

@@ -70,6 +70,13 @@ impl Chord {
     }
 }
 
+impl Chord {
+    /// The event a terminal would send.
+    pub fn event(self) -> KeyEvent {
+        KeyEvent::new(self.code, self.modifiers)
+    }
+}
+
 fn named(word: &str) -> Result<KeyCode, String> {
     let lower = word.to_ascii_lowercase();
     if let Some((_, code)) = NAMED.iter().find(|(name, _)| *name == lower) {

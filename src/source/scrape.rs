@@ -31,6 +31,8 @@ pub struct Scrape {
     engine: Engine,
     /// The newest result of each target.
     seen: Mutex<HashMap<String, Seen>>,
+    /// Whether every target has been tried once.
+    tried: tokio::sync::watch::Sender<bool>,
 }
 
 #[derive(Clone)]
@@ -45,13 +47,14 @@ impl Scrape {
     /// When the embedded engine cannot be made.
     pub fn new(targets: Vec<Target>, options: ScrapeOptions, queries: &[String]) -> Result<Scrape, EngineError> {
         let engine = Engine::new(options.limits)?.keeping(queries.iter().map(String::as_str));
-        Ok(Scrape { targets, options, engine, seen: Mutex::default() })
+        Ok(Scrape { targets, options, engine, seen: Mutex::default(), tried: tokio::sync::watch::channel(false).0 })
     }
 
     /// Reads all pages once.
     async fn round(self: &Arc<Self>) {
         let reads = self.targets.iter().map(|target| self.read(target));
         futures_util::future::join_all(reads).await;
+        self.tried.send_replace(true);
     }
 
     async fn read(self: &Arc<Self>, target: &Target) {
@@ -95,7 +98,9 @@ impl Scrape {
     }
 
     /// What every answer has to carry: faults when no target answers, notes when some do not.
-    fn standing(&self) -> Result<(Option<Stamp>, Vec<String>), Fault> {
+    async fn standing(&self) -> Result<(Option<Stamp>, Vec<String>), Fault> {
+        // The sender lives as long as this does, so the wait can only end well.
+        let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
         let seen = self.seen.lock().unwrap_or_else(|p| p.into_inner());
         if seen.is_empty() {
             return Err(Fault::new(FaultKind::Empty, "no page has been read yet"));
@@ -128,7 +133,7 @@ impl Client for Scrape {
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             let query = admitted(ask)?;
-            let (at, notes) = self.standing()?;
+            let (at, notes) = self.standing().await?;
             let series = self.engine.instant(&query, prometheus::now()).map_err(evaluation)?;
             let lines = series.iter().filter_map(|s| Some(Line { label: label(s), value: s.points.last()?.1 })).collect();
             Ok(Answer { value: prometheus::value_of(lines), at, notes, partial: false })
@@ -142,7 +147,7 @@ impl Client for Scrape {
     fn range<'a>(&'a self, ask: &'a Ask, start: Stamp, end: Stamp, step: Duration) -> Boxed<'a, Result<(Lines, Answer), Fault>> {
         Box::pin(async move {
             let query = admitted(ask)?;
-            let (at, notes) = self.standing()?;
+            let (at, notes) = self.standing().await?;
             let series = self.engine.range(&query, start, end, step).map_err(evaluation)?;
             let lines = series.into_iter().map(|s| (label(&s), s.points)).collect();
             Ok((lines, Answer { value: Value::Lines(Vec::new()), at, notes, partial: false }))

@@ -1,0 +1,347 @@
+//! Where the rooms are joined: only `main` calls this. It finds the configuration, starts the sources, and opens the
+//! cockpit or runs a headless command.
+
+use std::future::Future;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::Parser;
+use color_eyre::eyre::{Result, WrapErr, eyre};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::base::clock::Clock;
+use crate::base::diag::{Diagnostic, Severity};
+use crate::cli::{self, Cli, Sub, exit};
+use crate::cockpit::State;
+use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, Ui};
+use crate::reading::Delivery;
+use crate::source::{Mailbox, Poller};
+use crate::terminal::{Outside, Reload, Screen, Session, restore};
+use crate::theme::{self, Depth, Glyphs, Theme};
+use crate::{demo, keymap, view};
+
+/// Runs the program; the result is the exit code.
+///
+/// # Errors
+/// What could not be done at all.
+pub fn main() -> Result<u8> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return Ok(if e.use_stderr() { exit::USAGE } else { exit::DONE });
+        }
+    };
+    // One provider for every TLS client of the program.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match &cli.command {
+        Some(Sub::Completions { shell }) => {
+            cli::print_completions(*shell, &mut std::io::stdout())?;
+            return Ok(exit::DONE);
+        }
+        Some(Sub::Man) => {
+            cli::print_man(&mut std::io::stdout())?;
+            return Ok(exit::DONE);
+        }
+        Some(Sub::Demo(args)) => return run_demo(&cli, args),
+        Some(Sub::Init(args)) => {
+            cli::start_logging(false);
+            let runtime = sources_runtime()?;
+            return Ok(match cli::init(&args.output, &args.endpoints, &args.name, &runtime) {
+                Ok(text) => say(&text, exit::DONE),
+                Err((text, code)) => complain(&text, code),
+            });
+        }
+        Some(Sub::Check(_) | Sub::Status(_)) | None => {}
+    }
+    let variable = std::env::var("LASTGREEN_CONFIG").ok();
+    let path = match config::discover(cli.config.as_deref(), variable.as_deref()) {
+        Discovered::File(path) => path,
+        Discovered::Missing(path, by) => return Ok(complain(&format!("{by} names {}, which is not there\n", path.display()), exit::BAD_FILE)),
+        Discovered::Nowhere(places) => return Ok(complain(&cli::describe_nowhere(&places), exit::BAD_FILE)),
+    };
+    match &cli.command {
+        Some(Sub::Check(args)) => {
+            cli::start_logging(false);
+            if args.export_rules {
+                return export_rules(&path);
+            }
+            let (text, code) = cli::check(&path, &sources_runtime()?, args.offline, args.json);
+            Ok(say(&text, code))
+        }
+        Some(Sub::Status(args)) => {
+            cli::start_logging(false);
+            let config = match load(&path)? {
+                Ok(config) => config,
+                Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
+            };
+            match cli::status(&config, &sources_runtime()?, args.json) {
+                Ok((text, code)) => Ok(say(&text, code)),
+                Err(words) => Ok(complain(&format!("{words}\n"), exit::BAD_FILE)),
+            }
+        }
+        _ => open(&cli, &path, None),
+    }
+}
+
+fn say(text: &str, code: u8) -> u8 {
+    // A reader that has gone (`| head`) is no failure of ours.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    code
+}
+
+fn complain(text: &str, code: u8) -> u8 {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    code
+}
+
+fn export_rules(path: &Path) -> Result<u8> {
+    let config = match load(path)? {
+        Ok(config) => config,
+        Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
+    };
+    let (text, left) = cli::export(&config);
+    for (name, why) in &left {
+        complain(&format!("not expressible: {name}: {why}\n"), exit::DONE);
+    }
+    Ok(say(&text, exit::DONE))
+}
+
+/// A configuration, or what is wrong with it.
+fn load(path: &Path) -> Result<Result<Config, String>> {
+    let loaded = config::load_file(path).wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    Ok(loaded.config.ok_or_else(|| words(&loaded.findings)))
+}
+
+fn words(findings: &[Diagnostic]) -> String {
+    findings.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{f}\n")).collect()
+}
+
+fn sources_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("sources").enable_all().build().wrap_err("cannot start the sources' threads")
+}
+
+fn run_demo(cli: &Cli, args: &cli::DemoArgs) -> Result<u8> {
+    let Some(scenario) = demo::Scenario::parse(&args.scenario) else {
+        let hint = crate::base::diag::suggestion(&args.scenario, demo::Scenario::NAMES);
+        return Ok(complain(&format!("there is no scenario `{}`: {}\n", args.scenario, hint.unwrap_or_default()), exit::USAGE));
+    };
+    let script = match &args.script {
+        Some(path) => Some(std::fs::read_to_string(path).wrap_err_with(|| format!("cannot read {}", path.display()))?),
+        None => None,
+    };
+    cli::start_logging(!args.headless);
+    let runtime = sources_runtime()?;
+    let system = runtime.block_on(demo::start(scenario, args.seed)).wrap_err("cannot start the embedded system")?;
+    if args.headless {
+        say(&system.describe(), exit::DONE);
+        runtime.block_on(stopped());
+        return Ok(exit::DONE);
+    }
+    open(cli, &system.config_path(), script.as_deref())
+}
+
+/// Comes back when somebody wants the program to end.
+async fn stopped() {
+    let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
+    let waits = kinds.into_iter().map(|kind| {
+        Box::pin(async move {
+            match signal(kind) {
+                Ok(mut stream) => drop(stream.recv().await),
+                Err(_) => std::future::pending().await,
+            }
+        })
+    });
+    futures_util::future::select_all(waits).await;
+}
+
+/// What the command line says about the screen, over what the file says.
+#[derive(Clone)]
+struct Wishes {
+    theme: Option<String>,
+    keymap: Option<String>,
+    color: Option<ColorChoice>,
+    glyphs: Option<GlyphChoice>,
+}
+
+impl Wishes {
+    fn over(&self, mut ui: Ui) -> Ui {
+        ui.theme = self.theme.clone().unwrap_or(ui.theme);
+        ui.keymap = self.keymap.clone().unwrap_or(ui.keymap);
+        ui.color = self.color.unwrap_or(ui.color);
+        ui.glyphs = self.glyphs.unwrap_or(ui.glyphs);
+        ui
+    }
+}
+
+/// Everything the cockpit needs from files.
+struct Files {
+    config: Arc<Config>,
+    keymap: Arc<keymap::Keymap>,
+    theme: Theme,
+}
+
+fn read_files(path: &Path, wishes: &Wishes) -> Result<Files, String> {
+    let loaded = config::load_file(path).map_err(|e| format!("cannot read {}: {e}\n", path.display()))?;
+    let Some(mut config) = loaded.config else { return Err(words(&loaded.findings)) };
+    for warning in &loaded.findings {
+        log::warn!(target: "config", "{warning}");
+    }
+    config.ui = wishes.over(config.ui);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let keymap = keymap::load(&config.ui.keymap, folder).map_err(|f| words(&f))?;
+    let theme = themed(&config.ui, folder)?;
+    Ok(Files { config: Arc::new(config), keymap: Arc::new(keymap), theme })
+}
+
+fn themed(ui: &Ui, folder: &Path) -> Result<Theme, String> {
+    let theme = theme::load(&ui.theme, folder).map_err(|f| words(&f))?;
+    let var = |name: &str| std::env::var(name).ok();
+    let depth = match ui.color {
+        ColorChoice::Auto => theme::detect_depth(var),
+        ColorChoice::Truecolor => Depth::Truecolor,
+        ColorChoice::Indexed => Depth::Indexed,
+        ColorChoice::Ansi => Depth::Ansi,
+        ColorChoice::None => Depth::None,
+    };
+    let glyphs = match ui.glyphs {
+        GlyphChoice::Auto => theme::detect_glyphs(var),
+        GlyphChoice::Unicode => Glyphs::Unicode,
+        GlyphChoice::Ascii => Glyphs::Ascii,
+    };
+    Ok(theme.shown_on(depth, glyphs))
+}
+
+/// Opens the cockpit on a configuration.
+fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
+    if cli.command.is_none() {
+        cli::start_logging(true);
+    }
+    let wishes = Wishes { theme: cli.theme.clone(), keymap: cli.keymap.clone(), color: cli.color.map(Into::into), glyphs: cli.glyphs.map(Into::into) };
+    let files = match read_files(path, &wishes) {
+        Ok(files) => files,
+        Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
+    };
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        return Ok(complain("the cockpit needs a terminal; without one there is `lastgreen status`\n", exit::USAGE));
+    }
+    install_panic_hook()?;
+    let screen = Screen::enter(files.config.ui.mouse).wrap_err("cannot take the terminal")?;
+    let runtime = sources_runtime()?;
+    let mailbox = Arc::new(Mailbox::default());
+    let window = files.config.ui.window;
+    let poller = cli::connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;
+    let state = State::new(files.config.clone(), files.keymap.clone(), Clock::System.now());
+    let joined = Joined { path: path.to_path_buf(), wishes, runtime: &runtime, mailbox, poller: Some(poller), seen: Vec::new(), theme: files.theme.name.clone(), config: files.config };
+    let session = Session::new(screen, state, files.theme, joined);
+    let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
+    let stop = runtime.spawn(end_in_time());
+    let script = script.map(crate::terminal::Script::parse).transpose().map_err(|e| eyre!(e))?;
+    let ended = looks.block_on(session.run(async { drop(stop.await) }, script));
+    restore();
+    runtime.shutdown_background();
+    ended.wrap_err("the terminal is gone")?;
+    Ok(exit::DONE)
+}
+
+/// Waits for a signal to end. A loop that is stuck writing to a dead terminal is given two seconds.
+async fn end_in_time() {
+    stopped().await;
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_secs(2));
+        restore();
+        std::process::exit(i32::from(exit::FAILED));
+    });
+}
+
+/// A panic gives the terminal back before it speaks; one in a panel is the panel's own affair.
+fn install_panic_hook() -> Result<()> {
+    let (panic_hook, eyre_hook) = color_eyre::config::HookBuilder::default().display_env_section(false).into_hooks();
+    eyre_hook.install()?;
+    std::panic::set_hook(Box::new(move |info| {
+        if view::is_drawing_panel() {
+            log::error!(target: "cockpit", "{info}");
+            return;
+        }
+        restore();
+        eprintln!("{}", panic_hook.panic_report(info));
+    }));
+    Ok(())
+}
+
+/// The sources and files behind the cockpit.
+struct Joined<'a> {
+    path: PathBuf,
+    wishes: Wishes,
+    runtime: &'a Runtime,
+    mailbox: Arc<Mailbox>,
+    poller: Option<Poller>,
+    /// The times at which the files were last changed.
+    seen: Vec<Option<SystemTime>>,
+    theme: String,
+    config: Arc<Config>,
+}
+
+impl Joined<'_> {
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+}
+
+impl Outside for Joined<'_> {
+    fn take(&mut self) -> Delivery {
+        self.mailbox.take()
+    }
+
+    fn rung(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(self.mailbox.rung())
+    }
+
+    fn set_window(&mut self, window: Duration) {
+        if let Some(poller) = &self.poller {
+            poller.set_window(window);
+        }
+    }
+
+    fn refresh(&mut self) {
+        if let Some(poller) = &self.poller {
+            poller.refresh();
+        }
+    }
+
+    fn reload(&mut self) -> Result<Reload, String> {
+        let files = read_files(&self.path, &self.wishes)?;
+        let mailbox = Arc::new(Mailbox::default());
+        let poller = cli::connect(&files.config, self.runtime.handle(), files.config.ui.window, mailbox.clone())?;
+        // Only now, with everything there, the old gives way to the new.
+        self.poller = Some(poller);
+        self.mailbox = mailbox;
+        self.config = files.config.clone();
+        self.theme.clone_from(&files.theme.name);
+        Ok(Reload { config: files.config, keymap: files.keymap, theme: files.theme })
+    }
+
+    fn changed(&mut self) -> bool {
+        let files = [self.path.clone(), self.folder().join(&self.config.ui.theme), self.folder().join(&self.config.ui.keymap)];
+        let times: Vec<Option<SystemTime>> = files.iter().map(|f| std::fs::metadata(f).and_then(|m| m.modified()).ok()).collect();
+        let before = std::mem::replace(&mut self.seen, times);
+        !before.is_empty() && before != self.seen
+    }
+
+    fn theme(&mut self, name: &str) -> Result<Theme, String> {
+        let theme = themed(&Ui { theme: name.into(), ..self.config.ui.clone() }, self.folder())?;
+        self.theme = name.to_string();
+        self.wishes.theme = Some(name.to_string());
+        Ok(theme)
+    }
+
+    fn next_theme(&mut self) -> Theme {
+        let names: Vec<&str> = theme::shipped_names().collect();
+        let next = names.iter().position(|n| *n == self.theme).map_or(0, |i| (i + 1) % names.len());
+        self.theme(names[next]).unwrap_or_default()
+    }
+}

@@ -1,0 +1,88 @@
+//! `lastgreen check`: everything that is wrong with the files at once, then whether the sources answer.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::exit;
+use super::status::ask_once;
+use crate::base::diag::{Diagnostic, Severity};
+use crate::cockpit::SourceLine;
+use crate::config::load_file;
+use crate::reading::SourceState;
+use crate::{keymap, theme};
+
+#[derive(Serialize)]
+struct Report {
+    findings: Vec<Diagnostic>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceLine>,
+    /// Signals that got no answer, with why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unanswered: Vec<(String, String)>,
+}
+
+/// Checks the file and what it names; returns what to print and the exit code.
+pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json: bool) -> (String, u8) {
+    let loaded = match load_file(path) {
+        Ok(loaded) => loaded,
+        Err(e) => return (format!("{}: cannot be read: {e}\n", path.display()), exit::BAD_FILE),
+    };
+    let mut report = Report { findings: loaded.findings, sources: Vec::new(), unanswered: Vec::new() };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    if let Some(config) = &loaded.config {
+        report.findings.extend(keymap::load(&config.ui.keymap, folder).err().unwrap_or_default());
+        report.findings.extend(theme::load(&config.ui.theme, folder).err().unwrap_or_default());
+        if !offline {
+            match ask_once(config, runtime) {
+                Ok(summary) => {
+                    let unread = |s: &crate::cockpit::SignalLine| s.value == "—";
+                    report.unanswered =
+                        summary.signals.iter().filter(|s| unread(s)).map(|s| (s.name.clone(), s.judgement.reason.clone())).collect();
+                    report.sources = summary.sources;
+                }
+                Err(words) => return (words + "\n", exit::BAD_FILE),
+            }
+        }
+    }
+    let bad = report.findings.iter().any(|f| f.severity == Severity::Error);
+    let down = report.sources.iter().any(|s| s.state == SourceState::Failing);
+    let code = if bad {
+        exit::BAD_FILE
+    } else if down {
+        exit::UNAVAILABLE
+    } else {
+        exit::DONE
+    };
+    let text = if json {
+        serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+    } else {
+        let counts = loaded.config.as_ref().map(|c| (c.sources.len(), c.signals.len(), c.rules.len(), c.boards.len()));
+        text(path, &report, counts)
+    };
+    (text, code)
+}
+
+fn text(path: &Path, report: &Report, counts: Option<(usize, usize, usize, usize)>) -> String {
+    let mut out = String::new();
+    for finding in &report.findings {
+        out += &format!("{finding}\n");
+    }
+    let errors = report.findings.iter().filter(|f| f.severity == Severity::Error).count();
+    if errors > 0 {
+        return out + &format!("{}: {errors} {}\n", path.display(), if errors == 1 { "error" } else { "errors" });
+    }
+    if let Some((sources, signals, rules, boards)) = counts {
+        out += &format!("{}: good: {sources} sources, {signals} signals, {rules} rules, {boards} boards\n", path.display());
+    }
+    for source in &report.sources {
+        match &source.fault {
+            Some(fault) => out += &format!("  FAILING  {}  {fault}\n", source.name),
+            None => out += &format!("  answers  {}  {}\n", source.name, source.place),
+        }
+    }
+    for (name, why) in &report.unanswered {
+        out += &format!("  no answer for {name}: {why}\n");
+    }
+    out
+}

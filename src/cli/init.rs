@@ -1,0 +1,259 @@
+//! `lastgreen init`: looks which services answer and writes a commented configuration with real signals for them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use url::Url;
+
+use crate::base::endpoint::{Auth, Endpoint, Tls};
+use crate::reading::{Ask, Fact, Health, Shape, Value};
+use crate::source::{Client, Database, DatabaseOptions, Qdrant, Redis, Web};
+
+/// What a service turned out to be.
+enum Found {
+    Prometheus { metrics: BTreeSet<String> },
+    Qdrant { collections: Vec<String> },
+    Alertmanager,
+    Page { metrics: BTreeSet<String> },
+    Http { path: &'static str },
+    Database { tables: Vec<String> },
+    Redis,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The usual places, when none are given.
+const USUAL: [&str; 7] = [
+    "http://localhost:9090",
+    "http://localhost:6333",
+    "http://localhost:9093",
+    "http://localhost:8000",
+    "http://localhost:8080",
+    "postgres://postgres@localhost:5432/postgres",
+    "redis://localhost:6379",
+];
+
+/// Looks, reports, and writes. Returns what to print.
+///
+/// # Errors
+/// When nothing answers, or the file exists or cannot be written: what to print, and the exit code.
+pub fn init(output: &Path, endpoints: &[String], name: &str, runtime: &tokio::runtime::Runtime) -> Result<String, (String, u8)> {
+    if output.exists() {
+        return Err((format!("{} exists: nothing was changed (write elsewhere with --output)\n", output.display()), super::exit::FAILED));
+    }
+    let asked: Vec<String> = if endpoints.is_empty() { USUAL.iter().map(|u| (*u).to_string()).collect() } else { endpoints.to_vec() };
+    let mut report = String::new();
+    let mut found = Vec::new();
+    for url in asked {
+        match runtime.block_on(look(&url)) {
+            Ok(what) => {
+                let _ = writeln!(report, "  found    {url}  {}", describe(&what));
+                found.push((url, what));
+            }
+            Err(why) => {
+                let _ = writeln!(report, "  nothing  {url}  {why}");
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err((format!("{report}No service answers: name some, as in\n  lastgreen init http://prometheus:9090 http://qdrant:6333 postgres://user@db/app\n"), super::exit::UNAVAILABLE));
+    }
+    let text = write_config(name, &found);
+    std::fs::write(output, text).map_err(|e| (format!("cannot write {}: {e}\n", output.display()), super::exit::FAILED))?;
+    Ok(format!("{report}wrote {}\nNow: lastgreen check --config {}, then lastgreen --config {}\n", output.display(), output.display(), output.display()))
+}
+
+fn describe(found: &Found) -> String {
+    match found {
+        Found::Prometheus { metrics } => format!("Prometheus with {} metrics", metrics.len()),
+        Found::Qdrant { collections } => format!("Qdrant with {}", if collections.is_empty() { "no collection".into() } else { collections.join(", ") }),
+        Found::Alertmanager => "Alertmanager".into(),
+        Found::Page { metrics } => format!("a page of {} metrics", metrics.len()),
+        Found::Http { path } => format!("an HTTP service that answers {path}"),
+        Found::Database { tables } => format!("a database with {} tables", tables.len()),
+        Found::Redis => "Redis".into(),
+    }
+}
+
+async fn look(text: &str) -> Result<Found, String> {
+    let scheme = text.split(':').next().unwrap_or("");
+    match scheme {
+        "postgres" | "postgresql" | "sqlite" => database(text).await,
+        "redis" => {
+            let redis = Redis::new(text.into(), None, TIMEOUT);
+            let ask = Ask::Redis { command: vec!["PING".into()], field: None };
+            redis.ask(&ask).await.map(|_| Found::Redis).map_err(|f| f.message)
+        }
+        "http" | "https" => http(text).await,
+        _ => Err("not a URL of a kind this knows (http, https, postgres, sqlite, redis)".into()),
+    }
+}
+
+async fn database(text: &str) -> Result<Found, String> {
+    let options = DatabaseOptions { url: text.into(), password: None, tls: Tls::default(), timeout: TIMEOUT, connections: 1 };
+    let database = Database::new(options)?;
+    let size = Ask::Health(Health::Size);
+    database.ask(&size).await.map_err(|f| f.message)?;
+    let query = if text.starts_with("sqlite:") {
+        "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+    } else {
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1"
+    };
+    let ask = Ask::Sql { query: query.into(), shape: Shape::Table };
+    match database.ask(&ask).await.map(|a| a.value) {
+        Ok(Value::Table(table)) => Ok(Found::Database { tables: table.rows.into_iter().flatten().collect() }),
+        Ok(_) => Ok(Found::Database { tables: Vec::new() }),
+        Err(fault) => Err(fault.message),
+    }
+}
+
+async fn http(text: &str) -> Result<Found, String> {
+    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+    let endpoint = Endpoint { url, headers: Vec::new(), auth: Auth::None, tls: Tls::default(), timeout: TIMEOUT, max_body: 64 << 20 };
+    let web = Web::new(endpoint.clone());
+    let get = async |path: &str| {
+        let response = web.send(web.get(path).map_err(|f| f.message)?).await.map_err(|f| f.message)?;
+        Ok::<_, String>((response.status.is_success(), response.text()))
+    };
+    let (ok, root) = get("").await?;
+    let json = |text: &str| serde_json::from_str::<Json>(text).unwrap_or(Json::Null);
+    if ok && json(&root)["title"].as_str().is_some_and(|t| t.starts_with("qdrant")) {
+        let qdrant = Qdrant::new(Web::new(endpoint), None);
+        let ask = Ask::Qdrant { collection: String::new(), fact: Fact::Collections };
+        let collections = match qdrant.ask(&ask).await.map(|a| a.value) {
+            Ok(Value::Table(table)) => table.rows.into_iter().filter_map(|row| row.into_iter().next()).collect(),
+            Ok(_) => Vec::new(),
+            Err(fault) => return Err(fault.message),
+        };
+        return Ok(Found::Qdrant { collections });
+    }
+    if let (true, names) = get("api/v1/label/__name__/values").await? {
+        let metrics = json(&names)["data"].as_array().map(|all| all.iter().filter_map(|v| v.as_str().map(String::from)).collect());
+        if let Some(metrics) = metrics {
+            return Ok(Found::Prometheus { metrics });
+        }
+    }
+    if let (true, status) = get("api/v2/status").await?
+        && json(&status)["versionInfo"].is_object()
+    {
+        return Ok(Found::Alertmanager);
+    }
+    for path in ["", "metrics"] {
+        if let (true, page) = get(path).await? {
+            let page = crate::engine::parse(&page);
+            if page.samples.len() > page.lost && !page.samples.is_empty() {
+                return Ok(Found::Page { metrics: page.samples.into_iter().map(|s| s.name).collect() });
+            }
+        }
+    }
+    for path in ["/healthz", "/health", "/"] {
+        if get(path).await?.0 {
+            return Ok(Found::Http { path });
+        }
+    }
+    Err("answers, but nothing that is known".into())
+}
+
+/// A known metric and the signal it makes.
+struct Known {
+    needs: &'static str,
+    name: &'static str,
+    query: &'static str,
+    rest: &'static str,
+}
+
+const KNOWN: [Known; 9] = [
+    Known { needs: "up", name: "targets_down", query: "count(up == 0) or vector(0)", rest: "unit = \"count\"\nwarn = \"> 0\"" },
+    Known { needs: "http_requests_total", name: "requests", query: "sum(rate(http_requests_total[5m]))", rest: "unit = \"rate\"" },
+    Known { needs: "http_requests_total", name: "http_5xx", query: "(sum(rate(http_requests_total{code=~\\\"5..\\\"}[5m])) or vector(0)) / sum(rate(http_requests_total[5m]))", rest: "unit = \"ratio\"\nwarn = \"> 1%\"\nfail = \"> 2%\"" },
+    Known { needs: "http_request_duration_seconds_bucket", name: "latency_p95", query: "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))", rest: "unit = \"seconds\"\nbaseline = \"median 24h\"\nwarn = \"> 2x baseline\"\nfail = \"> 3x baseline\"" },
+    Known { needs: "pg_up", name: "postgres_up", query: "min(pg_up)", rest: "fail = \"< 1\"" },
+    Known { needs: "pg_stat_database_numbackends", name: "postgres_connections", query: "sum(pg_stat_database_numbackends)", rest: "unit = \"count\"" },
+    Known { needs: "redis_up", name: "redis_up", query: "min(redis_up)", rest: "fail = \"< 1\"" },
+    Known { needs: "collections_vector_total", name: "vectors", query: "sum(collections_vector_total)", rest: "unit = \"count\"" },
+    Known { needs: "process_resident_memory_bytes", name: "memory", query: "max(process_resident_memory_bytes)", rest: "unit = \"bytes\"" },
+];
+
+fn write_config(name: &str, found: &[(String, Found)]) -> String {
+    let has_rag = found.iter().any(|(_, f)| matches!(f, Found::Prometheus { metrics } | Found::Page { metrics } if metrics.contains("rag_http_requests_total")));
+    let mut out = String::from("# Written by `lastgreen init`. Check it with `lastgreen check`.\n# Secrets are never written here: password = \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\".\n\n");
+    if has_rag {
+        out += "# Metrics of a RAG service were found: its profile brings signals, rules and boards.\nprofile = \"rag\"\n\n";
+    }
+    let _ = write!(out, "[environment]\nname = {}\n# production makes dangerous things harder to do by a slip: production, staging, development\ntier = \"development\"\n\n", quote(name));
+    let mut signals = String::new();
+    let mut counts = std::collections::HashMap::new();
+    for (url, what) in found {
+        let kind = match what {
+            Found::Prometheus { .. } => "prometheus",
+            Found::Qdrant { .. } => "qdrant",
+            Found::Alertmanager => "alertmanager",
+            Found::Page { .. } => "direct",
+            Found::Http { .. } => "service",
+            Found::Database { .. } => "database",
+            Found::Redis => "redis",
+        };
+        let n: &mut usize = counts.entry(kind).or_default();
+        *n += 1;
+        let source = if *n == 1 { kind.to_string() } else { format!("{kind}{n}") };
+        out += &source_text(&source, url, what);
+        if !(has_rag && matches!(what, Found::Prometheus { .. } | Found::Page { .. })) {
+            signals += &signals_text(&source, what);
+        }
+    }
+    out + "# What is asked, what it means, and when it is bad. `warn` and `fail` say when.\n\n" + &signals
+}
+
+fn source_text(source: &str, url: &str, what: &Found) -> String {
+    let url = quote(url);
+    match what {
+        Found::Prometheus { .. } => format!("[sources.{source}]\nkind = \"prometheus\"\nurl = {url}\ninterval = \"5s\"\ntimeout = \"3s\"\n# headers = {{ \"X-Scope-OrgID\" = \"team\" }}   # Mimir, Thanos tenants\n\n"),
+        Found::Qdrant { collections } => {
+            let main = collections.first().map_or_else(|| "# collection = \"main\"".into(), |c| format!("collection = {}", quote(c)));
+            format!("[sources.{source}]\nkind = \"qdrant\"\nurl = {url}\n{main}\n# api_key = \"env:QDRANT_API_KEY\"\n\n")
+        }
+        Found::Alertmanager => format!("[sources.{source}]\nkind = \"alertmanager\"\nurl = {url}\n\n"),
+        Found::Page { .. } => {
+            let page = if url.contains("/metrics") { url } else { format!("{}/metrics\"", url.trim_end_matches('"').trim_end_matches('/')) };
+            format!("# The page read directly: the way to see when there is no Prometheus, or it is down.\n[sources.{source}]\nkind = \"scrape\"\ntargets = [{{ url = {page} }}]\n\n")
+        }
+        Found::Http { .. } => format!("[sources.{source}]\nkind = \"http\"\nurl = {url}\n\n"),
+        Found::Database { .. } => format!("[sources.{source}]\nkind = \"database\"\nurl = {url}\n# password = \"env:PGPASSWORD\"\n\n"),
+        Found::Redis => format!("[sources.{source}]\nkind = \"redis\"\nurl = {url}\n\n"),
+    }
+}
+
+fn signals_text(source: &str, what: &Found) -> String {
+    let one = |name: &str, rest: &str| format!("[signals.{name}]\nsource = \"{source}\"\n{rest}\n\n");
+    match what {
+        Found::Prometheus { metrics } | Found::Page { metrics } => {
+            let known = KNOWN.iter().filter(|k| metrics.contains(k.needs));
+            let prefix = if source == "prometheus" || source == "direct" { String::new() } else { format!("{source}_") };
+            known.map(|k| one(&format!("{prefix}{}", k.name), &format!("query = \"{}\"\n{}", k.query, k.rest))).collect()
+        }
+        Found::Qdrant { collections } if collections.is_empty() => one("collections", "fact = \"collections\""),
+        Found::Qdrant { .. } => {
+            one("collection_status", "fact = \"status\"\nwarn = \"!= green\"\nfail = \"== red\"")
+                + &one("collection_points", "fact = \"points\"\nunit = \"count\"")
+                + &one("snapshot_age", "fact = \"snapshot_age\"\nunit = \"seconds\"\nwarn = \"> 26h\"")
+        }
+        Found::Alertmanager => one("alertmanager_alerts", ""),
+        Found::Http { path } => one(&format!("{source}_health"), &format!("path = {}\nwarn = \">= 1\"\nfail = \">= 3\"", quote(path))),
+        Found::Database { tables } => {
+            let mut out = one("database_size", "health = \"size\"\nunit = \"bytes\"");
+            if tables.iter().any(|t| t == "task_events") {
+                out += &one("rollbacks", "shape = \"events\"\nquery = \"SELECT created_at AS at, event_type AS kind, metadata AS text FROM task_events WHERE event_type LIKE 'rollback%' ORDER BY created_at DESC LIMIT 50\"");
+            }
+            out
+        }
+        Found::Redis => one("redis_memory", "command = [\"INFO\", \"memory\"]\nfield = \"used_memory\"\nunit = \"bytes\""),
+    }
+}
+
+/// A TOML string.
+fn quote(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}

@@ -1,0 +1,113 @@
+//! `lastgreen status`: everything once, as text or JSON, with the exit code of monitoring plugins.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connect::connect;
+use crate::base::clock::Clock;
+use crate::base::units::short;
+use crate::cockpit::{Store, Summary};
+use crate::config::Config;
+use crate::reading::SourceState;
+use crate::signal::{Phase, Verdict};
+use crate::source::Mailbox;
+
+/// Asks everything once.
+///
+/// # Errors
+/// When a client cannot be made.
+pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Summary, String> {
+    let mailbox = Arc::new(Mailbox::default());
+    let poller = connect(config, runtime.handle(), config.ui.window, mailbox.clone())?;
+    let clock = Clock::System;
+    let mut store = Store::new(config);
+    let longest = config.questions().iter().map(|q| q.timeout).max().unwrap_or_default();
+    runtime.block_on(async {
+        // Each question has one time-out for its first source and one for its second.
+        let deadline = Instant::now() + longest * 2 + Duration::from_secs(1);
+        loop {
+            store.apply(config, mailbox.take(), clock.now());
+            if all_answered(config, &store) || tokio::time::timeout_at(deadline, mailbox.rung()).await.is_err() {
+                break;
+            }
+        }
+        store.apply(config, mailbox.take(), clock.now());
+    });
+    drop(poller);
+    Ok(Summary::new(config, &store, clock.now()))
+}
+
+/// Whether every signal has an answer, and what its verdict needs besides.
+fn all_answered(config: &Config, store: &Store) -> bool {
+    config.signals.iter().all(|(name, signal)| {
+        let Some(track) = store.signals.get(name) else { return true };
+        let answered = track.latest.is_some();
+        let failed = track.fault().is_some();
+        let companions = signal.signal.at_least.is_none() || track.samples.is_some();
+        let baseline = signal.signal.baseline.is_none() || track.baseline.is_some();
+        answered && (failed || companions && baseline)
+    }) && store.sources.len() == config.sources.len()
+}
+
+/// Prints the summary and returns the exit code.
+///
+/// # Errors
+/// When a client cannot be made.
+pub fn status(config: &Config, runtime: &tokio::runtime::Runtime, json: bool) -> Result<(String, u8), String> {
+    let summary = ask_once(config, runtime)?;
+    let code = summary.verdict.exit_code();
+    let text = if json { serde_json::to_string_pretty(&summary).map_err(|e| e.to_string())? + "\n" } else { text(&summary) };
+    Ok((text, code))
+}
+
+fn mark(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass   ",
+        Verdict::Warn => "WARN   ",
+        Verdict::Unknown => "UNKNOWN",
+        Verdict::Fail => "FAIL   ",
+    }
+}
+
+/// The summary as people read it. Writing into a string cannot fail.
+fn text(summary: &Summary) -> String {
+    let mut out = String::new();
+    let reached = summary.reached();
+    let _ = writeln!(out, "{}  {}  {}  {}", summary.verdict.word().to_uppercase(), summary.environment, summary.tier.word(), summary.at.iso());
+    let _ = writeln!(out, "{}", summary.reason);
+    if !reached.is_empty() {
+        let _ = writeln!(out, "reached: {reached}");
+    }
+    for mismatch in &summary.mismatches {
+        let _ = writeln!(out, "WRONG ENVIRONMENT: {mismatch}");
+    }
+    let wide = summary.signals.iter().map(|s| s.name.len()).max().unwrap_or(0);
+    let _ = writeln!(out, "\nsignals");
+    for signal in &summary.signals {
+        let verdict = if signal.judged || signal.judgement.verdict == Verdict::Unknown { mark(signal.judgement.verdict) } else { "       " };
+        let reason = if signal.judged || signal.judgement.verdict == Verdict::Unknown { signal.judgement.reason.as_str() } else { "" };
+        let via = if signal.via.is_empty() || signal.via == signal.source { String::new() } else { format!("  (by {})", signal.via) };
+        let _ = writeln!(out, "  {verdict}  {:wide$}  {}  {reason}{via}", signal.name, signal.value);
+    }
+    let speaking: Vec<_> = summary.rules.iter().filter(|r| !matches!(r.state.phase, Phase::Inactive)).collect();
+    let _ = writeln!(out, "\nrules: {} of {} quiet", summary.rules.len() - speaking.len(), summary.rules.len());
+    for rule in speaking {
+        let _ = writeln!(out, "  {}  {}  {}  {}", mark(rule.verdict), rule.name, rule.words, rule.state.reason);
+    }
+    let _ = writeln!(out, "\nsources");
+    for source in &summary.sources {
+        let state = match source.state {
+            SourceState::Up => "up      ",
+            SourceState::Slow => "slow    ",
+            SourceState::Failing => "FAILING ",
+            SourceState::Starting => "starting",
+        };
+        let said = source.fault.as_ref().map_or_else(|| format!("{} in {}", source.place, short(source.took)), |f| f.message.clone());
+        let warning = source.warning.as_ref().map_or_else(String::new, |w| format!("  ({w})"));
+        let _ = writeln!(out, "  {state}  {:12}  {:12}  {said}{warning}", source.name, source.kind);
+    }
+    out
+}

@@ -1,0 +1,233 @@
+//! The embedded system of `lastgreen demo`: a RAG service with a stable and a canary track, a Prometheus API, a Qdrant, a
+//! database file and a webhook sink, all on loopback ports of their own. It speaks the real protocols; the cockpit on top
+//! is an ordinary one on an ordinary configuration and does not know what it looks at.
+
+mod data;
+mod metrics;
+mod model;
+mod prometheus;
+mod qdrant;
+mod scenario;
+mod service;
+mod vectors;
+mod webhook;
+
+pub use scenario::Scenario;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::base::clock::{Clock, Stamp};
+use data::Database;
+use model::Model;
+use scenario::Effect;
+
+/// A running embedded system. It ends, and its folder goes, when this is dropped.
+pub struct Demo {
+    folder: TempDir,
+    places: Places,
+    _tasks: JoinSet<()>,
+}
+
+/// Where everything listens.
+struct Places {
+    stable: SocketAddr,
+    canary: SocketAddr,
+    prometheus: SocketAddr,
+    qdrant: SocketAddr,
+    webhook: SocketAddr,
+    database: PathBuf,
+}
+
+/// How much past there is when the demo starts, and in which steps.
+const PAST: Duration = Duration::from_secs(3600);
+const PAST_STEP: Duration = Duration::from_secs(10);
+
+/// Starts everything.
+///
+/// # Errors
+/// When a port or a file cannot be had.
+pub async fn start(scenario: Scenario, seed: u64) -> std::io::Result<Demo> {
+    let folder = tempfile::Builder::new().prefix("lastgreen-demo-").tempdir()?;
+    let database = Database::create(&folder.path().join("ragdb.db"), seed).await.map_err(std::io::Error::other)?;
+    let model = Arc::new(Mutex::new(Model::new(seed)));
+    let mut tasks = JoinSet::new();
+    let listen = || TcpListener::bind(("127.0.0.1", 0));
+    let (stable, canary, prometheus_at, qdrant_at, webhook_at) = (listen().await?, listen().await?, listen().await?, listen().await?, listen().await?);
+    let places = Places {
+        stable: stable.local_addr()?,
+        canary: canary.local_addr()?,
+        prometheus: prometheus_at.local_addr()?,
+        qdrant: qdrant_at.local_addr()?,
+        webhook: webhook_at.local_addr()?,
+        database: database.path().to_path_buf(),
+    };
+    let prometheus = Arc::new(prometheus::Prometheus::new(places.stable.to_string()).map_err(std::io::Error::other)?);
+    past(&model, &prometheus);
+    let points = database.points().await.map_err(std::io::Error::other)?;
+    let vectors = Arc::new(Mutex::new(vectors::Storage::new(folder.path().join("snapshots"))?));
+    qdrant::fill(&vectors, "rag_main", &points);
+    tasks.spawn(service::serve(stable, service::Service { model: model.clone(), track: model::Track::Stable }));
+    tasks.spawn(service::serve(canary, service::Service { model: model.clone(), track: model::Track::Canary }));
+    tasks.spawn(qdrant::serve(qdrant_at, vectors, None));
+    tasks.spawn(webhook::serve(webhook_at));
+    let (down, up) = tokio::sync::oneshot::channel();
+    tasks.spawn(prometheus.clone().serve(prometheus_at, up));
+    tasks.spawn(live(Live { scenario, model, prometheus, database, down: Some(down) }));
+    let demo = Demo { folder, places, _tasks: tasks };
+    std::fs::write(demo.config_path(), demo.config(scenario))?;
+    Ok(demo)
+}
+
+/// Lets the system have been running for a while.
+fn past(model: &Mutex<Model>, prometheus: &prometheus::Prometheus) {
+    let now = Clock::System.now();
+    let mut model = model.lock().unwrap_or_else(|p| p.into_inner());
+    let steps = PAST.as_secs() / PAST_STEP.as_secs();
+    for i in (1..=steps).rev() {
+        model.step(PAST_STEP, &Effect::default());
+        prometheus.store(&model.page(), now.minus(PAST_STEP * i as u32));
+    }
+}
+
+struct Live {
+    scenario: Scenario,
+    model: Arc<Mutex<Model>>,
+    prometheus: Arc<prometheus::Prometheus>,
+    database: Database,
+    /// Ends the Prometheus API when sent.
+    down: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+/// One second after the other: the scenario's effect, the service's work, the scrape.
+async fn live(mut live: Live) {
+    let started = Clock::System.now();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut corrupted = false;
+    let mut last = started;
+    loop {
+        tick.tick().await;
+        let now = Clock::System.now();
+        let effect = live.scenario.effect(now.since(started));
+        if effect.corrupt_data && !corrupted {
+            corrupted = live.database.corrupt().await.is_ok();
+        }
+        if effect.database_down {
+            live.database.take_away();
+        }
+        if effect.prometheus_down
+            && let Some(down) = live.down.take()
+        {
+            // The receiver is the server; it has ended already when this fails.
+            let _ = down.send(());
+        }
+        let damaged = live.database.damaged_share().await;
+        let page = {
+            let mut model = live.model.lock().unwrap_or_else(|p| p.into_inner());
+            model.data_damaged = damaged.unwrap_or(model.data_damaged);
+            model.step(step_of(last, now), &effect);
+            model.page()
+        };
+        last = now;
+        live.prometheus.store(&page, now);
+    }
+}
+
+fn step_of(last: Stamp, now: Stamp) -> Duration {
+    now.since(last).clamp(Duration::from_millis(100), Duration::from_secs(10))
+}
+
+impl Demo {
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("lastgreen.toml")
+    }
+
+    /// The path and the addresses, for whoever wants to look with something else.
+    pub fn describe(&self) -> String {
+        let p = &self.places;
+        format!(
+            "config      {}\nservice     http://{}  (metrics, healthz, traffic, deploy, query)\ncanary      http://{}\nprometheus  http://{}\nqdrant      http://{}\nwebhook     http://{}\ndatabase    sqlite:{}\n\nLook with:  lastgreen --config {}\n",
+            self.config_path().display(),
+            p.stable,
+            p.canary,
+            p.prometheus,
+            p.qdrant,
+            p.webhook,
+            p.database.display(),
+            self.config_path().display()
+        )
+    }
+
+    /// An ordinary configuration for it.
+    fn config(&self, scenario: Scenario) -> String {
+        let p = &self.places;
+        format!(
+            r#"# The configuration of `lastgreen demo`. Copy it to begin one of your own.
+profile = "rag"
+
+# Short windows, so that the story is told in minutes.
+[vars]
+window = "1m"
+
+[environment]
+name = "rag-demo"
+tier = "production"
+hint = "{hint}"
+
+[environment.expect]
+database = "ragdb"
+collection = "rag_main"
+
+[sources.prometheus]
+kind = "prometheus"
+url = "http://{prometheus}"
+interval = "2s"
+timeout = "2s"
+
+# The same pages read directly: answers the same PromQL when Prometheus is away.
+[sources.direct]
+kind = "scrape"
+interval = "2s"
+timeout = "2s"
+targets = [{{ url = "http://{stable}/metrics", name = "rag" }}]
+
+[sources.qdrant]
+kind = "qdrant"
+url = "http://{qdrant}"
+collection = "rag_main"
+interval = "2s"
+timeout = "2s"
+
+[sources.database]
+kind = "database"
+url = "sqlite:{database}"
+interval = "2s"
+timeout = "2s"
+
+[sources.stable]
+kind = "http"
+url = "http://{stable}"
+interval = "2s"
+timeout = "2s"
+
+[sources.canary]
+kind = "http"
+url = "http://{canary}"
+interval = "2s"
+timeout = "2s"
+"#,
+            hint = scenario.hint(),
+            prometheus = p.prometheus,
+            stable = p.stable,
+            canary = p.canary,
+            qdrant = p.qdrant,
+            database = p.database.display(),
+        )
+    }
+}

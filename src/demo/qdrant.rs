@@ -1,0 +1,439 @@
+//! A Qdrant stand-in over REST: it answers as a real server of version 1.18 does, errors and odd corners included, for
+//! collections, points, snapshots, aliases, health and metrics.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::body::Bytes;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::data::Point;
+use super::vectors::{Collection, Storage, StoredPoint, sha256};
+
+type Shared = Arc<Mutex<Storage>>;
+
+fn lock(storage: &Shared) -> MutexGuard<'_, Storage> {
+    storage.lock().unwrap_or_else(|p| p.into_inner())
+}
+
+/// Fills a collection and takes a snapshot of it, so that there is one to look at.
+pub fn fill(storage: &Shared, name: &str, points: &[Point]) {
+    let mut storage = lock(storage);
+    let stored = points
+        .iter()
+        .map(|p| (p.id, StoredPoint { vector: p.vector.clone(), payload: json!({"document": p.document}) }))
+        .collect();
+    storage.collections.insert(name.into(), Collection { size: 8, distance: "Cosine".into(), points: stored });
+    storage.aliases.insert("rag_live".into(), name.into());
+    if let Err(e) = storage.snapshot(name) {
+        log::error!("the demo's Qdrant cannot write a snapshot: {e}");
+    }
+}
+
+/// Serves; with a key, what needs one is refused without it.
+pub async fn serve(listener: TcpListener, storage: Shared, key: Option<String>) {
+    if let Err(e) = axum::serve(listener, router(storage, key)).await {
+        log::error!("the demo's Qdrant ended: {e}");
+    }
+}
+
+fn router(storage: Shared, key: Option<String>) -> Router {
+    Router::new()
+        .route("/", get(async || Json(json!({"title": "qdrant - vector search engine", "version": "1.18.3"}))))
+        .route("/healthz", get(async || "healthz check passed"))
+        .route("/livez", get(async || "healthz check passed"))
+        .route("/readyz", get(async || "all shards are ready"))
+        .route("/metrics", get(metrics))
+        .route("/cluster", get(async || ok(json!({"status": "disabled"}))))
+        .route("/collections", get(collections))
+        .route("/collections/aliases", post(change_aliases))
+        .route("/aliases", get(aliases))
+        .route("/collections/{c}", get(info).put(create).delete(delete))
+        .route("/collections/{c}/exists", get(exists))
+        .route("/collections/{c}/aliases", get(aliases_of))
+        .route("/collections/{c}/cluster", get(shards))
+        .route("/collections/{c}/points", put(upsert))
+        .route("/collections/{c}/points/count", post(count))
+        .route("/collections/{c}/points/query", post(query))
+        .route("/collections/{c}/points/scroll", post(scroll))
+        .route("/collections/{c}/points/delete", post(delete_points))
+        .route("/collections/{c}/snapshots", get(snapshots).post(snapshot))
+        .route("/collections/{c}/snapshots/recover", put(recover))
+        .route("/collections/{c}/snapshots/{s}", get(download).delete(delete_snapshot))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .method_not_allowed_fallback(async || StatusCode::NOT_FOUND)
+        .layer(from_fn_with_state(Arc::new(key), authorize))
+        .with_state(storage)
+}
+
+async fn authorize(State(key): State<Arc<Option<String>>>, request: Request, next: Next) -> Response {
+    let open = ["/", "/healthz", "/livez", "/readyz"].contains(&request.uri().path());
+    if let (false, Some(key)) = (open, key.as_ref()) {
+        let headers = request.headers();
+        let given = headers.get("api-key").and_then(|v| v.to_str().ok());
+        let bearer = headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+        match given.or(bearer) {
+            Some(given) if given == key => {}
+            Some(_) => return (StatusCode::UNAUTHORIZED, "Invalid API key or JWT").into_response(),
+            None => return (StatusCode::UNAUTHORIZED, "Must provide an API key or an Authorization bearer token").into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+fn ok(result: Value) -> Response {
+    Json(json!({"result": result, "status": "ok", "time": 0.000_01})).into_response()
+}
+
+fn error(status: StatusCode, words: impl std::fmt::Display) -> Response {
+    (status, Json(json!({"status": {"error": words.to_string()}, "time": 0.000_01}))).into_response()
+}
+
+fn missing(collection: &str) -> Response {
+    error(StatusCode::NOT_FOUND, format!("Not found: Collection `{collection}` doesn't exist!"))
+}
+
+/// Reads a JSON body, with the real server's words when it is none.
+fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>> {
+    serde_json::from_slice(body).map_err(|e| Box::new(error(StatusCode::BAD_REQUEST, format!("Format error in JSON body: {e}"))))
+}
+
+async fn collections(State(s): State<Shared>) -> Response {
+    let names: Vec<Value> = lock(&s).collections.keys().map(|name| json!({"name": name})).collect();
+    ok(json!({"collections": names}))
+}
+
+async fn info(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+    let s = lock(&s);
+    let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
+    ok(json!({
+        "status": "green", "optimizer_status": "ok", "indexed_vectors_count": 0, "points_count": collection.points.len(), "segments_count": 2,
+        "config": {"params": {"vectors": {"size": collection.size, "distance": collection.distance}, "shard_number": 1, "replication_factor": 1}},
+        "payload_schema": {}, "update_queue": {"length": 0},
+    }))
+}
+
+async fn exists(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+    ok(json!({"exists": lock(&s).name(&c).is_some()}))
+}
+
+async fn create(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> Response {
+    let wanted: Value = match read(&body) {
+        Ok(wanted) => wanted,
+        Err(response) => return *response,
+    };
+    let mut s = lock(&s);
+    if s.name(&c).is_some() {
+        return error(StatusCode::CONFLICT, format!("Wrong input: Collection `{c}` already exists!"));
+    }
+    let size = wanted["vectors"]["size"].as_u64().unwrap_or(8) as usize;
+    let distance = wanted["vectors"]["distance"].as_str().unwrap_or("Cosine").to_string();
+    s.collections.insert(c, Collection { size, distance, points: Default::default() });
+    ok(json!(true))
+}
+
+async fn delete(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+    let mut s = lock(&s);
+    s.aliases.retain(|_, target| *target != c);
+    let there = s.collections.remove(&c).is_some();
+    ok(json!(there))
+}
+
+async fn shards(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+    let s = lock(&s);
+    let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
+    ok(json!({
+        "peer_id": 3_103_475_282_892_522_u64, "shard_count": 1,
+        "local_shards": [{"shard_id": 0, "points_count": collection.points.len(), "state": "Active"}],
+        "remote_shards": [], "shard_transfers": [],
+    }))
+}
+
+#[derive(Deserialize)]
+struct Upsert {
+    points: Vec<UpsertPoint>,
+}
+
+#[derive(Deserialize)]
+struct UpsertPoint {
+    id: u64,
+    vector: Vec<f32>,
+    #[serde(default)]
+    payload: Value,
+}
+
+#[derive(Deserialize, Default)]
+struct Wait {
+    wait: Option<String>,
+}
+
+impl Wait {
+    /// Whether to wait; the real server's words for anything that is neither.
+    fn read(&self, default: bool) -> Result<bool, Box<Response>> {
+        match self.wait.as_deref() {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => {
+                let words = "Deserialize error in query parameters: provided string was not `true` or `false`";
+                Err(Box::new(error(StatusCode::BAD_REQUEST, words)))
+            }
+        }
+    }
+}
+
+fn acknowledged(s: &mut Storage, wait: bool) -> Response {
+    let status = if wait { "completed" } else { "acknowledged" };
+    ok(json!({"operation_id": s.next_operation(), "status": status}))
+}
+
+async fn upsert(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+    let (wanted, wait) = match read::<Upsert>(&body).and_then(|w| Ok((w, wait.read(false)?))) {
+        Ok(both) => both,
+        Err(response) => return *response,
+    };
+    let mut s = lock(&s);
+    let Some(name) = s.name(&c).map(String::from) else { return missing(&c) };
+    if let Some(collection) = s.collections.get_mut(&name) {
+        for point in wanted.points {
+            if point.vector.len() != collection.size {
+                let words = format!("Wrong input: Vector dimension error: expected dim: {}, got {}", collection.size, point.vector.len());
+                return error(StatusCode::BAD_REQUEST, words);
+            }
+            collection.points.insert(point.id, StoredPoint { vector: point.vector, payload: point.payload });
+        }
+    }
+    acknowledged(&mut s, wait)
+}
+
+#[derive(Deserialize)]
+struct DeletePoints {
+    points: Vec<u64>,
+}
+
+async fn delete_points(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+    let (wanted, wait) = match read::<DeletePoints>(&body).and_then(|w| Ok((w, wait.read(false)?))) {
+        Ok(both) => both,
+        Err(response) => return *response,
+    };
+    let mut s = lock(&s);
+    let Some(name) = s.name(&c).map(String::from) else { return missing(&c) };
+    if let Some(collection) = s.collections.get_mut(&name) {
+        collection.points.retain(|id, _| !wanted.points.contains(id));
+    }
+    acknowledged(&mut s, wait)
+}
+
+async fn count(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+    let s = lock(&s);
+    match s.name(&c).and_then(|name| s.collections.get(name)) {
+        Some(collection) => ok(json!({"count": collection.points.len()})),
+        None => missing(&c),
+    }
+}
+
+#[derive(Deserialize)]
+struct Search {
+    #[serde(default)]
+    query: Vec<f32>,
+    limit: Option<usize>,
+}
+
+async fn query(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> Response {
+    let wanted: Search = match read(&body) {
+        Ok(wanted) => wanted,
+        Err(response) => return *response,
+    };
+    let s = lock(&s);
+    let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
+    let mut scored: Vec<(f32, &u64, &StoredPoint)> = collection.points.iter().map(|(id, p)| (cosine(&wanted.query, &p.vector), id, p)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let points: Vec<Value> =
+        scored.iter().take(wanted.limit.unwrap_or(10)).map(|(score, id, p)| json!({"id": id, "version": 1, "score": score, "payload": p.payload})).collect();
+    ok(json!({"points": points}))
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot: f32 = a.iter().zip(b).map(|(x, y)| x * y).sum();
+    let length = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+    dot / (length(a) * length(b)).max(f32::MIN_POSITIVE)
+}
+
+async fn scroll(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> Response {
+    let wanted: Search = match read(&body) {
+        Ok(wanted) => wanted,
+        Err(response) => return *response,
+    };
+    let s = lock(&s);
+    let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
+    let limit = wanted.limit.unwrap_or(10);
+    let points: Vec<Value> = collection.points.iter().take(limit).map(|(id, p)| json!({"id": id, "payload": p.payload})).collect();
+    let next = collection.points.keys().nth(limit);
+    ok(json!({"points": points, "next_page_offset": next}))
+}
+
+#[derive(Deserialize)]
+struct Actions {
+    actions: Vec<Value>,
+}
+
+async fn change_aliases(State(s): State<Shared>, body: Bytes) -> Response {
+    let wanted: Actions = match read(&body) {
+        Ok(wanted) => wanted,
+        Err(response) => return *response,
+    };
+    let mut s = lock(&s);
+    // All or nothing.
+    let mut aliases = s.aliases.clone();
+    for action in &wanted.actions {
+        let text = |path: &str| action.pointer(path).and_then(Value::as_str).map(String::from);
+        if let (Some(alias), Some(collection)) = (text("/create_alias/alias_name"), text("/create_alias/collection_name")) {
+            if !s.collections.contains_key(&collection) {
+                return missing(&collection);
+            }
+            aliases.insert(alias, collection);
+        } else if let Some(alias) = text("/delete_alias/alias_name") {
+            aliases.remove(&alias);
+        }
+    }
+    s.aliases = aliases;
+    ok(json!(true))
+}
+
+async fn aliases(State(s): State<Shared>) -> Response {
+    let all: Vec<Value> = lock(&s).aliases.iter().map(|(a, c)| json!({"alias_name": a, "collection_name": c})).collect();
+    ok(json!({"aliases": all}))
+}
+
+async fn aliases_of(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+    let s = lock(&s);
+    let Some(name) = s.name(&c) else { return missing(&c) };
+    let all: Vec<Value> = s.aliases.iter().filter(|(_, target)| *target == name).map(|(a, c)| json!({"alias_name": a, "collection_name": c})).collect();
+    ok(json!({"aliases": all}))
+}
+
+async fn snapshots(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+    let s = lock(&s);
+    match s.name(&c) {
+        Some(name) => ok(json!(s.snapshots(name))),
+        None => missing(&c),
+    }
+}
+
+async fn snapshot(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Query<Wait>) -> Response {
+    let wait = match wait.read(true) {
+        Ok(wait) => wait,
+        Err(response) => return *response,
+    };
+    let s = lock(&s);
+    let Some(name) = s.name(&c) else { return missing(&c) };
+    match s.snapshot(name) {
+        _ if !wait => accepted(),
+        Ok(made) => ok(json!(made)),
+        Err(e) => error(StatusCode::INTERNAL_SERVER_ERROR, format!("Service internal error: {e}")),
+    }
+}
+
+fn accepted() -> Response {
+    (StatusCode::ACCEPTED, Json(json!({"status": "accepted", "time": 0.000_01}))).into_response()
+}
+
+async fn download(State(s): State<Shared>, Path((c, name)): Path<(String, String)>) -> Response {
+    let s = lock(&s);
+    let Some(collection) = s.name(&c) else { return missing(&c) };
+    match s.snapshot_file(collection, &name).and_then(|file| std::fs::read(file).ok()) {
+        Some(bytes) => bytes.into_response(),
+        None => (StatusCode::NOT_FOUND, format!("Not found: Snapshot {name} not found")).into_response(),
+    }
+}
+
+async fn delete_snapshot(State(s): State<Shared>, Path((c, name)): Path<(String, String)>) -> Response {
+    let s = lock(&s);
+    let Some(collection) = s.name(&c) else { return missing(&c) };
+    match s.snapshot_file(collection, &name).map(std::fs::remove_file) {
+        Some(Ok(())) => ok(json!(true)),
+        _ => error(StatusCode::NOT_FOUND, format!("Not found: Snapshot {name} not found")),
+    }
+}
+
+#[derive(Deserialize)]
+struct Recover {
+    location: String,
+    #[serde(default, rename = "priority")]
+    _priority: Option<Priority>,
+    checksum: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Priority {
+    NoSync,
+    Snapshot,
+    Replica,
+}
+
+async fn recover(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+    let (wanted, wait) = match read::<Recover>(&body).and_then(|w| Ok((w, wait.read(true)?))) {
+        Ok(both) => both,
+        Err(response) => return *response,
+    };
+    if let Some(sum) = wanted.checksum.as_ref().filter(|sum| sum.len() != 64) {
+        let words = format!("Validation error in JSON body: [checksum: Validation error: invalid_sha256_hash [{{\"value\": String(\"{sum}\"), \"expected_length\": Number(64), \"length\": Number({})}}]]", sum.len());
+        return error(StatusCode::UNPROCESSABLE_ENTITY, words);
+    }
+    let mut s = lock(&s);
+    let result = restore(&mut s, &c, &wanted);
+    // Without waiting a failure is never seen.
+    if wait { result } else { accepted() }
+}
+
+fn restore(s: &mut Storage, c: &str, wanted: &Recover) -> Response {
+    let Some(path) = wanted.location.strip_prefix("file://") else {
+        return error(StatusCode::BAD_REQUEST, "Bad request: only file:// locations are known to this stand-in");
+    };
+    let path = std::path::Path::new(path);
+    if path.components().any(|part| part.as_os_str() == "..") || !path.starts_with(s.folder()) {
+        return error(StatusCode::FORBIDDEN, format!("Forbidden: Snapshot file path must be inside the snapshots directory {:?}", s.folder()));
+    }
+    let Ok(bytes) = std::fs::read(path) else {
+        return error(StatusCode::BAD_REQUEST, format!("Bad request: Snapshot file {path:?} does not exist"));
+    };
+    let got = sha256(&bytes);
+    if let Some(expected) = wanted.checksum.as_ref().filter(|sum| sum.to_lowercase() != got) {
+        return error(StatusCode::BAD_REQUEST, format!("Wrong input: Snapshot checksum mismatch: expected {expected}, got {got}"));
+    }
+    let Ok(data) = serde_json::from_slice::<Collection>(&bytes) else {
+        return error(StatusCode::INTERNAL_SERVER_ERROR, "Service internal error: File IO error: failed to unpack the snapshot");
+    };
+    let name = s.name(c).unwrap_or(c).to_string();
+    if s.collections.get(&name).is_some_and(|there| there.size != data.size) {
+        return error(StatusCode::BAD_REQUEST, "Wrong input: Snapshot is not compatible with existing collection");
+    }
+    s.collections.insert(name, data);
+    ok(json!(true))
+}
+
+/// Writing into a string cannot fail.
+async fn metrics(State(s): State<Shared>) -> Response {
+    let s = lock(&s);
+    let vectors: usize = s.collections.values().map(|c| c.points.len()).sum();
+    let mut out = String::from("# TYPE app_info gauge\napp_info{name=\"qdrant\",version=\"1.18.3\"} 1\n");
+    let _ = writeln!(out, "# TYPE collections_total gauge\ncollections_total {}", s.collections.len());
+    let _ = writeln!(out, "# TYPE collections_vector_total gauge\ncollections_vector_total {vectors}");
+    for (family, label) in [("collection_points", "id"), ("collection_vectors", "collection"), ("snapshot_creation_running", "id"), ("snapshot_recovery_running", "id")] {
+        let _ = writeln!(out, "# TYPE {family} gauge");
+        for (name, collection) in &s.collections {
+            let value = if family.starts_with("collection_") { collection.points.len() } else { 0 };
+            let _ = writeln!(out, "{family}{{{label}=\"{name}\"}} {value}");
+        }
+    }
+    out.into_response()
+}

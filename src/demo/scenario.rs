@@ -1,0 +1,95 @@
+//! The stories the demo can tell: what goes wrong, and when.
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    Healthy,
+    BadCanary,
+    LatencySpike,
+    CorruptIndex,
+    ProviderOutage,
+    PrometheusDown,
+    DatabaseDown,
+}
+
+/// What is different from a good day at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Effect {
+    /// How bad the canary's release is, 0 to 1.
+    pub canary_fault: f64,
+    /// Retrieval takes this many times longer, beyond once.
+    pub retrieval_slower: f64,
+    /// The share of the provider's calls that fail.
+    pub provider_failing: f64,
+    pub corrupt_data: bool,
+    pub prometheus_down: bool,
+    pub database_down: bool,
+}
+
+/// When trouble begins: long enough after the start to have seen the good state.
+const BEGINS: Duration = Duration::from_secs(15);
+
+impl Scenario {
+    pub const NAMES: [&str; 7] = ["healthy", "bad-canary", "latency-spike", "corrupt-index", "provider-outage", "prometheus-down", "database-down"];
+    const ALL: [Scenario; 7] = [
+        Scenario::Healthy,
+        Scenario::BadCanary,
+        Scenario::LatencySpike,
+        Scenario::CorruptIndex,
+        Scenario::ProviderOutage,
+        Scenario::PrometheusDown,
+        Scenario::DatabaseDown,
+    ];
+
+    pub fn parse(name: &str) -> Option<Scenario> {
+        Self::NAMES.iter().position(|n| *n == name).map(|i| Self::ALL[i])
+    }
+
+    /// What is different so long after the start.
+    pub fn effect(self, since: Duration) -> Effect {
+        let mut effect = Effect::default();
+        let Some(in_trouble) = since.checked_sub(BEGINS) else { return effect };
+        // Trouble comes on within ten seconds, not at a stroke.
+        let grown = (in_trouble.as_secs_f64() / 10.0).min(1.0);
+        match self {
+            Scenario::Healthy => {}
+            Scenario::BadCanary => effect.canary_fault = grown,
+            Scenario::LatencySpike => effect.retrieval_slower = 45.0 * grown,
+            Scenario::CorruptIndex => effect.corrupt_data = true,
+            Scenario::ProviderOutage => effect.provider_failing = 0.45 * grown,
+            Scenario::PrometheusDown => effect.prometheus_down = true,
+            Scenario::DatabaseDown => effect.database_down = true,
+        }
+        effect
+    }
+
+    /// The line that leads a newcomer through the story.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Scenario::Healthy => "DEMO  all is well. Try: tab and enter to look closer, w for a longer window, e for the query, ? for all keys, q to leave",
+            Scenario::BadCanary => "DEMO  in 15 s the canary turns bad: watch Gate fail rate and Errors. tab, enter: look closer; 4: the rules counting; ? keys; q leave",
+            Scenario::LatencySpike => "DEMO  in 15 s retrieval slows down: watch Latency by component say which part it is. tab, enter: look closer; ? keys; q leave",
+            Scenario::CorruptIndex => "DEMO  in 15 s the data is damaged: watch Quality and Retrieval scores sink while everything is up. ? keys; q leave",
+            Scenario::ProviderOutage => "DEMO  in 15 s the model's provider fails: watch internal against provider latency. tab, enter: look closer; ? keys; q leave",
+            Scenario::PrometheusDown => "DEMO  in 15 s Prometheus goes away: the panels go on by reading the pages directly, and say so. 3: sources; ? keys; q leave",
+            Scenario::DatabaseDown => "DEMO  in 15 s the database goes away: its last values stay, dimmed, with their age. 3: sources; ? keys; q leave",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_story_begins_well() {
+        for name in Scenario::NAMES {
+            let scenario = Scenario::parse(name).expect(name);
+            assert_eq!(scenario.effect(Duration::from_secs(10)), Effect::default());
+            let later = scenario.effect(Duration::from_secs(40));
+            assert_eq!(later == Effect::default(), scenario == Scenario::Healthy, "{name}");
+        }
+        assert_eq!(Scenario::parse("no-such"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! The data of the Qdrant stand-in: collections of points, aliases, and snapshots that are real files.
+
+use std::collections::BTreeMap;
+use std::io::{Error, Result};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::base::clock::{Clock, Stamp};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredPoint {
+    pub vector: Vec<f32>,
+    #[serde(default)]
+    pub payload: Value,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Collection {
+    pub size: usize,
+    pub distance: String,
+    pub points: BTreeMap<u64, StoredPoint>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    pub name: String,
+    pub creation_time: String,
+    pub size: u64,
+    pub checksum: String,
+}
+
+pub struct Storage {
+    pub collections: BTreeMap<String, Collection>,
+    pub aliases: BTreeMap<String, String>,
+    folder: PathBuf,
+    operations: u64,
+}
+
+impl Storage {
+    pub fn new(folder: PathBuf) -> Result<Storage> {
+        std::fs::create_dir_all(&folder)?;
+        Ok(Storage { collections: BTreeMap::new(), aliases: BTreeMap::new(), folder, operations: 0 })
+    }
+
+    /// The collection's own name, behind an alias too.
+    pub fn name<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        let real = self.aliases.get(name).map_or(name, String::as_str);
+        self.collections.contains_key(real).then_some(real)
+    }
+
+    pub fn next_operation(&mut self) -> u64 {
+        self.operations += 1;
+        self.operations
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes a snapshot of a collection. Two within one second have the same name, as with the real one.
+    pub fn snapshot(&self, collection: &str) -> Result<Snapshot> {
+        let Some(data) = self.collections.get(collection) else { return Err(Error::other("no such collection")) };
+        let now = Clock::System.now();
+        let day = &now.iso()[..10];
+        let name = format!("{collection}-3103475282892522-{day}-{}.snapshot", now.hms().replace(':', "-"));
+        let folder = self.folder.join(collection);
+        std::fs::create_dir_all(&folder)?;
+        let bytes = serde_json::to_vec(data)?;
+        let file = folder.join(&name);
+        let unfinished = file.with_extension("tmp");
+        std::fs::write(&unfinished, &bytes)?;
+        std::fs::rename(&unfinished, &file)?;
+        describe(&file)
+    }
+
+    pub fn snapshots(&self, collection: &str) -> Vec<Snapshot> {
+        let Ok(files) = std::fs::read_dir(self.folder.join(collection)) else { return Vec::new() };
+        let mut all: Vec<Snapshot> =
+            files.flatten().filter(|f| f.path().extension().is_some_and(|e| e == "snapshot")).filter_map(|f| describe(&f.path()).ok()).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    pub fn snapshot_file(&self, collection: &str, name: &str) -> Option<PathBuf> {
+        // A name with a path in it is never a snapshot's.
+        if name.contains(['/', '\\']) || name.starts_with('.') {
+            return None;
+        }
+        Some(self.folder.join(collection).join(name)).filter(|file| file.is_file())
+    }
+}
+
+fn describe(file: &Path) -> Result<Snapshot> {
+    let bytes = std::fs::read(file)?;
+    let made = file.metadata()?.modified()?;
+    let made = made.duration_since(std::time::UNIX_EPOCH).map_err(Error::other)?;
+    Ok(Snapshot {
+        name: file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        creation_time: Stamp(made.as_millis() as i64).iso()[..19].to_string(),
+        size: bytes.len() as u64,
+        checksum: sha256(&bytes),
+    })
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,11 @@
+//! The terminal: entering and restoring it, frames in few bytes, and the loop that joins keys, readings and the clock.
+//! Nothing here waits for the network.
+
+mod clipboard;
+mod screen;
+mod script;
+mod session;
+
+pub use screen::{Screen, restore};
+pub use script::Script;
+pub use session::{Outside, Reload, Session};
