@@ -61,7 +61,9 @@ pub fn main() -> Result<u8> {
     let variable = std::env::var("LASTGREEN_CONFIG").ok();
     let path = match config::discover(cli.config.as_deref(), variable.as_deref()) {
         Discovered::File(path) => path,
-        Discovered::Missing(path, by) => return Ok(complain(&format!("{by} names {}, which is not there\n", path.display()), exit::BAD_FILE)),
+        Discovered::Missing(path, by) => {
+            return Ok(complain(&format!("{by} names {}, which is not there\n", path.display()), exit::BAD_FILE));
+        }
         Discovered::Nowhere(places) => return Ok(complain(&cli::describe_nowhere(&places), exit::BAD_FILE)),
     };
     match &cli.command {
@@ -122,7 +124,12 @@ fn words(findings: &[Diagnostic]) -> String {
 }
 
 fn sources_runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("sources").enable_all().build().wrap_err("cannot start the sources' threads")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("sources")
+        .enable_all()
+        .build()
+        .wrap_err("cannot start the sources' threads")
 }
 
 fn run_demo(cli: &Cli, args: &cli::DemoArgs) -> Result<u8> {
@@ -221,7 +228,12 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
     if cli.command.is_none() {
         cli::start_logging(true);
     }
-    let wishes = Wishes { theme: cli.theme.clone(), keymap: cli.keymap.clone(), color: cli.color.map(Into::into), glyphs: cli.glyphs.map(Into::into) };
+    let wishes = Wishes {
+        theme: cli.theme.clone(),
+        keymap: cli.keymap.clone(),
+        color: cli.color.map(Into::into),
+        glyphs: cli.glyphs.map(Into::into),
+    };
     let files = match read_files(path, &wishes) {
         Ok(files) => files,
         Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
@@ -236,7 +248,16 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
     let window = files.config.ui.window;
     let poller = cli::connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;
     let state = State::new(files.config.clone(), files.keymap.clone(), Clock::System.now());
-    let joined = Joined { path: path.to_path_buf(), wishes, runtime: &runtime, mailbox, poller: Some(poller), seen: Vec::new(), theme: files.theme.name.clone(), config: files.config };
+    let joined = Joined {
+        path: path.to_path_buf(),
+        wishes,
+        runtime: &runtime,
+        mailbox,
+        poller: Some(poller),
+        seen: Vec::new(),
+        theme: files.theme.name.clone(),
+        config: files.config,
+    };
     let session = Session::new(screen, state, files.theme, joined);
     let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
     let stop = runtime.spawn(end_in_time());

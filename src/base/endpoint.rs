@@ -21,9 +21,15 @@ pub enum Auth {
     #[default]
     None,
     Bearer(SecretRef),
-    Basic { user: String, password: SecretRef },
+    Basic {
+        user: String,
+        password: SecretRef,
+    },
     /// A header of the service's own, as Qdrant's `api-key`.
-    Header { name: &'static str, value: SecretRef },
+    Header {
+        name: &'static str,
+        value: SecretRef,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn durations_both_ways() {
-        let cases = [(0, "0s"), (41, "41s"), (130, "2m10s"), (252, "4m12s"), (900, "15m"), (5400, "1h30m"), (21_600, "6h"), (259_200, "3d")];
+        let cases =
+            [(0, "0s"), (41, "41s"), (130, "2m10s"), (252, "4m12s"), (900, "15m"), (5400, "1h30m"), (21_600, "6h"), (259_200, "3d")];
         for (seconds, want) in cases {
             assert_eq!(short(Duration::from_secs(seconds)), want);
         }

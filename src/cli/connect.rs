@@ -11,8 +11,8 @@ use crate::config::{Config, SourceConfig, SourceKind};
 use crate::engine::Limits;
 use crate::reading::{Ask, Question};
 use crate::source::{
-    Alertmanager, Client, Command, Database, DatabaseOptions, Mailbox, Poller, Probe, Prometheus, Qdrant, Redis, Scrape, ScrapeOptions, Source,
-    Target, Web,
+    Alertmanager, Client, Command, Database, DatabaseOptions, Mailbox, Poller, Probe, Prometheus, Qdrant, Redis, Scrape, ScrapeOptions,
+    Source, Target, Web,
 };
 
 /// Makes the clients and starts asking.
@@ -24,7 +24,13 @@ pub fn connect(config: &Config, runtime: &Handle, window: Duration, mailbox: Arc
     let mut sources = Vec::new();
     for (name, source) in &config.sources {
         let client = client(name, source, &questions).map_err(|e| format!("source {name}: {e}"))?;
-        sources.push(Source { name: name.clone(), kind: source.kind.word(), client, concurrency: source.concurrency, timeout: source.timeout });
+        sources.push(Source {
+            name: name.clone(),
+            kind: source.kind.word(),
+            client,
+            concurrency: source.concurrency,
+            timeout: source.timeout,
+        });
     }
     Ok(Poller::start(runtime, sources, questions, window, mailbox))
 }
@@ -41,12 +47,18 @@ fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<A
             Arc::new(Command { argv: argv.clone(), timeout: source.timeout, max_output: *max_output })
         }
         SourceKind::Database { url, password, tls, connections } => {
-            let options =
-                DatabaseOptions { url: url.clone(), password: password.clone(), tls: tls.clone(), timeout: source.timeout, connections: *connections };
+            let options = DatabaseOptions {
+                url: url.clone(),
+                password: password.clone(),
+                tls: tls.clone(),
+                timeout: source.timeout,
+                connections: *connections,
+            };
             Arc::new(Database::new(options)?)
         }
         SourceKind::Scrape { targets, retention, samples, series } => {
-            let targets = targets.iter().map(|t| Target { name: t.name.clone(), labels: t.labels.clone(), web: web(&t.endpoint) }).collect();
+            let targets =
+                targets.iter().map(|t| Target { name: t.name.clone(), labels: t.labels.clone(), web: web(&t.endpoint) }).collect();
             let limits = Limits { retention: *retention, samples: *samples, series: *series };
             let options = ScrapeOptions { every: source.every, timeout: source.timeout, limits };
             Arc::new(Scrape::new(targets, options, &queries(name, questions)).map_err(|e| e.to_string())?)
@@ -72,7 +84,9 @@ fn queries(source: &str, questions: &[Question]) -> Vec<String> {
 
 /// What to say when no configuration is found.
 pub fn describe_nowhere(places: &[PathBuf]) -> String {
-    let mut text = String::from("There is no configuration. Looked at:\n  --config FILE            (not given)\n  $LASTGREEN_CONFIG        (not set)\n");
+    let mut text = String::from(
+        "There is no configuration. Looked at:\n  --config FILE            (not given)\n  $LASTGREEN_CONFIG        (not set)\n",
+    );
     for place in places {
         text += &format!("  {}\n", place.display());
     }

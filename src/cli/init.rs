@@ -59,17 +59,29 @@ pub fn init(output: &Path, endpoints: &[String], name: &str, runtime: &tokio::ru
         }
     }
     if found.is_empty() {
-        return Err((format!("{report}No service answers: name some, as in\n  lastgreen init http://prometheus:9090 http://qdrant:6333 postgres://user@db/app\n"), super::exit::UNAVAILABLE));
+        return Err((
+            format!(
+                "{report}No service answers: name some, as in\n  lastgreen init http://prometheus:9090 http://qdrant:6333 postgres://user@db/app\n"
+            ),
+            super::exit::UNAVAILABLE,
+        ));
     }
     let text = write_config(name, &found);
     std::fs::write(output, text).map_err(|e| (format!("cannot write {}: {e}\n", output.display()), super::exit::FAILED))?;
-    Ok(format!("{report}wrote {}\nNow: lastgreen check --config {}, then lastgreen --config {}\n", output.display(), output.display(), output.display()))
+    Ok(format!(
+        "{report}wrote {}\nNow: lastgreen check --config {}, then lastgreen --config {}\n",
+        output.display(),
+        output.display(),
+        output.display()
+    ))
 }
 
 fn describe(found: &Found) -> String {
     match found {
         Found::Prometheus { metrics } => format!("Prometheus with {} metrics", metrics.len()),
-        Found::Qdrant { collections } => format!("Qdrant with {}", if collections.is_empty() { "no collection".into() } else { collections.join(", ") }),
+        Found::Qdrant { collections } => {
+            format!("Qdrant with {}", if collections.is_empty() { "no collection".into() } else { collections.join(", ") })
+        }
         Found::Alertmanager => "Alertmanager".into(),
         Found::Page { metrics } => format!("a page of {} metrics", metrics.len()),
         Found::Http { path } => format!("an HTTP service that answers {path}"),
@@ -168,22 +180,45 @@ struct Known {
 const KNOWN: [Known; 9] = [
     Known { needs: "up", name: "targets_down", query: "count(up == 0) or vector(0)", rest: "unit = \"count\"\nwarn = \"> 0\"" },
     Known { needs: "http_requests_total", name: "requests", query: "sum(rate(http_requests_total[5m]))", rest: "unit = \"rate\"" },
-    Known { needs: "http_requests_total", name: "http_5xx", query: "(sum(rate(http_requests_total{code=~\\\"5..\\\"}[5m])) or vector(0)) / sum(rate(http_requests_total[5m]))", rest: "unit = \"ratio\"\nwarn = \"> 1%\"\nfail = \"> 2%\"" },
-    Known { needs: "http_request_duration_seconds_bucket", name: "latency_p95", query: "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))", rest: "unit = \"seconds\"\nbaseline = \"median 24h\"\nwarn = \"> 2x baseline\"\nfail = \"> 3x baseline\"" },
+    Known {
+        needs: "http_requests_total",
+        name: "http_5xx",
+        query: "(sum(rate(http_requests_total{code=~\\\"5..\\\"}[5m])) or vector(0)) / sum(rate(http_requests_total[5m]))",
+        rest: "unit = \"ratio\"\nwarn = \"> 1%\"\nfail = \"> 2%\"",
+    },
+    Known {
+        needs: "http_request_duration_seconds_bucket",
+        name: "latency_p95",
+        query: "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))",
+        rest: "unit = \"seconds\"\nbaseline = \"median 24h\"\nwarn = \"> 2x baseline\"\nfail = \"> 3x baseline\"",
+    },
     Known { needs: "pg_up", name: "postgres_up", query: "min(pg_up)", rest: "fail = \"< 1\"" },
-    Known { needs: "pg_stat_database_numbackends", name: "postgres_connections", query: "sum(pg_stat_database_numbackends)", rest: "unit = \"count\"" },
+    Known {
+        needs: "pg_stat_database_numbackends",
+        name: "postgres_connections",
+        query: "sum(pg_stat_database_numbackends)",
+        rest: "unit = \"count\"",
+    },
     Known { needs: "redis_up", name: "redis_up", query: "min(redis_up)", rest: "fail = \"< 1\"" },
     Known { needs: "collections_vector_total", name: "vectors", query: "sum(collections_vector_total)", rest: "unit = \"count\"" },
     Known { needs: "process_resident_memory_bytes", name: "memory", query: "max(process_resident_memory_bytes)", rest: "unit = \"bytes\"" },
 ];
 
 fn write_config(name: &str, found: &[(String, Found)]) -> String {
-    let has_rag = found.iter().any(|(_, f)| matches!(f, Found::Prometheus { metrics } | Found::Page { metrics } if metrics.contains("rag_http_requests_total")));
-    let mut out = String::from("# Written by `lastgreen init`. Check it with `lastgreen check`.\n# Secrets are never written here: password = \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\".\n\n");
+    let has_rag = found
+        .iter()
+        .any(|(_, f)| matches!(f, Found::Prometheus { metrics } | Found::Page { metrics } if metrics.contains("rag_http_requests_total")));
+    let mut out = String::from(
+        "# Written by `lastgreen init`. Check it with `lastgreen check`.\n# Secrets are never written here: password = \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\".\n\n",
+    );
     if has_rag {
         out += "# Metrics of a RAG service were found: its profile brings signals, rules and boards.\nprofile = \"rag\"\n\n";
     }
-    let _ = write!(out, "[environment]\nname = {}\n# production makes dangerous things harder to do by a slip: production, staging, development\ntier = \"development\"\n\n", quote(name));
+    let _ = write!(
+        out,
+        "[environment]\nname = {}\n# production makes dangerous things harder to do by a slip: production, staging, development\ntier = \"development\"\n\n",
+        quote(name)
+    );
     let mut signals = String::new();
     let mut counts = std::collections::HashMap::new();
     for (url, what) in found {
@@ -210,15 +245,20 @@ fn write_config(name: &str, found: &[(String, Found)]) -> String {
 fn source_text(source: &str, url: &str, what: &Found) -> String {
     let url = quote(url);
     match what {
-        Found::Prometheus { .. } => format!("[sources.{source}]\nkind = \"prometheus\"\nurl = {url}\ninterval = \"5s\"\ntimeout = \"3s\"\n# headers = {{ \"X-Scope-OrgID\" = \"team\" }}   # Mimir, Thanos tenants\n\n"),
+        Found::Prometheus { .. } => format!(
+            "[sources.{source}]\nkind = \"prometheus\"\nurl = {url}\ninterval = \"5s\"\ntimeout = \"3s\"\n# headers = {{ \"X-Scope-OrgID\" = \"team\" }}   # Mimir, Thanos tenants\n\n"
+        ),
         Found::Qdrant { collections } => {
             let main = collections.first().map_or_else(|| "# collection = \"main\"".into(), |c| format!("collection = {}", quote(c)));
             format!("[sources.{source}]\nkind = \"qdrant\"\nurl = {url}\n{main}\n# api_key = \"env:QDRANT_API_KEY\"\n\n")
         }
         Found::Alertmanager => format!("[sources.{source}]\nkind = \"alertmanager\"\nurl = {url}\n\n"),
         Found::Page { .. } => {
-            let page = if url.contains("/metrics") { url } else { format!("{}/metrics\"", url.trim_end_matches('"').trim_end_matches('/')) };
-            format!("# The page read directly: the way to see when there is no Prometheus, or it is down.\n[sources.{source}]\nkind = \"scrape\"\ntargets = [{{ url = {page} }}]\n\n")
+            let page =
+                if url.contains("/metrics") { url } else { format!("{}/metrics\"", url.trim_end_matches('"').trim_end_matches('/')) };
+            format!(
+                "# The page read directly: the way to see when there is no Prometheus, or it is down.\n[sources.{source}]\nkind = \"scrape\"\ntargets = [{{ url = {page} }}]\n\n"
+            )
         }
         Found::Http { .. } => format!("[sources.{source}]\nkind = \"http\"\nurl = {url}\n\n"),
         Found::Database { .. } => format!("[sources.{source}]\nkind = \"database\"\nurl = {url}\n# password = \"env:PGPASSWORD\"\n\n"),
@@ -245,7 +285,10 @@ fn signals_text(source: &str, what: &Found) -> String {
         Found::Database { tables } => {
             let mut out = one("database_size", "health = \"size\"\nunit = \"bytes\"");
             if tables.iter().any(|t| t == "task_events") {
-                out += &one("rollbacks", "shape = \"events\"\nquery = \"SELECT created_at AS at, event_type AS kind, metadata AS text FROM task_events WHERE event_type LIKE 'rollback%' ORDER BY created_at DESC LIMIT 50\"");
+                out += &one(
+                    "rollbacks",
+                    "shape = \"events\"\nquery = \"SELECT created_at AS at, event_type AS kind, metadata AS text FROM task_events WHERE event_type LIKE 'rollback%' ORDER BY created_at DESC LIMIT 50\"",
+                );
             }
             out
         }

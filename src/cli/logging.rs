@@ -13,7 +13,9 @@ struct Logger {
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata) -> bool {
         // Libraries may speak up when something is wrong; chatter is ours only.
-        metadata.level() <= Level::Warn || metadata.target().starts_with("lastgreen") || crate::cockpit::TARGETS.contains(&metadata.target())
+        metadata.level() <= Level::Warn
+            || metadata.target().starts_with("lastgreen")
+            || crate::cockpit::TARGETS.contains(&metadata.target())
     }
 
     fn log(&self, record: &Record) {

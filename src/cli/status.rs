@@ -76,7 +76,8 @@ fn mark(verdict: Verdict) -> &'static str {
 fn text(summary: &Summary) -> String {
     let mut out = String::new();
     let reached = summary.reached();
-    let _ = writeln!(out, "{}  {}  {}  {}", summary.verdict.word().to_uppercase(), summary.environment, summary.tier.word(), summary.at.iso());
+    let _ =
+        writeln!(out, "{}  {}  {}  {}", summary.verdict.word().to_uppercase(), summary.environment, summary.tier.word(), summary.at.iso());
     let _ = writeln!(out, "{}", summary.reason);
     if !reached.is_empty() {
         let _ = writeln!(out, "reached: {reached}");
@@ -87,7 +88,8 @@ fn text(summary: &Summary) -> String {
     let wide = summary.signals.iter().map(|s| s.name.len()).max().unwrap_or(0);
     let _ = writeln!(out, "\nsignals");
     for signal in &summary.signals {
-        let verdict = if signal.judged || signal.judgement.verdict == Verdict::Unknown { mark(signal.judgement.verdict) } else { "       " };
+        let verdict =
+            if signal.judged || signal.judgement.verdict == Verdict::Unknown { mark(signal.judgement.verdict) } else { "       " };
         let reason = if signal.judged || signal.judgement.verdict == Verdict::Unknown { signal.judgement.reason.as_str() } else { "" };
         let via = if signal.via.is_empty() || signal.via == signal.source { String::new() } else { format!("  (by {})", signal.via) };
         let _ = writeln!(out, "  {verdict}  {:wide$}  {}  {reason}{via}", signal.name, signal.value);

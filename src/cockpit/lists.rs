@@ -139,7 +139,8 @@ fn services(state: &State, panel: &Panel) -> TableData {
         }
         let since = source.since.map_or_else(String::new, |s| short(state.shown_at().since(s)));
         let took = if source.took.is_zero() { String::new() } else { Unit::Seconds.format(source.took.as_secs_f64()) };
-        data.rows.push(Row { cells: vec![source.name.clone(), source.kind.clone(), word.into(), since, took, says], verdict: Some(verdict) });
+        data.rows
+            .push(Row { cells: vec![source.name.clone(), source.kind.clone(), word.into(), since, took, says], verdict: Some(verdict) });
     }
     for name in &panel.signals {
         let Some(line) = summary.signals.iter().find(|s| s.name == **name) else { continue };
@@ -150,7 +151,10 @@ fn services(state: &State, panel: &Panel) -> TableData {
             says = format!("{note} · {says}");
         }
         let verdict = line.judgement.verdict;
-        data.rows.push(Row { cells: vec![line.title.clone(), "probe".into(), verdict.word().into(), String::new(), took, says], verdict: Some(verdict) });
+        data.rows.push(Row {
+            cells: vec![line.title.clone(), "probe".into(), verdict.word().into(), String::new(), took, says],
+            verdict: Some(verdict),
+        });
     }
     data
 }
@@ -174,7 +178,12 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
             Phase::Resolved { at } => (at.hm(), Some(Verdict::Pass)),
             Phase::Inactive => (String::new(), None),
         };
-        let why = [rule.words.as_str(), rule.state.reason.as_str(), rule.summary.as_str()].iter().filter(|t| !t.is_empty()).copied().collect::<Vec<_>>().join(" · ");
+        let why = [rule.words.as_str(), rule.state.reason.as_str(), rule.summary.as_str()]
+            .iter()
+            .filter(|t| !t.is_empty())
+            .copied()
+            .collect::<Vec<_>>()
+            .join(" · ");
         data.rows.push(Row { cells: vec![word.into(), rule.name.clone(), "lastgreen".into(), rule.level.into(), since, why], verdict });
     }
     let mut theirs = Vec::new();
@@ -182,7 +191,10 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
         let (Some(track), Some(signal)) = (state.store().signals.get(name), state.config.signals.get(name)) else { continue };
         let whose = signal.question.source.to_string();
         if let Some(fault) = track.fault() {
-            theirs.push(Row { cells: vec!["unknown".into(), "—".into(), whose.clone(), String::new(), String::new(), fault.to_string()], verdict: Some(Verdict::Unknown) });
+            theirs.push(Row {
+                cells: vec!["unknown".into(), "—".into(), whose.clone(), String::new(), String::new(), fault.to_string()],
+                verdict: Some(Verdict::Unknown),
+            });
         }
         let Some(Value::Alerts(alerts)) = track.good.as_ref().and_then(|r| r.value()) else { continue };
         for alert in alerts {
@@ -193,7 +205,10 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
                 AlertState::Resolved => ("resolved", None),
             };
             let since = alert.since.map_or_else(String::new, |s| s.hm());
-            theirs.push(Row { cells: vec![word.into(), alert.name.clone(), whose.clone(), alert.severity.clone(), since, alert.text.clone()], verdict });
+            theirs.push(Row {
+                cells: vec![word.into(), alert.name.clone(), whose.clone(), alert.severity.clone(), since, alert.text.clone()],
+                verdict,
+            });
         }
     }
     // What is firing stands on top, whoever says so.

@@ -4,9 +4,18 @@ use tui_input::Input;
 
 #[derive(Clone, Debug)]
 pub enum Overlay {
-    Help { scroll: u16 },
-    Palette { input: Input, selected: usize },
-    Query { scroll: u16 },
+    Help {
+        scroll: u16,
+    },
+    Palette {
+        input: Input,
+        selected: usize,
+    },
+    Query {
+        scroll: u16,
+    },
     /// A line of text; the focused list is filtered as it is typed.
-    Search { input: Input },
+    Search {
+        input: Input,
+    },
 }

@@ -40,7 +40,11 @@ pub fn entries(state: &State, query: &str) -> Vec<Entry> {
         let keys = if i < 9 { format!("{}", i + 1) } else { String::new() };
         all.push(Entry { words: format!("board {}", board.name), keys, does: Does::Board(i) });
         for (j, panel) in board.panels.iter().enumerate() {
-            all.push(Entry { words: format!("panel {} on {}", panel.title, board.name), keys: String::new(), does: Does::Panel { board: i, panel: j } });
+            all.push(Entry {
+                words: format!("panel {} on {}", panel.title, board.name),
+                keys: String::new(),
+                does: Does::Panel { board: i, panel: j },
+            });
         }
     }
     for window in WINDOWS {

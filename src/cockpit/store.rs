@@ -9,9 +9,7 @@ use indexmap::IndexMap;
 use crate::base::clock::Stamp;
 use crate::config::{Config, SignalConfig};
 use crate::reading::{Delivery, Freshness, History, Reading, SourceHealth, Tail};
-use crate::signal::{
-    Baseline, Evidence, Judgement, Observation, Observed, Rule, RuleState, Verdict, judge, observe,
-};
+use crate::signal::{Baseline, Evidence, Judgement, Observation, Observed, Rule, RuleState, Verdict, judge, observe};
 
 /// How long readings are kept for windows and rules.
 const RECENT: Duration = Duration::from_secs(3 * 3600);
@@ -104,7 +102,8 @@ impl Store {
     pub fn carried_over(mut self, old: &Config, new: &Config) -> Store {
         let mut next = Store::new(new);
         for (name, signal) in &new.signals {
-            let same = old.signals.get(name).is_some_and(|s| s.question.ask == signal.question.ask && s.question.source == signal.question.source);
+            let same =
+                old.signals.get(name).is_some_and(|s| s.question.ask == signal.question.ask && s.question.source == signal.question.source);
             if same && let Some(track) = self.signals.swap_remove(name) {
                 next.signals.insert(name.clone(), track);
             }

@@ -108,7 +108,7 @@ impl Summary {
     pub fn reached(&self) -> String {
         let mut parts: Vec<&str> = Vec::new();
         for (_, value) in self.sources.iter().flat_map(|s| &s.identity) {
-            if !parts.contains(&value.as_str()) {
+            if !parts.contains(&value.as_str()) && *value != self.environment {
                 parts.push(value);
             }
         }
@@ -141,7 +141,8 @@ pub fn shown(value: &crate::reading::Value, unit: crate::base::units::Unit) -> S
         Value::Number(n) => unit.format(*n),
         Value::Text(text) => text.clone(),
         Value::Lines(lines) => {
-            let parts: Vec<String> = lines.iter().take(6).map(|l| format!("{} {}", l.label, unit.format(l.value)).trim().to_string()).collect();
+            let parts: Vec<String> =
+                lines.iter().take(6).map(|l| format!("{} {}", l.label, unit.format(l.value)).trim().to_string()).collect();
             let more = lines.len().saturating_sub(parts.len());
             parts.join(" · ") + &if more > 0 { format!(" · {more} more") } else { String::new() }
         }
@@ -204,7 +205,8 @@ fn source_lines(config: &Config, store: &Store) -> Vec<SourceLine> {
 fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
     let mut found = Vec::new();
     for (key, want) in &config.environment.expect {
-        let said: Vec<_> = sources.iter().flat_map(|s| s.identity.iter().map(move |(k, v)| (s, k, v))).filter(|(_, k, _)| *k == key).collect();
+        let said: Vec<_> =
+            sources.iter().flat_map(|s| s.identity.iter().map(move |(k, v)| (s, k, v))).filter(|(_, k, _)| *k == key).collect();
         for (source, _, value) in &said {
             if *value != want {
                 found.push(format!("{} says {key} {value}, expected {want}", source.name));
@@ -228,8 +230,12 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], sources: &[SourceLine], mis
     }
     for rule in rules {
         match rule.state.phase {
-            Phase::Firing { .. } => candidates.push((rule.verdict, 6, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words))),
-            Phase::Pending { .. } => candidates.push((Verdict::Warn, 3, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words))),
+            Phase::Firing { .. } => {
+                candidates.push((rule.verdict, 6, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))
+            }
+            Phase::Pending { .. } => {
+                candidates.push((Verdict::Warn, 3, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))
+            }
             _ => {}
         }
     }

@@ -30,7 +30,10 @@ pub enum Message {
     Delivered(Box<Delivery>, Stamp),
     /// A new configuration, whole.
     Reloaded(Arc<Config>, Arc<Keymap>),
-    Notice { text: String, fault: bool },
+    Notice {
+        text: String,
+        fault: bool,
+    },
 }
 
 /// What the cockpit wants done outside.
@@ -214,7 +217,8 @@ fn find_panel(state: &mut State, text: &str) {
     }
     let boards = state.config.clone();
     let here = (state.nav.board, state.focus());
-    let places: Vec<(usize, usize)> = boards.boards.iter().enumerate().flat_map(|(b, board)| (0..board.panels.len()).map(move |p| (b, p))).collect();
+    let places: Vec<(usize, usize)> =
+        boards.boards.iter().enumerate().flat_map(|(b, board)| (0..board.panels.len()).map(move |p| (b, p))).collect();
     let start = places.iter().position(|p| *p == here).map_or(0, |i| i + 1);
     let hit = (0..places.len()).map(|i| places[(start + i) % places.len()]).find(|(b, p)| {
         let panel = &boards.boards[*b].panels[*p];
@@ -396,7 +400,10 @@ fn step_window(state: &mut State, by: isize) -> Vec<Command> {
 /// Moves the reading cursor by one point of the panel's first line; the first move puts it on the newest.
 fn move_cursor(state: &mut State, by: isize) {
     let Some(panel) = state.panel().filter(|p| is_chart(p.kind)) else { return };
-    let Some(track) = panel.signals.iter().find_map(|name| state.store().signals.get(name).filter(|t| !t.history().lines.is_empty())) else { return };
+    let Some(track) = panel.signals.iter().find_map(|name| state.store().signals.get(name).filter(|t| !t.history().lines.is_empty()))
+    else {
+        return;
+    };
     let times: Vec<Stamp> = track.history().lines[0].iter().map(|(at, _)| at).collect();
     let Some(last) = times.len().checked_sub(1) else { return };
     let index = match state.cursor {

@@ -12,8 +12,16 @@ pub(super) type Problem = (std::ops::Range<usize>, String, Option<String>);
 
 impl Resolver<'_> {
     /// The question, and how it is shown to people. `strict`: a verdict depends on the answer.
-    pub(super) fn ask(&mut self, kind: KindShape, collection: Option<&str>, shape: &SignalShape, here: std::ops::Range<usize>, strict: bool) -> Option<(Ask, String)> {
-        let missing = |field: &str, example: &str| (here.clone(), format!("`{field}` is missing"), Some(format!("for example {field} = {example}")));
+    pub(super) fn ask(
+        &mut self,
+        kind: KindShape,
+        collection: Option<&str>,
+        shape: &SignalShape,
+        here: std::ops::Range<usize>,
+        strict: bool,
+    ) -> Option<(Ask, String)> {
+        let missing =
+            |field: &str, example: &str| (here.clone(), format!("`{field}` is missing"), Some(format!("for example {field} = {example}")));
         let result = match kind {
             KindShape::Prometheus | KindShape::Scrape => match (&shape.query, shape.alerts) {
                 (None, Some(true)) if kind == KindShape::Prometheus => Ok((Ask::Alerts, "GET /api/v1/rules?type=alert".into())),
@@ -46,7 +54,10 @@ impl Resolver<'_> {
             },
             KindShape::Command => {
                 let pointer = shape.pointer.as_ref().map(|p| p.get_ref().clone());
-                Ok((Ask::Output { pointer: pointer.clone() }, format!("output of the command {}", pointer.unwrap_or_default()).trim().to_string()))
+                Ok((
+                    Ask::Output { pointer: pointer.clone() },
+                    format!("output of the command {}", pointer.unwrap_or_default()).trim().to_string(),
+                ))
             }
         };
         result.map_err(|(span, cause, hint)| self.findings.error(span, cause, hint)).ok()
@@ -83,9 +94,11 @@ impl Resolver<'_> {
         };
         let parsed = engine::check(&text).map_err(|e| (place(&e), format!("in this query: {e}"), None))?;
         if kind == KindShape::Scrape {
-            engine::supported(&text).map_err(|e| (place(&e), e.to_string(), Some("ask a Prometheus instead, or write it another way".into())))?;
+            engine::supported(&text)
+                .map_err(|e| (place(&e), e.to_string(), Some("ask a Prometheus instead, or write it another way".into())))?;
         }
-        if !matches!(parsed.value_type(), promql_parser::parser::value::ValueType::Vector | promql_parser::parser::value::ValueType::Scalar) {
+        if !matches!(parsed.value_type(), promql_parser::parser::value::ValueType::Vector | promql_parser::parser::value::ValueType::Scalar)
+        {
             return Err((query.span(), format!("this query gives a {}; a signal needs one value a series", parsed.value_type()), None));
         }
         Ok((Ask::Promql { selectors: engine::selectors(&parsed), query: text.clone(), strict }, text))

@@ -26,10 +26,7 @@ pub fn places() -> Vec<PathBuf> {
 
 /// `--config`, then `$LASTGREEN_CONFIG`, then the usual places.
 pub fn discover(asked: Option<&Path>, variable: Option<&str>) -> Discovered {
-    let named = [
-        (asked.map(Path::to_path_buf), "--config"),
-        (variable.filter(|v| !v.is_empty()).map(PathBuf::from), "$LASTGREEN_CONFIG"),
-    ];
+    let named = [(asked.map(Path::to_path_buf), "--config"), (variable.filter(|v| !v.is_empty()).map(PathBuf::from), "$LASTGREEN_CONFIG")];
     for (path, by) in named {
         if let Some(path) = path {
             return if path.is_file() { Discovered::File(path) } else { Discovered::Missing(path, by) };

@@ -10,7 +10,7 @@ mod sources;
 
 pub use discover::{Discovered, discover, places};
 pub use model::{
-    Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig, SourceConfig, SourceKind,
-    Tier, Ui, WINDOWS,
+    Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig, SourceConfig, SourceKind, Tier, Ui,
+    WINDOWS,
 };
 pub use resolve::{Loaded, load_file, load_text, profile_names};

@@ -86,8 +86,13 @@ pub enum GlyphChoice {
 }
 
 /// The windows that charts can show.
-pub const WINDOWS: [Duration; 5] =
-    [Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(3600), Duration::from_secs(6 * 3600), Duration::from_secs(24 * 3600)];
+pub const WINDOWS: [Duration; 5] = [
+    Duration::from_secs(300),
+    Duration::from_secs(900),
+    Duration::from_secs(3600),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(24 * 3600),
+];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ui {
@@ -137,7 +142,9 @@ impl SourceKind {
     /// Where it is, without credentials.
     pub fn place(&self) -> String {
         match self {
-            SourceKind::Prometheus(e) | SourceKind::Http(e) | SourceKind::Alertmanager(e) | SourceKind::Qdrant { endpoint: e, .. } => e.shown(),
+            SourceKind::Prometheus(e) | SourceKind::Http(e) | SourceKind::Alertmanager(e) | SourceKind::Qdrant { endpoint: e, .. } => {
+                e.shown()
+            }
             SourceKind::Scrape { targets, .. } => targets.iter().map(|t| t.endpoint.shown()).collect::<Vec<_>>().join(" "),
             SourceKind::Database { url, .. } | SourceKind::Redis { url, .. } => without_credentials(url),
             SourceKind::Command { argv, .. } => argv.join(" "),

@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::model::{Board, Config, Environment, Panel, PanelKind, SignalConfig, SourceConfig, Ui, WINDOWS};
-use super::shape::{
-    BoardShape, EnvironmentShape, KindShape, RuleShape, SignalShape, SloShape, SourceShape, Text, UiShape,
-};
+use super::shape::{BoardShape, EnvironmentShape, KindShape, RuleShape, SignalShape, SloShape, SourceShape, Text, UiShape};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::units::{self, Unit, short};
 use crate::reading::{Ask, Health, Past, Question};
@@ -217,11 +215,8 @@ impl Resolver<'_> {
         self.kinds = file.sources.iter().map(|(name, (shape, _))| (name.clone(), shape.kind)).collect();
         let environment = self.environment(file);
         let ui = self.ui(&file.ui);
-        let sources: IndexMap<_, _> = file
-            .sources
-            .iter()
-            .filter_map(|(name, (shape, span))| Some((name.clone(), self.source(shape, span)?)))
-            .collect();
+        let sources: IndexMap<_, _> =
+            file.sources.iter().filter_map(|(name, (shape, span))| Some((name.clone(), self.source(shape, span)?))).collect();
         let mut file_signals: Vec<(Arc<str>, SignalShape, Range<usize>)> =
             file.signals.iter().map(|(name, (shape, span))| (name.clone(), shape.clone(), span.clone())).collect();
         let (objectives, mut slo_rules) = self.objectives(file, &mut file_signals);
@@ -246,7 +241,11 @@ impl Resolver<'_> {
         }
         let boards = self.boards(file, &signals, &left_out);
         if sources.is_empty() && !self.findings.has_errors() {
-            self.findings.error(0..0, "there is no source to ask", Some("add [sources.prometheus] with kind and url, or run `lastgreen init`".into()));
+            self.findings.error(
+                0..0,
+                "there is no source to ask",
+                Some("add [sources.prometheus] with kind and url, or run `lastgreen init`".into()),
+            );
         }
         Some(Config { path: path.to_path_buf(), environment: environment?, ui, sources, signals, rules, objectives, boards })
     }
@@ -272,7 +271,11 @@ impl Resolver<'_> {
 
     fn environment(&mut self, file: &FileShape) -> Option<Environment> {
         let Some((shape, span)) = &file.environment else {
-            self.findings.error(0..0, "there is no [environment]", Some("write [environment] with name = \"…\" and tier = \"production\"".into()));
+            self.findings.error(
+                0..0,
+                "there is no [environment]",
+                Some("write [environment] with name = \"…\" and tier = \"production\"".into()),
+            );
             return None;
         };
         let Some(name) = &shape.name else {
@@ -292,7 +295,11 @@ impl Resolver<'_> {
                 window = wanted;
             } else {
                 let known: Vec<String> = WINDOWS.iter().map(|w| short(*w)).collect();
-                self.findings.error(text.span(), format!("there is no window of {}", short(wanted)), Some(format!("there is: {}", known.join(", "))));
+                self.findings.error(
+                    text.span(),
+                    format!("there is no window of {}", short(wanted)),
+                    Some(format!("there is: {}", known.join(", "))),
+                );
             }
         }
         Ui {
@@ -335,7 +342,11 @@ impl Resolver<'_> {
         sources: &IndexMap<Arc<str>, SourceConfig>,
     ) -> Option<SignalConfig> {
         let Some(source) = &shape.source else {
-            self.findings.error(here.clone(), format!("signal `{name}` has no source"), suggestion("", self.kinds.keys().map(AsRef::as_ref)));
+            self.findings.error(
+                here.clone(),
+                format!("signal `{name}` has no source"),
+                suggestion("", self.kinds.keys().map(AsRef::as_ref)),
+            );
             return None;
         };
         let source_name = self.named_source(source)?;
@@ -349,9 +360,10 @@ impl Resolver<'_> {
         let every = self.interval(shape.interval.as_ref(), settings.every);
         let timeout = self.interval(shape.timeout.as_ref(), settings.timeout);
         let or = shape.or.as_ref().and_then(|text| self.second(text, &source_name, shape, strict));
-        let baseline = shape.baseline.as_ref().and_then(|text| {
-            Baseline::parse(text.get_ref(), unit).map_err(|e| self.findings.error(text.span(), e, None)).ok()
-        });
+        let baseline = shape
+            .baseline
+            .as_ref()
+            .and_then(|text| Baseline::parse(text.get_ref(), unit).map_err(|e| self.findings.error(text.span(), e, None)).ok());
         for (condition, text) in [(&warn, &shape.warn), (&fail, &shape.fail)] {
             if let (Some(condition), Some(text)) = (condition, text)
                 && condition.needs_baseline()
@@ -401,7 +413,15 @@ impl Resolver<'_> {
     }
 
     /// The questions beside the signal's own: how many samples, and what is usual.
-    fn companions(&mut self, name: &Arc<str>, shape: &SignalShape, kind: KindShape, question: &Question, baseline: Option<Baseline>, here: &Range<usize>) -> Vec<Question> {
+    fn companions(
+        &mut self,
+        name: &Arc<str>,
+        shape: &SignalShape,
+        kind: KindShape,
+        question: &Question,
+        baseline: Option<Baseline>,
+        here: &Range<usize>,
+    ) -> Vec<Question> {
         let mut companions = Vec::new();
         let metrics = matches!(kind, KindShape::Prometheus | KindShape::Scrape);
         match (&shape.samples, shape.at_least) {
@@ -539,7 +559,11 @@ impl Resolver<'_> {
                     if let Some(signal) = signals.get(name) {
                         found.push(signal.signal.name.clone());
                     } else if !left_out.iter().any(|s| **s == *name) && !file.signals.contains_key(name) {
-                        self.findings.error(text.span(), format!("there is no signal `{name}`"), suggestion(name, signals.keys().map(AsRef::as_ref)));
+                        self.findings.error(
+                            text.span(),
+                            format!("there is no signal `{name}`"),
+                            suggestion(name, signals.keys().map(AsRef::as_ref)),
+                        );
                     }
                 }
                 let bare = matches!(panel.kind, PanelKind::Alerts | PanelKind::Services | PanelKind::Logs);

@@ -33,9 +33,15 @@ impl Resolver<'_> {
                 SourceKind::Redis { url: url.to_string(), password: self.secret(shape.password.as_ref()) }
             }
             KindShape::Command => match &shape.command {
-                Some(argv) if !argv.is_empty() => SourceKind::Command { argv: argv.clone(), max_output: self.size(shape.max_body.as_ref(), "1MiB") },
+                Some(argv) if !argv.is_empty() => {
+                    SourceKind::Command { argv: argv.clone(), max_output: self.size(shape.max_body.as_ref(), "1MiB") }
+                }
                 _ => {
-                    self.findings.error(span.clone(), "`command` is missing", Some("write command = [\"./bin/queue-length\", \"--json\"]".into()));
+                    self.findings.error(
+                        span.clone(),
+                        "`command` is missing",
+                        Some("write command = [\"./bin/queue-length\", \"--json\"]".into()),
+                    );
                     return None;
                 }
             },
@@ -45,7 +51,11 @@ impl Resolver<'_> {
 
     fn scrape(&mut self, shape: &SourceShape, span: &Range<usize>, timeout: Duration) -> Option<SourceKind> {
         if shape.targets.is_empty() {
-            self.findings.error(span.clone(), "there is no page to read", Some("write targets = [{ url = \"http://localhost:8000/metrics\" }]".into()));
+            self.findings.error(
+                span.clone(),
+                "there is no page to read",
+                Some("write targets = [{ url = \"http://localhost:8000/metrics\" }]".into()),
+            );
             return None;
         }
         let mut targets = Vec::new();
@@ -128,7 +138,8 @@ impl Resolver<'_> {
             }
             headers.push((name.clone(), value.get_ref().clone()));
         }
-        let (bearer, password, key) = (self.secret(shape.bearer_token.as_ref()), self.secret(shape.password.as_ref()), self.secret(shape.api_key.as_ref()));
+        let (bearer, password, key) =
+            (self.secret(shape.bearer_token.as_ref()), self.secret(shape.password.as_ref()), self.secret(shape.api_key.as_ref()));
         let auth = match (bearer, password, key, &shape.user) {
             (Some(token), ..) => Auth::Bearer(token),
             (_, Some(password), _, Some(user)) => Auth::Basic { user: user.clone(), password },

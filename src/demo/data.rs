@@ -63,7 +63,8 @@ impl Database {
     }
 
     pub async fn points(&self) -> Result<Vec<Point>, sqlx::Error> {
-        let rows = sqlx::query("SELECT id, uri, content FROM rag_chunks WHERE deleted_at IS NULL ORDER BY id").fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query("SELECT id, uri, content FROM rag_chunks WHERE deleted_at IS NULL ORDER BY id").fetch_all(&self.pool).await?;
         rows.iter()
             .map(|row| {
                 let (id, document, content): (i64, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
@@ -79,7 +80,10 @@ impl Database {
         if !self.path.exists() {
             return None;
         }
-        let rows = sqlx::query("SELECT content, checksum FROM rag_chunks WHERE deleted_at IS NULL AND id % 8 = 0").fetch_all(&self.pool).await.ok()?;
+        let rows = sqlx::query("SELECT content, checksum FROM rag_chunks WHERE deleted_at IS NULL AND id % 8 = 0")
+            .fetch_all(&self.pool)
+            .await
+            .ok()?;
         let damaged = rows.iter().filter(|row| match (row.try_get::<String, _>(0), row.try_get::<String, _>(1)) {
             (Ok(content), Ok(sum)) => checksum(&content) != sum,
             _ => true,

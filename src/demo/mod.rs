@@ -59,7 +59,8 @@ pub async fn start(scenario: Scenario, seed: u64) -> std::io::Result<Demo> {
     let model = Arc::new(Mutex::new(Model::new(seed)));
     let mut tasks = JoinSet::new();
     let listen = || TcpListener::bind(("127.0.0.1", 0));
-    let (stable, canary, prometheus_at, qdrant_at, webhook_at) = (listen().await?, listen().await?, listen().await?, listen().await?, listen().await?);
+    let (stable, canary, prometheus_at, qdrant_at, webhook_at) =
+        (listen().await?, listen().await?, listen().await?, listen().await?, listen().await?);
     let places = Places {
         stable: stable.local_addr()?,
         canary: canary.local_addr()?,

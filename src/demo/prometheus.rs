@@ -50,7 +50,10 @@ impl Prometheus {
             .route("/api/v1/alerts", get(async || success(json!({"alerts": []}))))
             .route("/api/v1/label/{name}/values", get(values))
             .route("/api/v1/status/buildinfo", get(async || success(json!({"version": "2.42.0-embedded"}))))
-            .route("/api/v1/status/config", get(async || success(json!({"yaml": "global:\n  external_labels:\n    environment: rag-demo\n"}))))
+            .route(
+                "/api/v1/status/config",
+                get(async || success(json!({"yaml": "global:\n  external_labels:\n    environment: rag-demo\n"}))),
+            )
             .route("/-/ready", get(async || "Prometheus Server is Ready.\n"))
             .with_state(self);
         let gone = async {
@@ -111,7 +114,10 @@ fn query_of(fields: &HashMap<String, String>) -> Result<Supported, Response> {
 fn time_of(fields: &HashMap<String, String>, name: &str) -> Result<Option<Stamp>, Response> {
     let Some(text) = fields.get(name) else { return Ok(None) };
     let seconds = text.parse::<f64>().ok().map(Stamp::from_seconds);
-    seconds.or_else(|| Stamp::parse(text)).map(Some).ok_or_else(|| bad(&format!("invalid parameter \"{name}\": cannot parse \"{text}\" to a valid timestamp")))
+    seconds
+        .or_else(|| Stamp::parse(text))
+        .map(Some)
+        .ok_or_else(|| bad(&format!("invalid parameter \"{name}\": cannot parse \"{text}\" to a valid timestamp")))
 }
 
 fn number(value: f64) -> String {
@@ -139,7 +145,8 @@ fn instant(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
     };
     match p.engine.instant(&query, at) {
         Ok(series) => {
-            let result: Vec<Value> = series.iter().filter_map(|s| Some(json!({"metric": labels(s), "value": point(s.points.first()?)}))).collect();
+            let result: Vec<Value> =
+                series.iter().filter_map(|s| Some(json!({"metric": labels(s), "value": point(s.points.first()?)}))).collect();
             success(json!({"resultType": "vector", "result": result}))
         }
         Err(e) => bad(&e.to_string()),

@@ -27,10 +27,8 @@ fn lock(storage: &Shared) -> MutexGuard<'_, Storage> {
 /// Fills a collection and takes a snapshot of it, so that there is one to look at.
 pub fn fill(storage: &Shared, name: &str, points: &[Point]) {
     let mut storage = lock(storage);
-    let stored = points
-        .iter()
-        .map(|p| (p.id, StoredPoint { vector: p.vector.clone(), payload: json!({"document": p.document}) }))
-        .collect();
+    let stored =
+        points.iter().map(|p| (p.id, StoredPoint { vector: p.vector.clone(), payload: json!({"document": p.document}) })).collect();
     storage.collections.insert(name.into(), Collection { size: 8, distance: "Cosine".into(), points: stored });
     storage.aliases.insert("rag_live".into(), name.into());
     if let Err(e) = storage.snapshot(name) {
@@ -254,10 +252,14 @@ async fn query(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> R
     };
     let s = lock(&s);
     let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
-    let mut scored: Vec<(f32, &u64, &StoredPoint)> = collection.points.iter().map(|(id, p)| (cosine(&wanted.query, &p.vector), id, p)).collect();
+    let mut scored: Vec<(f32, &u64, &StoredPoint)> =
+        collection.points.iter().map(|(id, p)| (cosine(&wanted.query, &p.vector), id, p)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let points: Vec<Value> =
-        scored.iter().take(wanted.limit.unwrap_or(10)).map(|(score, id, p)| json!({"id": id, "version": 1, "score": score, "payload": p.payload})).collect();
+    let points: Vec<Value> = scored
+        .iter()
+        .take(wanted.limit.unwrap_or(10))
+        .map(|(score, id, p)| json!({"id": id, "version": 1, "score": score, "payload": p.payload}))
+        .collect();
     ok(json!({"points": points}))
 }
 
@@ -316,7 +318,8 @@ async fn aliases(State(s): State<Shared>) -> Response {
 async fn aliases_of(State(s): State<Shared>, Path(c): Path<String>) -> Response {
     let s = lock(&s);
     let Some(name) = s.name(&c) else { return missing(&c) };
-    let all: Vec<Value> = s.aliases.iter().filter(|(_, target)| *target == name).map(|(a, c)| json!({"alias_name": a, "collection_name": c})).collect();
+    let all: Vec<Value> =
+        s.aliases.iter().filter(|(_, target)| *target == name).map(|(a, c)| json!({"alias_name": a, "collection_name": c})).collect();
     ok(json!({"aliases": all}))
 }
 
@@ -386,7 +389,10 @@ async fn recover(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Qu
         Err(response) => return *response,
     };
     if let Some(sum) = wanted.checksum.as_ref().filter(|sum| sum.len() != 64) {
-        let words = format!("Validation error in JSON body: [checksum: Validation error: invalid_sha256_hash [{{\"value\": String(\"{sum}\"), \"expected_length\": Number(64), \"length\": Number({})}}]]", sum.len());
+        let words = format!(
+            "Validation error in JSON body: [checksum: Validation error: invalid_sha256_hash [{{\"value\": String(\"{sum}\"), \"expected_length\": Number(64), \"length\": Number({})}}]]",
+            sum.len()
+        );
         return error(StatusCode::UNPROCESSABLE_ENTITY, words);
     }
     let mut s = lock(&s);
@@ -401,7 +407,10 @@ fn restore(s: &mut Storage, c: &str, wanted: &Recover) -> Response {
     };
     let path = std::path::Path::new(path);
     if path.components().any(|part| part.as_os_str() == "..") || !path.starts_with(s.folder()) {
-        return error(StatusCode::FORBIDDEN, format!("Forbidden: Snapshot file path must be inside the snapshots directory {:?}", s.folder()));
+        return error(
+            StatusCode::FORBIDDEN,
+            format!("Forbidden: Snapshot file path must be inside the snapshots directory {:?}", s.folder()),
+        );
     }
     let Ok(bytes) = std::fs::read(path) else {
         return error(StatusCode::BAD_REQUEST, format!("Bad request: Snapshot file {path:?} does not exist"));
@@ -428,7 +437,12 @@ async fn metrics(State(s): State<Shared>) -> Response {
     let mut out = String::from("# TYPE app_info gauge\napp_info{name=\"qdrant\",version=\"1.18.3\"} 1\n");
     let _ = writeln!(out, "# TYPE collections_total gauge\ncollections_total {}", s.collections.len());
     let _ = writeln!(out, "# TYPE collections_vector_total gauge\ncollections_vector_total {vectors}");
-    for (family, label) in [("collection_points", "id"), ("collection_vectors", "collection"), ("snapshot_creation_running", "id"), ("snapshot_recovery_running", "id")] {
+    for (family, label) in [
+        ("collection_points", "id"),
+        ("collection_vectors", "collection"),
+        ("snapshot_creation_running", "id"),
+        ("snapshot_recovery_running", "id"),
+    ] {
         let _ = writeln!(out, "# TYPE {family} gauge");
         for (name, collection) in &s.collections {
             let value = if family.starts_with("collection_") { collection.points.len() } else { 0 };

@@ -31,7 +31,8 @@ pub struct Effect {
 const BEGINS: Duration = Duration::from_secs(15);
 
 impl Scenario {
-    pub const NAMES: [&str; 7] = ["healthy", "bad-canary", "latency-spike", "corrupt-index", "provider-outage", "prometheus-down", "database-down"];
+    pub const NAMES: [&str; 7] =
+        ["healthy", "bad-canary", "latency-spike", "corrupt-index", "provider-outage", "prometheus-down", "database-down"];
     const ALL: [Scenario; 7] = [
         Scenario::Healthy,
         Scenario::BadCanary,
@@ -67,13 +68,27 @@ impl Scenario {
     /// The line that leads a newcomer through the story.
     pub fn hint(self) -> &'static str {
         match self {
-            Scenario::Healthy => "DEMO  all is well. Try: tab and enter to look closer, w for a longer window, e for the query, ? for all keys, q to leave",
-            Scenario::BadCanary => "DEMO  in 15 s the canary turns bad: watch Gate fail rate and Errors. tab, enter: look closer; 4: the rules counting; ? keys; q leave",
-            Scenario::LatencySpike => "DEMO  in 15 s retrieval slows down: watch Latency by component say which part it is. tab, enter: look closer; ? keys; q leave",
-            Scenario::CorruptIndex => "DEMO  in 15 s the data is damaged: watch Quality and Retrieval scores sink while everything is up. ? keys; q leave",
-            Scenario::ProviderOutage => "DEMO  in 15 s the model's provider fails: watch internal against provider latency. tab, enter: look closer; ? keys; q leave",
-            Scenario::PrometheusDown => "DEMO  in 15 s Prometheus goes away: the panels go on by reading the pages directly, and say so. 3: sources; ? keys; q leave",
-            Scenario::DatabaseDown => "DEMO  in 15 s the database goes away: its last values stay, dimmed, with their age. 3: sources; ? keys; q leave",
+            Scenario::Healthy => {
+                "DEMO  all is well. tab, enter: look closer; w: look back further; e: the query behind a panel; ?: keys; q: leave"
+            }
+            Scenario::BadCanary => {
+                "DEMO  in 15 s the canary turns bad: watch Gate fail rate and Errors. tab, enter: look closer; 4: rules; ?: keys; q: leave"
+            }
+            Scenario::LatencySpike => {
+                "DEMO  in 15 s retrieval slows down: Latency by component says which part it is. tab, enter: look closer; ?: keys; q: leave"
+            }
+            Scenario::CorruptIndex => {
+                "DEMO  in 15 s the data is damaged: Quality and Retrieval scores sink while everything is up. ?: keys; q: leave"
+            }
+            Scenario::ProviderOutage => {
+                "DEMO  in 15 s the model's provider fails: internal against provider latency tells. tab, enter: look closer; ?: keys; q: leave"
+            }
+            Scenario::PrometheusDown => {
+                "DEMO  in 15 s Prometheus goes away: panels go on by reading the pages directly, and say so. 3: sources; ?: keys; q: leave"
+            }
+            Scenario::DatabaseDown => {
+                "DEMO  in 15 s the database goes away: its last values stay, dimmed, with their age. 3: sources; ?: keys; q: leave"
+            }
         }
     }
 }

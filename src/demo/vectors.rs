@@ -78,8 +78,11 @@ impl Storage {
 
     pub fn snapshots(&self, collection: &str) -> Vec<Snapshot> {
         let Ok(files) = std::fs::read_dir(self.folder.join(collection)) else { return Vec::new() };
-        let mut all: Vec<Snapshot> =
-            files.flatten().filter(|f| f.path().extension().is_some_and(|e| e == "snapshot")).filter_map(|f| describe(&f.path()).ok()).collect();
+        let mut all: Vec<Snapshot> = files
+            .flatten()
+            .filter(|f| f.path().extension().is_some_and(|e| e == "snapshot"))
+            .filter_map(|f| describe(&f.path()).ok())
+            .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }

@@ -32,21 +32,81 @@ const DEEPEST: usize = 64;
 
 /// Functions of a range that agree with Prometheus.
 const OVER_RANGE: &[&str] = &[
-    "rate", "increase", "delta", "irate", "idelta", "resets", "avg_over_time", "sum_over_time", "min_over_time",
-    "max_over_time", "count_over_time", "last_over_time", "present_over_time", "stddev_over_time", "stdvar_over_time",
+    "rate",
+    "increase",
+    "delta",
+    "irate",
+    "idelta",
+    "resets",
+    "avg_over_time",
+    "sum_over_time",
+    "min_over_time",
+    "max_over_time",
+    "count_over_time",
+    "last_over_time",
+    "present_over_time",
+    "stddev_over_time",
+    "stdvar_over_time",
 ];
 
 /// Functions of an instant vector (or nothing) that agree with Prometheus.
 const OVER_INSTANT: &[&str] = &[
-    "abs", "ceil", "floor", "sqrt", "exp", "ln", "log2", "log10", "scalar", "vector", "time", "timestamp", "absent",
-    "hour", "minute", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year", "pi",
+    "abs",
+    "ceil",
+    "floor",
+    "sqrt",
+    "exp",
+    "ln",
+    "log2",
+    "log10",
+    "scalar",
+    "vector",
+    "time",
+    "timestamp",
+    "absent",
+    "hour",
+    "minute",
+    "day_of_week",
+    "day_of_month",
+    "day_of_year",
+    "days_in_month",
+    "month",
+    "year",
+    "pi",
 ];
 
 /// Words the evaluator's own reader takes for keywords wherever they stand.
 const KEYWORDS: &[&str] = &[
-    "by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset", "and", "or", "unless", "inf", "nan",
-    "sum", "avg", "min", "max", "count", "group", "stddev", "stdvar", "topk", "bottomk", "quantile", "count_values",
-    "limitk", "limit_ratio", "atan2", "start", "end",
+    "by",
+    "without",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "bool",
+    "offset",
+    "and",
+    "or",
+    "unless",
+    "inf",
+    "nan",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "count",
+    "group",
+    "stddev",
+    "stdvar",
+    "topk",
+    "bottomk",
+    "quantile",
+    "count_values",
+    "limitk",
+    "limit_ratio",
+    "atan2",
+    "start",
+    "end",
 ];
 
 /// Reads a query; checks its syntax and types.
@@ -169,7 +229,9 @@ fn children(expr: &Expr) -> Vec<&Expr> {
         Expr::Paren(p) => vec![&p.expr],
         Expr::Subquery(s) => vec![&s.expr],
         Expr::Call(c) => c.args.args.iter().map(AsRef::as_ref).collect(),
-        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::VectorSelector(_) | Expr::MatrixSelector(_) | Expr::Extension(_) => Vec::new(),
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::VectorSelector(_) | Expr::MatrixSelector(_) | Expr::Extension(_) => {
+            Vec::new()
+        }
     }
 }
 
@@ -295,9 +357,7 @@ fn call(c: &Call) -> Result<(), String> {
         return Err("`timestamp` of anything but a selector".into());
     }
     if name == "absent" {
-        let plain = |e: &Expr| {
-            matches!(e, Expr::VectorSelector(vs) if vs.matchers.matchers.iter().all(|m| matches!(m.op, MatchOp::Equal)))
-        };
+        let plain = |e: &Expr| matches!(e, Expr::VectorSelector(vs) if vs.matchers.matchers.iter().all(|m| matches!(m.op, MatchOp::Equal)));
         if !c.args.args.first().is_some_and(|arg| plain(arg)) {
             return Err("`absent` of anything but a selector with `=` matchers".into());
         }

@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use tsink::promql::{Engine as Evaluator, PromqlValue};
-use tsink::{
-    DataPoint, Label, MetricSeries, QueryOptions, Row, SeriesSelection, Storage, StorageBuilder, TimestampPrecision,
-};
+use tsink::{DataPoint, Label, MetricSeries, QueryOptions, Row, SeriesSelection, Storage, StorageBuilder, TimestampPrecision};
 
 use super::exposition::Sample;
 use super::promql::{Supported, check, metric_names};

@@ -86,7 +86,8 @@ fn named(word: &str) -> Result<KeyCode, String> {
         return Ok(KeyCode::F(n));
     }
     let names = NAMED.iter().map(|(name, _)| *name);
-    Err(crate::base::diag::suggestion(&lower, names).map_or_else(|| format!("`{word}` is no key"), |hint| format!("`{word}` is no key: {hint}")))
+    Err(crate::base::diag::suggestion(&lower, names)
+        .map_or_else(|| format!("`{word}` is no key"), |hint| format!("`{word}` is no key: {hint}")))
 }
 
 impl From<KeyEvent> for Chord {
@@ -117,7 +118,17 @@ mod tests {
 
     #[test]
     fn one_spelling_for_one_key() {
-        let cases = [("q", "q"), ("shift+a", "A"), ("ctrl+R", "ctrl+R"), ("shift+tab", "shift+tab"), ("BackTab", "shift+tab"), ("f5", "F5"), ("+", "+"), ("ctrl++", "ctrl++"), ("PageDown", "pagedown")];
+        let cases = [
+            ("q", "q"),
+            ("shift+a", "A"),
+            ("ctrl+R", "ctrl+R"),
+            ("shift+tab", "shift+tab"),
+            ("BackTab", "shift+tab"),
+            ("f5", "F5"),
+            ("+", "+"),
+            ("ctrl++", "ctrl++"),
+            ("PageDown", "pagedown"),
+        ];
         for (text, want) in cases {
             assert_eq!(Chord::parse(text).map(|c| c.to_string()), Ok(want.to_string()), "{text}");
         }

@@ -7,7 +7,8 @@ use toml::de::{DeTable, DeValue};
 use super::{Action, Chord, Keymap};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 
-const SHIPPED: [(&str, &str); 2] = [("default", include_str!("../../keymaps/default.toml")), ("vim", include_str!("../../keymaps/vim.toml"))];
+const SHIPPED: [(&str, &str); 2] =
+    [("default", include_str!("../../keymaps/default.toml")), ("vim", include_str!("../../keymaps/vim.toml"))];
 
 pub fn shipped_names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
@@ -81,7 +82,13 @@ fn bind(findings: &mut Findings, keymap: &mut Keymap, keys: At<&str>, action: At
         Some("none") => None,
         Some(name) => match Action::parse(name) {
             Some(action) => Some(action),
-            None => return findings.error(action.1, format!("there is no action `{name}`"), suggestion(name, Action::ALL.iter().map(|a| a.name()))),
+            None => {
+                return findings.error(
+                    action.1,
+                    format!("there is no action `{name}`"),
+                    suggestion(name, Action::ALL.iter().map(|a| a.name())),
+                );
+            }
         },
         None => return findings.error(action.1, "an action is written as a text", Some("\"q\" = \"quit\"".into())),
     };
@@ -121,7 +128,8 @@ mod tests {
 
     #[test]
     fn every_mistake_at_once() {
-        let errors = parse_text("extends = \"default\"\n[keys]\n\"hyper+x\" = \"quit\"\n\"x\" = \"qiut\"\n\"y\" = 1\n[oops]\n").expect_err("errors");
+        let errors =
+            parse_text("extends = \"default\"\n[keys]\n\"hyper+x\" = \"quit\"\n\"x\" = \"qiut\"\n\"y\" = 1\n[oops]\n").expect_err("errors");
         assert_eq!(errors.len(), 4, "{errors:?}");
         assert_eq!(errors[1].hint.as_deref(), Some("did you mean `quit`?"));
         assert_eq!((errors[1].line, errors[1].column), (4, 7));

@@ -8,19 +8,37 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
     /// A PromQL query. Strict ones must not be answered in part.
-    Promql { query: String, selectors: Vec<String>, strict: bool },
+    Promql {
+        query: String,
+        selectors: Vec<String>,
+        strict: bool,
+    },
     /// The alerts the source itself raises.
     Alerts,
-    Sql { query: String, shape: Shape },
+    Sql {
+        query: String,
+        shape: Shape,
+    },
     Health(Health),
-    Qdrant { collection: String, fact: Fact },
+    Qdrant {
+        collection: String,
+        fact: Fact,
+    },
     /// An HTTP request that counts its failures in a row.
     Probe(ProbeSpec),
     /// A number or text out of a JSON answer.
-    Json { path: String, pointer: String },
-    Redis { command: Vec<String>, field: Option<String> },
+    Json {
+        path: String,
+        pointer: String,
+    },
+    Redis {
+        command: Vec<String>,
+        field: Option<String>,
+    },
     /// The output of the source's command; a JSON pointer picks from it.
-    Output { pointer: Option<String> },
+    Output {
+        pointer: Option<String>,
+    },
 }
 
 /// What an SQL answer is read as.

@@ -134,17 +134,12 @@ impl Condition {
             if factor.is_empty() {
                 return Ok(Operand::Baseline(1.0));
             }
-            return factor
-                .parse()
-                .map(Operand::Baseline)
-                .map_err(|_| format!("`{factor}` is not a factor (write \"> 3x baseline\")"));
+            return factor.parse().map(Operand::Baseline).map_err(|_| format!("`{factor}` is not a factor (write \"> 3x baseline\")"));
         }
         match unit.parse(text) {
             Ok(value) if value.is_finite() => Ok(Operand::Number(value)),
             Ok(_) => Err(format!("`{text}` is not a finite number")),
-            Err(_) if matches!(op, Op::Equal | Op::Differs) && text.starts_with(char::is_alphabetic) => {
-                Ok(Operand::Text(text.to_string()))
-            }
+            Err(_) if matches!(op, Op::Equal | Op::Differs) && text.starts_with(char::is_alphabetic) => Ok(Operand::Text(text.to_string())),
             Err(error) => Err(error),
         }
     }

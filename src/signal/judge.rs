@@ -143,7 +143,10 @@ fn usable<'a>(signal: &Signal, observed: &Observed<'a>, freshness: Freshness) ->
 }
 
 enum Hit {
-    Yes { reason: String, line: Option<Line> },
+    Yes {
+        reason: String,
+        line: Option<Line>,
+    },
     /// The value nearest to crossing, when there are numbers.
     No(Option<Line>),
 }

@@ -81,10 +81,20 @@ pub enum Observation {
 pub enum Phase {
     Inactive,
     /// `held` of the rule's `for` have been seen.
-    Pending { since: Stamp, #[serde(skip)] held: Duration },
-    Firing { since: Stamp },
-    Resolved { at: Stamp },
-    NoData { since: Stamp },
+    Pending {
+        since: Stamp,
+        #[serde(skip)]
+        held: Duration,
+    },
+    Firing {
+        since: Stamp,
+    },
+    Resolved {
+        at: Stamp,
+    },
+    NoData {
+        since: Stamp,
+    },
 }
 
 /// Where a rule stands.

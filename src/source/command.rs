@@ -51,7 +51,9 @@ impl Command {
         let finished = tokio::time::timeout(self.timeout, work).await;
         drop(group);
         let (out, err, status) = match finished {
-            Err(_) => return Err(Fault::new(FaultKind::Timeout, format!("`{program}` took longer than {} and was ended", short(self.timeout)))),
+            Err(_) => {
+                return Err(Fault::new(FaultKind::Timeout, format!("`{program}` took longer than {} and was ended", short(self.timeout))));
+            }
             Ok(done) => done.map_err(|e| local(format!("`{program}`: {e}")))?,
         };
         if out.len() as u64 > self.max_output {

@@ -57,7 +57,9 @@ impl Database {
     fn health_query(&self, health: Health) -> Result<&'static str, Fault> {
         match (self, health) {
             (Database::Postgres(_), health) => Ok(super::postgres::health_query(health)),
-            (Database::Sqlite(_), Health::Size) => Ok("SELECT page_count * page_size AS value FROM pragma_page_count(), pragma_page_size()"),
+            (Database::Sqlite(_), Health::Size) => {
+                Ok("SELECT page_count * page_size AS value FROM pragma_page_count(), pragma_page_size()")
+            }
             (Database::Sqlite(_), _) => Err(Fault::new(FaultKind::Query, "SQLite knows its size, and no other health")),
         }
     }
@@ -150,7 +152,12 @@ fn shaped(rows: Rows, shape: Shape) -> Result<Value, Fault> {
                     Some("failed" | "failure" | "error" | "false" | "0") => Outcome::Failed,
                     _ => Outcome::Unknown,
                 };
-                Ok(Event { at: Stamp::from_seconds(when), kind: text(&row[kind]), text: words.map_or_else(String::new, |w| text(&row[w])), outcome })
+                Ok(Event {
+                    at: Stamp::from_seconds(when),
+                    kind: text(&row[kind]),
+                    text: words.map_or_else(String::new, |w| text(&row[w])),
+                    outcome,
+                })
             };
             rows.rows.iter().map(event).collect::<Result<_, Fault>>().map(Value::Events)
         }
@@ -173,7 +180,12 @@ mod tests {
         assert_eq!(shaped(rows(&["n"], json!([[3]])), Shape::Scalar), Ok(Value::Number(3.0)));
         assert_eq!(shaped(rows(&["n"], json!([["1.50"]])), Shape::Scalar), Ok(Value::Number(1.5)));
         assert_eq!(shaped(rows(&["n"], json!([["green"]])), Shape::Scalar), Ok(Value::Text("green".into())));
-        for (bad, kind) in [(json!([]), FaultKind::Empty), (json!([[null]]), FaultKind::Empty), (json!([[1], [2]]), FaultKind::Query), (json!([[1, 2]]), FaultKind::Query)] {
+        for (bad, kind) in [
+            (json!([]), FaultKind::Empty),
+            (json!([[null]]), FaultKind::Empty),
+            (json!([[1], [2]]), FaultKind::Query),
+            (json!([[1, 2]]), FaultKind::Query),
+        ] {
             assert_eq!(shaped(rows(&["n"], bad.clone()), Shape::Scalar).expect_err("a fault").kind, kind, "{bad}");
         }
         let events = shaped(rows(&["at", "kind", "outcome"], json!([["2026-11-12 02:40:00", "rollback", "success"]])), Shape::Events);

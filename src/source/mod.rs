@@ -109,9 +109,7 @@ fn not_understood(ask: &Ask) -> Fault {
 /// A number, a text or lines out of a JSON document.
 fn from_json(document: &serde_json::Value, pointer: &str) -> Result<Value, Fault> {
     use serde_json::Value as Json;
-    let found = document
-        .pointer(pointer)
-        .ok_or_else(|| Fault::new(FaultKind::Empty, format!("the answer has nothing at `{pointer}`")))?;
+    let found = document.pointer(pointer).ok_or_else(|| Fault::new(FaultKind::Empty, format!("the answer has nothing at `{pointer}`")))?;
     let number = |v: &Json| match v {
         Json::Number(n) => n.as_f64(),
         Json::Bool(b) => Some(f64::from(u8::from(*b))),

@@ -16,9 +16,7 @@ use super::prometheus::now;
 use super::{Answer, Client};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::reading::{
-    Ask, Fault, FaultKind, Line, Lines, Past, Question, Reading, Series, SourceHealth, SourceState, Tail, Value,
-};
+use crate::reading::{Ask, Fault, FaultKind, Line, Lines, Past, Question, Reading, Series, SourceHealth, SourceState, Tail, Value};
 
 /// A source with its client.
 pub struct Source {
@@ -232,7 +230,9 @@ impl Gate {
             }
         }
         s.trying = false;
-        if before != s.health.state && !matches!((before, s.health.state), (SourceState::Up, SourceState::Slow) | (SourceState::Slow, SourceState::Up)) {
+        if before != s.health.state
+            && !matches!((before, s.health.state), (SourceState::Up, SourceState::Slow) | (SourceState::Slow, SourceState::Up))
+        {
             s.health.since = at;
         }
         let skew = self.source.client.skew();
@@ -404,7 +404,9 @@ impl Asker {
         let (lines, answer): (Lines, Answer) = gate.through(self.question.timeout, gate.source.client.range(ask, start, end, step)).await?;
         let newest: Vec<Line> = lines
             .iter()
-            .filter_map(|(label, points)| points.last().filter(|(at, _)| *at == end).map(|(_, value)| Line { label: label.clone(), value: *value }))
+            .filter_map(|(label, points)| {
+                points.last().filter(|(at, _)| *at == end).map(|(_, value)| Line { label: label.clone(), value: *value })
+            })
             .collect();
         self.mailbox.put_tail(&self.question.name, Tail { window, step, whole: last.is_none(), lines });
         self.chart = Chart { window, via: Some(gate.source.name.clone()), last: Some(end) };

@@ -113,7 +113,10 @@ fn fault(error: &sqlx::Error) -> Fault {
         }
         sqlx::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(tls) => Fault::new(FaultKind::Tls, format!("TLS failed: {tls}")),
-            None => Fault::new(FaultKind::Unreachable, format!("cannot reach the database: {}", e.to_string().split(" (os error").next().unwrap_or("").to_lowercase())),
+            None => Fault::new(
+                FaultKind::Unreachable,
+                format!("cannot reach the database: {}", e.to_string().split(" (os error").next().unwrap_or("").to_lowercase()),
+            ),
         },
         sqlx::Error::Tls(e) => Fault::new(FaultKind::Tls, format!("TLS failed: {e}")),
         sqlx::Error::PoolTimedOut => Fault::new(FaultKind::Timeout, "no connection in time"),
@@ -129,7 +132,9 @@ pub fn health_query(health: Health) -> &'static str {
         Health::LongestTransaction => {
             "SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0)::float8 AS value FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
         }
-        Health::LocksWaiting => "SELECT count(*) AS value FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+        Health::LocksWaiting => {
+            "SELECT count(*) AS value FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        }
         Health::ReplicationLag => {
             "SELECT CASE WHEN pg_is_in_recovery() THEN coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)::float8 ELSE coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication), 0)::float8 END AS value"
         }

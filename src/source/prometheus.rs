@@ -213,7 +213,9 @@ impl Client for Prometheus {
                 Data::Vector(series) => {
                     let mut lines = Vec::new();
                     for one in series {
-                        let (_, value) = one.value.ok_or_else(|| Fault::new(FaultKind::Query, "the answer is a native histogram: take a quantile of it"))?;
+                        let (_, value) = one
+                            .value
+                            .ok_or_else(|| Fault::new(FaultKind::Query, "the answer is a native histogram: take a quantile of it"))?;
                         lines.push(Line { label: label(&one.metric), value: number(&value)? });
                     }
                     value_of(lines)
@@ -233,7 +235,8 @@ impl Client for Prometheus {
             let Ask::Promql { query, strict, .. } = ask else { return Err(not_understood(ask)) };
             let skew = self.web.skew();
             let time = |at: Stamp| format!("{:.3}", Stamp(at.0 + skew).seconds());
-            let mut form = vec![("query", query.clone()), ("start", time(start)), ("end", time(end)), ("step", format!("{:.3}", step.as_secs_f64()))];
+            let mut form =
+                vec![("query", query.clone()), ("start", time(start)), ("end", time(end)), ("step", format!("{:.3}", step.as_secs_f64()))];
             if *strict {
                 form.push(("partial_response", "false".into()));
             }

@@ -150,7 +150,12 @@ impl Qdrant {
             let row = match self.info(&name).await {
                 Ok(info) => {
                     let points = self.points(&name).await?;
-                    let newest = self.snapshots(&name).await?.first().and_then(|s| self.age(s)).map_or_else(|| "none".into(), |age| format!("{} ago", short(age)));
+                    let newest = self
+                        .snapshots(&name)
+                        .await?
+                        .first()
+                        .and_then(|s| self.age(s))
+                        .map_or_else(|| "none".into(), |age| format!("{} ago", short(age)));
                     [outside(&name), meaning(&info.status), Unit::Count.format(points as f64), newest]
                 }
                 // One unreadable collection is what the operator must see, not a reason to show none.
@@ -199,7 +204,11 @@ impl Qdrant {
             Fact::Cluster => {
                 let cluster: Cluster = self.get("cluster").await?;
                 let failing: Vec<_> = cluster.message_send_failures.keys().map(|peer| outside(peer)).collect();
-                Value::Text(if failing.is_empty() { outside(&cluster.status) } else { format!("{}, cannot reach {}", outside(&cluster.status), failing.join(", ")) })
+                Value::Text(if failing.is_empty() {
+                    outside(&cluster.status)
+                } else {
+                    format!("{}, cannot reach {}", outside(&cluster.status), failing.join(", "))
+                })
             }
         })
     }

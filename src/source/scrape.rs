@@ -84,7 +84,8 @@ impl Scrape {
             Ok(text) => (parse(&text), None),
             Err(fault) => (Page::default(), Some(fault)),
         };
-        let note = page.errors.first().map(|first| format!("{name}: {} of the page's lines cannot be read, the first is {first}", page.lost));
+        let note =
+            page.errors.first().map(|first| format!("{name}: {} of the page's lines cannot be read, the first is {first}", page.lost));
         let mut samples = page.samples;
         samples.push(up);
         let fault = fault.or_else(|| {

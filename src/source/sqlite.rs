@@ -57,7 +57,8 @@ impl Sqlite {
             return Err(Fault::new(FaultKind::TooLarge, format!("the query gives more than {MOST_ROWS} rows")));
         }
         let columns = found.first().map(|row| row.columns().iter().map(|c| c.name().to_string()).collect()).unwrap_or_default();
-        let rows = found.iter().map(|row| (0..row.len()).map(|i| cell(row, i)).collect::<Result<_, _>>()).collect::<Result<_, sqlx::Error>>();
+        let rows =
+            found.iter().map(|row| (0..row.len()).map(|i| cell(row, i)).collect::<Result<_, _>>()).collect::<Result<_, sqlx::Error>>();
         Ok(Rows { columns, rows: rows.map_err(|e| self.fault(&e))? })
     }
 
@@ -65,7 +66,9 @@ impl Sqlite {
         match error {
             sqlx::Error::Database(e) => match e.code().as_deref() {
                 Some("14") => Fault::new(FaultKind::Unreachable, format!("cannot open {}", self.path.display())),
-                Some("9") => Fault::new(FaultKind::Query, format!("the query took longer than {}", crate::base::units::short(self.timeout))),
+                Some("9") => {
+                    Fault::new(FaultKind::Query, format!("the query took longer than {}", crate::base::units::short(self.timeout)))
+                }
                 Some("26" | "11") => Fault::new(FaultKind::Unavailable, format!("{}: {}", self.path.display(), e.message())),
                 _ => Fault::new(FaultKind::Query, e.message()),
             },

@@ -125,7 +125,8 @@ impl Web {
         let read = |path: &PathBuf| std::fs::read(path).map_err(|e| local(format!("cannot read {}: {e}", path.display())));
         if let Some(ca) = &o.tls.ca {
             let pem = read(ca)?;
-            let certs = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| local(format!("{} holds no PEM certificate", ca.display())))?;
+            let certs =
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| local(format!("{} holds no PEM certificate", ca.display())))?;
             builder = builder.tls_certs_only(certs);
         } else if o.url.scheme() == "http" {
             // The system's roots cost time and memory, and nothing here needs them.

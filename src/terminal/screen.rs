@@ -24,7 +24,16 @@ pub fn restore() {
     if ENTERED.swap(false, Ordering::SeqCst) {
         let mut out = io::stdout();
         // Nothing can be done about a terminal that is gone.
-        let _ = execute!(out, EndSynchronizedUpdate, DisableMouseCapture, DisableBracketedPaste, EnableLineWrap, ResetColor, Show, LeaveAlternateScreen);
+        let _ = execute!(
+            out,
+            EndSynchronizedUpdate,
+            DisableMouseCapture,
+            DisableBracketedPaste,
+            EnableLineWrap,
+            ResetColor,
+            Show,
+            LeaveAlternateScreen
+        );
         let _ = disable_raw_mode();
     }
 }
@@ -48,13 +57,8 @@ impl Screen {
         crossterm::style::force_color_output(true);
         let (width, height) = crossterm::terminal::size()?;
         let area = Rect::new(0, 0, width, height);
-        let mut screen = Screen {
-            bytes: Vec::with_capacity(1 << 14),
-            shown: Buffer::empty(area),
-            next: Buffer::empty(area),
-            cursor: None,
-            mouse,
-        };
+        let mut screen =
+            Screen { bytes: Vec::with_capacity(1 << 14), shown: Buffer::empty(area), next: Buffer::empty(area), cursor: None, mouse };
         screen.take()?;
         Ok(screen)
     }

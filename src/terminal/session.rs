@@ -99,7 +99,18 @@ impl<O: Outside> Session<O> {
     pub fn new(screen: Screen, state: State, theme: Theme, outside: O) -> Session<O> {
         let area = screen.area();
         let now = Instant::now();
-        Session { screen, state, theme, outside, clock: Clock::System, size: (area.width, area.height), drawn: now, due: Some(now), leaving: false, script: None }
+        Session {
+            screen,
+            state,
+            theme,
+            outside,
+            clock: Clock::System,
+            size: (area.width, area.height),
+            drawn: now,
+            due: Some(now),
+            leaving: false,
+            script: None,
+        }
     }
 
     /// Runs until the operator leaves, or `stop` comes back.

@@ -91,7 +91,9 @@ fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Theme, 
                     };
                     match style_of(style) {
                         Ok(style) => theme.styles[*role as usize] = style,
-                        Err((span, cause)) => findings.error(span, cause, Some("write \"#5fafff\", \"cyan\", 75, or { fg = \"cyan\", bold = true }".into())),
+                        Err((span, cause)) => {
+                            findings.error(span, cause, Some("write \"#5fafff\", \"cyan\", 75, or { fg = \"cyan\", bold = true }".into()))
+                        }
                     }
                 }
             }
@@ -151,7 +153,13 @@ mod tests {
 
     #[test]
     fn bad_colours_and_roles_have_a_place() {
-        let errors = parse(Path::new("t.toml"), "extends = \"dark\"\n[roles]\ntext = \"#1\"\ntexxt = \"red\"\npass = { fg = \"red\", blod = true }\n", Path::new("."), 0).expect_err("errors");
+        let errors = parse(
+            Path::new("t.toml"),
+            "extends = \"dark\"\n[roles]\ntext = \"#1\"\ntexxt = \"red\"\npass = { fg = \"red\", blod = true }\n",
+            Path::new("."),
+            0,
+        )
+        .expect_err("errors");
         let places: Vec<_> = errors.iter().map(|e| (e.line, e.column)).collect();
         assert_eq!(places, [(3, 8), (4, 1), (5, 22)], "{errors:?}");
         assert!(load("drak", Path::new(".")).expect_err("an error")[0].hint.as_deref() == Some("did you mean `dark`?"));

@@ -100,7 +100,12 @@ fn guarded(paint: &mut Paint, area: Rect, title: &str, draw: impl FnOnce(&mut Pa
             paint.text(area, 0, y, &" ".repeat(usize::from(area.width)), Role::Text);
         }
         paint.text(area, 0, 0, title, Role::Title);
-        paint.wrapped(Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area }, 0, "this panel could not be drawn: a fault of lastgreen; the others are right", Role::Unknown);
+        paint.wrapped(
+            Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area },
+            0,
+            "this panel could not be drawn: a fault of lastgreen; the others are right",
+            Role::Unknown,
+        );
         log::error!(target: "cockpit", "the panel `{title}` could not be drawn");
     }
 }

@@ -73,7 +73,7 @@ fn headline(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) -> u16 
         x += paint.text(area, x, 0, &text, if is_old(track) { Role::Stale } else { Role::Text }) + 1;
         if signal.has_thresholds() {
             x += paint.text(area, x, 0, paint.symbol(verdict), role(verdict)) + 1;
-            let target = track.judgement.evidence.condition.clone().unwrap_or_default();
+            let target = paint.condition(track.judgement.evidence.condition.as_deref().unwrap_or_default());
             if x + width(&target) as u16 <= area.width {
                 x += paint.text(area, x, 0, &target, Role::Dim) + 2;
             }

@@ -65,7 +65,13 @@ fn wanted(state: &State) -> Vec<(Action, &'static str)> {
     if kind == Some(PanelKind::Logs) {
         keys.extend([(Action::Search, "search"), (Action::MoreLog, "finer"), (Action::LessLog, "coarser"), (Action::LogTarget, "target")]);
     }
-    keys.extend([(Action::NextPanel, "panel"), (Action::Freeze, "freeze"), (Action::Query, "query"), (Action::Palette, "commands"), (Action::Quit, "quit")]);
+    keys.extend([
+        (Action::NextPanel, "panel"),
+        (Action::Freeze, "freeze"),
+        (Action::Query, "query"),
+        (Action::Palette, "commands"),
+        (Action::Quit, "quit"),
+    ]);
     keys
 }
 

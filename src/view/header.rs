@@ -22,7 +22,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     let right = area.width.saturating_sub(clock.len() as u16);
     let frozen = state.frozen.as_ref().map(|f| format!(" FROZEN at {}Z ", f.at.hms()));
     let verdict = format!("{} {}", paint.symbol(summary.verdict), summary.verdict.word().to_uppercase());
-    let reason = format!("  {}", summary.reason);
+    let reason = format!("  {}", paint.condition(&summary.reason));
     let frozen_width = frozen.as_ref().map_or(0, |f| f.len() as u16);
     let free = right.saturating_sub(x + frozen_width);
     // What was reached is good to know; the verdict and its reason must be known.
@@ -69,7 +69,15 @@ fn board_verdict(state: &State, board: usize) -> Option<Verdict> {
         let signals = panel.signals.iter().filter(|name| state.config.signal(name).is_some_and(|s| s.has_thresholds()));
         let own = signals.filter_map(|name| store.signals.get(name)).map(|t| t.judgement.verdict).max();
         let rules = (panel.kind == PanelKind::Alerts)
-            .then(|| state.live_summary.rules.iter().filter(|r| !matches!(r.state.phase, crate::signal::Phase::Inactive)).map(|r| r.verdict).max())
+            .then(|| {
+                state
+                    .live_summary
+                    .rules
+                    .iter()
+                    .filter(|r| !matches!(r.state.phase, crate::signal::Phase::Inactive))
+                    .map(|r| r.verdict)
+                    .max()
+            })
             .flatten();
         worst = worst.max(own).max(rules);
     }

@@ -100,6 +100,11 @@ impl<'a> Paint<'a> {
         }
     }
 
+    /// A condition with the signs the terminal has.
+    pub fn condition(&self, text: &str) -> String {
+        if self.unicode() { text.replace(">=", "≥").replace("<=", "≤") } else { text.to_string() }
+    }
+
     pub fn stale_symbol(&self) -> &'static str {
         if self.unicode() { "◌" } else { "~" }
     }
@@ -173,7 +178,8 @@ mod tests {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 10, 2));
         let mut paint = Paint::new(&mut buffer, &theme);
         let area = Rect::new(2, 0, 4, 1);
-        for text in ["a long text", "日本語日本語", "e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", "x\u{0}y\u{1b}[31m", "👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧"] {
+        for text in ["a long text", "日本語日本語", "e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", "x\u{0}y\u{1b}[31m", "👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧"]
+        {
             paint.text(area, 0, 0, text, Role::Text);
             paint.text(area, 3, 0, text, Role::Text);
             paint.text(area, 0, 1, text, Role::Text);

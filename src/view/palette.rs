@@ -19,7 +19,8 @@ pub fn window(paint: &mut Paint, area: Rect, wide: u16, high: u16, title: &str) 
     if w < 4 || h < 3 {
         return rect;
     }
-    let (corners, across, down) = if paint.unicode() { (["┌", "┐", "└", "┘"], "─", "│") } else { (["+", "+", "+", "+"], "-", "|") };
+    let (corners, across, down) =
+        if paint.unicode() { (["┌", "┐", "└", "┘"], "─", "│") } else { (["+", "+", "+", "+"], "-", "|") };
     let line = across.repeat(usize::from(w - 2));
     for (y, left, right) in [(0, corners[0], corners[1]), (h - 1, corners[2], corners[3])] {
         paint.text(rect, 0, y, &format!("{left}{line}{right}"), Role::Border);

@@ -17,8 +17,7 @@ pub fn frame(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: 
         return area;
     }
     let focused = index == state.focus() && state.board().is_some_and(|b| b.panels.len() > 1);
-    let tracks: Vec<(&str, &Track)> =
-        panel.signals.iter().filter_map(|name| Some((&**name, state.store().signals.get(name)?))).collect();
+    let tracks: Vec<(&str, &Track)> = panel.signals.iter().filter_map(|name| Some((&**name, state.store().signals.get(name)?))).collect();
     let verdict = verdict(state, panel, &tracks);
     let stale = tracks.iter().any(|(_, t)| t.judgement.freshness == Freshness::Stale);
     let right = corner(state, panel, &tracks, verdict, area.width);
@@ -39,7 +38,12 @@ pub fn frame(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: 
         let line = if paint.unicode() { "─" } else { "-" };
         paint.text(area, x + 1, 0, &line.repeat(end), Role::Border);
     }
-    paint.right(area, 0, &right, if verdict.is_some_and(|v| v != Verdict::Pass) { role(verdict.unwrap_or(Verdict::Unknown)) } else { Role::Dim });
+    paint.right(
+        area,
+        0,
+        &right,
+        if verdict.is_some_and(|v| v != Verdict::Pass) { role(verdict.unwrap_or(Verdict::Unknown)) } else { Role::Dim },
+    );
     let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
     fault(state, paint, body, panel, &tracks)
 }
@@ -118,7 +122,8 @@ fn fault(state: &State, paint: &mut Paint, body: Rect, panel: &Panel, tracks: &[
     let kept = Rect { height: body.height - rows, ..body };
     for (i, line) in lines.iter().take(usize::from(rows)).enumerate() {
         let last = i + 1 == usize::from(rows) && lines.len() > usize::from(rows);
-        let line = if last { fit(&format!("{line} {}", lines[i + 1..].join(" ")), usize::from(body.width)).into_owned() } else { line.clone() };
+        let line =
+            if last { fit(&format!("{line} {}", lines[i + 1..].join(" ")), usize::from(body.width)).into_owned() } else { line.clone() };
         paint.text(body, 0, kept.height + i as u16, &line, role);
     }
     kept

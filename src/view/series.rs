@@ -96,12 +96,24 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
             x += paint.text(area, x, y, &line.label, Role::Dim) + 1;
         }
         let bad = judged && verdict != Verdict::Pass;
-        x += paint.text(area, x, y, &value, if is_old(line.track) { Role::Stale } else if bad { role(verdict) } else { Role::Text }) + 1;
+        x += paint.text(
+            area,
+            x,
+            y,
+            &value,
+            if is_old(line.track) {
+                Role::Stale
+            } else if bad {
+                role(verdict)
+            } else {
+                Role::Text
+            },
+        ) + 1;
         if judged {
             x += paint.text(area, x, y, paint.symbol(verdict), role(verdict)) + 1;
         }
         if detailed || drawn.len() == 1 {
-            let target = line.track.judgement.evidence.condition.clone().unwrap_or_default();
+            let target = paint.condition(line.track.judgement.evidence.condition.as_deref().unwrap_or_default());
             if x + width(&target) as u16 <= area.width {
                 x += paint.text(area, x, y, &target, Role::Dim) + 1;
             }

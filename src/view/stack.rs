@@ -14,8 +14,7 @@ const FULL: [&str; 6] = ["█", "▓", "▒", "░", "▚", "▞"];
 const ASCII: [&str; 6] = ["#", "%", "+", ":", "x", "o"];
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
-    let Some((signal, track)) =
-        panel.signals.first().and_then(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?)))
+    let Some((signal, track)) = panel.signals.first().and_then(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?)))
     else {
         return;
     };
@@ -73,8 +72,7 @@ fn hold(part: &mut [Option<f64>]) {
 }
 
 fn legend(state: &State, paint: &mut Paint, area: Rect, panel: &Panel, glyphs: [&str; 6]) -> u16 {
-    let Some((signal, track)) =
-        panel.signals.first().and_then(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?)))
+    let Some((signal, track)) = panel.signals.first().and_then(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?)))
     else {
         return 0;
     };

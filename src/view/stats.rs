@@ -13,11 +13,8 @@ use crate::signal::{Signal, Verdict};
 use crate::theme::Role;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
-    let signals: Vec<(&Signal, &Track)> = panel
-        .signals
-        .iter()
-        .filter_map(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?)))
-        .collect();
+    let signals: Vec<(&Signal, &Track)> =
+        panel.signals.iter().filter_map(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?))).collect();
     if signals.is_empty() {
         return;
     }
@@ -65,7 +62,7 @@ fn value_row(state: &State, paint: &mut Paint, area: Rect, y: u16, titles: usize
         x += paint.text(area, x, y, symbol, role(verdict)) + 1;
     }
     // What was crossed, or else what holds; only whole, because half a condition misleads.
-    let target = track.judgement.evidence.condition.clone().unwrap_or_default().replace(">=", "≥").replace("<=", "≤");
+    let target = paint.condition(track.judgement.evidence.condition.as_deref().unwrap_or_default());
     if width(&target) as u16 + x <= area.width {
         paint.text(area, x, y, &target, Role::Dim);
     }

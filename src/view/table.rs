@@ -38,7 +38,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
     }
     squeeze(&mut widths, usize::from(area.width).saturating_sub(2));
     if headed {
-        let titles: Vec<String> = data.columns.iter().enumerate().map(|(i, c)| mark_sorted(paint, c, list.sort == Some(i), list.reverse)).collect();
+        let titles: Vec<String> =
+            data.columns.iter().enumerate().map(|(i, c)| mark_sorted(paint, c, list.sort == Some(i), list.reverse)).collect();
         line(paint, area, 0, &titles, &widths, Role::Dim, None);
         area = Rect { y: area.y + 1, height: area.height - 1, ..area };
     }
@@ -91,6 +92,7 @@ fn line(paint: &mut Paint, area: Rect, y: u16, cells: &[String], widths: &[usize
     }
     let mut x = 2;
     for (cell, wide) in cells.iter().zip(widths) {
+        let cell = &paint.condition(cell);
         let shown = fit(cell, *wide);
         // Numbers stand at the right of their column.
         let number = cell.starts_with(|c: char| c.is_ascii_digit()) && cell.chars().all(|c| c.is_ascii_digit() || ".,% ".contains(c));
