@@ -2,9 +2,12 @@
 //! (`discover`). A configuration is built whole or not at all; every mistake is reported at once, with its place.
 
 mod ask;
+mod boards;
 mod discover;
+mod file;
 mod model;
 mod resolve;
+mod rules;
 mod shape;
 mod sources;
 

@@ -7,16 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use serde::de::DeserializeOwned;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::model::{Board, Config, Environment, Panel, PanelKind, SignalConfig, SourceConfig, Ui, WINDOWS};
-use super::shape::{BoardShape, EnvironmentShape, KindShape, RuleShape, SignalShape, SloShape, SourceShape, Text, UiShape};
+use super::file::{FileShape, read};
+use super::model::{Config, Environment, SignalConfig, SourceConfig, Ui, WINDOWS};
+use super::shape::{KindShape, SignalShape, Text, UiShape};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::units::{self, Unit, short};
 use crate::reading::{Ask, Health, Past, Question};
-use crate::signal::{Baseline, BurnRate, Condition, Level, NoData, Objective, Rule, Signal};
+use crate::signal::{Baseline, Condition, Signal};
 
 /// The shipped profiles.
 const PROFILES: [(&str, &str); 1] = [("rag", include_str!("../../assets/profiles/rag/profile.toml"))];
@@ -56,147 +54,6 @@ pub fn load_text(path: &Path, text: &str) -> Loaded {
     let config = resolver.config(path, &file);
     let failed = findings.has_errors();
     Loaded { config: config.filter(|_| !failed), findings: findings.found }
-}
-
-type Entries<T> = IndexMap<Arc<str>, (T, Range<usize>)>;
-
-/// A file's contents, entry by entry, each with the place of its heading.
-#[derive(Default)]
-struct FileShape {
-    profile: Option<(String, Range<usize>)>,
-    vars: IndexMap<String, String>,
-    environment: Option<(EnvironmentShape, Range<usize>)>,
-    ui: UiShape,
-    sources: Entries<SourceShape>,
-    signals: Entries<SignalShape>,
-    rules: Entries<RuleShape>,
-    slos: Entries<SloShape>,
-    boards: Vec<BoardShape>,
-    /// Names that come from a profile, whose sources need not all be there.
-    from_profile: bool,
-    profile_signals: Vec<Arc<str>>,
-}
-
-fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {
-    let mut out = Entries::new();
-    for (name, (shape, span)) in below {
-        match above.shift_remove(&name) {
-            Some((own, own_span)) => out.insert(name, (over(own, shape), own_span)),
-            None => out.insert(name, (shape, span)),
-        };
-    }
-    out.extend(above);
-    out
-}
-
-impl FileShape {
-    fn over(self, below: FileShape) -> FileShape {
-        let profile_signals = below.signals.keys().cloned().collect();
-        let mut vars = below.vars;
-        vars.extend(self.vars);
-        let mut boards: Vec<BoardShape> = Vec::new();
-        for board in below.boards {
-            match self.boards.iter().find(|own| own.name.get_ref() == board.name.get_ref()) {
-                Some(own) => boards.push(own.clone()),
-                None => boards.push(board),
-            }
-        }
-        for own in self.boards {
-            if !boards.iter().any(|b| b.name.get_ref() == own.name.get_ref()) {
-                boards.push(own);
-            }
-        }
-        FileShape {
-            profile: self.profile,
-            vars,
-            environment: self.environment.or(below.environment),
-            ui: self.ui.over(below.ui),
-            sources: overlaid(self.sources, below.sources, |own, _| own),
-            signals: overlaid(self.signals, below.signals, SignalShape::over),
-            rules: overlaid(self.rules, below.rules, RuleShape::over),
-            slos: overlaid(self.slos, below.slos, SloShape::over),
-            boards,
-            from_profile: true,
-            profile_signals,
-        }
-    }
-}
-
-/// Reads one file into entries; what is wrong goes into the findings, the rest is kept.
-fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShape {
-    let offset = findings.add_file(path, text);
-    // Spans of several files must not overlap: each file is read behind as many line breaks as there is text before it.
-    let padded = "\n".repeat(offset) + text;
-    let (table, errors) = DeTable::parse_recoverable(&padded);
-    for error in errors {
-        findings.error(error.span().unwrap_or(offset..offset), error.message().to_string(), None);
-    }
-    let mut file = FileShape::default();
-    for (key, value) in table.get_ref().iter() {
-        let span = key.span();
-        match key.get_ref().as_ref() {
-            "profile" => file.profile = entry::<String>(findings, value).map(|name| (name, value.span())),
-            "vars" => file.vars = entry(findings, value).unwrap_or_default(),
-            "environment" => file.environment = entry(findings, value).map(|e| (e, span)),
-            "ui" => file.ui = entry(findings, value).unwrap_or_default(),
-            "sources" => file.sources = entries(findings, value),
-            "signals" => file.signals = entries(findings, value),
-            "rules" => file.rules = entries(findings, value),
-            "slos" => file.slos = entries(findings, value),
-            "boards" => file.boards = list(findings, value),
-            other => {
-                let known = ["profile", "vars", "environment", "ui", "sources", "signals", "rules", "slos", "boards"];
-                findings.error(span, format!("unknown section `{other}`"), suggestion(other, known));
-            }
-        }
-    }
-    file
-}
-
-fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
-    match T::deserialize(ValueDeserializer::from(value.clone())) {
-        Ok(found) => Some(found),
-        Err(error) => {
-            let (message, hint) = explain(error.message());
-            findings.error(error.span().unwrap_or_else(|| value.span()), message, hint);
-            None
-        }
-    }
-}
-
-/// "unknown field `x`, expected one of `a`, `b`" with the nearest name as a hint.
-fn explain(message: &str) -> (String, Option<String>) {
-    for what in ["unknown field `", "unknown variant `"] {
-        if let Some(rest) = message.strip_prefix(what)
-            && let Some((word, expected)) = rest.split_once('`')
-        {
-            let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-            return (format!("{what}{word}`"), suggestion(word, known));
-        }
-    }
-    (message.to_string(), None)
-}
-
-fn entries<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<T> {
-    let DeValue::Table(table) = value.get_ref() else {
-        findings.error(value.span(), "this must be a table of named entries", None);
-        return Entries::new();
-    };
-    let mut out = Entries::new();
-    for (key, value) in table.iter() {
-        if let Some(found) = entry(findings, value) {
-            out.insert(key.get_ref().as_ref().into(), (found, key.span()));
-        }
-    }
-    out
-}
-
-fn list<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Vec<T> {
-    let DeValue::Array(array) = value.get_ref() else {
-        findings.error(value.span(), "this must be a list: write [[boards]]", None);
-        return Vec::new();
-    };
-    array.iter().filter_map(|value| entry(findings, value)).collect()
 }
 
 /// The shortest interval in which a source may be asked.
@@ -328,7 +185,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn condition(&mut self, text: Option<&Text>, unit: Unit) -> Option<Condition> {
+    pub(super) fn condition(&mut self, text: Option<&Text>, unit: Unit) -> Option<Condition> {
         let text = text?;
         Condition::parse(text.get_ref(), unit).map_err(|e| self.findings.error(text.span(), e, None)).ok()
     }
@@ -454,152 +311,4 @@ impl Resolver<'_> {
         }
         companions
     }
-
-    fn rules(&mut self, file: &FileShape, signals: &IndexMap<Arc<str>, SignalConfig>, left_out: &[Arc<str>]) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        for (name, (shape, span)) in &file.rules {
-            let Some(on) = &shape.signal else {
-                self.findings.error(span.clone(), format!("rule `{name}` has no signal"), None);
-                continue;
-            };
-            if left_out.iter().any(|s| **s == **on.get_ref()) {
-                continue;
-            }
-            let Some(signal) = signals.get(on.get_ref().as_str()) else {
-                if !file.signals.contains_key(on.get_ref().as_str()) {
-                    let hint = suggestion(on.get_ref(), signals.keys().map(AsRef::as_ref));
-                    self.findings.error(on.span(), format!("there is no signal `{}`", on.get_ref()), hint);
-                }
-                continue;
-            };
-            if shape.when.is_none() {
-                self.findings.error(span.clone(), format!("rule `{name}` has no condition"), Some("write when = \"> 7%\"".into()));
-            }
-            let Some(condition) = self.condition(shape.when.as_ref(), signal.signal.unit) else { continue };
-            if condition.needs_baseline() && signal.signal.baseline.is_none() {
-                self.findings.error(span.clone(), format!("signal `{}` has no baseline to compare with", on.get_ref()), None);
-            }
-            let Some(no_data) = shape.no_data else {
-                let hint = Some("write no_data = \"unknown\", \"alert\" or \"keep\"".to_string());
-                self.findings.error(span.clone(), format!("rule `{name}` does not say what no data means"), hint);
-                continue;
-            };
-            let hold = shape.hold.as_ref().and_then(|text| self.duration(text)).unwrap_or_default();
-            rules.push(Rule {
-                name: name.clone(),
-                signal: signal.signal.name.clone(),
-                condition,
-                hold,
-                level: shape.level.unwrap_or(Level::Critical),
-                no_data,
-                summary: shape.summary.clone().unwrap_or_else(|| signal.signal.title.clone()),
-                gap: gap(&signal.question),
-            });
-        }
-        rules
-    }
-
-    /// Objectives, the signals that measure their burn rates, and the rules on those.
-    fn objectives(&mut self, file: &FileShape, signals: &mut Vec<(Arc<str>, SignalShape, Range<usize>)>) -> (Vec<Objective>, Vec<Rule>) {
-        let (mut objectives, mut rules) = (Vec::new(), Vec::new());
-        for (name, (shape, span)) in &file.slos {
-            let (Some(target), Some(good), Some(total), Some(source)) = (&shape.objective, &shape.good, &shape.total, &shape.source) else {
-                self.findings.error(span.clone(), format!("objective `{name}` needs objective, source, good and total"), None);
-                continue;
-            };
-            if !self.kinds.contains_key(source.get_ref().as_str()) && file.from_profile {
-                continue;
-            }
-            let ratio = match Unit::Ratio.parse(target.get_ref()) {
-                Ok(ratio) if ratio > 0.0 && ratio < 1.0 => ratio,
-                _ => {
-                    self.findings.error(target.span(), "an objective lies between 0% and 100%", Some("write objective = \"99.5%\"".into()));
-                    continue;
-                }
-            };
-            let window = shape.window.as_ref().and_then(|w| self.duration(w)).unwrap_or(Duration::from_secs(30 * 86_400));
-            let (Ok(good), Ok(total)) = (self.filled(good), self.filled(total)) else { continue };
-            let objective = Objective { name: name.clone(), target: ratio, window, good, total };
-            for rate in BurnRate::ALL {
-                let signal: Arc<str> = format!("{name}_burn_{}", rate.long).into();
-                let query = Text::new(span.clone(), objective.query(rate));
-                let shape = SignalShape {
-                    title: Some(format!("{name} burn {}/{}", rate.long, rate.short)),
-                    source: Some(source.clone()),
-                    or: shape.or.clone(),
-                    query: Some(query),
-                    ..SignalShape::default()
-                };
-                signals.push((signal.clone(), shape, span.clone()));
-                let Ok(condition) = Condition::parse(&format!("> {}", rate.factor), Unit::None) else { continue };
-                rules.push(Rule {
-                    name: format!("{name}_budget_burns_{}", rate.long).into(),
-                    signal,
-                    condition,
-                    hold: Duration::ZERO,
-                    level: if rate.critical { Level::Critical } else { Level::Warning },
-                    no_data: file.slos[name].0.no_data.unwrap_or(NoData::Unknown),
-                    summary: format!("the error budget of {name} ({:.2} %) burns {}x too fast", ratio * 100.0, rate.factor),
-                    gap: Duration::from_secs(120),
-                });
-            }
-            objectives.push(objective);
-        }
-        (objectives, rules)
-    }
-
-    fn boards(&mut self, file: &FileShape, signals: &IndexMap<Arc<str>, SignalConfig>, left_out: &[Arc<str>]) -> Vec<Board> {
-        let mut boards = Vec::new();
-        for shape in &file.boards {
-            let mut panels = Vec::new();
-            for panel in &shape.panels {
-                let mut found = Vec::new();
-                for text in &panel.signals {
-                    let name = text.get_ref().as_str();
-                    if let Some(signal) = signals.get(name) {
-                        found.push(signal.signal.name.clone());
-                    } else if !left_out.iter().any(|s| **s == *name) && !file.signals.contains_key(name) {
-                        self.findings.error(
-                            text.span(),
-                            format!("there is no signal `{name}`"),
-                            suggestion(name, signals.keys().map(AsRef::as_ref)),
-                        );
-                    }
-                }
-                let bare = matches!(panel.kind, PanelKind::Alerts | PanelKind::Services | PanelKind::Logs);
-                if panel.signals.is_empty() && !bare {
-                    self.findings.error(shape.name.span(), format!("panel `{}` has no signals", panel.title), None);
-                }
-                panels.push(Panel { title: panel.title.clone(), kind: panel.kind, signals: found });
-            }
-            if shape.columns == Some(0) {
-                self.findings.error(shape.name.span(), "a board has at least one column", None);
-            }
-            boards.push(Board { name: shape.name.get_ref().clone(), columns: shape.columns, panels });
-        }
-        if boards.is_empty() {
-            boards = plain_boards(signals);
-        }
-        boards
-    }
-}
-
-/// The longest silence between two observations that still counts as watching.
-fn gap(question: &Question) -> Duration {
-    (question.every * 4).max(Duration::from_secs(30))
-}
-
-/// Without any board: every signal in one, then the sources, the rules and the log.
-fn plain_boards(signals: &IndexMap<Arc<str>, SignalConfig>) -> Vec<Board> {
-    let bare = |title: &str, kind| Panel { title: title.into(), kind, signals: Vec::new() };
-    let panel = |(name, signal): (&Arc<str>, &SignalConfig)| {
-        let kind = if signal.question.history { PanelKind::Series } else { PanelKind::Stats };
-        Panel { title: signal.signal.title.clone(), kind, signals: vec![name.clone()] }
-    };
-    vec![
-        Board { name: "Overview".into(), columns: None, panels: signals.iter().take(24).map(panel).collect() },
-        Board { name: "Services".into(), columns: Some(1), panels: vec![bare("Sources", PanelKind::Services)] },
-        Board { name: "Alerts".into(), columns: Some(1), panels: vec![bare("Rules and alerts", PanelKind::Alerts)] },
-        Board { name: "Logs".into(), columns: Some(1), panels: vec![bare("Log", PanelKind::Logs)] },
-    ]
 }

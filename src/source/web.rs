@@ -182,15 +182,18 @@ fn chain(error: &dyn StdError) -> String {
     words.split(" (os error").next().unwrap_or(&words).to_lowercase()
 }
 
-/// What rustls said, wherever it hides in the chain.
+/// What rustls said, wherever it hides in the chain: I/O errors carry it as a payload that is not their source.
 fn tls_cause(error: &(dyn StdError + 'static)) -> Option<String> {
-    let mut current: Option<&dyn StdError> = Some(error);
+    let mut current: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(e) = current {
-        let inside = e.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()).and_then(|e| e.downcast_ref::<rustls::Error>());
-        if let Some(tls) = inside.or_else(|| e.downcast_ref::<rustls::Error>()) {
+        if let Some(tls) = e.downcast_ref::<rustls::Error>() {
             return Some(tls.to_string());
         }
-        current = e.source();
+        let payload = e.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        current = match payload {
+            Some(inner) => Some(inner as &(dyn StdError + 'static)),
+            None => e.source(),
+        };
     }
     None
 }

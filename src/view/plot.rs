@@ -251,7 +251,7 @@ mod tests {
         let scale = |values: &[f64]| Scale::of(values.iter().copied()).map(|s| (s.low, s.high));
         assert_eq!(scale(&[0.01, 0.081]), Some((0.0, 0.1)));
         assert_eq!(scale(&[0.80, 0.86]), Some((0.8, 0.86)));
-        assert_eq!(scale(&[0.0, 0.0]), Some((0.0, 1.0)));
+        assert_eq!(scale(&[0.0, 0.0]), Some((0.0, 0.25)));
         assert_eq!(scale(&[f64::NAN]), None);
     }
 }

@@ -1,0 +1,62 @@
+//! Boards and their panels.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::file::FileShape;
+use super::model::{Board, Panel, PanelKind, SignalConfig};
+use super::resolve::Resolver;
+use crate::base::diag::suggestion;
+
+impl Resolver<'_> {
+    pub(super) fn boards(&mut self, file: &FileShape, signals: &IndexMap<Arc<str>, SignalConfig>, left_out: &[Arc<str>]) -> Vec<Board> {
+        let mut boards = Vec::new();
+        for shape in &file.boards {
+            let mut panels = Vec::new();
+            for panel in &shape.panels {
+                let mut found = Vec::new();
+                for text in &panel.signals {
+                    let name = text.get_ref().as_str();
+                    if let Some(signal) = signals.get(name) {
+                        found.push(signal.signal.name.clone());
+                    } else if !left_out.iter().any(|s| **s == *name) && !file.signals.contains_key(name) {
+                        self.findings.error(
+                            text.span(),
+                            format!("there is no signal `{name}`"),
+                            suggestion(name, signals.keys().map(AsRef::as_ref)),
+                        );
+                    }
+                }
+                let bare = matches!(panel.kind, PanelKind::Alerts | PanelKind::Services | PanelKind::Logs);
+                if panel.signals.is_empty() && !bare {
+                    self.findings.error(shape.name.span(), format!("panel `{}` has no signals", panel.title), None);
+                }
+                panels.push(Panel { title: panel.title.clone(), kind: panel.kind, signals: found });
+            }
+            if shape.columns == Some(0) {
+                self.findings.error(shape.name.span(), "a board has at least one column", None);
+            }
+            boards.push(Board { name: shape.name.get_ref().clone(), columns: shape.columns, panels });
+        }
+        if boards.is_empty() {
+            boards = plain_boards(signals);
+        }
+        boards
+    }
+}
+
+/// Without any board: every signal in one, then the sources, the rules and the log.
+fn plain_boards(signals: &IndexMap<Arc<str>, SignalConfig>) -> Vec<Board> {
+    let bare = |title: &str, kind| Panel { title: title.into(), kind, signals: Vec::new() };
+    let panel = |(name, signal): (&Arc<str>, &SignalConfig)| {
+        let kind = if signal.question.history { PanelKind::Series } else { PanelKind::Stats };
+        Panel { title: signal.signal.title.clone(), kind, signals: vec![name.clone()] }
+    };
+    vec![
+        Board { name: "Overview".into(), columns: None, panels: signals.iter().take(24).map(panel).collect() },
+        Board { name: "Services".into(), columns: Some(1), panels: vec![bare("Sources", PanelKind::Services)] },
+        Board { name: "Alerts".into(), columns: Some(1), panels: vec![bare("Rules and alerts", PanelKind::Alerts)] },
+        Board { name: "Logs".into(), columns: Some(1), panels: vec![bare("Log", PanelKind::Logs)] },
+    ]
+}

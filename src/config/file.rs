@@ -1,0 +1,154 @@
+//! A file's contents, entry by entry: read so that one mistake does not hide the next, and laid over a profile's.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::shape::{BoardShape, EnvironmentShape, RuleShape, SignalShape, SloShape, SourceShape, UiShape};
+use crate::base::diag::{Findings, suggestion};
+
+pub(super) type Entries<T> = IndexMap<Arc<str>, (T, Range<usize>)>;
+
+/// A file's contents, entry by entry, each with the place of its heading.
+#[derive(Default)]
+pub(super) struct FileShape {
+    pub(super) profile: Option<(String, Range<usize>)>,
+    pub(super) vars: IndexMap<String, String>,
+    pub(super) environment: Option<(EnvironmentShape, Range<usize>)>,
+    pub(super) ui: UiShape,
+    pub(super) sources: Entries<SourceShape>,
+    pub(super) signals: Entries<SignalShape>,
+    pub(super) rules: Entries<RuleShape>,
+    pub(super) slos: Entries<SloShape>,
+    pub(super) boards: Vec<BoardShape>,
+    /// Names that come from a profile, whose sources need not all be there.
+    pub(super) from_profile: bool,
+    pub(super) profile_signals: Vec<Arc<str>>,
+}
+
+fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {
+    let mut out = Entries::new();
+    for (name, (shape, span)) in below {
+        match above.shift_remove(&name) {
+            Some((own, own_span)) => out.insert(name, (over(own, shape), own_span)),
+            None => out.insert(name, (shape, span)),
+        };
+    }
+    out.extend(above);
+    out
+}
+
+impl FileShape {
+    pub(super) fn over(self, below: FileShape) -> FileShape {
+        let profile_signals = below.signals.keys().cloned().collect();
+        let mut vars = below.vars;
+        vars.extend(self.vars);
+        let mut boards: Vec<BoardShape> = Vec::new();
+        for board in below.boards {
+            match self.boards.iter().find(|own| own.name.get_ref() == board.name.get_ref()) {
+                Some(own) => boards.push(own.clone()),
+                None => boards.push(board),
+            }
+        }
+        for own in self.boards {
+            if !boards.iter().any(|b| b.name.get_ref() == own.name.get_ref()) {
+                boards.push(own);
+            }
+        }
+        FileShape {
+            profile: self.profile,
+            vars,
+            environment: self.environment.or(below.environment),
+            ui: self.ui.over(below.ui),
+            sources: overlaid(self.sources, below.sources, |own, _| own),
+            signals: overlaid(self.signals, below.signals, SignalShape::over),
+            rules: overlaid(self.rules, below.rules, RuleShape::over),
+            slos: overlaid(self.slos, below.slos, SloShape::over),
+            boards,
+            from_profile: true,
+            profile_signals,
+        }
+    }
+}
+
+/// Reads one file into entries; what is wrong goes into the findings, the rest is kept.
+pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShape {
+    let offset = findings.add_file(path, text);
+    // Spans of several files must not overlap: each file is read behind as many line breaks as there is text before it.
+    let padded = "\n".repeat(offset) + text;
+    let (table, errors) = DeTable::parse_recoverable(&padded);
+    for error in errors {
+        findings.error(error.span().unwrap_or(offset..offset), error.message().to_string(), None);
+    }
+    let mut file = FileShape::default();
+    for (key, value) in table.get_ref().iter() {
+        let span = key.span();
+        match key.get_ref().as_ref() {
+            "profile" => file.profile = entry::<String>(findings, value).map(|name| (name, value.span())),
+            "vars" => file.vars = entry(findings, value).unwrap_or_default(),
+            "environment" => file.environment = entry(findings, value).map(|e| (e, span)),
+            "ui" => file.ui = entry(findings, value).unwrap_or_default(),
+            "sources" => file.sources = entries(findings, value),
+            "signals" => file.signals = entries(findings, value),
+            "rules" => file.rules = entries(findings, value),
+            "slos" => file.slos = entries(findings, value),
+            "boards" => file.boards = list(findings, value),
+            other => {
+                let known = ["profile", "vars", "environment", "ui", "sources", "signals", "rules", "slos", "boards"];
+                findings.error(span, format!("unknown section `{other}`"), suggestion(other, known));
+            }
+        }
+    }
+    file
+}
+
+fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
+    match T::deserialize(ValueDeserializer::from(value.clone())) {
+        Ok(found) => Some(found),
+        Err(error) => {
+            let (message, hint) = explain(error.message());
+            findings.error(error.span().unwrap_or_else(|| value.span()), message, hint);
+            None
+        }
+    }
+}
+
+/// "unknown field `x`, expected one of `a`, `b`" with the nearest name as a hint.
+fn explain(message: &str) -> (String, Option<String>) {
+    for what in ["unknown field `", "unknown variant `"] {
+        if let Some(rest) = message.strip_prefix(what)
+            && let Some((word, expected)) = rest.split_once('`')
+        {
+            let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            return (format!("{what}{word}`"), suggestion(word, known));
+        }
+    }
+    (message.to_string(), None)
+}
+
+fn entries<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<T> {
+    let DeValue::Table(table) = value.get_ref() else {
+        findings.error(value.span(), "this must be a table of named entries", None);
+        return Entries::new();
+    };
+    let mut out = Entries::new();
+    for (key, value) in table.iter() {
+        if let Some(found) = entry(findings, value) {
+            out.insert(key.get_ref().as_ref().into(), (found, key.span()));
+        }
+    }
+    out
+}
+
+fn list<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Vec<T> {
+    let DeValue::Array(array) = value.get_ref() else {
+        findings.error(value.span(), "this must be a list: write [[boards]]", None);
+        return Vec::new();
+    };
+    array.iter().filter_map(|value| entry(findings, value)).collect()
+}
