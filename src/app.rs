@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use clap::Parser;
 use color_eyre::eyre::{Result, WrapErr, eyre};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
@@ -145,25 +145,37 @@ fn run_demo(cli: &Cli, args: &cli::DemoArgs) -> Result<u8> {
     let runtime = sources_runtime()?;
     let system = runtime.block_on(demo::start(scenario, args.seed)).wrap_err("cannot start the embedded system")?;
     if args.headless {
+        let endings = Endings::take(&runtime)?;
         say(&system.describe(), exit::DONE);
-        runtime.block_on(stopped());
+        runtime.block_on(endings.come());
         return Ok(exit::DONE);
     }
-    open(cli, &system.config_path(), script.as_deref())
+    let ended = open(cli, &system.config_path(), script.as_deref());
+    drop(system);
+    // Whatever is still being computed is of no use to anybody.
+    runtime.shutdown_background();
+    ended
 }
 
-/// Comes back when somebody wants the program to end.
-async fn stopped() {
-    let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
-    let waits = kinds.into_iter().map(|kind| {
-        Box::pin(async move {
-            match signal(kind) {
-                Ok(mut stream) => drop(stream.recv().await),
-                Err(_) => std::future::pending().await,
-            }
-        })
-    });
-    futures_util::future::select_all(waits).await;
+/// The signals that end the program, taken over from the moment this is made.
+struct Endings([Signal; 3]);
+
+impl Endings {
+    fn take(runtime: &Runtime) -> Result<Endings> {
+        let _inside = runtime.enter();
+        let take = |kind| signal(kind).wrap_err("cannot take over the signals");
+        Ok(Endings([take(SignalKind::terminate())?, take(SignalKind::hangup())?, take(SignalKind::interrupt())?]))
+    }
+
+    /// Comes back when somebody wants the program to end.
+    async fn come(mut self) {
+        let [terminate, hang_up, interrupt] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
 }
 
 /// What the command line says about the screen, over what the file says.
@@ -242,8 +254,9 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
         return Ok(complain("the cockpit needs a terminal; without one there is `lastgreen status`\n", exit::USAGE));
     }
     install_panic_hook()?;
-    let screen = Screen::enter(files.config.ui.mouse).wrap_err("cannot take the terminal")?;
     let runtime = sources_runtime()?;
+    let endings = Endings::take(&runtime)?;
+    let screen = Screen::enter(files.config.ui.mouse).wrap_err("cannot take the terminal")?;
     let mailbox = Arc::new(Mailbox::default());
     let window = files.config.ui.window;
     let poller = cli::connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;
@@ -260,7 +273,7 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
     };
     let session = Session::new(screen, state, files.theme, joined);
     let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
-    let stop = runtime.spawn(end_in_time());
+    let stop = runtime.spawn(end_in_time(endings));
     let script = script.map(crate::terminal::Script::parse).transpose().map_err(|e| eyre!(e))?;
     let ended = looks.block_on(session.run(async { drop(stop.await) }, script));
     restore();
@@ -270,8 +283,8 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
 }
 
 /// Waits for a signal to end. A loop that is stuck writing to a dead terminal is given two seconds.
-async fn end_in_time() {
-    stopped().await;
+async fn end_in_time(endings: Endings) {
+    endings.come().await;
     std::thread::spawn(|| {
         std::thread::sleep(Duration::from_secs(2));
         restore();

@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::block_in_place;
 
 use crate::base::clock::{Clock, Stamp};
 use crate::engine::{Engine, EngineError, Limits, Sample, Sampled, Supported, parse, supported};
@@ -143,7 +144,7 @@ fn instant(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
         Ok((query, at)) => (query, at.unwrap_or_else(|| Clock::System.now())),
         Err(response) => return response,
     };
-    match p.engine.instant(&query, at) {
+    match block_in_place(|| p.engine.instant(&query, at)) {
         Ok(series) => {
             let result: Vec<Value> =
                 series.iter().filter_map(|s| Some(json!({"metric": labels(s), "value": point(s.points.first()?)}))).collect();
@@ -168,7 +169,7 @@ fn range(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
         Ok(asked) => asked,
         Err(response) => return response,
     };
-    match p.engine.range(&query, start, end, step) {
+    match block_in_place(|| p.engine.range(&query, start, end, step)) {
         Ok(series) => {
             let result: Vec<Value> =
                 series.iter().map(|s| json!({"metric": labels(s), "values": s.points.iter().map(point).collect::<Vec<_>>()})).collect();

@@ -3,10 +3,11 @@
 //! it to that). Everything else is refused with the name of the construct.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use promql_parser::label::MatchOp;
 use promql_parser::parser::token::{T_COUNT_VALUES, T_GROUP, T_LIMIT_RATIO, T_LIMITK, T_POW, T_QUANTILE, TokenType};
-use promql_parser::parser::{self, BinaryExpr, Call, Expr, VectorMatchCardinality, VectorSelector};
+use promql_parser::parser::{self, BinaryExpr, Call, Expr, Offset, VectorMatchCardinality, VectorSelector};
 
 /// A query that cannot be used, with the byte offset in it when that is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,8 @@ pub struct Supported {
     /// The quantile to take of the evaluator's answer here, because its own differs above the highest bucket.
     pub(super) quantile: Option<f64>,
     pub(super) keeps_name: bool,
+    /// How far back the query looks.
+    pub reach: Duration,
 }
 
 /// Longer queries and deeper nestings are refused before anything recursive sees them.
@@ -214,6 +217,24 @@ pub(super) fn metric_names(expr: &Expr) -> Option<Vec<String>> {
     names
 }
 
+/// How far back the query looks: its longest range and offset.
+fn reach(expr: &Expr) -> Duration {
+    let mut longest = Duration::ZERO;
+    visit(expr, &mut |e| {
+        let (range, selector) = match e {
+            Expr::VectorSelector(vs) => (Duration::ZERO, vs),
+            Expr::MatrixSelector(ms) => (ms.range, &ms.vs),
+            _ => return,
+        };
+        let offset = match selector.offset {
+            Some(Offset::Pos(by)) => by,
+            _ => Duration::ZERO,
+        };
+        longest = longest.max(range + offset);
+    });
+    longest
+}
+
 fn visit(expr: &Expr, see: &mut impl FnMut(&Expr)) {
     see(expr);
     for child in children(expr) {
@@ -247,10 +268,10 @@ pub fn supported(query: &str) -> Result<Supported, PromqlError> {
     };
     if let Some((phi, inner)) = quantile_at_root(&expr) {
         admit(inner, 0).map_err(refuse)?;
-        return Ok(Supported { text: inner.to_string(), quantile: Some(phi), keeps_name: false });
+        return Ok(Supported { text: inner.to_string(), quantile: Some(phi), keeps_name: false, reach: reach(inner) });
     }
     admit(&expr, 0).map_err(refuse)?;
-    Ok(Supported { text: expr.to_string(), quantile: None, keeps_name: keeps_name(&expr) })
+    Ok(Supported { text: expr.to_string(), quantile: None, keeps_name: keeps_name(&expr), reach: reach(&expr) })
 }
 
 fn quantile_at_root(expr: &Expr) -> Option<(f64, &Expr)> {

@@ -72,7 +72,8 @@ impl Engine {
     /// # Errors
     /// When the storage cannot be made.
     pub fn new(limits: Limits) -> Result<Engine, EngineError> {
-        let generations = Arc::new(Generations { inner: RwLock::new(Pair { current: fresh()?, previous: None, samples: 0, since: None }) });
+        let generations =
+            Arc::new(Generations { inner: RwLock::new(Pair { current: fresh()?, previous: None, samples: 0, since: None, oldest: None }) });
         let storage: Arc<dyn Storage> = generations.clone();
         Ok(Engine {
             evaluator: Evaluator::with_precision(storage, TimestampPrecision::Milliseconds),
@@ -166,6 +167,12 @@ impl Engine {
             })
             .collect();
         Ok(finish(series, query))
+    }
+
+    /// How far back the samples go.
+    pub fn covers(&self, now: Stamp) -> Duration {
+        let pair = self.generations.inner.read().unwrap_or_else(|p| p.into_inner());
+        pair.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest))
     }
 
     /// The names of all metrics held, sorted.
@@ -312,6 +319,8 @@ struct Pair {
     samples: usize,
     /// The first sample's time in `current`.
     since: Option<Stamp>,
+    /// The first sample's time in both.
+    oldest: Option<Stamp>,
 }
 
 /// Two storages that read as one.
@@ -329,11 +338,12 @@ impl Generations {
         if old || pair.samples + rows.len() > limits.samples / 2 && pair.samples > 0 {
             pair.previous = Some(std::mem::replace(&mut pair.current, fresh()?));
             pair.samples = 0;
-            pair.since = None;
+            pair.oldest = pair.since.take();
         }
         pair.current.insert_rows(rows).map_err(|e| EngineError::Storage(e.to_string()))?;
         pair.samples += rows.len();
         pair.since.get_or_insert(at);
+        pair.oldest.get_or_insert(at);
         Ok(())
     }
 

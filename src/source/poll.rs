@@ -339,10 +339,18 @@ impl Asker {
         };
         if fault.kind.is_of_source()
             && let (Some(second), Some((_, ask))) = (self.second.clone(), self.question.or.clone())
-            && let Ok(Some(mut answer)) = self.one(&second, &ask, window).await
         {
-            answer.notes.insert(0, format!("{} is away: {fault}", gate.source.name));
-            return Some(self.reading(&second, started, Ok(answer)));
+            match self.one(&second, &ask, window).await {
+                Ok(None) => return None,
+                Ok(Some(mut answer)) => {
+                    answer.notes.insert(0, format!("{} is away: {fault}", gate.source.name));
+                    return Some(self.reading(&second, started, Ok(answer)));
+                }
+                Err(second_fault) => {
+                    let both = Fault::new(fault.kind, format!("{fault}; and {}: {second_fault}", second.source.name));
+                    return Some(self.reading(&gate, started, Err(both)));
+                }
+            }
         }
         Some(self.reading(&gate, started, Err(fault)))
     }

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+// Evaluation is work: other tasks of the thread go on elsewhere meanwhile.
+use tokio::task::block_in_place;
+
 use super::web::{Web, status_fault};
 use super::{Answer, Boxed, Client, not_understood, prometheus};
 use crate::base::clock::Stamp;
@@ -107,12 +110,41 @@ impl Scrape {
             return Err(Fault::new(FaultKind::Empty, "no page has been read yet"));
         }
         if let Some(fault) = seen.values().all(|s| s.fault.is_some()).then(|| seen.values().find_map(|s| s.fault.clone())).flatten() {
-            return Err(fault);
+            // Whatever the page said, without it the source is away.
+            let kind = if fault.kind.is_of_source() { fault.kind } else { FaultKind::Unavailable };
+            return Err(Fault { kind, ..fault });
         }
         let mut notes: Vec<String> = seen.values().filter_map(|s| s.note.clone()).collect();
         notes.extend(seen.iter().filter_map(|(name, s)| s.fault.as_ref().map(|f| format!("{name}: {f}"))));
         let oldest = seen.values().filter(|s| s.fault.is_none()).filter_map(|s| s.last_good).min();
         Ok((oldest, notes))
+    }
+}
+
+impl Scrape {
+    /// Whether the pages have been read for less than half of what the query looks back on: a rate over an hour of which
+    /// a minute was seen says nothing about the hour.
+    fn too_short(&self, query: &crate::engine::Supported, notes: &mut Vec<String>) -> bool {
+        let covers = self.engine.covers(prometheus::now());
+        let short = covers < query.reach / 2;
+        if short {
+            let (seen, wanted) = (crate::base::units::short(covers), crate::base::units::short(query.reach));
+            notes.insert(0, format!("only {seen} of {wanted} read directly so far"));
+        }
+        short
+    }
+
+    fn newest_times(&self, selectors: &[String]) -> Result<HashMap<String, Stamp>, Fault> {
+        let now = prometheus::now();
+        let mut found = HashMap::new();
+        for selector in selectors {
+            let Ok(query) = supported(&format!("max(timestamp({selector}))")) else { continue };
+            let series = self.engine.instant(&query, now).map_err(evaluation)?;
+            if let Some((_, seconds)) = series.first().and_then(|s| s.points.first()) {
+                found.insert(selector.clone(), Stamp::from_seconds(*seconds));
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -134,10 +166,11 @@ impl Client for Scrape {
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             let query = admitted(ask)?;
-            let (at, notes) = self.standing().await?;
-            let series = self.engine.instant(&query, prometheus::now()).map_err(evaluation)?;
+            let (at, mut notes) = self.standing().await?;
+            let partial = self.too_short(&query, &mut notes);
+            let series = block_in_place(|| self.engine.instant(&query, prometheus::now())).map_err(evaluation)?;
             let lines = series.iter().filter_map(|s| Some(Line { label: label(s), value: s.points.last()?.1 })).collect();
-            Ok(Answer { value: prometheus::value_of(lines), at, notes, partial: false })
+            Ok(Answer { value: prometheus::value_of(lines), at, notes, partial })
         })
     }
 
@@ -148,26 +181,16 @@ impl Client for Scrape {
     fn range<'a>(&'a self, ask: &'a Ask, start: Stamp, end: Stamp, step: Duration) -> Boxed<'a, Result<(Lines, Answer), Fault>> {
         Box::pin(async move {
             let query = admitted(ask)?;
-            let (at, notes) = self.standing().await?;
-            let series = self.engine.range(&query, start, end, step).map_err(evaluation)?;
+            let (at, mut notes) = self.standing().await?;
+            let partial = self.too_short(&query, &mut notes);
+            let series = block_in_place(|| self.engine.range(&query, start, end, step)).map_err(evaluation)?;
             let lines = series.into_iter().map(|s| (label(&s), s.points)).collect();
-            Ok((lines, Answer { value: Value::Lines(Vec::new()), at, notes, partial: false }))
+            Ok((lines, Answer { value: Value::Lines(Vec::new()), at, notes, partial }))
         })
     }
 
     fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
-        Box::pin(async move {
-            let now = prometheus::now();
-            let mut found = HashMap::new();
-            for selector in selectors {
-                let Ok(query) = supported(&format!("max(timestamp({selector}))")) else { continue };
-                let series = self.engine.instant(&query, now).map_err(evaluation)?;
-                if let Some((_, seconds)) = series.first().and_then(|s| s.points.first()) {
-                    found.insert(selector.clone(), Stamp::from_seconds(*seconds));
-                }
-            }
-            Ok(found)
-        })
+        Box::pin(async move { block_in_place(|| self.newest_times(selectors)) })
     }
 
     fn background(self: Arc<Self>) -> Option<Boxed<'static, ()>> {

@@ -65,7 +65,10 @@ impl Sqlite {
     fn fault(&self, error: &sqlx::Error) -> Fault {
         match error {
             sqlx::Error::Database(e) => match e.code().as_deref() {
-                Some("14") => Fault::new(FaultKind::Unreachable, format!("cannot open {}", self.path.display())),
+                Some("14") if !self.path.exists() => {
+                    Fault::new(FaultKind::Unreachable, format!("there is no file {}", self.path.display()))
+                }
+                Some("14") => Fault::new(FaultKind::Unreachable, format!("cannot open {}: {}", self.path.display(), e.message())),
                 Some("9") => {
                     Fault::new(FaultKind::Query, format!("the query took longer than {}", crate::base::units::short(self.timeout)))
                 }

@@ -53,8 +53,11 @@ impl Web {
         if skew.abs() < NOTICED { 0 } else { skew }
     }
 
-    /// The URL of a path below the base, whatever prefix the base has.
+    /// The URL of a path below the base, whatever prefix the base has; the base itself for no path.
     pub fn url(&self, path: &str) -> Result<Url, Fault> {
+        if path.is_empty() {
+            return Ok(self.options.url.clone());
+        }
         let base = self.options.url.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}/{}", path.trim_start_matches('/')))
             .map_err(|e| Fault::new(FaultKind::Query, format!("`{path}` makes no URL: {e}")))

@@ -1,0 +1,351 @@
+//! The real binary in a pseudo-terminal: what an operator sees and presses, and what becomes of the terminal.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::Canned;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Terminal {
+    master: Option<Box<dyn MasterPty + Send>>,
+    keys: Option<Box<dyn Write + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    parser: Arc<Mutex<vt100::Parser>>,
+    raw: Arc<Mutex<Vec<u8>>>,
+    /// Makes the reader let go of the terminal.
+    hang_up: Arc<AtomicBool>,
+}
+
+fn size(columns: u16, rows: u16) -> PtySize {
+    PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
+}
+
+impl Terminal {
+    fn open(columns: u16, rows: u16, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
+        let pair = native_pty_system().openpty(size(columns, rows)).expect("a pseudo-terminal");
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lastgreen"));
+        command.args(arguments);
+        command.env_clear();
+        for (name, value) in [("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent")] {
+            command.env(name, value);
+        }
+        for (name, value) in environment {
+            command.env(name, value);
+        }
+        command.cwd(std::env::temp_dir());
+        let child = pair.slave.spawn_command(command).expect("the binary starts");
+        drop(pair.slave);
+        let mut output = pair.master.try_clone_reader().expect("a reader");
+        let parser = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
+        let raw = Arc::new(Mutex::new(Vec::new()));
+        let hang_up = Arc::new(AtomicBool::new(false));
+        let (shown, kept, gone) = (parser.clone(), raw.clone(), hang_up.clone());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(n) = output.read(&mut buffer) {
+                if n == 0 || gone.load(Ordering::SeqCst) {
+                    return;
+                }
+                shown.lock().expect("a lock").process(&buffer[..n]);
+                kept.lock().expect("a lock").extend_from_slice(&buffer[..n]);
+            }
+        });
+        let keys = pair.master.take_writer().expect("a writer");
+        Terminal { master: Some(pair.master), keys: Some(keys), child, parser, raw, hang_up }
+    }
+
+    fn demo(columns: u16, rows: u16, scenario: &str, environment: &[(&str, &str)]) -> Terminal {
+        Terminal::open(columns, rows, &["demo", "--scenario", scenario], environment)
+    }
+
+    fn text(&self) -> String {
+        self.parser.lock().expect("a lock").screen().contents()
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.text();
+            if holds(&text) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}; the screen shows:\n{text}");
+            std::thread::sleep(Duration::from_millis(15));
+        }
+    }
+
+    fn wait_for(&self, text: &str) {
+        self.wait(text, |screen| screen.contains(text));
+    }
+
+    fn press(&mut self, keys: &str) {
+        let writer = self.keys.as_mut().expect("a writer");
+        writer.write_all(keys.as_bytes()).expect("written");
+        writer.flush().expect("flushed");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.process_id().expect("a pid") as i32).expect("a pid");
+        kill_process(pid, signal).expect("signalled");
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        self.parser.lock().expect("a lock").screen_mut().set_size(rows, columns);
+        self.master.as_ref().expect("a master").resize(size(columns, rows)).expect("resized");
+    }
+
+    /// Waits for the end; gives the exit code.
+    fn ended(&mut self) -> u32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("waited") {
+                return status.exit_code();
+            }
+            assert!(Instant::now() < deadline, "it does not end; the screen shows:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(15));
+        }
+    }
+
+    /// The terminal is as it was: main screen, cursor shown, no special modes.
+    fn assert_restored(&self) {
+        self.wait("the terminal to be restored", |_| {
+            let parser = self.parser.lock().expect("a lock");
+            let screen = parser.screen();
+            !screen.alternate_screen()
+                && !screen.hide_cursor()
+                && !screen.bracketed_paste()
+                && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+        });
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_newcomer_walks_through_the_demo() {
+    let mut t = Terminal::demo(120, 40, "healthy", &[]);
+    t.wait_for("all 21 judged signals pass");
+    t.wait_for("PRODUCTION");
+    let text = t.text();
+    for panel in [
+        "Quality",
+        "Gate fail rate",
+        "Retrieval scores",
+        "Latency internal",
+        "Latency by component",
+        "Governance",
+        "Errors",
+        "Collections",
+        "Rollbacks",
+    ] {
+        assert!(text.contains(panel), "{panel} is missing:\n{text}");
+    }
+    t.press("2");
+    t.wait_for("Chunks by model");
+    t.wait_for("embed-large-3");
+    t.press("3");
+    t.wait_for("Sources and probes");
+    t.press("4");
+    t.wait_for("gate_fail_rate");
+    t.press("/");
+    t.press("latency");
+    t.wait_for("4 of");
+    t.press("\u{1b}");
+    t.wait("the filter to go", |s| s.contains("governance_overdue") && !s.contains("4 of"));
+    t.press("5");
+    t.wait_for("level info");
+    t.press("+");
+    t.wait_for("level debug");
+    t.press("1\t");
+    t.press("\r");
+    t.wait("the zoomed panel", |s| s.contains("Gate fail rate") && !s.contains("Governance"));
+    t.press("[");
+    t.wait("the time under the cursor", |s| s.lines().any(|l| l.trim().len() == 9 && l.trim().ends_with('Z')));
+    t.press("\u{1b}");
+    t.wait("the cursor to go", |s| !s.lines().any(|l| l.trim().len() == 9 && l.trim().ends_with('Z')));
+    t.press("\u{1b}");
+    t.wait_for("Governance");
+    t.press("w");
+    t.wait_for("window 1h");
+    t.press("e");
+    t.wait_for("rag_gate_checks_total");
+    t.press("\u{1b}");
+    t.wait("the query to close", |s| !s.contains("rag_gate_checks_total"));
+    t.press("f");
+    t.wait_for("FROZEN at");
+    t.press("f");
+    t.wait("the freeze to end", |s| !s.contains("FROZEN"));
+    t.press("?");
+    t.wait_for("go to a board");
+    t.press("?");
+    t.press(":");
+    t.wait_for("Commands");
+    t.press("thememono");
+    t.wait("the match", |s| s.contains("theme mono") && !s.contains("theme light"));
+    t.press("\r");
+    t.wait("the palette to close", |s| !s.contains("Commands"));
+    t.press("y");
+    t.wait_for("copied");
+    let raw = t.raw.lock().expect("a lock").clone();
+    assert!(raw.windows(7).any(|w| w == b"\x1b]52;c;"), "the copy went to the terminal");
+    t.press("q");
+    assert_eq!(t.ended(), 0);
+    t.assert_restored();
+}
+
+#[test]
+fn the_story_of_the_bad_canary_is_told() {
+    let mut t = Terminal::demo(160, 44, "bad-canary", &[]);
+    t.wait_for("in 15 s the canary turns bad");
+    t.wait("the trouble to be seen", |s| s.contains("WARN") || s.contains("FAIL"));
+    t.press("4");
+    t.wait("a rule to be on its way", |s| s.contains("pending") || s.contains("firing"));
+    t.press("q");
+    assert_eq!(t.ended(), 0);
+}
+
+#[test]
+fn prometheus_away_is_said_and_replaced() {
+    let t = Terminal::demo(160, 44, "prometheus-down", &[]);
+    t.wait_for("prometheus ✓");
+    t.wait_for("prometheus ✗ failing");
+    t.wait("the direct pages to speak", |s| s.contains("✓ Gate fail rate") && s.contains("direct <"));
+}
+
+#[test]
+fn a_plain_terminal_is_enough() {
+    let mut t = Terminal::demo(80, 24, "healthy", &[("NO_COLOR", "1"), ("TERM", "linux"), ("LANG", "C")]);
+    t.wait_for("judged signals pass");
+    let text = t.text();
+    assert!(text.is_ascii(), "{text}");
+    assert!(text.contains("ok Gate fail rate") && text.contains("PRODUCTION"), "{text}");
+    for line in text.lines() {
+        assert!(line.len() <= 80);
+    }
+    t.press("q");
+    assert_eq!(t.ended(), 0);
+    let raw = t.raw.lock().expect("a lock");
+    let raw = String::from_utf8_lossy(&raw);
+    assert!(!raw.contains("38;5") && !raw.contains("48;5") && !raw.contains("[31m"), "no colour was sent");
+}
+
+#[test]
+fn resized_to_nothing_and_back() {
+    let mut t = Terminal::demo(120, 34, "healthy", &[]);
+    t.wait_for("Quality");
+    for (columns, rows) in [(1, 1), (2, 2), (7, 3), (300, 2), (3, 90), (1, 1), (100, 30)] {
+        t.resize(columns, rows);
+        t.press("\t");
+    }
+    t.wait("the board to be back", |s| s.contains("Quality") && s.contains("Rollbacks"));
+    t.press("q");
+    assert_eq!(t.ended(), 0);
+    t.assert_restored();
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let mut t = Terminal::demo(100, 30, "healthy", &[]);
+        t.wait_for("Quality");
+        t.signal(signal);
+        assert_eq!(t.ended(), 0, "{signal:?}");
+        t.assert_restored();
+    }
+}
+
+#[test]
+fn into_the_background_and_back() {
+    let mut t = Terminal::demo(100, 30, "healthy", &[]);
+    t.wait_for("Quality");
+    t.signal(Signal::TSTP);
+    t.assert_restored();
+    let stat = format!("/proc/{}/stat", t.child.process_id().expect("a pid"));
+    common::until("it to be stopped", || {
+        std::fs::read_to_string(&stat).is_ok_and(|s| s.rsplit(')').next().is_some_and(|s| s.trim().starts_with('T')))
+    });
+    t.signal(Signal::CONT);
+    t.wait("the cockpit to be back", |s| s.contains("Quality"));
+    assert!(t.parser.lock().expect("a lock").screen().alternate_screen());
+    t.press("q");
+    assert_eq!(t.ended(), 0);
+    t.assert_restored();
+}
+
+#[test]
+fn a_closed_terminal_ends_the_cockpit() {
+    let mut t = Terminal::demo(100, 30, "healthy", &[]);
+    t.wait_for("Quality");
+    t.keys = None;
+    t.master = None;
+    // The clock's next second wakes the reader, which lets go of the last handle.
+    t.hang_up.store(true, Ordering::SeqCst);
+    t.ended();
+}
+
+#[test]
+fn pasted_text_is_never_a_command() {
+    let mut t = Terminal::demo(100, 30, "healthy", &[]);
+    t.wait_for("Quality");
+    t.press("\u{1b}[200~q2q\u{1b}[201~");
+    t.press(":");
+    t.wait_for("Commands");
+    t.press("\u{1b}[200~free\u{1b}[201~");
+    t.wait_for("hold the screen still");
+    assert!(!t.text().contains("Chunks by model"), "the paste changed nothing");
+    t.press("\u{1b}");
+    t.wait("the palette to close", |s| !s.contains("Commands"));
+    t.press("q");
+    assert_eq!(t.ended(), 0);
+}
+
+#[test]
+fn keys_answer_while_everything_hangs() {
+    let hanging = Canned::new(|_, _| std::thread::sleep(Duration::from_secs(300)));
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("lastgreen.toml");
+    let url = hanging.url();
+    let text = format!(
+        "profile = \"rag\"\n[environment]\nname = \"hang\"\ntier = \"staging\"\n[sources.prometheus]\nkind = \"prometheus\"\nurl = \"{url}\"\n[sources.qdrant]\nkind = \"qdrant\"\nurl = \"{url}\"\ncollection = \"c\"\n"
+    );
+    std::fs::write(&file, &text).expect("written");
+    let mut t = Terminal::open(120, 34, &["--config", &file.display().to_string()], &[]);
+    t.wait_for("UNKNOWN");
+    t.wait_for("failing");
+    for (key, text) in [("2", "Snapshots"), ("3", "Sources and probes"), ("1", "Governance"), ("?", "Keys")] {
+        t.press(key);
+        t.wait_for(text);
+    }
+    t.press("?");
+    assert!(!t.text().contains("✓"), "nothing is green:\n{}", t.text());
+    // A changed file is read again by itself; a wrong one changes nothing and says so.
+    std::fs::write(&file, text.replace("\"hang\"", "\"renamed\"")).expect("written");
+    t.wait_for("renamed");
+    std::fs::write(&file, text.replace("[environment]", "[enviroment]")).expect("written");
+    t.wait_for("not reloaded");
+    assert!(t.text().contains("renamed"));
+    t.press("q");
+    assert_eq!(t.ended(), 0);
+}
+
+#[test]
+fn a_script_presses_the_keys() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("keys");
+    std::fs::write(&file, "until Quality\npress 2\nuntil Snapshots\npress q\n").expect("written");
+    let mut t = Terminal::open(100, 30, &["demo", "--scenario", "healthy", "--script", &file.display().to_string()], &[]);
+    assert_eq!(t.ended(), 0);
+    t.assert_restored();
+}
