@@ -5,13 +5,13 @@ use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use color_eyre::eyre::{Result, WrapErr, eyre};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
@@ -20,7 +20,7 @@ use crate::cockpit::State;
 use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, Ui};
 use crate::reading::Delivery;
 use crate::source::{Mailbox, Poller};
-use crate::terminal::{Outside, Reload, Screen, Session, restore};
+use crate::terminal::{Outside, Reload, Screen, Session, give_back_raw_mode, restore};
 use crate::theme::{self, Depth, Glyphs, Theme};
 use crate::{demo, keymap, view};
 
@@ -77,7 +77,7 @@ pub fn main() -> Result<u8> {
         }
         Some(Sub::Status(args)) => {
             cli::start_logging(false);
-            let config = match load(&path)? {
+            let config = match load(&path) {
                 Ok(config) => config,
                 Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
             };
@@ -86,7 +86,7 @@ pub fn main() -> Result<u8> {
                 Err(words) => Ok(complain(&format!("{words}\n"), exit::BAD_FILE)),
             }
         }
-        _ => open(&cli, &path, None),
+        _ => open(&cli, &path, None, &Endings::take()?),
     }
 }
 
@@ -102,7 +102,7 @@ fn complain(text: &str, code: u8) -> u8 {
 }
 
 fn export_rules(path: &Path) -> Result<u8> {
-    let config = match load(path)? {
+    let config = match load(path) {
         Ok(config) => config,
         Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
     };
@@ -114,9 +114,9 @@ fn export_rules(path: &Path) -> Result<u8> {
 }
 
 /// A configuration, or what is wrong with it.
-fn load(path: &Path) -> Result<Result<Config, String>> {
-    let loaded = config::load_file(path).wrap_err_with(|| format!("cannot read {}", path.display()))?;
-    Ok(loaded.config.ok_or_else(|| words(&loaded.findings)))
+fn load(path: &Path) -> Result<Config, String> {
+    let loaded = config::load_file(path).map_err(|e| format!("{}: cannot be read: {e}\n", path.display()))?;
+    loaded.config.ok_or_else(|| words(&loaded.findings))
 }
 
 fn words(findings: &[Diagnostic]) -> String {
@@ -143,38 +143,73 @@ fn run_demo(cli: &Cli, args: &cli::DemoArgs) -> Result<u8> {
     };
     cli::start_logging(!args.headless);
     let runtime = sources_runtime()?;
-    let system = runtime.block_on(demo::start(scenario, args.seed)).wrap_err("cannot start the embedded system")?;
+    let endings = Endings::take()?;
+    let starting = async {
+        tokio::select! {
+            system = demo::start(scenario, args.seed) => Some(system),
+            () = endings.come() => None,
+        }
+    };
+    let Some(system) = runtime.block_on(starting) else { return Ok(exit::DONE) };
+    let system = system.wrap_err("cannot start the embedded system")?;
+    *endings.folder.lock().unwrap_or_else(|p| p.into_inner()) = system.config_path().parent().map(Path::to_path_buf);
     if args.headless {
-        let endings = Endings::take(&runtime)?;
         say(&system.describe(), exit::DONE);
         runtime.block_on(endings.come());
         return Ok(exit::DONE);
     }
-    let ended = open(cli, &system.config_path(), script.as_deref());
+    let ended = open(cli, &system.config_path(), script.as_deref(), &endings);
     drop(system);
     // Whatever is still being computed is of no use to anybody.
     runtime.shutdown_background();
     ended
 }
 
-/// The signals that end the program, taken over from the moment this is made.
-struct Endings([Signal; 3]);
+/// The signals that end the program. They are waited for in a thread of their own, so that nothing which is stuck (a
+/// source, a secret's command, a write to a dead terminal) keeps the program from ending.
+struct Endings {
+    come: tokio::sync::watch::Receiver<bool>,
+    /// A folder that must not be left behind, whatever happens.
+    folder: Arc<Mutex<Option<PathBuf>>>,
+}
+
+/// How long an orderly end may take.
+const GRACE: Duration = Duration::from_secs(2);
 
 impl Endings {
-    fn take(runtime: &Runtime) -> Result<Endings> {
-        let _inside = runtime.enter();
-        let take = |kind| signal(kind).wrap_err("cannot take over the signals");
-        Ok(Endings([take(SignalKind::terminate())?, take(SignalKind::hangup())?, take(SignalKind::interrupt())?]))
+    /// Takes the signals over, from now on.
+    fn take() -> Result<Endings> {
+        let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot wait for signals")?;
+        let mut streams = Vec::new();
+        {
+            let _inside = waiting.enter();
+            for kind in [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()] {
+                streams.push(signal(kind).wrap_err("cannot take over the signals")?);
+            }
+        }
+        let (tell, come) = tokio::sync::watch::channel(false);
+        let folder: Arc<Mutex<Option<PathBuf>>> = Arc::default();
+        let left = folder.clone();
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            let waits = streams.iter_mut().map(|stream| Box::pin(stream.recv()));
+            waiting.block_on(futures_util::future::select_all(waits));
+            tell.send_replace(true);
+            std::thread::sleep(GRACE);
+            // Whoever should have ended is stuck: nothing is written any more, because that may be what it is stuck in.
+            give_back_raw_mode();
+            if let Some(folder) = left.lock().unwrap_or_else(|p| p.into_inner()).take() {
+                let _ = std::fs::remove_dir_all(folder);
+            }
+            std::process::exit(i32::from(exit::FAILED));
+        })?;
+        Ok(Endings { come, folder })
     }
 
     /// Comes back when somebody wants the program to end.
-    async fn come(mut self) {
-        let [terminate, hang_up, interrupt] = &mut self.0;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+    async fn come(&self) {
+        let mut come = self.come.clone();
+        // The sender's thread lives as long as the program.
+        let _ = come.wait_for(|come| *come).await;
     }
 }
 
@@ -236,7 +271,7 @@ fn themed(ui: &Ui, folder: &Path) -> Result<Theme, String> {
 }
 
 /// Opens the cockpit on a configuration.
-fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
+fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Result<u8> {
     if cli.command.is_none() {
         cli::start_logging(true);
     }
@@ -255,7 +290,6 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
     }
     install_panic_hook()?;
     let runtime = sources_runtime()?;
-    let endings = Endings::take(&runtime)?;
     let screen = Screen::enter(files.config.ui.mouse).wrap_err("cannot take the terminal")?;
     let mailbox = Arc::new(Mailbox::default());
     let window = files.config.ui.window;
@@ -273,31 +307,22 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>) -> Result<u8> {
     };
     let session = Session::new(screen, state, files.theme, joined);
     let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
-    let stop = runtime.spawn(end_in_time(endings));
     let script = script.map(crate::terminal::Script::parse).transpose().map_err(|e| eyre!(e))?;
-    let ended = looks.block_on(session.run(async { drop(stop.await) }, script));
+    let ended = looks.block_on(session.run(endings.come(), script));
     restore();
     runtime.shutdown_background();
     ended.wrap_err("the terminal is gone")?;
     Ok(exit::DONE)
 }
 
-/// Waits for a signal to end. A loop that is stuck writing to a dead terminal is given two seconds.
-async fn end_in_time(endings: Endings) {
-    endings.come().await;
-    std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_secs(2));
-        restore();
-        std::process::exit(i32::from(exit::FAILED));
-    });
-}
-
 /// A panic gives the terminal back before it speaks; one in a panel is the panel's own affair.
 fn install_panic_hook() -> Result<()> {
     let (panic_hook, eyre_hook) = color_eyre::config::HookBuilder::default().display_env_section(false).into_hooks();
     eyre_hook.install()?;
+    let loops = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
-        if view::is_drawing_panel() {
+        // A panel says it itself; other threads' panics are caught where they happen, and end nothing.
+        if view::is_drawing_panel() || std::thread::current().id() != loops {
             log::error!(target: "cockpit", "{info}");
             return;
         }
@@ -348,12 +373,18 @@ impl Outside for Joined<'_> {
     }
 
     fn reload(&mut self) -> Result<Reload, String> {
-        let files = read_files(&self.path, &self.wishes)?;
-        let mailbox = Arc::new(Mailbox::default());
-        let poller = cli::connect(&files.config, self.runtime.handle(), files.config.ui.window, mailbox.clone())?;
-        // Only now, with everything there, the old gives way to the new.
-        self.poller = Some(poller);
-        self.mailbox = mailbox;
+        let files = read_files(&self.path, &self.wishes).map_err(|words| {
+            log::error!(target: "config", "{words}");
+            words.lines().map(str::trim).collect::<Vec<_>>().join(" · ")
+        })?;
+        // Whoever is asked the same goes on being asked: a scrape source would forget what it has read.
+        if !files.config.asks_the_same(&self.config) {
+            let mailbox = Arc::new(Mailbox::default());
+            let poller = cli::connect(&files.config, self.runtime.handle(), files.config.ui.window, mailbox.clone())?;
+            // Only now, with everything there, the old gives way to the new.
+            self.poller = Some(poller);
+            self.mailbox = mailbox;
+        }
         self.config = files.config.clone();
         self.theme.clone_from(&files.theme.name);
         Ok(Reload { config: files.config, keymap: files.keymap, theme: files.theme })

@@ -208,7 +208,7 @@ fn a_newcomer_walks_through_the_demo() {
 #[test]
 fn the_story_of_the_bad_canary_is_told() {
     let mut t = Terminal::demo(160, 44, "bad-canary", &[]);
-    t.wait_for("in 15 s the canary turns bad");
+    t.wait_for("after 15 s the canary turns bad");
     t.wait("the trouble to be seen", |s| s.contains("WARN") || s.contains("FAIL"));
     t.press("4");
     t.wait("a rule to be on its way", |s| s.contains("pending") || s.contains("firing"));

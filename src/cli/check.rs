@@ -46,13 +46,15 @@ pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json
         }
     }
     let bad = report.findings.iter().any(|f| f.severity == Severity::Error);
-    let down = report.sources.iter().any(|s| s.state == SourceState::Failing);
+    let down = report.sources.iter().any(|s| s.state != SourceState::Up && s.state != SourceState::Slow);
     let code = if bad {
         exit::BAD_FILE
     } else if down {
         exit::UNAVAILABLE
-    } else {
+    } else if report.unanswered.is_empty() {
         exit::DONE
+    } else {
+        exit::FAILED
     };
     let text = if json {
         serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
@@ -78,6 +80,7 @@ fn text(path: &Path, report: &Report, counts: Option<(usize, usize, usize, usize
     for source in &report.sources {
         match &source.fault {
             Some(fault) => out += &format!("  FAILING  {}  {fault}\n", source.name),
+            None if source.state == SourceState::Starting => out += &format!("  silent   {}  {}\n", source.name, source.place),
             None => out += &format!("  answers  {}  {}\n", source.name, source.place),
         }
     }

@@ -17,7 +17,7 @@ enum Found {
     Prometheus { metrics: BTreeSet<String> },
     Qdrant { collections: Vec<String> },
     Alertmanager,
-    Page { metrics: BTreeSet<String> },
+    Page { path: &'static str, metrics: BTreeSet<String> },
     Http { path: &'static str },
     Database { tables: Vec<String> },
     Redis,
@@ -50,11 +50,11 @@ pub fn init(output: &Path, endpoints: &[String], name: &str, runtime: &tokio::ru
     for url in asked {
         match runtime.block_on(look(&url)) {
             Ok(what) => {
-                let _ = writeln!(report, "  found    {url}  {}", describe(&what));
+                let _ = writeln!(report, "  found    {}  {}", without_password(&url, "").0, describe(&what));
                 found.push((url, what));
             }
             Err(why) => {
-                let _ = writeln!(report, "  nothing  {url}  {why}");
+                let _ = writeln!(report, "  nothing  {}  {why}", without_password(&url, "").0);
             }
         }
     }
@@ -67,6 +67,10 @@ pub fn init(output: &Path, endpoints: &[String], name: &str, runtime: &tokio::ru
         ));
     }
     let text = write_config(name, &found);
+    let findings = crate::config::load_text(output, &text).findings;
+    if let Some(wrong) = findings.iter().find(|f| f.severity == crate::base::diag::Severity::Error) {
+        return Err((format!("{report}what would be written is not right, and was not written: {wrong}\n"), super::exit::FAILED));
+    }
     std::fs::write(output, text).map_err(|e| (format!("cannot write {}: {e}\n", output.display()), super::exit::FAILED))?;
     Ok(format!(
         "{report}wrote {}\nNow: lastgreen check --config {}, then lastgreen --config {}\n",
@@ -83,7 +87,7 @@ fn describe(found: &Found) -> String {
             format!("Qdrant with {}", if collections.is_empty() { "no collection".into() } else { collections.join(", ") })
         }
         Found::Alertmanager => "Alertmanager".into(),
-        Found::Page { metrics } => format!("a page of {} metrics", metrics.len()),
+        Found::Page { metrics, .. } => format!("a page of {} metrics", metrics.len()),
         Found::Http { path } => format!("an HTTP service that answers {path}"),
         Found::Database { tables } => format!("a database with {} tables", tables.len()),
         Found::Redis => "Redis".into(),
@@ -157,7 +161,7 @@ async fn http(text: &str) -> Result<Found, String> {
         if let (true, page) = get(path).await? {
             let page = crate::engine::parse(&page);
             if page.samples.len() > page.lost && !page.samples.is_empty() {
-                return Ok(Found::Page { metrics: page.samples.into_iter().map(|s| s.name).collect() });
+                return Ok(Found::Page { path, metrics: page.samples.into_iter().map(|s| s.name).collect() });
             }
         }
     }
@@ -205,9 +209,9 @@ const KNOWN: [Known; 9] = [
 ];
 
 fn write_config(name: &str, found: &[(String, Found)]) -> String {
-    let has_rag = found
-        .iter()
-        .any(|(_, f)| matches!(f, Found::Prometheus { metrics } | Found::Page { metrics } if metrics.contains("rag_http_requests_total")));
+    let has_rag = found.iter().any(
+        |(_, f)| matches!(f, Found::Prometheus { metrics } | Found::Page { metrics, .. } if metrics.contains("rag_http_requests_total")),
+    );
     let mut out = String::from(
         "# Written by `lastgreen init`. Check it with `lastgreen check`.\n# Secrets are never written here: password = \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\".\n\n",
     );
@@ -236,43 +240,48 @@ fn write_config(name: &str, found: &[(String, Found)]) -> String {
         let source = if *n == 1 { kind.to_string() } else { format!("{kind}{n}") };
         out += &source_text(&source, url, what);
         if !(has_rag && matches!(what, Found::Prometheus { .. } | Found::Page { .. })) {
-            signals += &signals_text(&source, what);
+            // The first of a kind gives its signals plain names; a page beside a Prometheus has a name of its own anyway.
+            let plain = *n == 1 && !(kind == "direct" && found.iter().any(|(_, f)| matches!(f, Found::Prometheus { .. })));
+            signals += &signals_text(&source, if plain { "" } else { &source }, what);
         }
     }
     out + "# What is asked, what it means, and when it is bad. `warn` and `fail` say when.\n\n" + &signals
 }
 
 fn source_text(source: &str, url: &str, what: &Found) -> String {
-    let url = quote(url);
+    let (url, login) = without_password(url, source);
+    let url = quote(&url);
     match what {
         Found::Prometheus { .. } => format!(
-            "[sources.{source}]\nkind = \"prometheus\"\nurl = {url}\ninterval = \"5s\"\ntimeout = \"3s\"\n# headers = {{ \"X-Scope-OrgID\" = \"team\" }}   # Mimir, Thanos tenants\n\n"
+            "[sources.{source}]\nkind = \"prometheus\"\nurl = {url}\ninterval = \"5s\"\ntimeout = \"3s\"\n# headers = {{ \"X-Scope-OrgID\" = \"team\" }}   # Mimir, Thanos tenants\n{login}\n"
         ),
         Found::Qdrant { collections } => {
             let main = collections.first().map_or_else(|| "# collection = \"main\"".into(), |c| format!("collection = {}", quote(c)));
-            format!("[sources.{source}]\nkind = \"qdrant\"\nurl = {url}\n{main}\n# api_key = \"env:QDRANT_API_KEY\"\n\n")
+            format!("[sources.{source}]\nkind = \"qdrant\"\nurl = {url}\n{main}\n# api_key = \"env:QDRANT_API_KEY\"\n{login}\n")
         }
-        Found::Alertmanager => format!("[sources.{source}]\nkind = \"alertmanager\"\nurl = {url}\n\n"),
-        Found::Page { .. } => {
-            let page =
-                if url.contains("/metrics") { url } else { format!("{}/metrics\"", url.trim_end_matches('"').trim_end_matches('/')) };
+        Found::Alertmanager => format!("[sources.{source}]\nkind = \"alertmanager\"\nurl = {url}\n{login}\n"),
+        Found::Page { path, .. } => {
+            let page = if path.is_empty() { url } else { format!("{}/{path}\"", url.trim_end_matches('"').trim_end_matches('/')) };
             format!(
-                "# The page read directly: the way to see when there is no Prometheus, or it is down.\n[sources.{source}]\nkind = \"scrape\"\ntargets = [{{ url = {page} }}]\n\n"
+                "# The page read directly: the way to see when there is no Prometheus, or it is down.\n[sources.{source}]\nkind = \"scrape\"\ntargets = [{{ url = {page} }}]\n{login}\n"
             )
         }
-        Found::Http { .. } => format!("[sources.{source}]\nkind = \"http\"\nurl = {url}\n\n"),
-        Found::Database { .. } => format!("[sources.{source}]\nkind = \"database\"\nurl = {url}\n# password = \"env:PGPASSWORD\"\n\n"),
-        Found::Redis => format!("[sources.{source}]\nkind = \"redis\"\nurl = {url}\n\n"),
+        Found::Http { .. } => format!("[sources.{source}]\nkind = \"http\"\nurl = {url}\n{login}\n"),
+        Found::Database { .. } => format!(
+            "[sources.{source}]\nkind = \"database\"\nurl = {url}\n{}\n",
+            if login.is_empty() { "# password = \"env:PGPASSWORD\"\n".to_string() } else { login }
+        ),
+        Found::Redis => format!("[sources.{source}]\nkind = \"redis\"\nurl = {url}\n{login}\n"),
     }
 }
 
-fn signals_text(source: &str, what: &Found) -> String {
-    let one = |name: &str, rest: &str| format!("[signals.{name}]\nsource = \"{source}\"\n{rest}\n\n");
+fn signals_text(source: &str, prefix: &str, what: &Found) -> String {
+    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}_") };
+    let one = |name: &str, rest: &str| format!("[signals.{prefix}{name}]\nsource = \"{source}\"\n{rest}\n\n");
     match what {
-        Found::Prometheus { metrics } | Found::Page { metrics } => {
+        Found::Prometheus { metrics } | Found::Page { metrics, .. } => {
             let known = KNOWN.iter().filter(|k| metrics.contains(k.needs));
-            let prefix = if source == "prometheus" || source == "direct" { String::new() } else { format!("{source}_") };
-            known.map(|k| one(&format!("{prefix}{}", k.name), &format!("query = \"{}\"\n{}", k.query, k.rest))).collect()
+            known.map(|k| one(k.name, &format!("query = \"{}\"\n{}", k.query, k.rest))).collect()
         }
         Found::Qdrant { collections } if collections.is_empty() => one("collections", "fact = \"collections\""),
         Found::Qdrant { .. } => {
@@ -281,7 +290,7 @@ fn signals_text(source: &str, what: &Found) -> String {
                 + &one("snapshot_age", "fact = \"snapshot_age\"\nunit = \"seconds\"\nwarn = \"> 26h\"")
         }
         Found::Alertmanager => one("alertmanager_alerts", ""),
-        Found::Http { path } => one(&format!("{source}_health"), &format!("path = {}\nwarn = \">= 1\"\nfail = \">= 3\"", quote(path))),
+        Found::Http { path } => one("service_health", &format!("path = {}\nwarn = \">= 1\"\nfail = \">= 3\"", quote(path))),
         Found::Database { tables } => {
             let mut out = one("database_size", "health = \"size\"\nunit = \"bytes\"");
             if tables.iter().any(|t| t == "task_events") {
@@ -294,6 +303,24 @@ fn signals_text(source: &str, what: &Found) -> String {
         }
         Found::Redis => one("redis_memory", "command = [\"INFO\", \"memory\"]\nfield = \"used_memory\"\nunit = \"bytes\""),
     }
+}
+
+/// The URL as it may stand in a file, and the lines that say how to get in instead.
+fn without_password(text: &str, source: &str) -> (String, String) {
+    let Ok(mut url) = Url::parse(text) else { return (text.to_string(), String::new()) };
+    if url.password().is_none() {
+        return (text.to_string(), String::new());
+    }
+    let user = url.username().to_string();
+    // Both succeed where there was a password to take out.
+    let _ = url.set_password(None);
+    let mut login = String::new();
+    if url.scheme().starts_with("http") {
+        let _ = url.set_username("");
+        login += &format!("user = {}\n", quote(&user));
+    }
+    login += &format!("password = \"env:{}_PASSWORD\"\n", source.to_uppercase());
+    (url.to_string(), login)
 }
 
 /// A TOML string.

@@ -50,6 +50,7 @@ fn all_answered(config: &Config, store: &Store) -> bool {
         let baseline = signal.signal.baseline.is_none() || track.baseline.is_some();
         answered && (failed || companions && baseline)
     }) && store.sources.len() == config.sources.len()
+        && store.sources.values().all(|s| s.identified)
 }
 
 /// Prints the summary and returns the exit code.

@@ -1,6 +1,7 @@
 //! Lists and tables: sorted, filtered, scrolled. One shape for every panel that shows rows.
 
 use super::state::State;
+use super::summary::alert_verdict;
 use crate::base::units::{Unit, short};
 use crate::config::{Panel, PanelKind};
 use crate::reading::{AlertState, Outcome, SourceState, Value};
@@ -28,6 +29,8 @@ pub struct Row {
 pub struct TableData {
     pub columns: Vec<String>,
     pub rows: Vec<Row>,
+    /// Columns that go first where there is little room.
+    pub dispensable: &'static [usize],
 }
 
 impl ListView {
@@ -105,7 +108,7 @@ fn values(state: &State, panel: &Panel) -> TableData {
 }
 
 fn events(state: &State, panel: &Panel) -> TableData {
-    let mut data = TableData { columns: columns(&["when", "what", "why", "ended"]), rows: Vec::new() };
+    let mut data = TableData { columns: columns(&["when", "what", "why", "ended"]), rows: Vec::new(), dispensable: &[3] };
     for name in &panel.signals {
         let Some(Value::Events(events)) = state.store().signals.get(name).and_then(|t| t.good.as_ref()?.value()) else { continue };
         for event in events {
@@ -122,7 +125,11 @@ fn events(state: &State, panel: &Panel) -> TableData {
 
 fn services(state: &State, panel: &Panel) -> TableData {
     let summary = state.summary();
-    let mut data = TableData { columns: columns(&["name", "kind", "state", "since", "took", "what it says"]), rows: Vec::new() };
+    let mut data = TableData {
+        columns: columns(&["name", "kind", "state", "since", "took", "what it says"]),
+        rows: Vec::new(),
+        dispensable: &[4, 1, 3],
+    };
     for source in &summary.sources {
         let (word, verdict) = match source.state {
             SourceState::Starting => ("starting", Verdict::Unknown),
@@ -132,7 +139,7 @@ fn services(state: &State, panel: &Panel) -> TableData {
         };
         let mut says = source.fault.as_ref().map_or_else(|| source.place.clone(), |f| f.message.clone());
         if let (SourceState::Failing, Some(next)) = (source.state, source.next_try) {
-            says = format!("{says} · next try in {}", short(next.since(state.shown_at()).max(std::time::Duration::from_secs(1))));
+            says = format!("next try in {} · {says}", short(next.since(state.shown_at()).max(std::time::Duration::from_secs(1))));
         }
         if let Some(warning) = &source.warning {
             says = format!("{warning} · {says}");
@@ -160,7 +167,8 @@ fn services(state: &State, panel: &Panel) -> TableData {
 }
 
 fn alerts(state: &State, panel: &Panel) -> TableData {
-    let mut data = TableData { columns: columns(&["state", "name", "whose", "level", "since", "why"]), rows: Vec::new() };
+    let mut data =
+        TableData { columns: columns(&["state", "name", "whose", "level", "since", "why"]), rows: Vec::new(), dispensable: &[3, 2, 4] };
     let summary = state.summary();
     let mut rules: Vec<_> = summary.rules.iter().collect();
     let rank = |phase: &Phase| match phase {
@@ -199,7 +207,7 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
         let Some(Value::Alerts(alerts)) = track.good.as_ref().and_then(|r| r.value()) else { continue };
         for alert in alerts {
             let (word, verdict) = match alert.state {
-                AlertState::Firing => ("firing", Some(if alert.severity == "critical" { Verdict::Fail } else { Verdict::Warn })),
+                AlertState::Firing => ("firing", Some(alert_verdict(alert))),
                 AlertState::Pending => ("pending", Some(Verdict::Warn)),
                 AlertState::Silenced => ("silenced", None),
                 AlertState::Resolved => ("resolved", None),
@@ -223,7 +231,7 @@ mod tests {
 
     fn data() -> TableData {
         let row = |a: &str, b: &str| Row { cells: vec![a.into(), b.into()], verdict: None };
-        TableData { columns: columns(&["name", "n"]), rows: vec![row("b", "10"), row("a", "9"), row("c", "1,200")] }
+        TableData { columns: columns(&["name", "n"]), rows: vec![row("b", "10"), row("a", "9"), row("c", "1,200")], dispensable: &[] }
     }
 
     #[test]

@@ -16,5 +16,5 @@ pub use overlay::Overlay;
 pub use palette::{Entry, entries};
 pub use state::{Cursor, Frozen, Nav, Notice, State, is_chart, is_list};
 pub use store::{Store, Track};
-pub use summary::{RuleLine, SignalLine, SourceLine, Summary, shown};
+pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown};
 pub use update::{Command, Message, update};

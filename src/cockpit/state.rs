@@ -113,6 +113,11 @@ impl State {
         self.board()?.panels.get(self.focus())
     }
 
+    /// The reading cursor, where the panel is the one it moves in.
+    pub fn cursor_in(&self, panel: &Panel) -> Option<Cursor> {
+        self.cursor.filter(|_| self.panel().is_some_and(|focused| std::ptr::eq(focused, panel)))
+    }
+
     pub fn list(&self, panel: usize) -> ListView {
         self.lists.get(&(self.nav.board, panel)).cloned().unwrap_or_default()
     }

@@ -104,7 +104,10 @@ impl Store {
         for (name, signal) in &new.signals {
             let same =
                 old.signals.get(name).is_some_and(|s| s.question.ask == signal.question.ask && s.question.source == signal.question.source);
-            if same && let Some(track) = self.signals.swap_remove(name) {
+            if same && let Some(mut track) = self.signals.swap_remove(name) {
+                if old.signals[name].signal.baseline != signal.signal.baseline {
+                    track.baseline = next.signals.get(name).and_then(|t| t.baseline);
+                }
                 next.signals.insert(name.clone(), track);
             }
         }
@@ -166,6 +169,9 @@ impl Store {
 
     fn step_rule(&mut self, config: &Config, i: usize, rule: &Rule, now: Stamp) {
         let (Some(track), Some(signal)) = (self.signals.get(&rule.signal), config.signals.get(&rule.signal)) else { return };
+        if track.latest.is_none() {
+            return; // not observed yet is not "no data"
+        }
         if !self.replayed[i] && replayable(rule, signal, track) {
             self.replayed[i] = true;
             self.rules[i] = replay(rule, signal, track);
@@ -238,9 +244,14 @@ impl Track {
                 history.extend(&tail.lines);
                 history.trim(oldest);
             }
-            _ => {
-                let mut history = History::default();
+            before => {
+                // Another source may know less of the past than what is here already: what is older stays.
+                let mut history = match before.take() {
+                    Some((window, known)) if window == tail.window => known.before(&tail.lines),
+                    _ => History::default(),
+                };
                 history.extend(&tail.lines);
+                history.trim(oldest);
                 if self.recent.lines.is_empty() {
                     self.recent = history.clone();
                 }

@@ -6,9 +6,10 @@ use serde::{Serialize, Serializer};
 
 use super::store::Store;
 use crate::base::clock::Stamp;
+use crate::base::units::Unit;
 use crate::base::units::{short, watch};
 use crate::config::{Config, Tier};
-use crate::reading::{Fault, SourceState};
+use crate::reading::{Alert, AlertState, Fault, SourceState, Value};
 use crate::signal::{Judgement, Phase, RuleState, Verdict};
 
 /// Durations are written in milliseconds.
@@ -81,7 +82,18 @@ pub struct Summary {
     pub mismatches: Vec<String>,
     pub signals: Vec<SignalLine>,
     pub rules: Vec<RuleLine>,
+    /// What others raise, with their names: Prometheus, Alertmanager.
+    pub alerts: Vec<(String, Alert)>,
     pub sources: Vec<SourceLine>,
+}
+
+/// How bad an alert of somebody else's is.
+pub fn alert_verdict(alert: &Alert) -> Verdict {
+    match (alert.state, alert.severity.as_str()) {
+        (AlertState::Firing, "critical" | "page" | "error") => Verdict::Fail,
+        (AlertState::Firing, _) => Verdict::Warn,
+        (AlertState::Pending | AlertState::Silenced | AlertState::Resolved, _) => Verdict::Pass,
+    }
 }
 
 impl Summary {
@@ -90,7 +102,8 @@ impl Summary {
         let rules = rule_lines(config, store, now);
         let sources = source_lines(config, store);
         let mismatches = mismatches(config, &sources);
-        let worst = worst(&signals, &rules, &sources, &mismatches);
+        let alerts = alerts(config, store);
+        let worst = worst(&signals, &rules, &alerts, &sources, &mismatches);
         Summary {
             environment: config.environment.name.clone(),
             tier: config.environment.tier,
@@ -100,6 +113,7 @@ impl Summary {
             mismatches,
             signals,
             rules,
+            alerts,
             sources,
         }
     }
@@ -135,8 +149,7 @@ fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {
 }
 
 /// A value in one line.
-pub fn shown(value: &crate::reading::Value, unit: crate::base::units::Unit) -> String {
-    use crate::reading::Value;
+pub fn shown(value: &Value, unit: Unit) -> String {
     match value {
         Value::Number(n) => unit.format(*n),
         Value::Text(text) => text.clone(),
@@ -156,6 +169,16 @@ pub fn shown(value: &crate::reading::Value, unit: crate::base::units::Unit) -> S
             n => format!("{n} alerts"),
         },
     }
+}
+
+fn alerts(config: &Config, store: &Store) -> Vec<(String, Alert)> {
+    let mut all = Vec::new();
+    for (name, track) in &store.signals {
+        if let (Some(Value::Alerts(alerts)), Some(signal)) = (track.good.as_ref().and_then(|r| r.value()), config.signals.get(name)) {
+            all.extend(alerts.iter().map(|a| (signal.question.source.to_string(), a.clone())));
+        }
+    }
+    all
 }
 
 fn rule_lines(config: &Config, store: &Store, now: Stamp) -> Vec<RuleLine> {
@@ -216,16 +239,18 @@ fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
     found
 }
 
-fn worst(signals: &[SignalLine], rules: &[RuleLine], sources: &[SourceLine], mismatches: &[String]) -> Worst {
+fn worst(signals: &[SignalLine], rules: &[RuleLine], alerts: &[(String, Alert)], sources: &[SourceLine], mismatches: &[String]) -> Worst {
     let mut candidates: Vec<(Verdict, u8, String)> = Vec::new();
     for text in mismatches {
         candidates.push((Verdict::Fail, 9, format!("WRONG ENVIRONMENT: {text}")));
     }
     for source in sources.iter().filter(|s| s.state == SourceState::Failing) {
         let blind = signals.iter().filter(|s| s.source == source.name && s.judged && s.judgement.verdict == Verdict::Unknown).count();
-        if blind > 0 {
-            let fault = source.fault.as_ref().map_or("failing", |f| &f.message);
-            candidates.push((Verdict::Unknown, 8, format!("{}: {fault} ({blind} signals unknown)", source.name)));
+        let fault = source.fault.as_ref().map_or("failing", |f| &f.message);
+        // A source that is away is never nothing, even when another one speaks for it.
+        match blind {
+            0 => candidates.push((Verdict::Warn, 4, format!("{}: {fault}", source.name))),
+            n => candidates.push((Verdict::Unknown, 8, format!("{}: {fault} ({n} signals unknown)", source.name))),
         }
     }
     for rule in rules {
@@ -236,8 +261,14 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], sources: &[SourceLine], mis
             Phase::Pending { .. } => {
                 candidates.push((Verdict::Warn, 3, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))
             }
+            _ if rule.verdict == Verdict::Unknown => {
+                candidates.push((Verdict::Unknown, 2, format!("{}: {}", rule.name.replace('_', " "), rule.state.reason)));
+            }
             _ => {}
         }
+    }
+    for (whose, alert) in alerts.iter().filter(|(_, a)| alert_verdict(a) != Verdict::Pass) {
+        candidates.push((alert_verdict(alert), 4, format!("{whose}: {} fires: {}", alert.name, alert.text)));
     }
     for signal in signals.iter().filter(|s| s.judged && s.judgement.verdict != Verdict::Pass) {
         let pending = rules.iter().find(|r| r.signal == signal.name && matches!(r.state.phase, Phase::Pending { .. }));
@@ -254,6 +285,9 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], sources: &[SourceLine], mis
             best = Some(candidate);
         }
     }
+    if best.is_none() && rules.is_empty() && !signals.iter().any(|s| s.judged) {
+        return Worst { verdict: Verdict::Unknown, reason: "nothing is judged: no signal has thresholds, there is no rule".into() };
+    }
     match best {
         Some((verdict, _, reason)) => Worst { verdict, reason },
         None => Worst { verdict: Verdict::Pass, reason: all_well(signals) },
@@ -261,6 +295,5 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], sources: &[SourceLine], mis
 }
 
 fn all_well(signals: &[SignalLine]) -> String {
-    let judged = signals.iter().filter(|s| s.judged).count();
-    if judged == 0 { "nothing is judged: no signal has thresholds".into() } else { format!("all {judged} judged signals pass") }
+    format!("all {} judged signals pass", signals.iter().filter(|s| s.judged).count())
 }

@@ -91,9 +91,12 @@ fn notice(state: &mut State, text: impl Into<String>, fault: bool) {
 fn reloaded(state: &mut State, config: Arc<Config>, keymap: Arc<Keymap>) {
     let live = std::mem::take(&mut state.live);
     state.live = live.carried_over(&state.config, &config);
+    // A frozen picture of what is no longer asked, or shown elsewhere, would mislead.
+    if !config.asks_the_same(&state.config) || config.boards != state.config.boards {
+        state.frozen = None;
+    }
     state.config = config;
     state.keymap = keymap;
-    state.frozen = None;
     state.nav.board = state.nav.board.min(state.config.boards.len().saturating_sub(1));
     let config = state.config.clone();
     state.live.judge(&config, state.now);
@@ -330,7 +333,7 @@ fn back(state: &mut State) {
     if state.overlay.take().is_some() {
         return;
     }
-    if !state.logs.search.is_empty() {
+    if !state.logs.search.is_empty() && state.panel().is_some_and(|p| p.kind == PanelKind::Logs) {
         state.logs.search.clear();
     } else if !state.list(state.focus()).filter.is_empty() {
         state.list_mut().filter.clear();
@@ -415,14 +418,16 @@ fn move_cursor(state: &mut State, by: isize) {
 
 fn scroll(state: &mut State, by: isize) {
     if let Some(Overlay::Help { scroll } | Overlay::Query { scroll }) = &mut state.overlay {
-        *scroll = (i64::from(*scroll) + by as i64).clamp(0, 500) as u16;
+        // No overlay has more lines than there are actions and signals: what lies beyond would only eat keys.
+        let most = (Action::ALL.len() + 4) as i64;
+        *scroll = (i64::from(*scroll) + by as i64).clamp(0, most) as u16;
         return;
     }
     let Some(panel) = state.panel() else { return };
     if panel.kind == PanelKind::Logs {
         // Up goes back in time, page by page.
         let pages = (-by).signum() as i64;
-        state.logs.back = if by == isize::MAX / 2 { 0 } else { (i64::from(state.logs.back) + pages).clamp(0, 200) as u16 };
+        state.logs.back = if by == isize::MAX / 2 { 0 } else { (i64::from(state.logs.back) + pages).clamp(0, 50) as u16 };
     } else if is_list(panel.kind) {
         let data = table_of(state, panel);
         let len = state.list(state.focus()).shown(&data).len();

@@ -28,6 +28,11 @@ impl Config {
         self.signals.get(name).map(|s| &s.signal)
     }
 
+    /// Whether the same sources are asked the same questions.
+    pub fn asks_the_same(&self, other: &Config) -> bool {
+        self.sources == other.sources && self.questions() == other.questions()
+    }
+
     /// Every question that has to be asked, signals and their companions.
     pub fn questions(&self) -> Vec<Question> {
         self.signals.values().flat_map(|s| std::iter::once(&s.question).chain(&s.companions)).cloned().collect()
@@ -105,7 +110,7 @@ pub struct Ui {
     pub glyphs: GlyphChoice,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceConfig {
     pub kind: SourceKind,
     pub every: Duration,
@@ -113,7 +118,7 @@ pub struct SourceConfig {
     pub concurrency: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceKind {
     Prometheus(Endpoint),
     Scrape { targets: Vec<ScrapeTarget>, retention: Duration, samples: usize, series: usize },
@@ -158,7 +163,7 @@ fn without_credentials(text: &str) -> String {
     url.to_string()
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScrapeTarget {
     pub name: String,
     pub labels: Vec<(String, String)>,

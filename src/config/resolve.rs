@@ -77,6 +77,9 @@ impl Resolver<'_> {
         let mut file_signals: Vec<(Arc<str>, SignalShape, Range<usize>)> =
             file.signals.iter().map(|(name, (shape, span))| (name.clone(), shape.clone(), span.clone())).collect();
         let (objectives, mut slo_rules) = self.objectives(file, &mut file_signals);
+        for (_, shape, _) in &mut file_signals {
+            self.promote(shape);
+        }
         let mut signals = IndexMap::new();
         let mut left_out: Vec<Arc<str>> = Vec::new();
         for (name, shape, span) in file_signals {
@@ -105,6 +108,14 @@ impl Resolver<'_> {
             );
         }
         Some(Config { path: path.to_path_buf(), environment: environment?, ui, sources, signals, rules, objectives, boards })
+    }
+
+    /// Where only the second source is configured, it is the first.
+    fn promote(&self, shape: &mut SignalShape) {
+        let there = |text: &Option<Text>| text.as_ref().is_some_and(|t| self.kinds.contains_key(t.get_ref().as_str()));
+        if !there(&shape.source) && there(&shape.or) {
+            shape.source = shape.or.take();
+        }
     }
 
     /// A profile's signal whose source is not configured is left out; the user's own would be a mistake.

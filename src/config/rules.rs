@@ -72,7 +72,8 @@ impl Resolver<'_> {
                 self.findings.error(span.clone(), format!("objective `{name}` needs objective, source, good and total"), None);
                 continue;
             };
-            if !self.kinds.contains_key(source.get_ref().as_str()) && file.from_profile {
+            let known = |text: &Text| self.kinds.contains_key(text.get_ref().as_str());
+            if !known(source) && !shape.or.as_ref().is_some_and(known) && file.from_profile {
                 continue;
             }
             let ratio = match Unit::Ratio.parse(target.get_ref()) {

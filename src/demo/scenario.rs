@@ -72,22 +72,22 @@ impl Scenario {
                 "DEMO  all is well. tab, enter: look closer; w: look back further; e: the query behind a panel; ?: keys; q: leave"
             }
             Scenario::BadCanary => {
-                "DEMO  in 15 s the canary turns bad: watch Gate fail rate and Errors. tab, enter: look closer; 4: rules; ?: keys; q: leave"
+                "DEMO  after 15 s the canary turns bad: watch Gate fail rate and Errors. tab, enter: look closer; 4: rules; ?: keys; q: leave"
             }
             Scenario::LatencySpike => {
-                "DEMO  in 15 s retrieval slows down: Latency by component says which part it is. tab, enter: look closer; ?: keys; q: leave"
+                "DEMO  after 15 s retrieval slows down: Latency by component says which part it is. tab, enter: look closer; ?: keys; q: leave"
             }
             Scenario::CorruptIndex => {
-                "DEMO  in 15 s the data is damaged: Quality and Retrieval scores sink while everything is up. ?: keys; q: leave"
+                "DEMO  after 15 s the data is damaged: Quality and Retrieval scores sink while everything is up. ?: keys; q: leave"
             }
             Scenario::ProviderOutage => {
-                "DEMO  in 15 s the model's provider fails: internal against provider latency tells. tab, enter: look closer; ?: keys; q: leave"
+                "DEMO  after 15 s the model's provider fails: internal against provider latency tells. tab, enter: look closer; ?: keys; q: leave"
             }
             Scenario::PrometheusDown => {
-                "DEMO  in 15 s Prometheus goes away: panels go on by reading the pages directly, and say so. 3: sources; ?: keys; q: leave"
+                "DEMO  after 15 s Prometheus goes away: panels go on by reading the pages directly, and say so. 3: sources; ?: keys; q: leave"
             }
             Scenario::DatabaseDown => {
-                "DEMO  in 15 s the database goes away: its last values stay, dimmed, with their age. 3: sources; ?: keys; q: leave"
+                "DEMO  after 15 s the database goes away: its last values stay, dimmed, with their age. 3: sources; ?: keys; q: leave"
             }
         }
     }

@@ -42,7 +42,10 @@ impl Keymap {
         match (here.get(last), action) {
             (Some(Node::More(_)), Some(_)) => return Err(format!("`{last}` begins longer keys: unbind those first")),
             (_, Some(action)) => drop(here.insert(*last, Node::Act(action))),
-            (_, None) => drop(here.shift_remove(last)),
+            (_, None) => {
+                here.shift_remove(last);
+                prune(&mut self.root);
+            }
         }
         Ok(())
     }
@@ -72,6 +75,17 @@ impl Keymap {
         keys.sort_by_key(String::len);
         keys
     }
+}
+
+/// A beginning that leads nowhere any more is no key.
+fn prune(node: &mut IndexMap<Chord, Node>) {
+    node.retain(|_, next| match next {
+        Node::Act(_) => true,
+        Node::More(more) => {
+            prune(more);
+            !more.is_empty()
+        }
+    });
 }
 
 fn collect(node: &IndexMap<Chord, Node>, prefix: &str, out: &mut Vec<(String, Action)>) {

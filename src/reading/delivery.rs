@@ -36,6 +36,8 @@ pub struct SourceHealth {
     pub took: Duration,
     /// What was reached by its own account, as `key=value`.
     pub identity: Vec<(String, String)>,
+    /// Whether it was asked for that already.
+    pub identified: bool,
     /// Something to know although it answers (clocks that differ).
     pub warning: Option<String>,
 }

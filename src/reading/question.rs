@@ -67,7 +67,7 @@ pub struct ProbeSpec {
 }
 
 /// A question with its rhythm.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     pub name: Arc<str>,
     pub source: Arc<str>,

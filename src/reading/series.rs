@@ -125,6 +125,18 @@ impl History {
         }
     }
 
+    /// What lies before the first of these points.
+    #[must_use]
+    pub fn before(mut self, newer: &[(Arc<str>, Vec<(Stamp, f64)>)]) -> History {
+        let first = newer.iter().filter_map(|(_, points)| points.first()).map(|(at, _)| *at).min();
+        let Some(first) = first else { return self };
+        for series in self.lines.values_mut() {
+            series.points.retain(|(at, _)| *at < first);
+        }
+        self.lines.retain(|_, series| !series.is_empty());
+        self
+    }
+
     fn line_mut(&mut self, label: &Arc<str>) -> Option<&mut Series> {
         if self.lines.len() >= MOST_LINES && !self.lines.contains_key(label) {
             self.dropped += 1;

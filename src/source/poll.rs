@@ -130,6 +130,7 @@ impl Gate {
             last_good: None,
             took: Duration::ZERO,
             identity: Vec::new(),
+            identified: false,
             warning: None,
         };
         Gate {
@@ -266,15 +267,14 @@ impl Gate {
     /// Finds out what was reached, again from time to time: a name may start to point elsewhere.
     async fn identify(self: Arc<Self>) {
         loop {
-            let pause = match self.through(self.source.timeout, self.source.client.identity()).await {
-                Ok(identity) => {
-                    let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
-                    s.health.identity = identity;
-                    self.mailbox.put_source(&self.source.name, s.health.clone());
-                    Duration::from_secs(60)
-                }
-                Err(_) => Duration::from_secs(5),
-            };
+            let said = self.through(self.source.timeout, self.source.client.identity()).await;
+            let pause = Duration::from_secs(if said.is_ok() { 60 } else { 5 });
+            {
+                let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
+                s.health.identified = true;
+                s.health.identity = said.unwrap_or(std::mem::take(&mut s.health.identity));
+                self.mailbox.put_source(&self.source.name, s.health.clone());
+            }
             tokio::time::sleep(pause).await;
         }
     }

@@ -6,6 +6,6 @@ mod screen;
 mod script;
 mod session;
 
-pub use screen::{Screen, restore};
+pub use screen::{Screen, give_back_raw_mode, restore};
 pub use script::Script;
 pub use session::{Outside, Reload, Session};

@@ -38,6 +38,13 @@ pub fn restore() {
     }
 }
 
+/// Gives back the keyboard's mode only, without writing: for when writing is what hangs.
+pub fn give_back_raw_mode() {
+    if ENTERED.swap(false, Ordering::SeqCst) {
+        let _ = disable_raw_mode();
+    }
+}
+
 pub struct Screen {
     /// The frame being composed.
     bytes: Vec<u8>,

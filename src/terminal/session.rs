@@ -120,7 +120,8 @@ impl<O: Outside> Session<O> {
     pub async fn run(mut self, stop: impl Future<Output = ()>, script: Option<Script>) -> io::Result<()> {
         self.script = script.map(|script| Playing { script, due: Instant::now(), patience: None });
         let mut events = EventStream::new();
-        let mut background = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(20))?;
+        let mut background =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         tokio::pin!(stop);
@@ -235,10 +236,14 @@ impl<O: Outside> Session<O> {
         Ok(())
     }
 
-    fn mouse(&self, mouse: MouseEvent) -> Option<Message> {
+    /// A click focuses; the wheel focuses, too, and then scrolls.
+    fn mouse(&mut self, mouse: MouseEvent) -> Option<Message> {
         let at = Position::new(mouse.column, mouse.row);
         let areas = view::panel_areas(&self.state, self.screen.area());
         let panel = areas.into_iter().find(|(_, rect)| rect.contains(at)).map(|(index, _)| index)?;
+        if matches!(mouse.kind, MouseEventKind::ScrollUp | MouseEventKind::ScrollDown) {
+            update(&mut self.state, Message::Focus(panel), &mut self.size);
+        }
         match mouse.kind {
             MouseEventKind::Down(MouseButton::Left) => Some(Message::Focus(panel)),
             MouseEventKind::ScrollUp => Some(Message::Scroll(-3)),
@@ -299,7 +304,12 @@ impl<O: Outside> Session<O> {
     /// Gives the terminal back, stops, and takes it again when continued. The key stops the whole group, as it would
     /// without us in raw mode.
     fn into_background(&mut self, group: bool) -> io::Result<()> {
-        use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
+        use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
+        // Nobody could bring back the leader of a session.
+        if group && getsid(None).is_ok_and(|session| session == getpgrp()) {
+            self.say("there is no shell behind this terminal to come back from", true);
+            return Ok(());
+        }
         restore();
         // The next line runs when somebody continues us.
         let _ = if group { kill_current_process_group(Signal::STOP) } else { kill_process(getpid(), Signal::STOP) };

@@ -85,6 +85,8 @@ impl Theme {
                 (Role::Focus, Modifier::BOLD),
                 (Role::Production, Modifier::REVERSED.union(Modifier::BOLD)),
                 (Role::Staging, Modifier::REVERSED),
+                (Role::Stale, Modifier::DIM),
+                (Role::Dim, Modifier::DIM),
             ] {
                 let style = &mut self.styles[role as usize];
                 *style = style.add_modifier(modifier);

@@ -53,7 +53,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
             paint.text(area, x + used, y, &full.repeat(length), role);
         }
     }
-    if let Some(cursor) = state.cursor {
+    if let Some(cursor) = state.cursor_in(panel) {
         plot::cursor(paint, heat, axis, cursor.at);
     }
 }
@@ -63,7 +63,7 @@ fn headline(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) -> u16 
     let mut x = 0;
     for name in panel.signals.iter().skip(1) {
         let (Some(signal), Some(track)) = (state.config.signal(name), state.store().signals.get(name)) else { continue };
-        let value = match state.cursor {
+        let value = match state.cursor_in(panel) {
             Some(cursor) => track.history().single().and_then(|s| s.at(cursor.at, state.window)),
             None => track.good.as_ref().and_then(|r| r.value()?.number()),
         };

@@ -4,8 +4,9 @@ use ratatui::layout::Rect;
 
 use super::paint::{Paint, role};
 use crate::base::text::{fit, width};
-use crate::cockpit::State;
+use crate::cockpit::{State, alert_verdict};
 use crate::config::Tier;
+use crate::reading::SourceState;
 use crate::signal::Verdict;
 use crate::theme::Role;
 
@@ -16,16 +17,19 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
         Tier::Staging => Role::Staging,
         Tier::Development => Role::Development,
     };
-    let mut x = paint.text(area, 0, 0, &format!(" {} ", summary.tier.word()), banner);
-    x += paint.text(area, x, 0, &format!(" {} ", summary.environment), Role::Title);
-    let clock = format!(" {}Z ", state.now.hms());
-    let right = area.width.saturating_sub(clock.len() as u16);
-    let frozen = state.frozen.as_ref().map(|f| format!(" FROZEN at {}Z ", f.at.hms()));
+    // The right corner tells the time, or that it stands still.
+    let (corner, corner_role) = match &state.frozen {
+        Some(frozen) => (format!(" FROZEN at {}Z ", frozen.at.hms()), Role::Match),
+        None => (format!(" {}Z ", state.now.hms()), Role::Dim),
+    };
+    let right = area.width.saturating_sub(corner.len() as u16);
     let verdict = format!("{} {}", paint.symbol(summary.verdict), summary.verdict.word().to_uppercase());
     let reason = format!("  {}", paint.condition(&summary.reason));
-    let frozen_width = frozen.as_ref().map_or(0, |f| f.len() as u16);
-    let free = right.saturating_sub(x + frozen_width);
-    // What was reached is good to know; the verdict and its reason must be known.
+    let mut x = paint.text(area, 0, 0, &format!(" {} ", summary.tier.word()), banner);
+    // The name gives way to the verdict where there is little room.
+    let room = usize::from(right.saturating_sub(x + width(&verdict) as u16 + 3));
+    x += paint.text(area, x, 0, &format!(" {} ", fit(&summary.environment, room)), Role::Title);
+    let free = right.saturating_sub(x);
     let reached = summary.reached();
     let need = (width(&verdict) + width(&reason) + 1) as u16;
     if !reached.is_empty() && free > need.min(60) + 10 {
@@ -34,13 +38,11 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
         x += paint.text(area, x, 0, &format!("· {}  ", fit(&reached, room)), if mismatch { Role::Fail } else { Role::Dim });
     }
     x += paint.text(area, x, 0, &verdict, role(summary.verdict));
-    let room = right.saturating_sub(x + frozen_width);
-    let shown = fit(&reason, usize::from(room));
+    let shown = fit(&reason, usize::from(right.saturating_sub(x)));
     paint.text(area, x, 0, &shown, if summary.verdict == Verdict::Pass { Role::Dim } else { Role::Text });
-    if let Some(frozen) = frozen {
-        paint.text(area, right.saturating_sub(frozen_width), 0, &frozen, Role::Match);
+    if x < right {
+        paint.text(area, right, 0, &corner, corner_role);
     }
-    paint.text(area, right, 0, &clock, Role::Dim);
 }
 
 pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
@@ -68,18 +70,16 @@ fn board_verdict(state: &State, board: usize) -> Option<Verdict> {
     for panel in &board.panels {
         let signals = panel.signals.iter().filter(|name| state.config.signal(name).is_some_and(|s| s.has_thresholds()));
         let own = signals.filter_map(|name| store.signals.get(name)).map(|t| t.judgement.verdict).max();
-        let rules = (panel.kind == PanelKind::Alerts)
-            .then(|| {
-                state
-                    .live_summary
-                    .rules
-                    .iter()
-                    .filter(|r| !matches!(r.state.phase, crate::signal::Phase::Inactive))
-                    .map(|r| r.verdict)
-                    .max()
-            })
-            .flatten();
-        worst = worst.max(own).max(rules);
+        let summary = &state.live_summary;
+        let others = match panel.kind {
+            PanelKind::Alerts => {
+                let speaking = summary.rules.iter().filter(|r| !matches!(r.state.phase, crate::signal::Phase::Inactive));
+                speaking.map(|r| r.verdict).chain(summary.alerts.iter().map(|(_, a)| alert_verdict(a))).max()
+            }
+            PanelKind::Services => summary.sources.iter().any(|s| s.state == SourceState::Failing).then_some(Verdict::Fail),
+            _ => None,
+        };
+        worst = worst.max(own).max(others);
     }
     worst
 }

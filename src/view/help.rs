@@ -17,7 +17,10 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, scroll: u16) {
             let keys = state.keymap.keys(*action);
             // The nine boards are one line.
             match action.board() {
-                Some(0) => lines.push(("1 … 9".into(), "go to a board".into())),
+                Some(0) => {
+                    let last = state.keymap.keys(Action::Board9).join("  ");
+                    lines.push((format!("{} … {last}", keys.join("  ")), "go to a board".into()));
+                }
                 Some(_) => {}
                 None if keys.is_empty() => {}
                 None => lines.push((keys.join("  "), action.doc().to_string())),

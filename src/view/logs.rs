@@ -14,6 +14,12 @@ struct Words {
     theme: Theme,
 }
 
+impl Words {
+    fn plain(&self, text: &str) -> String {
+        super::paint::plain(text, self.theme.glyphs)
+    }
+}
+
 impl LogFormatter for Words {
     fn min_width(&self) -> u16 {
         10
@@ -28,7 +34,7 @@ impl LogFormatter for Words {
         };
         let time = record.timestamp.strftime("%H:%M:%S").to_string();
         let text = format!("{time} {:<5} {:<8} {}", record.level, record.target(), record.msg());
-        let text = crate::base::text::fit(&text, width).into_owned();
+        let text = self.plain(&crate::base::text::fit(&text, width));
         let style = self.theme.style(role);
         let found = (!self.search.is_empty()).then(|| text.to_lowercase().find(&self.search.to_lowercase())).flatten();
         match found.filter(|at| text.is_char_boundary(*at) && text.is_char_boundary(at + self.search.len())) {

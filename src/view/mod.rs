@@ -35,7 +35,9 @@ struct Parts {
 
 fn parts(state: &State, area: Rect) -> Parts {
     let row = |y: u16, height: u16| Rect { x: area.x, y: area.y + y, width: area.width, height };
-    let hint = u16::from(state.config.environment.hint.is_some() && area.height > 12);
+    let hint =
+        state.config.environment.hint.as_ref().map_or(0, |text| paint::wrap(text, usize::from(area.width.saturating_sub(2))).len().min(2));
+    let hint = if area.height > 12 { hint as u16 } else { 0 };
     let top = area.height.min(2);
     let bottom = u16::from(area.height > 4);
     let board = area.height.saturating_sub(top + bottom + hint);
@@ -62,7 +64,8 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Op
     header::tabs(state, &mut paint, parts.tabs);
     board::draw(state, &mut paint, parts.board);
     if let Some(hint) = &state.config.environment.hint {
-        paint.text(parts.hint, 0, 0, &format!(" {hint}"), Role::Accent);
+        let inside = Rect { x: parts.hint.x + 1, width: parts.hint.width.saturating_sub(2), ..parts.hint };
+        paint.wrapped(inside, 0, hint, Role::Accent);
     }
     let cursor = footer::draw(state, &mut paint, parts.footer);
     match &state.overlay {

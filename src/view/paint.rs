@@ -47,6 +47,8 @@ impl<'a> Paint<'a> {
         let text = if width(&text) > room { self.plain(&fit(&text, room)) } else { text };
         let (mut at, end) = (area.x + x, area.x + area.width);
         for cluster in text.graphemes(true) {
+            // Nothing but what draws in its cell gets into one.
+            let cluster = if cluster.contains(char::is_control) { " " } else { cluster };
             let cells = width(cluster) as u16;
             if cells == 0 || at + cells > end {
                 continue;
@@ -60,25 +62,8 @@ impl<'a> Paint<'a> {
         at - area.x - x
     }
 
-    /// Without Unicode every other character becomes one the terminal has.
     fn plain(&self, text: &str) -> String {
-        if self.unicode() || text.is_ascii() {
-            return text.to_string();
-        }
-        text.chars()
-            .map(|c| match c {
-                c if c.is_ascii() => c,
-                '·' | '…' => '.',
-                '—' | '–' | '─' | '┈' => '-',
-                '≥' => '>',
-                '≤' => '<',
-                '│' => '|',
-                '→' => '>',
-                'µ' => 'u',
-                '▏' => '|',
-                _ => '?',
-            })
-            .collect()
+        plain(text, self.theme.glyphs)
     }
 
     /// Writes text that ends at the area's right edge. Returns its first column.
@@ -121,6 +106,26 @@ impl<'a> Paint<'a> {
         }
         row - y
     }
+}
+
+/// Without Unicode every other character becomes one the terminal has.
+pub fn plain(text: &str, glyphs: Glyphs) -> String {
+    if glyphs == Glyphs::Unicode || text.is_ascii() {
+        return text.to_string();
+    }
+    text.chars()
+        .map(|c| match c {
+            c if c.is_ascii() => c,
+            '·' | '…' => '.',
+            '—' | '–' | '─' | '┈' => '-',
+            '≥' => '>',
+            '≤' => '<',
+            '│' => '|',
+            '→' => '>',
+            'µ' => 'u',
+            _ => '?',
+        })
+        .collect()
 }
 
 pub fn role(verdict: Verdict) -> Role {

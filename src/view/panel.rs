@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::paint::{Paint, age_words, role};
 use crate::base::text::{fit, width};
-use crate::cockpit::{State, Track};
+use crate::cockpit::{State, Track, alert_verdict};
 use crate::config::{Panel, PanelKind};
 use crate::reading::Freshness;
 use crate::signal::Verdict;
@@ -57,6 +57,7 @@ fn verdict(state: &State, panel: &Panel, tracks: &[(&str, &Track)]) -> Option<Ve
     }
     if panel.kind == PanelKind::Alerts {
         worst = worst.max(state.summary().rules.iter().map(|r| r.verdict).max());
+        worst = worst.max(state.summary().alerts.iter().map(|(_, a)| alert_verdict(a)).max());
     }
     if panel.kind == PanelKind::Services && state.summary().sources.iter().any(|s| s.state == crate::reading::SourceState::Failing) {
         worst = worst.max(Some(Verdict::Fail));

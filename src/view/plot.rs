@@ -117,6 +117,8 @@ pub fn value_axis(paint: &mut Paint, area: Rect, scale: Scale, unit: Unit) -> Re
 pub struct Line<'a> {
     pub series: &'a Series,
     pub role: Role,
+    /// A letter where there are several.
+    pub name: &'static str,
 }
 
 /// Draws threshold lines, then the lines, each cell in the colour of the line drawn last in it.
@@ -125,10 +127,26 @@ pub fn lines(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, lines: &[L
         let y = ((1.0 - scale.share(*value)) * f64::from(area.height.saturating_sub(1))).round() as u16;
         let dash = if paint.unicode() { "┈" } else { "." };
         paint.text(area, 0, y, &dash.repeat(usize::from(area.width)), super::paint::role(*verdict));
+        // Which threshold it is, besides its colour.
+        let symbol = paint.symbol(*verdict);
+        paint.text(area, area.width.saturating_sub(width(symbol) as u16), y, symbol, super::paint::role(*verdict));
     }
     for line in lines {
         if paint.unicode() { braille(paint, area, axis, scale, line) } else { ascii(paint, area, axis, scale, line) }
     }
+    for line in lines.iter().filter(|l| !l.name.is_empty()) {
+        if let Some((at, value)) = line.series.last()
+            && let Some(x) = axis.cell_of(at)
+        {
+            let y = ((1.0 - scale.share(value)) * f64::from(area.height.saturating_sub(1))).round() as u16;
+            paint.text(area, x.min(area.width.saturating_sub(1)), y, line.name, line.role);
+        }
+    }
+}
+
+/// What tells the n-th line from the others besides its colour: a letter in the legend and at its newest point.
+pub fn letter(n: usize) -> &'static str {
+    ["a", "b", "c", "d", "e", "f", "g", "h"][n % 8]
 }
 
 fn braille(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &Line) {

@@ -19,6 +19,8 @@ struct Drawn<'a> {
     label: String,
     series: &'a Series,
     role: Role,
+    /// Its letter, where there are several.
+    name: &'static str,
 }
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
@@ -42,9 +44,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let Some(scale) = Scale::of(values.chain(near)) else { return };
     let area = plot::value_axis(paint, area, scale, unit);
     let axis = Axis::new(state.shown_at(), state.window, area.width);
-    let lines: Vec<Line> = charted.iter().rev().map(|d| Line { series: d.series, role: d.role }).collect();
+    let lines: Vec<Line> = charted.iter().rev().map(|d| Line { series: d.series, role: d.role, name: d.name }).collect();
     plot::lines(paint, area, axis, scale, &lines, &thresholds);
-    if let Some(cursor) = state.cursor {
+    if let Some(cursor) = state.cursor_in(panel) {
         plot::cursor(paint, area, axis, cursor.at);
     }
 }
@@ -56,8 +58,11 @@ fn collect<'a>(state: &'a State, panel: &Panel) -> Vec<Drawn<'a>> {
         for (label, series) in &track.history().lines {
             let role = if is_old(track) { Role::Stale } else { Role::line(drawn.len()) };
             let label = if label.is_empty() { signal.title.clone() } else { label.to_string() };
-            drawn.push(Drawn { signal, track, label, series, role });
+            drawn.push(Drawn { signal, track, label, series, role, name: plot::letter(drawn.len()) });
         }
+    }
+    if let [only] = drawn.as_mut_slice() {
+        only.name = "";
     }
     drawn
 }
@@ -71,28 +76,31 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
     }
     let detailed = state.nav.zoomed && usize::from(area.height) > drawn.len() + 6;
     let (mut x, mut y) = (0, 0);
-    if let Some(cursor) = state.cursor {
+    if let Some(cursor) = state.cursor_in(panel) {
         x += paint.text(area, 0, 0, &format!("{}Z ", cursor.at.hms()), Role::Selection) + 1;
         if detailed {
             (x, y) = (0, 1);
         }
     }
     for line in drawn {
-        let value = match state.cursor {
+        let value = match state.cursor_in(panel) {
             Some(cursor) => line.series.at(cursor.at, state.window),
             None => line.series.last().map(|(_, v)| v),
         };
         let value = value.map_or_else(|| "—".into(), |v| line.signal.unit.format(v));
         let verdict = line.track.judgement.verdict;
-        let judged = line.signal.has_thresholds();
-        let need = (width(&line.label) + width(&value) + 4) as u16;
+        // A verdict is about now, not about the time under the cursor.
+        let judged = line.signal.has_thresholds() && state.cursor_in(panel).is_none();
+        let labelled = drawn.len() > 1 || detailed;
+        let need = (if labelled { width(&line.label) + 3 } else { 0 } + width(&value)) as u16;
         if !detailed && x > 0 && x + need > area.width {
             break;
         }
-        let bar = if paint.unicode() { "▏" } else { "|" };
-        x += paint.text(area, x, y, bar, line.role);
+        if !line.name.is_empty() {
+            x += paint.text(area, x, y, line.name, line.role) + 1;
+        }
         // The first value is what the panel is about; its name is the panel's when it stands alone.
-        if drawn.len() > 1 || detailed {
+        if labelled {
             x += paint.text(area, x, y, &line.label, Role::Dim) + 1;
         }
         let bad = judged && verdict != Verdict::Pass;

@@ -56,7 +56,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
             drawn = top.max(drawn);
         }
     }
-    if let Some(cursor) = state.cursor {
+    if let Some(cursor) = state.cursor_in(panel) {
         plot::cursor(paint, area, axis, cursor.at);
     }
 }
@@ -79,7 +79,7 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, panel: &Panel, glyphs: [
     let most = if area.height > 8 { 2 } else { 1 };
     let (mut x, mut y) = (0, 0);
     for (i, (label, series)) in track.history().lines.iter().enumerate() {
-        let value = match state.cursor {
+        let value = match state.cursor_in(panel) {
             Some(cursor) => series.at(cursor.at, state.window),
             None => series.last().map(|(_, v)| v),
         };

@@ -4,14 +4,14 @@ use ratatui::layout::Rect;
 
 use super::paint::{Paint, role};
 use crate::base::text::{fit, width};
-use crate::cockpit::{State, table_of};
+use crate::cockpit::{Row, State, table_of};
 use crate::config::{Panel, PanelKind};
 use crate::theme::Role;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &Panel) {
     let data = table_of(state, panel);
     let list = state.list(index);
-    let rows = list.shown(&data);
+    let mut rows = list.shown(&data);
     let mut area = area;
     if !list.filter.is_empty() {
         let text = format!("/{}  {} of {}", list.filter, rows.len(), data.rows.len());
@@ -30,16 +30,13 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
     }
     let active = index == state.focus() && (state.nav.zoomed || state.board().is_some_and(|b| b.panels.len() == 1));
     let headed = area.height > 3 || active;
-    let mut widths: Vec<usize> = data.columns.iter().map(|c| if headed { width(c) } else { 0 }).collect();
-    for row in &rows {
-        for (i, cell) in row.cells.iter().enumerate().take(widths.len()) {
-            widths[i] = widths[i].max(width(cell));
-        }
-    }
-    squeeze(&mut widths, usize::from(area.width).saturating_sub(2));
+    let mut titles: Vec<String> =
+        data.columns.iter().enumerate().map(|(i, c)| mark_sorted(paint, c, list.sort == Some(i), list.reverse)).collect();
+    let room = usize::from(area.width).saturating_sub(3);
+    drop_columns(&mut titles, &mut rows, data.dispensable, room);
+    let mut widths = natural(&titles, &rows, headed);
+    squeeze(&mut widths, room);
     if headed {
-        let titles: Vec<String> =
-            data.columns.iter().enumerate().map(|(i, c)| mark_sorted(paint, c, list.sort == Some(i), list.reverse)).collect();
         line(paint, area, 0, &titles, &widths, Role::Dim, None);
         area = Rect { y: area.y + 1, height: area.height - 1, ..area };
     }
@@ -71,9 +68,46 @@ fn mark_sorted(paint: &Paint, title: &str, sorted: bool, reverse: bool) -> Strin
     }
 }
 
-/// Takes cells from the widest column until all fit.
+/// What each column would like to have.
+fn natural(titles: &[String], rows: &[Row], headed: bool) -> Vec<usize> {
+    let mut widths: Vec<usize> = titles.iter().map(|c| if headed { width(c) } else { 0 }).collect();
+    for row in rows {
+        for (wide, cell) in widths.iter_mut().zip(&row.cells) {
+            *wide = (*wide).max(width(cell));
+        }
+    }
+    widths
+}
+
+/// The cells the last column keeps when others could be left out instead.
+const LEGIBLE: usize = 24;
+
+/// Leaves out dispensable columns until the rest can be read.
+fn drop_columns(titles: &mut Vec<String>, rows: &mut [Row], dispensable: &[usize], room: usize) {
+    let mut gone: Vec<usize> = Vec::new();
+    for column in dispensable {
+        let widths = natural(titles, rows, true);
+        let last = widths.last().copied().unwrap_or(0).min(LEGIBLE);
+        let need = widths.iter().rev().skip(1).sum::<usize>() + last + widths.len().saturating_sub(1) * 2;
+        if need <= room {
+            return;
+        }
+        let at = column - gone.iter().filter(|g| **g < *column).count();
+        titles.remove(at);
+        for row in rows.iter_mut().filter(|r| r.cells.len() > at) {
+            row.cells.remove(at);
+        }
+        gone.push(*column);
+    }
+}
+
+/// Takes cells from the last column while it has more than it needs to be legible, then from the widest, until all fit.
 fn squeeze(widths: &mut [usize], room: usize) {
     let gaps = widths.len().saturating_sub(1) * 2;
+    let over = (widths.iter().sum::<usize>() + gaps).saturating_sub(room);
+    if let Some(last) = widths.last_mut() {
+        *last -= over.min(last.saturating_sub(LEGIBLE));
+    }
     while widths.iter().sum::<usize>() + gaps > room {
         let Some(widest) = widths.iter_mut().max() else { return };
         if *widest <= 3 {
@@ -90,7 +124,7 @@ fn line(paint: &mut Paint, area: Rect, y: u16, cells: &[String], widths: &[usize
     if let Some((symbol, role)) = mark {
         paint.text(area, 0, y, symbol, role);
     }
-    let mut x = 2;
+    let mut x = if paint.unicode() { 2 } else { 3 };
     for (cell, wide) in cells.iter().zip(widths) {
         let cell = &paint.condition(cell);
         let shown = fit(cell, *wide);

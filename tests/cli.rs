@@ -1,0 +1,270 @@
+//! The command line without a terminal: checking, status with its exit codes, init, exporting rules, completions.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::{Canned, Postgres, free_port, redis, respond, start_prometheus};
+use tempfile::TempDir;
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lastgreen"))
+        .args(arguments)
+        .env_remove("LASTGREEN_CONFIG")
+        .env("HOME", folder)
+        .env("XDG_CONFIG_HOME", folder.join("xdg"))
+        .current_dir(folder)
+        .output()
+        .expect("the binary runs")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn file(folder: &TempDir, name: &str, content: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).expect("written");
+    path
+}
+
+#[test]
+fn without_a_configuration_it_says_where_it_looked() {
+    let folder = TempDir::new().expect("a folder");
+    for arguments in [&["status"][..], &["check"], &[]] {
+        let output = run(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(65), "{arguments:?}");
+        let said = text(&output);
+        for part in ["lastgreen.toml", "$LASTGREEN_CONFIG", "lastgreen demo", "lastgreen init"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    let output = run(folder.path(), &["--config", "nowhere.toml", "status"]);
+    assert_eq!(output.status.code(), Some(65));
+    assert!(text(&output).contains("--config names nowhere.toml"));
+}
+
+#[test]
+fn every_mistake_at_once_with_its_place() {
+    let folder = TempDir::new().expect("a folder");
+    let path = file(
+        &folder,
+        "lastgreen.toml",
+        r#"[environment]
+name = "x"
+[sources.prom]
+kind = "prometheus"
+url = "http://user:secret-value@localhost:9090"
+[sources.db]
+kind = "databse"
+url = "postgres://localhost/x"
+[signals.a]
+source = "promm"
+query = "up"
+[signals.b]
+source = "prom"
+query = "sum(rat(x[5m]))"
+warn = "0.85"
+[signals.c]
+source = "prom"
+query = "sum(x"
+thing = 1
+[rules.r]
+signal = "bb"
+when = "> 1"
+for = "soon"
+no_data = "unknown"
+[boardz]
+"#,
+    );
+    let output = run(folder.path(), &["check", "--offline"]);
+    assert_eq!(output.status.code(), Some(65));
+    let said = text(&output);
+    for part in [
+        "lastgreen.toml:5:7: error: the password stands inline in `url`",
+        "lastgreen.toml:7:8: error: unknown variant `databse`",
+        "did you mean `database`?",
+        "lastgreen.toml:10:10: error: there is no source `promm`",
+        "did you mean `prom`?",
+        "lastgreen.toml:19:1: error: unknown field `thing`",
+        "error: unknown section `boardz`",
+        "did you mean `boards`?",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    assert!(!said.contains("secret-value"), "the secret is not repeated");
+    let json: serde_json::Value = serde_json::from_slice(&run(folder.path(), &["check", "--offline", "--json"]).stdout).expect("JSON");
+    assert!(json["findings"].as_array().is_some_and(|f| f.len() >= 6 && f[0]["line"].is_number()));
+    assert_eq!(run(folder.path(), &["status"]).status.code(), Some(65), "headless refuses to start");
+    std::fs::write(&path, [0xff, 0xfe, 0x00]).expect("written");
+    assert_eq!(run(folder.path(), &["status"]).status.code(), Some(65));
+}
+
+#[test]
+fn promql_mistakes_point_into_the_query() {
+    let folder = TempDir::new().expect("a folder");
+    file(
+        &folder,
+        "lastgreen.toml",
+        "[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://localhost:9\"\n[sources.s]\nkind = \"scrape\"\ntargets = [{ url = \"http://localhost:9/metrics\" }]\n\
+         [signals.a]\nsource = \"p\"\nquery = \"1 + rat(x[5m])\"\n[signals.b]\nsource = \"s\"\nquery = \"max_over_time(rate(x[5m])[1h:5m])\"\n[signals.c]\nsource = \"p\"\nquery = \"x[5m]\"\n",
+    );
+    let said = text(&run(folder.path(), &["check", "--offline"]));
+    assert!(said.contains("lastgreen.toml:11:14: error: in this query: unknown function"), "{said}");
+    assert!(said.contains("does not answer sub-queries"), "{said}");
+    assert!(said.contains("a signal needs one value a series"), "{said}");
+}
+
+fn status_of(value: &str) -> (Option<i32>, String) {
+    let folder = TempDir::new().expect("a folder");
+    let server = Canned::text("200 OK", format!("{{\"n\": {value}}}"));
+    file(
+        &folder,
+        "lastgreen.toml",
+        &format!(
+            "[environment]\nname = \"x\"\n[sources.s]\nkind = \"http\"\nurl = \"{}\"\n[signals.n]\nsource = \"s\"\npath = \"/\"\npointer = \"/n\"\nwarn = \"> 1\"\nfail = \"> 2\"\n",
+            server.url()
+        ),
+    );
+    let output = run(folder.path(), &["status"]);
+    (output.status.code(), text(&output))
+}
+
+#[test]
+fn status_speaks_the_monitoring_convention() {
+    for (value, code, word) in [("1", 0, "PASS"), ("2", 1, "WARN"), ("3", 2, "FAIL"), ("null", 3, "UNKNOWN")] {
+        let (got, said) = status_of(value);
+        assert_eq!(got, Some(code), "{value}: {said}");
+        assert!(said.starts_with(word), "{said}");
+    }
+}
+
+#[test]
+fn status_as_json_and_a_wrong_environment() {
+    let folder = TempDir::new().expect("a folder");
+    let pg = Postgres::start();
+    let config = |expected: &str| {
+        format!(
+            "[environment]\nname = \"x\"\n[environment.expect]\ndatabase = \"{expected}\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\n[signals.n]\nsource = \"db\"\nquery = \"SELECT 1\"\nfail = \"> 2\"\n",
+            pg.url()
+        )
+    };
+    file(&folder, "lastgreen.toml", &config("postgres"));
+    let output = run(folder.path(), &["status", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((json["verdict"].as_str(), json["signals"][0]["value"].as_str()), (Some("pass"), Some("1")));
+    file(&folder, "lastgreen.toml", &config("ragdb"));
+    let output = run(folder.path(), &["status"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("WRONG ENVIRONMENT: db says database postgres, expected ragdb"), "{}", text(&output));
+}
+
+#[test]
+fn a_source_that_is_away_is_never_a_pass() {
+    let folder = TempDir::new().expect("a folder");
+    let gone = free_port();
+    file(
+        &folder,
+        "lastgreen.toml",
+        &format!("[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:{gone}\"\n[signals.shown]\nsource = \"p\"\nquery = \"up\"\n[rules.r]\nsignal = \"shown\"\nwhen = \"> 1\"\nno_data = \"unknown\"\n"),
+    );
+    let output = run(folder.path(), &["status"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    let output = run(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(69), "{}", text(&output));
+}
+
+#[test]
+fn init_writes_what_it_finds_and_check_accepts_it() {
+    let folder = TempDir::new().expect("a folder");
+    let exporter = Canned::new(|head, stream| {
+        let body = if head.starts_with("GET /metrics ") { "http_requests_total{code=\"200\"} 1\nprocess_resident_memory_bytes 5\n" } else { "hello" };
+        respond(stream, "200 OK", &[], body);
+    });
+    let prometheus = start_prometheus(TempDir::new().expect("a folder"), free_port(), &[format!("127.0.0.1:{}", exporter.port)], "");
+    let pg = Postgres::start();
+    let redis = redis(None);
+    common::until("the metrics to be known", || {
+        common::http_get(prometheus.port, "/api/v1/label/__name__/values").is_some_and(|(_, b)| b.contains("http_requests_total"))
+    });
+    let endpoints = [
+        format!("http://127.0.0.1:{}", prometheus.port),
+        exporter.url(),
+        pg.url().replace("postgres@", "postgres:topsecret@"),
+        format!("redis://127.0.0.1:{}", redis.port),
+        format!("http://127.0.0.1:{}", free_port()),
+    ];
+    let mut arguments = vec!["init", "--name", "mine"];
+    arguments.extend(endpoints.iter().map(String::as_str));
+    let output = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("Prometheus with") && said.contains("a page of 2 metrics") && said.contains("connection refused"), "{said}");
+    let written = std::fs::read_to_string(folder.path().join("lastgreen.toml")).expect("written");
+    assert!(written.contains("[signals.requests]") && written.contains("password = \"env:DATABASE_PASSWORD\""), "{written}");
+    assert!(!written.contains("topsecret") && !said.contains("topsecret"));
+    let check = run(folder.path(), &["check", "--offline"]);
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check));
+    let again = run(folder.path(), &arguments);
+    assert_eq!(again.status.code(), Some(1), "nothing is overwritten");
+    assert_eq!(std::fs::read_to_string(folder.path().join("lastgreen.toml")).expect("there"), written);
+    let nothing = run(folder.path(), &["init", "--output", "other.toml", &format!("http://127.0.0.1:{}", free_port())]);
+    assert_eq!(nothing.status.code(), Some(69), "{}", text(&nothing));
+}
+
+#[test]
+fn exported_rules_are_accepted_by_prometheus() {
+    let folder = TempDir::new().expect("a folder");
+    file(
+        &folder,
+        "lastgreen.toml",
+        "profile = \"rag\"\n[environment]\nname = \"x\"\n[sources.prometheus]\nkind = \"prometheus\"\nurl = \"http://localhost:9\"\n[sources.qdrant]\nkind = \"qdrant\"\nurl = \"http://localhost:9\"\ncollection = \"rag_main\"\n",
+    );
+    let output = run(folder.path(), &["check", "--export-rules"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let rules = String::from_utf8(output.stdout).expect("text");
+    assert!(rules.contains("not expressible: collection_unwell"), "{rules}");
+    let path = file(&folder, "rules.yml", &rules);
+    let promtool = Command::new("promtool").args(["check", "rules"]).arg(path).output().expect("promtool comes with prometheus");
+    assert!(promtool.status.success(), "{}\n{rules}", text(&promtool));
+    assert!(text(&promtool).contains("17 rules found"), "{}", text(&promtool));
+}
+
+#[test]
+fn completions_man_and_usage() {
+    let folder = TempDir::new().expect("a folder");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(folder.path(), &["completions", shell]);
+        assert!(output.status.success() && text(&output).contains("lastgreen"));
+    }
+    assert!(text(&run(folder.path(), &["man"])).contains(".TH"));
+    assert_eq!(run(folder.path(), &["no-such-command"]).status.code(), Some(64));
+    assert_eq!(run(folder.path(), &["demo", "--scenario", "bad-canry"]).status.code(), Some(64));
+    assert!(text(&run(folder.path(), &["demo", "--scenario", "bad-canry"])).contains("did you mean `bad-canary`?"));
+}
+
+#[test]
+fn the_shipped_profile_has_what_the_operators_ask_for() {
+    let text = "profile = \"rag\"\n[environment]\nname = \"x\"\n[sources.prometheus]\nkind = \"prometheus\"\nurl = \"http://localhost:9\"\n[sources.qdrant]\nkind = \"qdrant\"\nurl = \"http://localhost:9\"\ncollection = \"c\"\n[sources.database]\nkind = \"database\"\nurl = \"postgres://localhost/x\"\n";
+    let config = lastgreen::config::load_text(Path::new("x.toml"), text).config.expect("the profile");
+    let own = config.rules.iter().filter(|r| !r.name.contains("budget_burns")).count();
+    assert_eq!((own, config.boards[0].panels.len()), (16, 9));
+    let rule = |name: &str| config.rules.iter().find(|r| *r.name == *name).expect(name);
+    for (name, condition, seconds) in [
+        ("gate_fail_rate", "> 7.0 %", 180),
+        ("faithfulness_drop", "< 0.75", 0),
+        ("latency_spike", "> 3x baseline", 300),
+        ("http_5xx", "> 2.0 %", 300),
+        ("latency_p95_high", "> 2.50 s", 300),
+        ("latency_p99_high", "> 4.00 s", 300),
+        ("latency_mean_high", "> 1.20 s", 600),
+        ("faithfulness_low", "< 0.85", 600),
+        ("answer_relevancy_low", "< 0.78", 600),
+        ("context_recall_low", "< 0.70", 600),
+    ] {
+        assert_eq!((rule(name).condition.to_string().as_str(), rule(name).hold.as_secs()), (condition, seconds), "{name}");
+    }
+    assert_eq!(config.signal("faithfulness").and_then(|s| s.at_least), Some(50));
+}
