@@ -168,7 +168,9 @@ fn a_source_that_is_away_is_never_a_pass() {
     file(
         &folder,
         "lastgreen.toml",
-        &format!("[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:{gone}\"\n[signals.shown]\nsource = \"p\"\nquery = \"up\"\n[rules.r]\nsignal = \"shown\"\nwhen = \"> 1\"\nno_data = \"unknown\"\n"),
+        &format!(
+            "[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:{gone}\"\n[signals.shown]\nsource = \"p\"\nquery = \"up\"\n[rules.r]\nsignal = \"shown\"\nwhen = \"> 1\"\nno_data = \"unknown\"\n"
+        ),
     );
     let output = run(folder.path(), &["status"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
@@ -180,7 +182,11 @@ fn a_source_that_is_away_is_never_a_pass() {
 fn init_writes_what_it_finds_and_check_accepts_it() {
     let folder = TempDir::new().expect("a folder");
     let exporter = Canned::new(|head, stream| {
-        let body = if head.starts_with("GET /metrics ") { "http_requests_total{code=\"200\"} 1\nprocess_resident_memory_bytes 5\n" } else { "hello" };
+        let body = if head.starts_with("GET /metrics ") {
+            "http_requests_total{code=\"200\"} 1\nprocess_resident_memory_bytes 5\n"
+        } else {
+            "hello"
+        };
         respond(stream, "200 OK", &[], body);
     });
     let prometheus = start_prometheus(TempDir::new().expect("a folder"), free_port(), &[format!("127.0.0.1:{}", exporter.port)], "");

@@ -1,0 +1,331 @@
+//! Pictures of every board as text, at three sizes and in four states; and hostile text, which draws in its cell only.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lastgreen::base::clock::Stamp;
+use lastgreen::cockpit::{Message, State, update};
+use lastgreen::config::{Config, load_text};
+use lastgreen::keymap;
+use lastgreen::reading::{
+    Alert, AlertState, Ask, Delivery, Event, Fact, Fault, FaultKind, Line, Outcome, Reading, Shape, SourceHealth, SourceState, Table, Tail,
+    Value,
+};
+use lastgreen::theme::{self, Depth, Glyphs, Theme};
+use lastgreen::view;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+const NOW: Stamp = Stamp(1_795_186_800_000); // 2026-11-20 15:00:00Z
+
+const CONFIG: &str = r#"
+profile = "rag"
+[environment]
+name = "rag-production"
+tier = "production"
+[sources.prometheus]
+kind = "prometheus"
+url = "http://prometheus:9090"
+[sources.qdrant]
+kind = "qdrant"
+url = "http://qdrant:6333"
+collection = "rag_main"
+[sources.database]
+kind = "database"
+url = "postgres://rag@db/ragdb"
+[sources.stable]
+kind = "http"
+url = "http://rag:8000"
+[sources.canary]
+kind = "http"
+url = "http://rag-canary:8000"
+[sources.alertmanager]
+kind = "alertmanager"
+url = "http://alertmanager:9093"
+"#;
+
+fn config() -> Arc<Config> {
+    Arc::new(load_text(Path::new("boards.toml"), CONFIG).config.expect("a configuration"))
+}
+
+fn theme() -> Theme {
+    theme::load("dark", Path::new(".")).expect("a theme").shown_on(Depth::Indexed, Glyphs::Unicode)
+}
+
+/// A value between 0 and 1 that depends on nothing but its place.
+fn wave(name: &str, i: i64) -> f64 {
+    let seed: u32 = name.bytes().map(u32::from).sum();
+    0.5 + 0.5 * ((i as f64 / 17.0) + f64::from(seed)).sin()
+}
+
+fn level(name: &str) -> f64 {
+    match name {
+        "faithfulness" => 0.81,
+        "answer_relevancy" => 0.84,
+        "context_recall" => 0.78,
+        "gate_fail_rate" => 0.081,
+        "http_5xx" => 0.024,
+        "provider_errors" => 0.002,
+        "retrieval_score_median" => 0.72,
+        "governance_unowned" | "governance_overdue" => 0.0,
+        "governance_sources" => 24.0,
+        "canary_share" => 0.1,
+        n if n.starts_with("latency") => 1.1,
+        n if n.contains("burn") => 0.4,
+        _ => 5.0,
+    }
+}
+
+fn labels(name: &str) -> Vec<&'static str> {
+    match name {
+        "latency_by_component" => vec!["embed", "generate", "rerank", "retrieve"],
+        "http_5xx_by_track" | "requests" => vec!["canary", "stable"],
+        "retrieval_scores" => vec!["0.2", "0.4", "0.6", "0.8", "1", "+Inf"],
+        _ => vec![""],
+    }
+}
+
+fn point(name: &str, index: usize, i: i64) -> f64 {
+    let base = level(name) * (0.9 + 0.1 * wave(name, i));
+    if name == "retrieval_scores" { [2.0, 8.0, 30.0, 80.0, 100.0, 100.0][index] } else { base * (1.0 - 0.2 * index as f64) }
+}
+
+fn value(name: &str, ask: &Ask) -> Value {
+    let table = |columns: &[&str], rows: &[&[&str]]| {
+        let text = |row: &&[&str]| row.iter().map(|c| (*c).to_string()).collect();
+        Value::Table(Table { columns: columns.iter().map(|c| (*c).to_string()).collect(), rows: rows.iter().map(text).collect() })
+    };
+    match ask {
+        Ask::Promql { .. } => {
+            let lines: Vec<Line> =
+                labels(name).iter().enumerate().map(|(i, l)| Line { label: (*l).into(), value: point(name, i, 180) }).collect();
+            if lines.len() == 1 { Value::Number(lines[0].value) } else { Value::Lines(lines) }
+        }
+        Ask::Qdrant { fact: Fact::Status, .. } => Value::Text("green".into()),
+        Ask::Qdrant { fact: Fact::Optimizer, .. } => Value::Text("ok".into()),
+        Ask::Qdrant { fact: Fact::SnapshotAge, .. } => Value::Number(21_600.0),
+        Ask::Qdrant { fact: Fact::Collections, .. } => table(
+            &["collection", "status", "points", "newest snapshot"],
+            &[&["rag_main", "green", "18,204", "6h ago"], &["rag_old", "grey: optimizations pending", "17,900", "3d ago"]],
+        ),
+        Ask::Qdrant { fact: Fact::Aliases, .. } => table(&["alias", "collection"], &[&["rag_live", "rag_main"]]),
+        Ask::Qdrant { fact: Fact::Snapshots, .. } => {
+            table(&["snapshot", "made", "size"], &[&["rag_main-1-2026-11-20.snapshot", "6h ago", "412 MiB"]])
+        }
+        Ask::Sql { shape: Shape::Table, .. } => {
+            table(&["model", "chunks", "documents"], &[&["embed-large-3", "16000", "900"], &["embed-small-2", "2204", "120"]])
+        }
+        Ask::Sql { shape: Shape::Events, .. } => Value::Events(vec![
+            Event { at: Stamp(NOW.0 - 691_200_000), kind: "rollback_auto".into(), text: "gate_fail_rate".into(), outcome: Outcome::Done },
+            Event {
+                at: Stamp(NOW.0 - 1_814_400_000),
+                kind: "rollback_manual".into(),
+                text: "latency_spike".into(),
+                outcome: Outcome::Failed,
+            },
+        ]),
+        Ask::Alerts => Value::Alerts(vec![Alert {
+            name: "DiskFull".into(),
+            state: AlertState::Silenced,
+            severity: "warning".into(),
+            since: Some(Stamp(NOW.0 - 3_600_000)),
+            text: "silenced by oncall until 18:00: known · disk of db1".into(),
+        }]),
+        Ask::Probe(_) => Value::Number(0.0),
+        _ => Value::Number(18_204.0),
+    }
+}
+
+fn health(kind: &'static str, state: SourceState) -> SourceHealth {
+    let failing = state == SourceState::Failing;
+    SourceHealth {
+        kind,
+        state,
+        since: Stamp(NOW.0 - 600_000),
+        fault: failing.then(|| Fault::new(FaultKind::Unreachable, "cannot reach prometheus:9090: connection refused")),
+        next_try: failing.then_some(Stamp(NOW.0 + 4_000)),
+        last_good: Some(NOW),
+        took: Duration::from_millis(12),
+        identity: match kind {
+            "database" => vec![("database".into(), "ragdb".into())],
+            "qdrant" => vec![("collection".into(), "rag_main".into())],
+            _ => Vec::new(),
+        },
+        identified: true,
+        warning: None,
+    }
+}
+
+fn full(config: &Config) -> Delivery {
+    let mut delivery = Delivery::default();
+    for question in config.questions() {
+        let reading = match question.name.split_once('#') {
+            None => Reading::good(NOW, &question.source, value(&question.name, &question.ask)),
+            Some((_, "samples")) => Reading::good(NOW, &question.source, Value::Number(420.0)),
+            Some(_) => Reading::good(NOW, &question.source, Value::Number(1.0)),
+        };
+        delivery.readings.insert(question.name.clone(), Reading { took: Duration::from_millis(8), notes: Vec::new(), ..reading });
+        if question.history {
+            let lines = labels(&question.name)
+                .iter()
+                .enumerate()
+                .map(|(index, label)| {
+                    ((*label).into(), (0..=180).map(|i| (Stamp(NOW.0 - (180 - i) * 5_000), point(&question.name, index, i))).collect())
+                })
+                .collect();
+            delivery
+                .tails
+                .insert(question.name.clone(), Tail { window: Duration::from_secs(900), step: Duration::from_secs(5), whole: true, lines });
+        }
+    }
+    for (name, source) in &config.sources {
+        delivery.sources.insert(name.clone(), health(source.kind.word(), SourceState::Up));
+    }
+    delivery
+}
+
+fn state(what: &str) -> State {
+    let config = config();
+    let keymap = Arc::new(keymap::load("default", Path::new(".")).expect("a keymap"));
+    let mut state = State::new(config.clone(), keymap, NOW);
+    let mut size = (0, 0);
+    if what == "empty" {
+        return state;
+    }
+    update(&mut state, Message::Delivered(Box::new(full(&config)), NOW), &mut size);
+    match what {
+        "stale" => drop(update(&mut state, Message::Tick(Stamp(NOW.0 + 600_000)), &mut size)),
+        "error" => {
+            let mut delivery = Delivery::default();
+            for question in config.questions().iter().filter(|q| &*q.source == "prometheus") {
+                let fault = Fault::new(FaultKind::Unreachable, "cannot reach prometheus:9090: connection refused");
+                delivery.readings.insert(question.name.clone(), Reading::failed(NOW.plus(Duration::from_secs(7)), "prometheus", fault));
+            }
+            delivery.sources.insert("prometheus".into(), health("prometheus", SourceState::Failing));
+            update(&mut state, Message::Delivered(Box::new(delivery), NOW.plus(Duration::from_secs(7))), &mut size);
+        }
+        _ => {}
+    }
+    state
+}
+
+fn picture(state: &State, theme: &Theme, width: u16, height: u16) -> (String, Buffer) {
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    view::draw(state, theme, area, &mut buffer);
+    let rows: Vec<String> = buffer
+        .content
+        .chunks(usize::from(width))
+        .map(|row| row.iter().map(|c| c.symbol()).collect::<String>().trim_end().to_string())
+        .collect();
+    (rows.join("\n"), buffer)
+}
+
+#[test]
+fn every_board_in_every_state_at_three_sizes() {
+    let theme = theme();
+    for what in ["live", "stale", "error", "empty"] {
+        let mut state = state(what);
+        for board in 0..4 {
+            state.nav.board = board;
+            let name = state.config.boards[board].name.to_lowercase();
+            let pictures: Vec<String> = [(80, 24), (120, 40), (200, 60)]
+                .iter()
+                .map(|(w, h)| format!("── {name}, {what}, {w}x{h}\n{}", picture(&state, &theme, *w, *h).0))
+                .collect();
+            insta::assert_snapshot!(format!("{name}_{what}"), pictures.join("\n\n"));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_green_but_what_passes() {
+    let theme = theme();
+    for what in ["stale", "error", "empty"] {
+        let mut state = state(what);
+        state.nav.board = 0;
+        let (text, _) = picture(&state, &theme, 120, 40);
+        for panel in ["Quality", "Gate fail rate", "Errors", "Governance"] {
+            assert!(!text.contains(&format!("✓ {panel}")), "{what}: {text}");
+        }
+        assert!(!text.lines().next().is_some_and(|l| l.contains("PASS")), "{what}: {text}");
+    }
+}
+
+const HOSTILE: &str = "\u{1b}[2J\u{1b}[31mred\u{7}\t\u{202e}evil\u{200b}\u{feff}👩‍👩‍👧日本\u{9b}1m";
+
+#[test]
+fn hostile_text_draws_in_its_cell_and_nowhere_else() {
+    let config = config();
+    let theme = theme();
+    let hostile = lastgreen::base::secret::outside(&(HOSTILE.to_string() + &"x".repeat(100_000)));
+    let mut size = (0, 0);
+    let mut delivery = full(&config);
+    for reading in delivery.readings.values_mut() {
+        reading.notes = vec![hostile.clone()];
+        reading.outcome = match &reading.outcome {
+            Ok(Value::Table(t)) => Ok(Value::Table(Table {
+                columns: vec![hostile.clone(); t.columns.len()],
+                rows: vec![vec![hostile.clone(); t.columns.len()]; 3],
+            })),
+            Ok(Value::Text(_)) => Ok(Value::Text(hostile.clone())),
+            Ok(Value::Lines(lines)) => {
+                Ok(Value::Lines(lines.iter().map(|l| Line { label: hostile.as_str().into(), value: l.value }).collect()))
+            }
+            Ok(Value::Events(events)) => {
+                Ok(Value::Events(events.iter().map(|e| Event { kind: hostile.clone(), text: hostile.clone(), ..e.clone() }).collect()))
+            }
+            Ok(Value::Alerts(alerts)) => {
+                Ok(Value::Alerts(alerts.iter().map(|a| Alert { name: hostile.clone(), text: hostile.clone(), ..a.clone() }).collect()))
+            }
+            _ => Err(Fault::new(FaultKind::Garbage, hostile.clone())),
+        };
+    }
+    for health in delivery.sources.values_mut() {
+        health.identity = vec![("database".into(), hostile.clone())];
+        health.fault = Some(Fault::new(FaultKind::Timeout, HOSTILE));
+        health.state = SourceState::Failing;
+    }
+    let mut attacked = state("empty");
+    update(&mut attacked, Message::Delivered(Box::new(delivery), NOW), &mut size);
+    let calm = state("live");
+    for board in 0..4 {
+        for zoomed in [false, true] {
+            for (width, height) in [(80, 24), (200, 60), (1, 1), (7, 3), (30, 2)] {
+                attacked.nav.board = board;
+                attacked.nav.zoomed = zoomed;
+                let (_, buffer) = picture(&attacked, &theme, width, height);
+                for cell in &buffer.content {
+                    let symbol = cell.symbol();
+                    assert!(symbol.chars().all(|c| !c.is_control() && !('\u{202a}'..='\u{202e}').contains(&c)), "{symbol:?}");
+                }
+            }
+        }
+    }
+    // The lines between the panels stand where they stand without it.
+    attacked.nav.board = 0;
+    attacked.nav.zoomed = false;
+    let (_, hostile_board) = picture(&attacked, &theme, 120, 40);
+    let (_, calm_board) = picture(&calm, &theme, 120, 40);
+    for y in 2..39 {
+        for x in 0..120 {
+            if calm_board[(x, y)].symbol() == "│" {
+                assert_eq!(hostile_board[(x, y)].symbol(), "│", "{x},{y}");
+            }
+        }
+    }
+}
+
+#[test]
+fn overlays_fit_any_size() {
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+    let theme = theme();
+    for key in ['?', 'e', ':', '/'] {
+        let mut state = state("live");
+        update(&mut state, Message::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)), &mut (120, 40));
+        for (width, height) in [(1, 1), (2, 5), (10, 4), (79, 23), (200, 60)] {
+            picture(&state, &theme, width, height);
+        }
+    }
+}
