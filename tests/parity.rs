@@ -198,7 +198,12 @@ fn replay(port: u16, engine: &Engine, until_time: Stamp) -> usize {
         for value in series["values"].as_array().expect("values") {
             let at = Stamp::from_seconds(value[0].as_f64().expect("a time")).0;
             let number = value[1].as_str().expect("a text").replace("Inf", "inf").parse().expect("a number");
-            scrapes.entry(at).or_default().push(lastgreen::engine::Sample { name: name.clone(), labels: labels.clone(), value: number });
+            scrapes.entry(at).or_default().push(lastgreen::engine::Sample {
+                name: name.clone(),
+                labels: labels.clone(),
+                value: number,
+                at: None,
+            });
         }
     }
     for (at, samples) in &scrapes {

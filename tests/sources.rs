@@ -20,6 +20,7 @@ fn endpoint(url: &str) -> Endpoint {
     Endpoint {
         url: url.parse().expect("a URL"),
         headers: Vec::new(),
+        secret_headers: Vec::new(),
         auth: Auth::None,
         tls: Tls::default(),
         timeout: TIMEOUT,
@@ -108,7 +109,7 @@ fn postgres_reads_and_only_reads() {
         assert_eq!(run(sql(attack, Shape::Scalar)).expect_err(attack).kind, FaultKind::Query, "{attack}");
     }
     assert_eq!(run(sql("SELECT count(*) FROM rag_chunks", Shape::Scalar)), Ok(Value::Number(40.0)));
-    assert_eq!(runtime.block_on(db.identity()), Ok(vec![("database".into(), "postgres".into())]));
+    assert_eq!(runtime.block_on(db.identity().expect("an identity")), Ok(vec![("database".into(), "postgres".into())]));
     let slow = database(pg.url(), Duration::from_millis(300));
     let fault = runtime.block_on(slow.ask(&sql("SELECT 1 FROM pg_sleep(5)", Shape::Scalar))).expect_err("too slow");
     assert!(fault.message.contains("statement timeout"), "{fault}");
@@ -193,7 +194,7 @@ fn prometheus_answers_ages_ranges_and_identity() {
         let range = runtime.block_on(client.range(&promql("queue"), end.minus(Duration::from_secs(30)), end, step));
         range.expect("a range").0.len() == 2
     });
-    assert_eq!(runtime.block_on(client.identity()), Ok(vec![("environment".into(), "test-env".into())]));
+    assert_eq!(runtime.block_on(client.identity().expect("an identity")), Ok(vec![("environment".into(), "test-env".into())]));
     until("the alert to fire", || match ask(&client, &Ask::Alerts) {
         Ok(Value::Alerts(alerts)) => {
             alerts.iter().any(|a| a.name == "QueueLong" && a.state == AlertState::Firing && a.text == "the queue is long")
@@ -383,7 +384,7 @@ fn qdrant_as_the_stand_in_answers() {
     assert!(matches!(fact("", Fact::Collections), Ok(Value::Table(t)) if t.rows == [["rag_main", "green", "1,284", &t.rows[0][3]]]));
     let missing = fact("nothing", Fact::Status).expect_err("not there");
     assert!(missing.kind == FaultKind::Empty && missing.message.contains("doesn't exist"), "{missing:?}");
-    assert_eq!(runtime.block_on(client.identity()), Ok(vec![("collection".into(), "rag_main".into())]));
+    assert_eq!(runtime.block_on(client.identity().expect("an identity")), Ok(vec![("collection".into(), "rag_main".into())]));
     let folder = std::path::PathBuf::from(demo.config_path());
     assert!(folder.exists());
     drop(demo);

@@ -36,6 +36,8 @@ pub enum Auth {
 pub struct Endpoint {
     pub url: Url,
     pub headers: Vec<(String, String)>,
+    /// Headers whose values are secrets.
+    pub secret_headers: Vec<(String, SecretRef)>,
     pub auth: Auth,
     pub tls: Tls,
     pub timeout: Duration,
@@ -50,6 +52,8 @@ impl Endpoint {
         // Neither can fail where there are credentials to take out.
         let _ = url.set_password(None);
         let _ = url.set_username("");
+        // A query may hold a token.
+        url.set_query(None);
         url.to_string()
     }
 }

@@ -24,7 +24,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Where a secret is to be fetched from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretRef {
     Env(String),
     File(PathBuf),

@@ -23,7 +23,10 @@ pub fn connect(config: &Config, runtime: &Handle, window: Duration, mailbox: Arc
     let questions = config.questions();
     let mut sources = Vec::new();
     for (name, source) in &config.sources {
-        let client = client(name, source, &questions).map_err(|e| format!("source {name}: {e}"))?;
+        // A question may be given more time than its source: the client must not cut it short.
+        let longest = questions.iter().filter(|q| q.source == *name).map(|q| q.timeout).max().unwrap_or_default().max(source.timeout);
+        let patient = SourceConfig { timeout: longest, ..source.clone() };
+        let client = client(name, &patient, &questions).map_err(|e| format!("source {name}: {e}"))?;
         sources.push(Source {
             name: name.clone(),
             kind: source.kind.word(),
@@ -36,7 +39,7 @@ pub fn connect(config: &Config, runtime: &Handle, window: Duration, mailbox: Arc
 }
 
 fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<Arc<dyn Client>, String> {
-    let web = |endpoint: &Endpoint| Web::new(endpoint.clone());
+    let web = |endpoint: &Endpoint| Web::new(Endpoint { timeout: source.timeout, ..endpoint.clone() });
     Ok(match &source.kind {
         SourceKind::Prometheus(endpoint) => Arc::new(Prometheus::new(web(endpoint))),
         SourceKind::Alertmanager(endpoint) => Arc::new(Alertmanager::new(web(endpoint))),

@@ -128,7 +128,15 @@ async fn database(text: &str) -> Result<Found, String> {
 
 async fn http(text: &str) -> Result<Found, String> {
     let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
-    let endpoint = Endpoint { url, headers: Vec::new(), auth: Auth::None, tls: Tls::default(), timeout: TIMEOUT, max_body: 64 << 20 };
+    let endpoint = Endpoint {
+        url,
+        headers: Vec::new(),
+        secret_headers: Vec::new(),
+        auth: Auth::None,
+        tls: Tls::default(),
+        timeout: TIMEOUT,
+        max_body: 64 << 20,
+    };
     let web = Web::new(endpoint.clone());
     let get = async |path: &str| {
         let response = web.send(web.get(path).map_err(|f| f.message)?).await.map_err(|f| f.message)?;

@@ -212,6 +212,9 @@ fn replay(rule: &Rule, signal: &SignalConfig, track: &Track) -> RuleState {
     let mut state = RuleState::default();
     let Some(series) = track.history().single() else { return state };
     let nothing = History::default();
+    // A chart's points lie further apart than readings do.
+    let step = series.iter().zip(series.iter().skip(1)).map(|((a, _), (b, _))| b.since(a)).min().unwrap_or_default();
+    let rule = &Rule { gap: rule.gap.max(step * 2), ..rule.clone() };
     for (at, value) in series.iter().filter(|(_, value)| value.is_finite()) {
         let reading = Reading::good(at, "", crate::reading::Value::Number(value));
         let observed =

@@ -7,6 +7,42 @@ use super::shape::{KindShape, SignalShape, Text};
 use crate::engine;
 use crate::reading::{Ask, ProbeSpec};
 
+/// The Redis commands that change nothing.
+const READS: [&str; 32] = [
+    "PING",
+    "INFO",
+    "DBSIZE",
+    "GET",
+    "MGET",
+    "STRLEN",
+    "EXISTS",
+    "TTL",
+    "PTTL",
+    "TYPE",
+    "LLEN",
+    "LRANGE",
+    "LINDEX",
+    "SCARD",
+    "SMEMBERS",
+    "SISMEMBER",
+    "ZCARD",
+    "ZCOUNT",
+    "ZRANGE",
+    "ZSCORE",
+    "ZRANK",
+    "HLEN",
+    "HGET",
+    "HGETALL",
+    "HKEYS",
+    "XLEN",
+    "XINFO",
+    "XPENDING",
+    "PFCOUNT",
+    "MEMORY",
+    "LASTSAVE",
+    "ROLE",
+];
+
 /// A problem with one field: where and why.
 pub(super) type Problem = (std::ops::Range<usize>, String, Option<String>);
 
@@ -46,6 +82,10 @@ impl Resolver<'_> {
             },
             KindShape::Http => self.http(shape, missing("path", "\"/healthz\"")),
             KindShape::Redis => match &shape.command {
+                Some(words) if words.first().is_some_and(|word| !READS.contains(&word.to_ascii_uppercase().as_str())) => {
+                    let hint = Some(format!("there is: {}", READS.join(", ")));
+                    Err((here.clone(), format!("`{}` is not among the commands that only read", words[0]), hint))
+                }
                 Some(words) if !words.is_empty() => {
                     let shown = [words.join(" "), shape.field.clone().unwrap_or_default()].join(" ").trim().to_string();
                     Ok((Ask::Redis { command: words.clone(), field: shape.field.clone() }, shown))
@@ -73,9 +113,17 @@ impl Resolver<'_> {
         if let Some(body) = &shape.body {
             regex::Regex::new(body.get_ref()).map_err(|e| (body.span(), format!("this is not a regular expression: {e}"), None))?;
         }
+        let method = shape.method.clone().unwrap_or_else(|| "GET".into());
+        if !["GET", "HEAD", "OPTIONS"].contains(&method.as_str()) {
+            return Err((
+                path.span(),
+                format!("a probe only looks: `{method}` could change something"),
+                Some("use GET, HEAD or OPTIONS".into()),
+            ));
+        }
         let spec = ProbeSpec {
             path: path.get_ref().clone(),
-            method: shape.method.clone().unwrap_or_else(|| "GET".into()),
+            method,
             status: shape.status.unwrap_or(200),
             body: shape.body.as_ref().map(|b| b.get_ref().clone()),
             within,

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::shape::{BoardShape, EnvironmentShape, RuleShape, SignalShape, SloShape, SourceShape, UiShape};
+use super::shape::{BoardShape, EnvironmentShape, RuleShape, SignalShape, SloShape, SourceShape, Text, UiShape};
 use crate::base::diag::{Findings, suggestion};
 
 pub(super) type Entries<T> = IndexMap<Arc<str>, (T, Range<usize>)>;
@@ -26,9 +26,9 @@ pub(super) struct FileShape {
     pub(super) rules: Entries<RuleShape>,
     pub(super) slos: Entries<SloShape>,
     pub(super) boards: Vec<BoardShape>,
-    /// Names that come from a profile, whose sources need not all be there.
-    pub(super) from_profile: bool,
-    pub(super) profile_signals: Vec<Arc<str>>,
+    /// Where the file's text begins among those read; what lies behind it is a profile's.
+    pub(super) begins: usize,
+    pub(super) profile_begins: Option<usize>,
 }
 
 fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {
@@ -44,8 +44,12 @@ fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> 
 }
 
 impl FileShape {
+    /// Whether a text stands in a shipped profile rather than in the user's file: a profile may name what is not there.
+    pub(super) fn is_shipped(&self, text: &Text) -> bool {
+        self.profile_begins.is_some_and(|begins| text.span().start >= begins)
+    }
+
     pub(super) fn over(self, below: FileShape) -> FileShape {
-        let profile_signals = below.signals.keys().cloned().collect();
         let mut vars = below.vars;
         vars.extend(self.vars);
         let mut boards: Vec<BoardShape> = Vec::new();
@@ -70,8 +74,8 @@ impl FileShape {
             rules: overlaid(self.rules, below.rules, RuleShape::over),
             slos: overlaid(self.slos, below.slos, SloShape::over),
             boards,
-            from_profile: true,
-            profile_signals,
+            begins: self.begins,
+            profile_begins: (below.begins > self.begins).then_some(below.begins),
         }
     }
 }
@@ -85,7 +89,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
     for error in errors {
         findings.error(error.span().unwrap_or(offset..offset), error.message().to_string(), None);
     }
-    let mut file = FileShape::default();
+    let mut file = FileShape { begins: offset, ..FileShape::default() };
     for (key, value) in table.get_ref().iter() {
         let span = key.span();
         match key.get_ref().as_ref() {
@@ -127,6 +131,13 @@ fn explain(message: &str) -> (String, Option<String>) {
             let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
             return (format!("{what}{word}`"), suggestion(word, known));
         }
+    }
+    // The value itself is not repeated: it may be a secret of the wrong kind.
+    if let Some((before, rest)) = message.split_once('`')
+        && before.starts_with("invalid type")
+        && let Some((_, after)) = rest.split_once('`')
+    {
+        return (format!("{}{after}", before.trim_end()), None);
     }
     (message.to_string(), None)
 }

@@ -114,6 +114,8 @@ pub struct Ui {
 pub struct SourceConfig {
     pub kind: SourceKind,
     pub every: Duration,
+    /// How often a new sample can be expected, at the soonest.
+    pub sampled: Duration,
     pub timeout: Duration,
     pub concurrency: usize,
 }
@@ -160,6 +162,7 @@ impl SourceKind {
 fn without_credentials(text: &str) -> String {
     let Ok(mut url) = url::Url::parse(text) else { return text.to_string() };
     let _ = url.set_password(None);
+    url.set_query(None);
     url.to_string()
 }
 

@@ -58,6 +58,8 @@ pub fn load_text(path: &Path, text: &str) -> Loaded {
 
 /// The shortest interval in which a source may be asked.
 const SHORTEST: Duration = Duration::from_millis(100);
+/// How long readings are kept of sources that cannot tell the past.
+const KEPT: Duration = Duration::from_secs(3 * 3600);
 /// How often the past is asked for baselines.
 const BASELINE_EVERY: Duration = Duration::from_secs(300);
 
@@ -78,7 +80,9 @@ impl Resolver<'_> {
             file.signals.iter().map(|(name, (shape, span))| (name.clone(), shape.clone(), span.clone())).collect();
         let (objectives, mut slo_rules) = self.objectives(file, &mut file_signals);
         for (_, shape, _) in &mut file_signals {
-            self.promote(shape);
+            if shape.source.as_ref().is_some_and(|source| file.is_shipped(source)) {
+                self.promote(shape);
+            }
         }
         let mut signals = IndexMap::new();
         let mut left_out: Vec<Arc<str>> = Vec::new();
@@ -100,6 +104,12 @@ impl Resolver<'_> {
             }
         }
         let boards = self.boards(file, &signals, &left_out);
+        // The past is asked for where it is shown, or where a rule has to know since when; elsewhere it would only cost.
+        for (name, signal) in &mut signals {
+            let shown = boards.iter().flat_map(|b| &b.panels).any(|p| p.signals.contains(name));
+            let timed = rules.iter().any(|r| r.signal == *name && !r.hold.is_zero());
+            signal.question.history &= shown || timed;
+        }
         if sources.is_empty() && !self.findings.has_errors() {
             self.findings.error(
                 0..0,
@@ -122,7 +132,7 @@ impl Resolver<'_> {
     fn is_without_source(&mut self, file: &FileShape, name: &Arc<str>, shape: &SignalShape) -> bool {
         let Some(source) = &shape.source else { return false };
         let absent = !self.kinds.contains_key(source.get_ref().as_str());
-        let shipped = file.from_profile && file.profile_signals.contains(name);
+        let shipped = file.is_shipped(source);
         let url = file.sources.get(source.get_ref().as_str()).and_then(|(s, _)| s.url.as_ref());
         if shipped && shape.health.is_some_and(|h| h != Health::Size) && url.is_some_and(|url| url.get_ref().starts_with("sqlite:")) {
             return true; // nothing to know there
@@ -227,7 +237,7 @@ impl Resolver<'_> {
         let settings = sources.get(&source_name)?;
         let every = self.interval(shape.interval.as_ref(), settings.every);
         let timeout = self.interval(shape.timeout.as_ref(), settings.timeout);
-        let or = shape.or.as_ref().and_then(|text| self.second(text, &source_name, shape, strict));
+        let or = shape.or.as_ref().and_then(|text| self.second(text, file.is_shipped(text), shape, strict));
         let baseline = shape
             .baseline
             .as_ref()
@@ -252,15 +262,15 @@ impl Resolver<'_> {
             fail,
             baseline,
             at_least: shape.at_least,
-            // Scraped samples are as old as the scrape interval allows, whatever the polling.
-            interval: if question.history { every.max(Duration::from_secs(15)) } else { every },
+            // Samples are as old as the scraping allows, whatever the polling.
+            interval: every.max(settings.sampled),
         };
         Some(SignalConfig { signal, question, companions, shown })
     }
 
     /// The second source of a signal: its own check, because what one answers another may refuse.
-    fn second(&mut self, text: &Text, first: &Arc<str>, shape: &SignalShape, strict: bool) -> Option<(Arc<str>, Ask)> {
-        if !self.kinds.contains_key(text.get_ref().as_str()) && self.kinds.contains_key(first) {
+    fn second(&mut self, text: &Text, shipped: bool, shape: &SignalShape, strict: bool) -> Option<(Arc<str>, Ask)> {
+        if shipped && !self.kinds.contains_key(text.get_ref().as_str()) {
             // A profile names its fall-back whether or not there is one.
             return None;
         }
@@ -311,11 +321,21 @@ impl Resolver<'_> {
             Some(Baseline::Median(span)) => Past::Median(span),
             Some(Baseline::Fixed(_)) | None => return companions,
         };
+        let span = match past {
+            Past::Ago(span) | Past::Median(span) => span,
+        };
+        if !metrics && span > KEPT {
+            let what = format!("signal `{name}` keeps {} of its readings, too little for this baseline", short(KEPT));
+            let at = shape.baseline.as_ref().map_or_else(|| here.clone(), Text::span);
+            self.findings.error(at, what, Some("write a number, or a shorter span".into()));
+        }
         if metrics {
             companions.push(Question {
                 name: format!("{name}#baseline").into(),
                 every: BASELINE_EVERY,
                 history: false,
+                // What another source has seen of the past is not what is usual.
+                or: None,
                 past: Some(past),
                 ..question.clone()
             });

@@ -54,7 +54,7 @@ impl Resolver<'_> {
                 level: shape.level.unwrap_or(Level::Critical),
                 no_data,
                 summary: shape.summary.clone().unwrap_or_else(|| signal.signal.title.clone()),
-                gap: gap(&signal.question),
+                gap: gap(&signal.question, signal.signal.interval),
             });
         }
         rules
@@ -73,7 +73,7 @@ impl Resolver<'_> {
                 continue;
             };
             let known = |text: &Text| self.kinds.contains_key(text.get_ref().as_str());
-            if !known(source) && !shape.or.as_ref().is_some_and(known) && file.from_profile {
+            if !known(source) && !shape.or.as_ref().is_some_and(known) && file.is_shipped(source) {
                 continue;
             }
             let ratio = match Unit::Ratio.parse(target.get_ref()) {
@@ -116,6 +116,6 @@ impl Resolver<'_> {
 }
 
 /// The longest silence between two observations that still counts as watching.
-fn gap(question: &Question) -> Duration {
-    (question.every * 4).max(Duration::from_secs(30))
+fn gap(question: &Question, sampled: Duration) -> Duration {
+    (question.every * 4).max(sampled * 3).max(Duration::from_secs(30))
 }

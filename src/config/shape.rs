@@ -52,6 +52,8 @@ pub struct SourceShape {
     pub url: Option<Text>,
     pub interval: Option<Text>,
     pub timeout: Option<Text>,
+    /// prometheus: how often it scrapes
+    pub scrape_interval: Option<Text>,
     pub concurrency: Option<usize>,
     #[serde(default)]
     pub headers: IndexMap<String, Spanned<String>>,

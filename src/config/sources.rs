@@ -14,6 +14,8 @@ use crate::base::units;
 
 const EVERY: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a Prometheus scrapes unless the configuration says otherwise.
+const SCRAPED: Duration = Duration::from_secs(15);
 
 impl Resolver<'_> {
     pub(super) fn source(&mut self, shape: &SourceShape, span: &Range<usize>) -> Option<SourceConfig> {
@@ -29,7 +31,7 @@ impl Resolver<'_> {
             KindShape::Scrape => self.scrape(shape, span, timeout)?,
             KindShape::Database => self.database(shape, span)?,
             KindShape::Redis => {
-                let url = self.url(shape.url.as_ref(), span, &["redis", "rediss", "redis+unix"])?;
+                let url = self.url(shape.url.as_ref(), span, &["redis", "redis+unix"])?;
                 SourceKind::Redis { url: url.to_string(), password: self.secret(shape.password.as_ref()) }
             }
             KindShape::Command => match &shape.command {
@@ -46,7 +48,12 @@ impl Resolver<'_> {
                 }
             },
         };
-        Some(SourceConfig { kind, every, timeout, concurrency: shape.concurrency.unwrap_or(8).clamp(1, 64) })
+        // How often samples come into being: what Prometheus scrapes by, or what we scrape by ourselves.
+        let sampled = match shape.kind {
+            KindShape::Prometheus => self.interval(shape.scrape_interval.as_ref(), SCRAPED).max(every),
+            _ => every,
+        };
+        Some(SourceConfig { kind, every, sampled, timeout, concurrency: shape.concurrency.unwrap_or(8).clamp(1, 64) })
     }
 
     fn scrape(&mut self, shape: &SourceShape, span: &Range<usize>, timeout: Duration) -> Option<SourceKind> {
@@ -119,7 +126,9 @@ impl Resolver<'_> {
                 return None;
             }
         };
-        if url.password().is_some() {
+        let telling =
+            |key: &str| ["password", "passwd", "pwd", "token", "secret", "api_key", "apikey"].contains(&key.to_ascii_lowercase().as_str());
+        if url.password().is_some() || url.query_pairs().any(|(key, _)| telling(&key)) {
             let hint = Some("take it out and write password = \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\"".into());
             self.findings.error(text.span(), "the password stands inline in `url`", hint);
             return None;
@@ -129,14 +138,18 @@ impl Resolver<'_> {
 
     fn endpoint(&mut self, shape: &SourceShape, span: &Range<usize>, timeout: Duration, max_body: &str) -> Option<Endpoint> {
         let url = self.url(shape.url.as_ref(), span, &["http", "https"])?;
-        let mut headers = Vec::new();
+        let (mut headers, mut secret_headers) = (Vec::new(), Vec::new());
         for (name, value) in &shape.headers {
-            let secret = ["authorization", "api-key", "x-api-key", "cookie"].contains(&name.to_ascii_lowercase().as_str());
-            if secret {
-                let hint = Some("use bearer_token, password or api_key with a reference".to_string());
-                self.findings.error(value.span(), format!("the header `{name}` carries a secret inline"), hint);
+            let lower = name.to_ascii_lowercase();
+            let telling = ["auth", "token", "key", "secret", "cookie", "password"].iter().any(|word| lower.contains(word));
+            match (SecretRef::parse(value.get_ref()), telling) {
+                (Ok(reference), _) => secret_headers.push((name.clone(), reference)),
+                (Err(_), false) => headers.push((name.clone(), value.get_ref().clone())),
+                (Err(_), true) => {
+                    let hint = Some("write a reference: \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\"".to_string());
+                    self.findings.error(value.span(), format!("the header `{name}` carries a secret inline"), hint);
+                }
             }
-            headers.push((name.clone(), value.get_ref().clone()));
         }
         let (bearer, password, key) =
             (self.secret(shape.bearer_token.as_ref()), self.secret(shape.password.as_ref()), self.secret(shape.api_key.as_ref()));
@@ -154,7 +167,7 @@ impl Resolver<'_> {
         if tls.cert.is_some() != tls.key.is_some() {
             self.findings.error(span.clone(), "a client certificate needs both tls.cert and tls.key", None);
         }
-        Some(Endpoint { url, headers, auth, tls, timeout, max_body: self.size(shape.max_body.as_ref(), max_body) })
+        Some(Endpoint { url, headers, secret_headers, auth, tls, timeout, max_body: self.size(shape.max_body.as_ref(), max_body) })
     }
 
     fn size(&mut self, text: Option<&Text>, default: &str) -> u64 {

@@ -35,7 +35,7 @@ impl Prometheus {
     /// Takes in a page of the service.
     pub fn store(&self, page: &str, at: Stamp) {
         let mut samples = parse(page).samples;
-        samples.push(Sample { name: "up".into(), labels: Vec::new(), value: 1.0 });
+        samples.push(Sample { name: "up".into(), labels: Vec::new(), value: 1.0, at: None });
         let labels = [("instance".to_string(), self.instance.clone()), ("job".to_string(), "rag".to_string())];
         if let Err(e) = self.engine.ingest("rag", &labels, &samples, at) {
             log::error!("the demo's Prometheus cannot store: {e}");

@@ -5,6 +5,7 @@
 
 use prometheus_parse::LineInfo;
 
+use crate::base::clock::Stamp;
 use crate::base::secret;
 
 /// One sample as written on the page. Labels are sorted by name; the metric's name stands apart.
@@ -13,6 +14,8 @@ pub struct Sample {
     pub name: String,
     pub labels: Vec<(String, String)>,
     pub value: f64,
+    /// The page's own time, when it gave one. Samples are stored at the time of reading; very old ones are left out.
+    pub at: Option<Stamp>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,17 +65,18 @@ fn sample(line: &str) -> Result<Sample, &'static str> {
         return Err("not a sample line");
     };
     let value = number(value).ok_or("the value is not a number")?;
-    // The page's own time stamps are checked and then left alone: what counts here is when the page was read.
-    if timestamp.is_some_and(|text| !text.starts_with('#') && text.parse::<f64>().is_err()) {
-        return Err("the time stamp is not a number");
-    }
+    let at = match timestamp {
+        None => None,
+        Some(text) if text.starts_with('#') => None, // an exemplar follows
+        Some(text) => Some(time(text).ok_or("the time stamp is not a number")?),
+    };
     let mut pairs = Vec::new();
     for pair in labels.unwrap_or("").split(',').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').ok_or("a label without a value")?;
         pairs.push((restore(name)?, restore(value)?));
     }
     pairs.sort();
-    Ok(Sample { name: restore(metric_name)?, labels: pairs, value })
+    Ok(Sample { name: restore(metric_name)?, labels: pairs, value, at })
 }
 
 /// The mark of an escape: a letter to the parser's `\w`, in no real metric name.
@@ -213,6 +217,14 @@ fn number(text: &str) -> Option<f64> {
     }
 }
 
+/// Milliseconds (text format) or fractional seconds (OpenMetrics).
+fn time(text: &str) -> Option<Stamp> {
+    match text.parse::<i64>() {
+        Ok(ms) => Some(Stamp(ms)),
+        Err(_) => text.parse::<f64>().ok().filter(|s| s.is_finite()).map(Stamp::from_seconds),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +253,8 @@ mod tests {
         assert_eq!(one("plain{le=\"+Inf\"} +Inf").value, f64::INFINITY);
         assert!(one("plain NaN").value.is_nan());
         assert_eq!(one(r#"{"my.metric","a.b"="c"} 1"#).name, "my.metric");
-        assert_eq!(one("x 1 1700000000123").value, 1.0);
+        assert_eq!(one("x 1 1700000000123").at, Some(Stamp(1_700_000_000_123)));
+        assert_eq!(one("x 1 1700000000.5").at, Some(Stamp(1_700_000_000_500)));
         assert_eq!(one(r#"x_bucket{le="1"} 4 # {trace_id="a"} 0.6"#).value, 4.0);
         assert_eq!(parse("x 1 yesterday").lost, 1);
     }

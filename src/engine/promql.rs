@@ -185,6 +185,12 @@ fn brackets(query: &str) -> Result<(), PromqlError> {
 /// answer really is.
 pub fn selectors(expr: &Expr) -> Vec<String> {
     let mut found = Vec::new();
+    let mut of_absence = false;
+    visit(expr, &mut |e| of_absence |= matches!(e, Expr::Call(c) if c.func.name.starts_with("absent")));
+    // Who asks whether something is missing gets the answer when it is.
+    if of_absence {
+        return found;
+    }
     visit(expr, &mut |e| {
         let selector = match e {
             Expr::VectorSelector(vs) => vs,

@@ -52,6 +52,9 @@ impl Sampled {
     }
 }
 
+/// Samples whose own time stamp is older than this are as good as gone, as with Prometheus' look-back.
+const OLD: Duration = Duration::from_secs(300);
+
 /// The NaN by which Prometheus marks the end of a series.
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
@@ -108,6 +111,10 @@ impl Engine {
         let mut now: HashMap<u64, SeriesKey> = HashMap::new();
         let mut rows = Vec::new();
         for sample in page.iter().filter(|s| self.keep.as_ref().is_none_or(|keep| keep.contains(&s.name))) {
+            // A sample that was old when the page was read is no news.
+            if sample.at.is_some_and(|then| at.since(then) > OLD) {
+                continue;
+            }
             let labels = merged(&sample.labels, extra);
             let id = identity(&sample.name, &labels);
             if now.contains_key(&id) {
@@ -376,18 +383,13 @@ impl Storage for Generations {
     }
 
     fn select_all(&self, metric: &str, start: i64, end: i64) -> tsink::Result<Vec<(Vec<Label>, Vec<DataPoint>)>> {
-        let mut parts = self.parts().into_iter();
-        let Some(first) = parts.next() else { return Ok(Vec::new()) };
-        let mut all = first.select_all(metric, start, end)?;
-        for part in parts {
+        let mut all: HashMap<Vec<Label>, Vec<DataPoint>> = HashMap::new();
+        for part in self.parts() {
             for (labels, points) in part.select_all(metric, start, end)? {
-                match all.iter_mut().find(|(known, _)| *known == labels) {
-                    Some((_, older)) => older.extend(points),
-                    None => all.push((labels, points)),
-                }
+                all.entry(labels).or_default().extend(points);
             }
         }
-        Ok(all)
+        Ok(all.into_iter().collect())
     }
 
     fn list_metrics(&self) -> tsink::Result<Vec<MetricSeries>> {

@@ -215,7 +215,13 @@ fn windowed(signal: &Signal, observed: &Observed, label: &str, aggregate: Aggreg
             if finite.len() < n {
                 return Err(format!("only {} of {n} samples", finite.len()));
             }
-            finite[finite.len() - n..].to_vec()
+            let newest = finite[finite.len() - n..].to_vec();
+            // Samples from before an outage do not make up for those that are missing since.
+            let age = observed.now.since(newest[0].0);
+            if age > signal.interval.saturating_mul(n as u32 + 1) * 3 {
+                return Err(format!("the last {n} samples reach back {}", short(age)));
+            }
+            newest
         }
         Span::Time(time) => {
             let from = observed.now.minus(time);

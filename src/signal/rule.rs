@@ -110,11 +110,14 @@ pub struct RuleState {
     /// What fired before the data went away.
     #[serde(skip)]
     fired: Option<Stamp>,
+    /// Since when, and for how long, the condition had held before the data went away.
+    #[serde(skip)]
+    held: Option<(Stamp, Duration)>,
 }
 
 impl Default for RuleState {
     fn default() -> Self {
-        RuleState { phase: Phase::Inactive, reason: "not observed yet".into(), last: None, fired: None }
+        RuleState { phase: Phase::Inactive, reason: "not observed yet".into(), last: None, fired: None, held: None }
     }
 }
 
@@ -124,14 +127,15 @@ const SHOWN_RESOLVED: Duration = Duration::from_secs(15 * 60);
 impl RuleState {
     /// The state after one more observation. Observations that are not newer than the last one change nothing.
     pub fn step(&self, rule: &Rule, at: Stamp, seen: Observation) -> RuleState {
-        if self.last.is_some_and(|(last, _)| at <= last) {
+        // An older sample says nothing new; not knowing is news at any time.
+        if !matches!(seen, Observation::Unknown(_)) && self.last.is_some_and(|(last, _)| at <= last) {
             return self.clone();
         }
         match seen {
             Observation::Unknown(reason) => self.unobserved(rule, at, reason),
             Observation::Holds(reason) => {
                 let (phase, fired) = self.holding(rule, at);
-                RuleState { phase, reason, last: Some((at, true)), fired }
+                RuleState { phase, reason, last: Some((at, true)), fired, held: None }
             }
             Observation::HoldsNot(reason) => {
                 let phase = match self.phase {
@@ -140,16 +144,18 @@ impl RuleState {
                     Phase::Resolved { at: then } if at.since(then) < SHOWN_RESOLVED => self.phase,
                     _ => Phase::Inactive,
                 };
-                RuleState { phase, reason, last: Some((at, false)), fired: None }
+                RuleState { phase, reason, last: Some((at, false)), fired: None, held: None }
             }
         }
     }
 
     fn holding(&self, rule: &Rule, at: Stamp) -> (Phase, Option<Stamp>) {
-        if let (Phase::Firing { since }, _) | (Phase::NoData { .. }, Some(since)) = (self.phase, self.fired) {
+        // What fired because of its condition goes on firing; what fired because of silence has yet to hold.
+        if let (Phase::Firing { .. } | Phase::NoData { .. }, Some(since)) = (self.phase, self.fired) {
             return (Phase::Firing { since }, Some(since));
         }
         let (since, held) = match (self.phase, self.last) {
+            (Phase::NoData { .. }, _) if self.held.is_some() => self.held.unwrap_or((at, Duration::ZERO)),
             (Phase::Pending { since, held }, Some((last, true))) => {
                 let step = at.since(last);
                 (since, if step <= rule.gap { held + step } else { held })
@@ -169,7 +175,12 @@ impl RuleState {
             (Phase::NoData { .. }, _) => self.phase,
             _ => Phase::NoData { since: at },
         };
-        RuleState { phase, reason, last: self.last, fired: self.fired }
+        // What a pending rule has held is kept over the silence.
+        let held = match self.phase {
+            Phase::Pending { since, held } => Some((since, held)),
+            _ => self.held,
+        };
+        RuleState { phase, reason, last: self.last, fired: self.fired, held }
     }
 
     /// What the rule says about the system.

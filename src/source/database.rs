@@ -73,18 +73,23 @@ impl Client for Database {
                 Ask::Health(health) => (self.rows(self.health_query(*health)?).await?, Shape::Scalar),
                 other => return Err(not_understood(other)),
             };
-            shaped(rows, shape).map(Answer::now)
+            match (shaped(rows, shape), ask) {
+                (Err(fault), Ask::Health(_)) if fault.kind == FaultKind::Empty => {
+                    Err(Fault::new(FaultKind::Query, "not visible to this user: grant it the role pg_read_all_stats"))
+                }
+                (shaped, _) => shaped.map(Answer::now),
+            }
         })
     }
 
-    fn identity(&self) -> Boxed<'_, Result<Vec<(String, String)>, Fault>> {
-        Box::pin(async move {
+    fn identity(&self) -> Option<Boxed<'_, Result<Vec<(String, String)>, Fault>>> {
+        Some(Box::pin(async move {
             let name = match self {
                 Database::Postgres(pg) => pg.name().await?,
                 Database::Sqlite(lite) => lite.name(),
             };
             Ok(vec![("database".into(), outside(&name))])
-        })
+        }))
     }
 }
 

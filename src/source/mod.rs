@@ -12,6 +12,7 @@ mod prometheus;
 mod qdrant;
 mod redis;
 mod scrape;
+mod secrets;
 mod sqlite;
 mod web;
 
@@ -74,9 +75,14 @@ pub trait Client: Send + Sync + 'static {
         Box::pin(async { Ok(HashMap::new()) })
     }
 
-    /// What was reached, by its own account: `key=value` pairs that name the environment.
-    fn identity(&self) -> Boxed<'_, Result<Vec<(String, String)>, Fault>> {
-        Box::pin(async { Ok(Vec::new()) })
+    /// What was reached, by its own account: `key=value` pairs that name the environment. `None` where there is none.
+    fn identity(&self) -> Option<Boxed<'_, Result<Vec<(String, String)>, Fault>>> {
+        None
+    }
+
+    /// Something to know about the source although it answers.
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     /// How far the source's clock is ahead of ours, in milliseconds, when that is known and matters.

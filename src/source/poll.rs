@@ -91,6 +91,9 @@ fn all_selectors(questions: &[Question], source: &str) -> Vec<String> {
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
+/// How much longer than a client may take the gate waits.
+const BACKSTOP: Duration = Duration::from_millis(500);
+
 /// The one place where a source's standing is kept.
 struct Gate {
     source: Source,
@@ -116,7 +119,6 @@ struct Standing {
 struct Newest {
     fetched: Option<Instant>,
     times: HashMap<String, Stamp>,
-    fault: Option<Fault>,
 }
 
 impl Gate {
@@ -144,55 +146,57 @@ impl Gate {
         }
     }
 
-    /// Why a question may not go out now, if so. Of those that wait for a source that is down, one is let through.
-    fn closed(&self) -> Option<Fault> {
+    /// Why a question may not go out now, if so. Of those that wait for a source that is down, one is let through: then
+    /// `Ok(true)`.
+    fn admit(&self) -> Result<bool, Fault> {
         let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
         match &s.health.fault {
             Some(fault) if s.health.state == SourceState::Failing => {
                 if s.trying || Instant::now() < s.due {
-                    return Some(fault.clone());
+                    return Err(fault.clone());
                 }
                 s.trying = true;
-                None
+                Ok(true)
             }
-            _ => None,
+            _ => Ok(false),
         }
     }
 
-    /// When the next try is due, while the source is failing.
+    /// When the next try is due, while the source is failing and nobody is at it.
     fn next_try(&self) -> Option<Instant> {
         let s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
-        (s.health.state == SourceState::Failing).then_some(s.due)
+        (s.health.state == SourceState::Failing && !s.trying).then_some(s.due)
     }
 
     /// Asks through the gate, within the limits, and keeps the source's standing.
     async fn through<T>(&self, timeout: Duration, ask: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        if let Some(fault) = self.closed() {
-            return Err(fault);
-        }
+        let trier = self.admit()?;
         let Ok(_permit) = self.permits.acquire().await else { return Err(Fault::new(FaultKind::Local, "shutting down")) };
         // The source may have gone down while this one waited for its turn.
         let started = Instant::now();
-        {
+        if !trier {
             let s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
-            if let (SourceState::Failing, Some(fault), false) = (s.health.state, &s.health.fault, s.trying) {
+            if let (SourceState::Failing, Some(fault)) = (s.health.state, &s.health.fault) {
                 return Err(fault.clone());
             }
         }
-        let result = match tokio::time::timeout(timeout, ask).await {
+        // The clients keep the time themselves and know better what to say; this is the backstop.
+        let result = match tokio::time::timeout(timeout + BACKSTOP, ask).await {
             Ok(result) => result,
             Err(_) => Err(Fault::new(FaultKind::Timeout, format!("no answer within {}", short(timeout)))),
         };
-        self.note(started, result.as_ref().err());
+        self.note(started, result.as_ref().err(), trier);
         result
     }
 
-    fn note(&self, started: Instant, fault: Option<&Fault>) {
+    fn note(&self, started: Instant, fault: Option<&Fault>, trier: bool) {
         let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
         let at = now();
         let before = s.health.state;
         let took = started.elapsed();
         match fault {
+            // Questions that were under way when the source went down say nothing new.
+            Some(fault) if fault.kind.is_of_source() && before == SourceState::Failing && !trier => {}
             // Somebody else was answered meanwhile: it is this question that takes too long, not the source.
             Some(fault) if fault.kind.is_of_source() && s.good.is_none_or(|good| good < started) => {
                 let seed = started.elapsed().subsec_nanos() as u64 ^ at.0 as u64;
@@ -230,17 +234,20 @@ impl Gate {
                 s.health.next_try = None;
             }
         }
-        s.trying = false;
+        if trier {
+            s.trying = false;
+        }
         if before != s.health.state
             && !matches!((before, s.health.state), (SourceState::Up, SourceState::Slow) | (SourceState::Slow, SourceState::Up))
         {
             s.health.since = at;
         }
         let skew = self.source.client.skew();
-        s.health.warning = (skew != 0).then(|| {
+        let clock = (skew != 0).then(|| {
             let side = if skew > 0 { "ahead of" } else { "behind" };
             format!("its clock is {} {side} ours; times are corrected", short(Duration::from_millis(skew.unsigned_abs())))
         });
+        s.health.warning = self.source.client.trouble().or(clock);
         self.mailbox.put_source(&self.source.name, s.health.clone());
     }
 
@@ -249,26 +256,21 @@ impl Gate {
         let mut newest = self.newest.lock().await;
         if newest.fetched.is_none_or(|at| at.elapsed() >= every.mul_f32(0.8)) {
             let result = self.through(self.source.timeout, self.source.client.newest(&self.selectors)).await;
+            newest.times = result?;
             newest.fetched = Some(Instant::now());
-            match result {
-                Ok(times) => {
-                    newest.times = times;
-                    newest.fault = None;
-                }
-                Err(fault) => newest.fault = Some(fault),
-            }
         }
-        match &newest.fault {
-            Some(fault) => Err(fault.clone()),
-            None => Ok(newest.times.clone()),
-        }
+        Ok(newest.times.clone())
     }
 
     /// Finds out what was reached, again from time to time: a name may start to point elsewhere.
     async fn identify(self: Arc<Self>) {
         loop {
-            let said = self.through(self.source.timeout, self.source.client.identity()).await;
-            let pause = Duration::from_secs(if said.is_ok() { 60 } else { 5 });
+            // Outside the gate: what a source says of itself, or refuses to say, is no sign of its health.
+            let said = match self.source.client.identity() {
+                Some(asked) => tokio::time::timeout(self.source.timeout, asked).await.ok().and_then(Result::ok),
+                None => Some(Vec::new()),
+            };
+            let pause = Duration::from_secs(if said.is_some() { 60 } else { 5 });
             {
                 let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
                 s.health.identified = true;
@@ -306,7 +308,6 @@ struct Asker {
 impl Asker {
     async fn run(mut self, mut window: watch::Receiver<Duration>, mut refresh: watch::Receiver<u64>) {
         let mut revived = self.gate.revived.subscribe();
-        let mut next = Instant::now();
         loop {
             let span = *window.borrow_and_update();
             let started = Instant::now();
@@ -314,11 +315,9 @@ impl Asker {
             if let Some(reading) = reading {
                 self.mailbox.put_reading(&self.question.name, reading);
             }
-            next = (next + self.question.every).max(started + self.question.every / 2);
-            let due = match self.gate.next_try() {
-                Some(due) => due.min(next),
-                None => next,
-            };
+            // Early wakes must not add up: the next round is one interval after this one's beginning.
+            let next = started + self.question.every;
+            let due = self.gate.next_try().map_or(next, |due| due.min(next));
             tokio::select! {
                 () = tokio::time::sleep_until(due.max(Instant::now() + Duration::from_millis(50))) => {}
                 changed = window.changed(), if self.question.history => if changed.is_err() { return },
@@ -372,16 +371,23 @@ impl Asker {
         }
         let step = chart_step(window, self.question.every);
         let charted = self.question.history && client.has_range(ask);
+        let mut chart_fault = None;
         let mut answer = None;
         if charted {
-            answer = self.tail(gate, ask, window, step).await?;
+            match self.tail(gate, ask, window, step).await {
+                Ok(tail) => answer = tail,
+                // A range that is too much for the source takes the chart away, not the value.
+                Err(fault) if !fault.kind.is_of_source() => chart_fault = Some(fault),
+                Err(fault) => return Err(fault),
+            }
         }
         // With points as dense as the polling the newest point is the value; otherwise the value is asked apart.
         let mut answer = match answer {
-            Some(answer) if step <= self.question.every => answer,
-            None if charted && step <= self.question.every => return Ok(None),
+            Some(answer) if step <= self.question.every && !answer.value.is_empty() => answer,
+            None if charted && step <= self.question.every && chart_fault.is_none() => return Ok(None),
             _ => gate.through(timeout, client.ask(ask)).await?,
         };
+        answer.notes.extend(chart_fault.map(|fault| format!("no chart: {fault}")));
         if let Ask::Promql { selectors, .. } = ask
             && !selectors.is_empty()
         {
@@ -392,7 +398,11 @@ impl Asker {
                     None => return Err(Fault::new(FaultKind::Empty, format!("no sample of {}", selectors.join(", ")))),
                 },
                 Err(fault) if fault.kind.is_of_source() => return Err(fault),
-                Err(fault) => answer.notes.push(format!("the age of the samples is not known: {fault}")),
+                // What may be of any age is no basis for a verdict.
+                Err(fault) => {
+                    answer.partial = true;
+                    answer.notes.insert(0, format!("the age of the samples is not known: {fault}"));
+                }
             }
         }
         Ok(Some(answer))
@@ -400,16 +410,22 @@ impl Asker {
 
     /// The part of the window that is not here yet. `None` when the next point is not due.
     async fn tail(&mut self, gate: &Arc<Gate>, ask: &Ask, window: Duration, step: Duration) -> Result<Option<Answer>, Fault> {
+        let skew = gate.source.client.skew();
         let end = now().align(step);
         let same = self.chart.window == window && self.chart.via.as_ref() == Some(&gate.source.name);
         // After a gap longer than the window, or for another window or source, the whole of it.
-        let last = self.chart.last.filter(|last| same && end.since(*last) <= window);
+        let last = self.chart.last.filter(|last| same && *last <= end && end.since(*last) <= window);
         let start = match last {
-            Some(last) if last >= end => return Ok(None),
+            Some(last) if last == end => return Ok(None),
             Some(last) => last.plus(step),
             None => end.minus(window).align(step),
         };
         let (lines, answer): (Lines, Answer) = gate.through(self.question.timeout, gate.source.client.range(ask, start, end, step)).await?;
+        // The first answer tells how far the clocks are apart: what was asked by the wrong time is asked again.
+        if (gate.source.client.skew() - skew).abs() > 2_000 {
+            self.chart = Chart::default();
+            return Err(Fault::new(FaultKind::Empty, "its clock differs from ours; asking again by its own"));
+        }
         let newest: Vec<Line> = lines
             .iter()
             .filter_map(|(label, points)| {
@@ -422,6 +438,9 @@ impl Asker {
     }
 }
 
+/// The fewest points a median is taken of.
+const LEAST_PAST: usize = 10;
+
 /// The value a baseline wants.
 async fn past_value(client: &dyn Client, ask: &Ask, past: Past) -> Result<Answer, Fault> {
     let minute = Duration::from_secs(60);
@@ -431,6 +450,10 @@ async fn past_value(client: &dyn Client, ask: &Ask, past: Past) -> Result<Answer
         Past::Median(over) => (end.minus(over), end, (over / 288).max(minute)),
     };
     let (lines, answer) = client.range(ask, start, end, step).await?;
+    let median = matches!(past, Past::Median(_));
+    if answer.partial || median && lines.iter().any(|(_, points)| points.len() < LEAST_PAST) {
+        return Err(Fault::new(FaultKind::Empty, "too little history to take the baseline from"));
+    }
     let mut medians = lines.into_iter().filter_map(|(_, points)| Series::from_points(points).median(Stamp(i64::MIN)));
     match (medians.next(), medians.next()) {
         (Some(value), None) => Ok(Answer { value: Value::Number(value), ..answer }),

@@ -32,11 +32,11 @@ impl Postgres {
         Ok(Postgres { options, base, pool: tokio::sync::OnceCell::new() })
     }
 
-    /// The options with the password, fetched anew.
-    fn connect_options(&self) -> Result<PgConnectOptions, Fault> {
+    /// The options with the password.
+    async fn connect_options(&self) -> Result<PgConnectOptions, Fault> {
         Ok(match &self.options.password {
             None => self.base.clone(),
-            Some(secret) => self.base.clone().password(secret.fetch().map_err(|e| Fault::new(FaultKind::Local, e))?.expose()),
+            Some(secret) => self.base.clone().password(super::secrets::fetch(secret).await?.expose()),
         })
     }
 
@@ -48,7 +48,7 @@ impl Postgres {
                     .min_connections(0)
                     .acquire_timeout(self.options.timeout)
                     .idle_timeout(Duration::from_secs(300))
-                    .connect_lazy_with(self.connect_options()?))
+                    .connect_lazy_with(self.connect_options().await?))
             })
             .await
     }
@@ -85,10 +85,14 @@ impl Postgres {
 
     /// Why no connection could be had: the pool keeps that to itself, so one is tried in the open.
     async fn why(&self) -> Fault {
-        let options = match self.connect_options() {
+        let options = match self.connect_options().await {
             Ok(options) => options,
             Err(fault) => return fault,
         };
+        // A password that was changed meanwhile is used from here on.
+        if let Some(pool) = self.pool.get() {
+            pool.set_connect_options(options.clone());
+        }
         match tokio::time::timeout(self.options.timeout, PgConnection::connect_with(&options)).await {
             Ok(Ok(connection)) => {
                 let _ = connection.close().await;
@@ -104,7 +108,7 @@ fn fault(error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Database(e) => {
             let kind = match e.code().as_deref().unwrap_or("") {
-                "28P01" | "28000" | "42501" | "3D000" => FaultKind::Auth,
+                "28P01" | "28000" | "3D000" => FaultKind::Auth,
                 "57014" | "55P03" => FaultKind::Query,
                 code if code.starts_with("57P") || code.starts_with("53") || code.starts_with("08") => FaultKind::Unavailable,
                 _ => FaultKind::Query,
@@ -124,19 +128,20 @@ fn fault(error: &sqlx::Error) -> Fault {
     }
 }
 
+/// What other sessions do is hidden (NULL) from a user without the role: then the answer is NULL as well, never a zero.
 pub fn health_query(health: Health) -> &'static str {
     match health {
         Health::Connections => {
-            "SELECT count(*)::float8 / current_setting('max_connections')::float8 AS value FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            "SELECT sum(numbackends)::float8 / current_setting('max_connections')::float8 AS value FROM pg_stat_database"
         }
         Health::LongestTransaction => {
-            "SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0)::float8 AS value FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
+            "SELECT CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN greatest(coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0), 0)::float8 END AS value FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
         }
         Health::LocksWaiting => {
-            "SELECT count(*) AS value FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            "SELECT CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN count(*) END AS value FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         }
         Health::ReplicationLag => {
-            "SELECT CASE WHEN pg_is_in_recovery() THEN coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0)::float8 ELSE coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication), 0)::float8 END AS value"
+            "SELECT CASE WHEN pg_is_in_recovery() THEN CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication), 0) END::float8 AS value"
         }
         Health::CacheHitRatio => {
             "SELECT CASE WHEN sum(blks_hit + blks_read) = 0 THEN 1 ELSE sum(blks_hit)::float8 / sum(blks_hit + blks_read)::float8 END AS value FROM pg_stat_database WHERE datname = current_database()"

@@ -258,11 +258,11 @@ impl Client for Prometheus {
     /// One query for all: `count_values` writes each newest time stamp into a label of its own.
     fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
         Box::pin(async move {
-            let skew = self.web.skew();
             let mut found = HashMap::new();
             for (chunk_index, chunk) in selectors.chunks(50).enumerate() {
                 let parts: Vec<_> = chunk.iter().enumerate().map(|(i, s)| format!("count_values(\"s{i}\", max(timestamp({s})))")).collect();
                 let (data, _) = self.query(&parts.join(" or "), false).await?;
+                let skew = self.web.skew();
                 let Data::Vector(series) = data else { continue };
                 for (name, value) in series.into_iter().flat_map(|s| s.metric) {
                     let index = name.strip_prefix('s').and_then(|i| i.parse::<usize>().ok()).filter(|i| *i < chunk.len());
@@ -275,8 +275,8 @@ impl Client for Prometheus {
         })
     }
 
-    fn identity(&self) -> Boxed<'_, Result<Vec<(String, String)>, Fault>> {
-        Box::pin(async move {
+    fn identity(&self) -> Option<Boxed<'_, Result<Vec<(String, String)>, Fault>>> {
+        Some(Box::pin(async move {
             #[derive(Deserialize)]
             struct Config {
                 yaml: String,
@@ -287,7 +287,7 @@ impl Client for Prometheus {
                 Err(fault) if fault.kind.is_of_source() => Err(fault),
                 Err(_) => Ok(Vec::new()),
             }
-        })
+        }))
     }
 
     fn skew(&self) -> i64 {

@@ -172,7 +172,10 @@ impl Qdrant {
         Ok(match fact {
             Fact::Status => Value::Text(outside(&self.info(c).await?.status)),
             Fact::Points => Value::Number(self.points(c).await? as f64),
-            Fact::IndexedVectors => Value::Number(self.info(c).await?.indexed_vectors_count.unwrap_or(0) as f64),
+            Fact::IndexedVectors => match self.info(c).await?.indexed_vectors_count {
+                Some(count) => Value::Number(count as f64),
+                None => return Err(Fault::new(FaultKind::Empty, "this server does not tell how many vectors are indexed")),
+            },
             Fact::Segments => Value::Number(self.info(c).await?.segments_count as f64),
             Fact::Optimizer => Value::Text(match self.info(c).await?.optimizer_status {
                 OptimizerStatus::Ok(word) => outside(&word),
@@ -235,15 +238,15 @@ impl Client for Qdrant {
         })
     }
 
-    fn identity(&self) -> Boxed<'_, Result<Vec<(String, String)>, Fault>> {
-        Box::pin(async move {
+    fn identity(&self) -> Option<Boxed<'_, Result<Vec<(String, String)>, Fault>>> {
+        Some(Box::pin(async move {
             let Some(main) = &self.main else { return Ok(Vec::new()) };
             match self.info(main).await {
                 Ok(_) => Ok(vec![("collection".into(), outside(main))]),
                 Err(fault) if fault.kind == FaultKind::Empty => Ok(vec![("collection".into(), format!("{} is not there", outside(main)))]),
                 Err(fault) => Err(fault),
             }
-        })
+        }))
     }
 
     fn skew(&self) -> i64 {

@@ -26,7 +26,7 @@ impl Redis {
         let local = |e: String| Fault::new(FaultKind::Local, e);
         let mut info = self.url.as_str().into_connection_info().map_err(|e| local(format!("this is not a Redis URL: {e}")))?;
         if let Some(secret) = &self.password {
-            let settings = info.redis_settings().clone().set_password(secret.fetch().map_err(local)?.expose());
+            let settings = info.redis_settings().clone().set_password(super::secrets::fetch(secret).await?.expose());
             info = info.set_redis_settings(settings);
         }
         let client = redis::Client::open(info).map_err(|e| fault(&e))?;
@@ -35,10 +35,12 @@ impl Redis {
     }
 
     async fn run(&self, words: &[String]) -> Result<Reply, Fault> {
-        let mut slot = self.connection.lock().await;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let mut connection = {
+            let mut slot = self.connection.lock().await;
+            match &*slot {
+                Some(connection) => connection.clone(),
+                None => slot.insert(self.connect().await?).clone(),
+            }
         };
         let Some((name, arguments)) = words.split_first() else {
             return Err(Fault::new(FaultKind::Query, "the command is empty"));
@@ -48,20 +50,17 @@ impl Redis {
             command.arg(argument.as_str());
         }
         let reply = command.query_async::<Reply>(&mut connection).await;
-        match reply {
-            Err(error) if error.is_unrecoverable_error() || error.is_timeout() => Err(fault(&error)),
-            other => {
-                *slot = Some(connection);
-                other.map_err(|e| fault(&e))
-            }
+        if reply.as_ref().is_err_and(|error| error.is_unrecoverable_error() || error.is_timeout()) {
+            *self.connection.lock().await = None;
         }
+        reply.map_err(|e| fault(&e))
     }
 }
 
 fn fault(error: &redis::RedisError) -> Fault {
     let kind = if error.is_timeout() {
         FaultKind::Timeout
-    } else if matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM")) || error.kind() == redis::ErrorKind::AuthenticationFailed {
+    } else if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) || error.kind() == redis::ErrorKind::AuthenticationFailed {
         FaultKind::Auth
     } else if error.is_io_error() || error.is_connection_refusal() || error.is_connection_dropped() {
         FaultKind::Unreachable

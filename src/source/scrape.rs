@@ -53,13 +53,6 @@ impl Scrape {
         Ok(Scrape { targets, options, engine, seen: Mutex::default(), tried: tokio::sync::watch::channel(false).0 })
     }
 
-    /// Reads all pages once.
-    async fn round(self: &Arc<Self>) {
-        let reads = self.targets.iter().map(|target| self.read(target));
-        futures_util::future::join_all(reads).await;
-        self.tried.send_replace(true);
-    }
-
     async fn read(self: &Arc<Self>, target: &Target) {
         let fetched = async {
             let response = target.web.send(target.web.get("")?).await?;
@@ -73,16 +66,21 @@ impl Scrape {
             Err(_) => Err(Fault::new(FaultKind::Timeout, format!("{} did not answer in time", target.web.shown_url()))),
         };
         let at = prometheus::now();
-        let (this, name, labels) = (Arc::clone(self), target.name.clone(), target.labels.clone());
+        // Two targets may share a name; no two share an address.
+        let (this, name, labels) = (Arc::clone(self), target.web.shown_url(), target.labels.clone());
         // A page may have 100,000 lines: parsing is work for another thread.
         let stored = tokio::task::spawn_blocking(move || this.store(&name, &labels, fetched, at)).await;
         if stored.is_err() {
-            log::error!("reading the page of {} ended in a panic", target.name);
+            log::error!(target: "source", "reading the page of {} ended in a panic", target.name);
+        }
+        let tried = self.seen.lock().unwrap_or_else(|p| p.into_inner()).len();
+        if tried == self.targets.len() {
+            self.tried.send_replace(true);
         }
     }
 
     fn store(&self, name: &str, labels: &[(String, String)], fetched: Result<String, Fault>, at: Stamp) {
-        let up = Sample { name: "up".into(), labels: Vec::new(), value: f64::from(u8::from(fetched.is_ok())) };
+        let up = Sample { name: "up".into(), labels: Vec::new(), value: f64::from(u8::from(fetched.is_ok())), at: None };
         let (page, fault) = match fetched {
             Ok(text) => (parse(&text), None),
             Err(fault) => (Page::default(), Some(fault)),
@@ -102,7 +100,7 @@ impl Scrape {
     }
 
     /// What every answer has to carry: faults when no target answers, notes when some do not.
-    async fn standing(&self) -> Result<(Option<Stamp>, Vec<String>), Fault> {
+    async fn standing(&self) -> Result<Standing, Fault> {
         // The sender lives as long as this does, so the wait can only end well.
         let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
         let seen = self.seen.lock().unwrap_or_else(|p| p.into_inner());
@@ -117,8 +115,19 @@ impl Scrape {
         let mut notes: Vec<String> = seen.values().filter_map(|s| s.note.clone()).collect();
         notes.extend(seen.iter().filter_map(|(name, s)| s.fault.as_ref().map(|f| format!("{name}: {f}"))));
         let oldest = seen.values().filter(|s| s.fault.is_none()).filter_map(|s| s.last_good).min();
-        Ok((oldest, notes))
+        // A sum over targets of which one is away is not the sum.
+        let partial = seen.values().any(|s| s.fault.is_some());
+        Ok(Standing { oldest, notes, partial })
     }
+}
+
+/// How the targets are, together.
+struct Standing {
+    /// The oldest of their newest pages.
+    oldest: Option<Stamp>,
+    notes: Vec<String>,
+    /// Some target is away.
+    partial: bool,
 }
 
 impl Scrape {
@@ -166,8 +175,8 @@ impl Client for Scrape {
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             let query = admitted(ask)?;
-            let (at, mut notes) = self.standing().await?;
-            let partial = self.too_short(&query, &mut notes);
+            let Standing { oldest: at, mut notes, partial } = self.standing().await?;
+            let partial = self.too_short(&query, &mut notes) || partial;
             let series = block_in_place(|| self.engine.instant(&query, prometheus::now())).map_err(evaluation)?;
             let lines = series.iter().filter_map(|s| Some(Line { label: label(s), value: s.points.last()?.1 })).collect();
             Ok(Answer { value: prometheus::value_of(lines), at, notes, partial })
@@ -181,8 +190,8 @@ impl Client for Scrape {
     fn range<'a>(&'a self, ask: &'a Ask, start: Stamp, end: Stamp, step: Duration) -> Boxed<'a, Result<(Lines, Answer), Fault>> {
         Box::pin(async move {
             let query = admitted(ask)?;
-            let (at, mut notes) = self.standing().await?;
-            let partial = self.too_short(&query, &mut notes);
+            let Standing { oldest: at, mut notes, partial } = self.standing().await?;
+            let partial = self.too_short(&query, &mut notes) || partial;
             let series = block_in_place(|| self.engine.range(&query, start, end, step)).map_err(evaluation)?;
             let lines = series.into_iter().map(|s| (label(&s), s.points)).collect();
             Ok((lines, Answer { value: Value::Lines(Vec::new()), at, notes, partial }))
@@ -195,12 +204,22 @@ impl Client for Scrape {
 
     fn background(self: Arc<Self>) -> Option<Boxed<'static, ()>> {
         Some(Box::pin(async move {
-            let mut tick = tokio::time::interval(self.options.every);
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                self.round().await;
-            }
+            // Each target on its own: one that hangs keeps no other waiting.
+            let rounds = self.targets.iter().map(|target| async {
+                let mut tick = tokio::time::interval(self.options.every);
+                tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    tick.tick().await;
+                    self.read(target).await;
+                }
+            });
+            futures_util::future::join_all::<_>(rounds).await;
         }))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let seen = self.seen.lock().unwrap_or_else(|p| p.into_inner());
+        let faults = seen.iter().filter_map(|(name, s)| s.fault.as_ref().map(|f| format!("{name}: {f}")));
+        faults.chain(seen.values().filter_map(|s| s.note.clone())).next()
     }
 }

@@ -5,13 +5,13 @@ use std::error::Error as StdError;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 
 use crate::base::clock::{Clock, Stamp};
 use crate::base::endpoint::{Auth, Endpoint};
-use crate::base::secret::SecretRef;
 use crate::reading::{Fault, FaultKind};
 
 /// One HTTP service.
@@ -33,6 +33,9 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
+
+/// Slower answers tell nothing about clocks.
+const QUICK: Duration = Duration::from_secs(2);
 
 /// Smaller differences between two clocks cannot be told from the header's resolution and the network.
 const NOTICED: i64 = 5_000;
@@ -74,14 +77,10 @@ impl Web {
 
     /// Sends and reads the whole body, within the limits.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
-        let request = self.authorized(request)?;
+        let request = self.authorized(request).await?;
         let before = Clock::System.now();
         let mut answer = request.send().await.map_err(|e| self.fault(&e))?;
-        if let Some(date) = answer.headers().get("date").and_then(|d| d.to_str().ok()).and_then(Stamp::parse_http) {
-            let now = Clock::System.now();
-            let middle = (before.0 + now.0) / 2;
-            self.skew.store(date.0 + 500 - middle, Ordering::Relaxed);
-        }
+        self.learn_skew(&answer, before);
         let status = answer.status();
         let limit = self.options.max_body;
         let too_large = || Fault::new(FaultKind::TooLarge, format!("the answer is larger than {}", bytesize::ByteSize(limit)));
@@ -96,6 +95,15 @@ impl Web {
             body.extend_from_slice(&chunk);
         }
         Ok(Response { status, body })
+    }
+
+    /// Compares the clocks, when the answer was quick and made for us: a slow or cached one tells nothing.
+    fn learn_skew(&self, answer: &reqwest::Response, before: Stamp) {
+        let now = Clock::System.now();
+        let date = answer.headers().get("date").and_then(|d| d.to_str().ok()).and_then(Stamp::parse_http);
+        if let Some(date) = date.filter(|_| now.since(before) < QUICK && !answer.headers().contains_key("age")) {
+            self.skew.store(date.0 + 500 - (before.0 + now.0) / 2, Ordering::Relaxed);
+        }
     }
 
     fn client(&self) -> Result<&Client, Fault> {
@@ -123,6 +131,8 @@ impl Web {
             .user_agent(concat!("lastgreen/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(o.timeout)
             .timeout(o.timeout)
+            // A probe judges the answer it gets, and a key is for the host it was given for.
+            .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(16)
             .default_headers(headers);
         let read = |path: &PathBuf| std::fs::read(path).map_err(|e| local(format!("cannot read {}: {e}", path.display())));
@@ -144,13 +154,15 @@ impl Web {
         builder.build().map_err(|e| local(format!("cannot make an HTTP client: {}", chain(&e))))
     }
 
-    fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, Fault> {
-        let fetch = |secret: &SecretRef| secret.fetch().map_err(|e| Fault::new(FaultKind::Local, e));
+    async fn authorized(&self, mut request: RequestBuilder) -> Result<RequestBuilder, Fault> {
+        for (name, value) in &self.options.secret_headers {
+            request = request.header(name, super::secrets::fetch(value).await?.expose());
+        }
         Ok(match &self.options.auth {
             Auth::None => request,
-            Auth::Bearer(token) => request.bearer_auth(fetch(token)?.expose()),
-            Auth::Basic { user, password } => request.basic_auth(user, Some(fetch(password)?.expose())),
-            Auth::Header { name, value } => request.header(*name, fetch(value)?.expose()),
+            Auth::Bearer(token) => request.bearer_auth(super::secrets::fetch(token).await?.expose()),
+            Auth::Basic { user, password } => request.basic_auth(user, Some(super::secrets::fetch(password).await?.expose())),
+            Auth::Header { name, value } => request.header(*name, super::secrets::fetch(value).await?.expose()),
         })
     }
 
