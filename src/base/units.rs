@@ -183,7 +183,7 @@ pub fn short(duration: Duration) -> String {
         0 if duration.is_zero() => "0s".into(),
         0 => format!("{}ms", duration.as_millis()),
         1..=59 => format!("{s}s"),
-        60..=3599 if s % 60 == 0 || s >= 600 => format!("{}m", s / 60),
+        60..=3599 if s.is_multiple_of(60) || s >= 600 => format!("{}m", s / 60),
         60..=3599 => format!("{}m{:02}s", s / 60, s % 60),
         3600..=86399 if (s / 60).is_multiple_of(60) || s >= 36000 => format!("{}h", s / 3600),
         3600..=86399 => format!("{}h{:02}m", s / 3600, s / 60 % 60),

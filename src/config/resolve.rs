@@ -97,10 +97,8 @@ impl Resolver<'_> {
         slo_rules.retain(|rule| signals.contains_key(&rule.signal));
         rules.append(&mut slo_rules);
         for rule in &rules {
-            if let Some(signal) = signals.get_mut(&rule.signal) {
-                if let Ask::Promql { strict, .. } = &mut signal.question.ask {
-                    *strict = true;
-                }
+            if let Some(SignalConfig { question: Question { ask: Ask::Promql { strict, .. }, .. }, .. }) = signals.get_mut(&rule.signal) {
+                *strict = true;
             }
         }
         let boards = self.boards(file, &signals, &left_out);

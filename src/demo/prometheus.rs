@@ -79,8 +79,9 @@ fn success(data: Value) -> Response {
     Json(json!({"status": "success", "data": data})).into_response()
 }
 
-fn bad(cause: &str) -> Response {
-    (StatusCode::BAD_REQUEST, Json(json!({"status": "error", "errorType": "bad_data", "error": cause}))).into_response()
+/// A refusal: boxed, because it is rare and large.
+fn bad(cause: &str) -> Box<Response> {
+    Box::new((StatusCode::BAD_REQUEST, Json(json!({"status": "error", "errorType": "bad_data", "error": cause}))).into_response())
 }
 
 fn fields(raw: &[u8]) -> HashMap<String, String> {
@@ -107,12 +108,12 @@ async fn values(State(p): Shared, Path(name): Path<String>) -> Response {
     if name == "__name__" { success(json!(p.names())) } else { success(json!([])) }
 }
 
-fn query_of(fields: &HashMap<String, String>) -> Result<Supported, Response> {
+fn query_of(fields: &HashMap<String, String>) -> Result<Supported, Box<Response>> {
     let text = fields.get("query").ok_or_else(|| bad("invalid parameter \"query\": missing"))?;
     supported(text).map_err(|e| bad(&format!("invalid parameter \"query\": {e}")))
 }
 
-fn time_of(fields: &HashMap<String, String>, name: &str) -> Result<Option<Stamp>, Response> {
+fn time_of(fields: &HashMap<String, String>, name: &str) -> Result<Option<Stamp>, Box<Response>> {
     let Some(text) = fields.get(name) else { return Ok(None) };
     let seconds = text.parse::<f64>().ok().map(Stamp::from_seconds);
     seconds
@@ -142,7 +143,7 @@ fn instant(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
     let asked = query_of(fields).and_then(|query| Ok((query, time_of(fields, "time")?)));
     let (query, at) = match asked {
         Ok((query, at)) => (query, at.unwrap_or_else(|| Clock::System.now())),
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     match block_in_place(|| p.engine.instant(&query, at)) {
         Ok(series) => {
@@ -150,7 +151,7 @@ fn instant(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
                 series.iter().filter_map(|s| Some(json!({"metric": labels(s), "value": point(s.points.first()?)}))).collect();
             success(json!({"resultType": "vector", "result": result}))
         }
-        Err(e) => bad(&e.to_string()),
+        Err(e) => *bad(&e.to_string()),
     }
 }
 
@@ -167,7 +168,7 @@ fn range(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
     });
     let (query, start, end, step) = match asked {
         Ok(asked) => asked,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     match block_in_place(|| p.engine.range(&query, start, end, step)) {
         Ok(series) => {
@@ -175,6 +176,6 @@ fn range(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
                 series.iter().map(|s| json!({"metric": labels(s), "values": s.points.iter().map(point).collect::<Vec<_>>()})).collect();
             success(json!({"resultType": "matrix", "result": result}))
         }
-        Err(e) => bad(&e.to_string()),
+        Err(e) => *bad(&e.to_string()),
     }
 }

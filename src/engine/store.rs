@@ -58,7 +58,8 @@ const OLD: Duration = Duration::from_secs(300);
 /// The NaN by which Prometheus marks the end of a series.
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
-type SeriesKey = (String, Vec<(String, String)>);
+type Labels = Vec<(String, String)>;
+type SeriesKey = (String, Labels);
 
 /// In-memory series from scraped pages, answering PromQL.
 pub struct Engine {
@@ -216,7 +217,7 @@ fn finish(series: Vec<Sampled>, query: &Supported) -> Vec<Sampled> {
 }
 
 /// The buckets (upper bound, count) of one group at one time.
-type Buckets = HashMap<(Vec<(String, String)>, Stamp), Vec<(f64, f64)>>;
+type Buckets = HashMap<(Labels, Stamp), Vec<(f64, f64)>>;
 
 /// `histogram_quantile`, as Prometheus computes it for classic buckets.
 fn quantiles(series: Vec<Sampled>, phi: f64) -> Vec<Sampled> {
@@ -228,7 +229,7 @@ fn quantiles(series: Vec<Sampled>, phi: f64) -> Vec<Sampled> {
             groups.entry((labels.clone(), *at)).or_default().push((bound, *value));
         }
     }
-    let mut out: HashMap<Vec<(String, String)>, Vec<(Stamp, f64)>> = HashMap::new();
+    let mut out: HashMap<Labels, Vec<(Stamp, f64)>> = HashMap::new();
     for ((labels, at), buckets) in groups {
         out.entry(labels).or_default().push((at, quantile(phi, buckets)));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::Line;
+use super::{Line, Lines};
 use crate::base::clock::Stamp;
 
 /// The most points one line keeps. When it is full every second point of the older half goes, so that a long history
@@ -114,7 +114,7 @@ impl History {
     }
 
     /// Adds the tail of a range.
-    pub fn extend(&mut self, tail: &[(Arc<str>, Vec<(Stamp, f64)>)]) {
+    pub fn extend(&mut self, tail: &Lines) {
         self.dropped = 0;
         for (label, points) in tail {
             if let Some(series) = self.line_mut(label) {
@@ -127,7 +127,7 @@ impl History {
 
     /// What lies before the first of these points.
     #[must_use]
-    pub fn before(mut self, newer: &[(Arc<str>, Vec<(Stamp, f64)>)]) -> History {
+    pub fn before(mut self, newer: &Lines) -> History {
         let first = newer.iter().filter_map(|(_, points)| points.first()).map(|(at, _)| *at).min();
         let Some(first) = first else { return self };
         for series in self.lines.values_mut() {

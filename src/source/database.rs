@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::postgres::Postgres;
 use super::sqlite::Sqlite;
-use super::{Answer, Boxed, Client, not_understood};
+use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::endpoint::Tls;
 use crate::base::secret::{SecretRef, outside};
@@ -23,7 +23,7 @@ pub struct DatabaseOptions {
 }
 
 pub enum Database {
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
     Sqlite(Sqlite),
 }
 
@@ -42,7 +42,7 @@ impl Database {
     pub fn new(options: DatabaseOptions) -> Result<Database, String> {
         match options.url.strip_prefix("sqlite:") {
             Some(path) => Ok(Database::Sqlite(Sqlite::new(PathBuf::from(path.trim_start_matches("//")), options.timeout))),
-            None => Postgres::new(options).map(Database::Postgres),
+            None => Postgres::new(options).map(|pg| Database::Postgres(Box::new(pg))),
         }
     }
 
@@ -82,7 +82,7 @@ impl Client for Database {
         })
     }
 
-    fn identity(&self) -> Option<Boxed<'_, Result<Vec<(String, String)>, Fault>>> {
+    fn identity(&self) -> Option<Boxed<'_, Identity>> {
         Some(Box::pin(async move {
             let name = match self {
                 Database::Postgres(pg) => pg.name().await?,

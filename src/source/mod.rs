@@ -55,6 +55,9 @@ impl Answer {
     }
 }
 
+/// `key=value` pairs that name what was reached, or why that could not be told.
+pub type Identity = Result<Vec<(String, String)>, Fault>;
+
 /// One kind of source.
 pub trait Client: Send + Sync + 'static {
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>>;
@@ -76,7 +79,7 @@ pub trait Client: Send + Sync + 'static {
     }
 
     /// What was reached, by its own account: `key=value` pairs that name the environment. `None` where there is none.
-    fn identity(&self) -> Option<Boxed<'_, Result<Vec<(String, String)>, Fault>>> {
+    fn identity(&self) -> Option<Boxed<'_, Identity>> {
         None
     }
 

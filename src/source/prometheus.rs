@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::web::{Web, json, status_fault};
-use super::{Answer, Boxed, Client, not_understood};
+use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::secret::outside;
 use crate::reading::{Alert, AlertState, Ask, Fault, FaultKind, Line, Lines, Value};
@@ -275,7 +275,7 @@ impl Client for Prometheus {
         })
     }
 
-    fn identity(&self) -> Option<Boxed<'_, Result<Vec<(String, String)>, Fault>>> {
+    fn identity(&self) -> Option<Boxed<'_, Identity>> {
         Some(Box::pin(async move {
             #[derive(Deserialize)]
             struct Config {

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::web::{Web, json, status_fault};
-use super::{Answer, Boxed, Client, not_understood};
+use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::secret::outside;
 use crate::base::units::{Unit, short};
@@ -238,7 +238,7 @@ impl Client for Qdrant {
         })
     }
 
-    fn identity(&self) -> Option<Boxed<'_, Result<Vec<(String, String)>, Fault>>> {
+    fn identity(&self) -> Option<Boxed<'_, Identity>> {
         Some(Box::pin(async move {
             let Some(main) = &self.main else { return Ok(Vec::new()) };
             match self.info(main).await {

@@ -145,7 +145,7 @@ impl<O: Outside> Session<O> {
             };
             match woken {
                 Woken::Stop => break,
-                Woken::Background => self.into_background(false)?,
+                Woken::Background => self.suspend(false)?,
                 Woken::Input(None) => break,
                 Woken::Input(Some(event)) => self.input(event?)?,
                 Woken::Frame => self.draw()?,
@@ -270,7 +270,7 @@ impl<O: Outside> Session<O> {
             Command::Refresh => self.outside.refresh(),
             Command::Reload => self.reload(),
             Command::Redraw => self.screen.forget(),
-            Command::Suspend => self.into_background(true)?,
+            Command::Suspend => self.suspend(true)?,
             Command::Theme(name) => match self.outside.theme(&name) {
                 Ok(theme) => self.theme = theme,
                 Err(words) => self.say(&words, true),
@@ -303,7 +303,7 @@ impl<O: Outside> Session<O> {
 
     /// Gives the terminal back, stops, and takes it again when continued. The key stops the whole group, as it would
     /// without us in raw mode.
-    fn into_background(&mut self, group: bool) -> io::Result<()> {
+    fn suspend(&mut self, group: bool) -> io::Result<()> {
         use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
         // Nobody could bring back the leader of a session.
         if group && getsid(None).is_ok_and(|session| session == getpgrp()) {

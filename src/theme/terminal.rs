@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn depth_and_glyphs_from_the_environment() {
-        let cases: [(&[(&str, &str)], Depth, Glyphs); 7] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Depth, Glyphs);
+        let cases: [Case; 7] = [
             (&[("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("LANG", "en_US.UTF-8")], Depth::Truecolor, Glyphs::Unicode),
             (&[("TERM", "screen-256color"), ("LANG", "C.utf8")], Depth::Indexed, Glyphs::Unicode),
             (&[("TERM", "linux"), ("LANG", "de_DE.UTF-8")], Depth::Ansi, Glyphs::Ascii),
