@@ -252,11 +252,11 @@ fn https_with_an_own_authority_and_a_client_certificate() {
         runtime().block_on(async { web.send(web.get("")?).await }).map(|r| r.text())
     };
     assert_eq!(get(tls(true, true)).as_deref(), Ok("hello"));
-    let fault = get(tls(false, true)).err().expect("an unknown authority");
+    let fault = get(tls(false, true)).expect_err("an unknown authority");
     assert_eq!(fault.kind, FaultKind::Tls, "{fault:?}");
-    let fault = get(tls(true, false)).err().expect("no certificate of ours");
+    let fault = get(tls(true, false)).expect_err("no certificate of ours");
     assert!(fault.kind.is_of_source(), "{fault:?}");
-    let fault = get(Tls { ca: Some(folder.path().join("nothing.pem")), ..Tls::default() }).err().expect("no file");
+    let fault = get(Tls { ca: Some(folder.path().join("nothing.pem")), ..Tls::default() }).expect_err("no file");
     assert!(fault.kind == FaultKind::Local && fault.message.contains("nothing.pem"), "{fault:?}");
 }
 
@@ -385,7 +385,7 @@ fn qdrant_as_the_stand_in_answers() {
     let missing = fact("nothing", Fact::Status).expect_err("not there");
     assert!(missing.kind == FaultKind::Empty && missing.message.contains("doesn't exist"), "{missing:?}");
     assert_eq!(runtime.block_on(client.identity().expect("an identity")), Ok(vec![("collection".into(), "rag_main".into())]));
-    let folder = std::path::PathBuf::from(demo.config_path());
+    let folder = demo.config_path();
     assert!(folder.exists());
     drop(demo);
     assert!(!folder.exists(), "nothing is left behind");

@@ -159,7 +159,9 @@ fn range(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
     let asked = query_of(fields).and_then(|query| {
         let start = time_of(fields, "start")?.ok_or_else(|| bad("invalid parameter \"start\": missing"))?;
         let end = time_of(fields, "end")?.ok_or_else(|| bad("invalid parameter \"end\": missing"))?;
-        let step = fields.get("step").and_then(|s| s.parse::<f64>().ok()).filter(|s| *s > 0.0).map(Duration::from_secs_f64);
+        // Seconds, or a duration as PromQL writes it.
+        let seconds = |s: &String| s.parse::<f64>().ok().filter(|s| *s > 0.0 && *s < 1e9).map(Duration::from_secs_f64);
+        let step = fields.get("step").and_then(|s| seconds(s).or_else(|| crate::base::units::duration(s).ok()));
         let step = step.ok_or_else(|| bad("invalid parameter \"step\": zero or negative query resolution step widths are not accepted"))?;
         if end.since(start).as_millis() / step.as_millis().max(1) > MOST_POINTS {
             return Err(bad("exceeded maximum resolution of 11,000 points per timeseries"));

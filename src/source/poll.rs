@@ -48,6 +48,9 @@ impl Poller {
             let selectors = all_selectors(&questions, &source.name);
             let gate = Arc::new(Gate::new(source, selectors, mailbox.clone()));
             tasks.spawn_on(gate.clone().identify(), runtime);
+            if !questions.iter().any(|q| q.source == gate.source.name) {
+                tasks.spawn_on(gate.clone().stand_by(), runtime);
+            }
             gates.insert(gate.source.name.clone(), gate);
         }
         for question in questions {
@@ -90,6 +93,9 @@ fn all_selectors(questions: &[Question], source: &str) -> Vec<String> {
 /// The wait after a first failure, and the longest one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// How often a source that nobody asks is looked at.
+const STAND_BY: Duration = Duration::from_secs(5);
 
 /// How much longer than a client may take the gate waits.
 const BACKSTOP: Duration = Duration::from_millis(500);
@@ -260,6 +266,14 @@ impl Gate {
             newest.fetched = Some(Instant::now());
         }
         Ok(newest.times.clone())
+    }
+
+    /// A source that is only asked when another one is away must be known to be there before that.
+    async fn stand_by(self: Arc<Self>) {
+        loop {
+            let _ = self.through(self.source.timeout, self.source.client.newest(&[])).await;
+            tokio::time::sleep(STAND_BY).await;
+        }
     }
 
     /// Finds out what was reached, again from time to time: a name may start to point elsewhere.

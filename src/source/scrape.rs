@@ -199,7 +199,10 @@ impl Client for Scrape {
     }
 
     fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
-        Box::pin(async move { block_in_place(|| self.newest_times(selectors)) })
+        Box::pin(async move {
+            self.standing().await?;
+            block_in_place(|| self.newest_times(selectors))
+        })
     }
 
     fn background(self: Arc<Self>) -> Option<Boxed<'static, ()>> {

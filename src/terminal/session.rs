@@ -160,6 +160,10 @@ impl<O: Outside> Session<O> {
                     }
                 }
             }
+            // A frame that is due at once does not wait for a timer's next tick.
+            if self.due.is_some_and(|due| due <= Instant::now()) {
+                self.draw()?;
+            }
         }
         Ok(())
     }
