@@ -21,6 +21,8 @@ struct Terminal {
     raw: Arc<Mutex<Vec<u8>>>,
     /// Makes the reader let go of the terminal.
     hang_up: Arc<AtomicBool>,
+    /// Keeps the reader from reading, as a stalled link would.
+    stalled: Arc<AtomicBool>,
 }
 
 fn size(columns: u16, rows: u16) -> PtySize {
@@ -46,19 +48,23 @@ impl Terminal {
         let parser = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
         let raw = Arc::new(Mutex::new(Vec::new()));
         let hang_up = Arc::new(AtomicBool::new(false));
-        let (shown, kept, gone) = (parser.clone(), raw.clone(), hang_up.clone());
+        let stalled = Arc::new(AtomicBool::new(false));
+        let (shown, kept, gone, stuck) = (parser.clone(), raw.clone(), hang_up.clone(), stalled.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
             while let Ok(n) = output.read(&mut buffer) {
                 if n == 0 || gone.load(Ordering::SeqCst) {
                     return;
                 }
+                while stuck.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
                 shown.lock().expect("a lock").process(&buffer[..n]);
                 kept.lock().expect("a lock").extend_from_slice(&buffer[..n]);
             }
         });
         let keys = pair.master.take_writer().expect("a writer");
-        Terminal { master: Some(pair.master), keys: Some(keys), child, parser, raw, hang_up }
+        Terminal { master: Some(pair.master), keys: Some(keys), child, parser, raw, hang_up, stalled }
     }
 
     fn demo(columns: u16, rows: u16, scenario: &str, environment: &[(&str, &str)]) -> Terminal {
@@ -292,6 +298,44 @@ fn a_closed_terminal_ends_the_cockpit() {
     t.master = None;
     // The clock's next second wakes the reader, which lets go of the last handle.
     t.hang_up.store(true, Ordering::SeqCst);
+    t.ended();
+}
+
+#[test]
+fn a_stalled_link_catches_up_and_never_keeps_the_program_from_ending() {
+    let mut t = Terminal::demo(160, 44, "healthy", &[]);
+    t.wait_for("judged signals pass");
+    let pid = t.child.process_id().expect("a pid");
+    let written = || {
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/io"))
+            .ok()
+            .and_then(|t| t.lines().find_map(|l| l.strip_prefix("wchar: ").map(str::to_string)))
+    };
+    let stall = |t: &mut Terminal| {
+        t.stalled.store(true, Ordering::SeqCst);
+        let deadline = Instant::now() + PATIENCE;
+        // The terminal's buffer is full when keys that repaint everything have nothing written any more.
+        let (mut before, mut same) = (None, 0);
+        while same < 10 {
+            assert!(Instant::now() < deadline, "the write never blocked");
+            t.press("23451T");
+            std::thread::sleep(Duration::from_millis(100));
+            let now = written();
+            same = if now == before { same + 1 } else { 0 };
+            before = now;
+        }
+    };
+    stall(&mut t);
+    t.press("2");
+    t.stalled.store(false, Ordering::SeqCst);
+    t.wait_for("Chunks by model");
+    t.wait("the clock to be right again", |_| {
+        let shown = t.text().lines().next().map(str::to_string).unwrap_or_default();
+        let now = lastgreen::base::clock::Clock::System.now();
+        (0..3).any(|back| shown.contains(&now.minus(Duration::from_secs(back)).hms()))
+    });
+    stall(&mut t);
+    t.signal(Signal::TERM);
     t.ended();
 }
 
