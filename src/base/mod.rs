@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod diag;
 pub mod endpoint;
+pub mod layer;
 pub mod secret;
 pub mod text;
 pub mod units;

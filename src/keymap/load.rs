@@ -1,11 +1,12 @@
 //! Keymap files: `"g g" = "first"` under `[keys]`, over the keymap named by `extends`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::{Action, Chord, Keymap};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
+use crate::base::layer;
 
 const SHIPPED: [(&str, &str); 2] =
     [("default", include_str!("../../keymaps/default.toml")), ("vim", include_str!("../../keymaps/vim.toml"))];
@@ -23,20 +24,7 @@ pub fn load(name: &str, folder: &Path) -> Result<Keymap, Vec<Diagnostic>> {
 }
 
 fn load_deep(name: &str, folder: &Path, depth: usize) -> Result<Keymap, Vec<Diagnostic>> {
-    let (path, text) = match SHIPPED.iter().find(|(known, _)| *known == name) {
-        Some((name, text)) => (PathBuf::from(format!("keymap {name}")), (*text).to_string()),
-        None => {
-            let path = folder.join(name);
-            match std::fs::read_to_string(&path) {
-                Ok(text) => (path, text),
-                Err(e) => {
-                    let mut findings = Findings::new(&path, "");
-                    findings.error(0..0, format!("cannot read the keymap `{name}`: {e}"), suggestion(name, shipped_names()));
-                    return Err(findings.found);
-                }
-            }
-        }
-    };
+    let (path, text) = layer::open("keymap", name, folder, &SHIPPED)?;
     parse(&path, &text, folder, depth)
 }
 
@@ -49,7 +37,7 @@ fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Keymap,
     let mut keymap = Keymap::default();
     if let Some((key, base)) = table.get_ref().get_key_value("extends") {
         match base.get_ref().as_str() {
-            Some(base) if depth < 4 => keymap = load_deep(base, folder, depth + 1)?,
+            Some(base) if depth < layer::DEEPEST => keymap = load_deep(base, folder, depth + 1)?,
             _ => findings.error(key.span(), "`extends` names another keymap", suggestion("", shipped_names())),
         }
     }

@@ -1,6 +1,6 @@
 //! Theme files: `[roles]` with a colour or a style a role, over the theme named by `extends`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{Role, Theme};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
+use crate::base::layer;
 
 const SHIPPED: [(&str, &str); 5] = [
     ("dark", include_str!("../../themes/dark.toml")),
@@ -30,20 +31,7 @@ pub fn load(name: &str, folder: &Path) -> Result<Theme, Vec<Diagnostic>> {
 }
 
 fn load_deep(name: &str, folder: &Path, depth: usize) -> Result<Theme, Vec<Diagnostic>> {
-    let (path, text) = match SHIPPED.iter().find(|(known, _)| *known == name) {
-        Some((name, text)) => (PathBuf::from(format!("theme {name}")), (*text).to_string()),
-        None => {
-            let path = folder.join(name);
-            match std::fs::read_to_string(&path) {
-                Ok(text) => (path, text),
-                Err(e) => {
-                    let mut findings = Findings::new(&path, "");
-                    findings.error(0..0, format!("cannot read the theme `{name}`: {e}"), suggestion(name, shipped_names()));
-                    return Err(findings.found);
-                }
-            }
-        }
-    };
+    let (path, text) = layer::open("theme", name, folder, &SHIPPED)?;
     let mut theme = parse(&path, &text, folder, depth)?;
     theme.name = name.to_string();
     Ok(theme)
@@ -75,7 +63,7 @@ fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Theme, 
     let mut theme = Theme::default();
     if let Some((key, base)) = table.get_ref().get_key_value("extends") {
         match base.get_ref().as_str() {
-            Some(base) if depth < 4 => theme = load_deep(base, folder, depth + 1)?,
+            Some(base) if depth < layer::DEEPEST => theme = load_deep(base, folder, depth + 1)?,
             _ => findings.error(key.span(), "`extends` names another theme", suggestion("", shipped_names())),
         }
     }
