@@ -53,8 +53,8 @@ pub trait Outside {
 
 /// At most so many frames a second after keys.
 const FRAME: Duration = Duration::from_millis(33);
-/// News of several sources are drawn together.
-const GATHER: Duration = Duration::from_millis(150);
+/// News of several sources are taken in, judged and drawn together: at most so often.
+const GATHER: Duration = Duration::from_millis(100);
 /// How often files are looked at for changes.
 const LOOK: u64 = 2;
 
@@ -66,6 +66,8 @@ pub struct Session<O: Outside> {
     clock: Clock,
     size: (u16, u16),
     drawn: Instant,
+    /// When news were last taken in.
+    gathered: Instant,
     /// When the next frame is due, if one is.
     due: Option<Instant>,
     leaving: bool,
@@ -107,6 +109,7 @@ impl<O: Outside> Session<O> {
             clock: Clock::System,
             size: (area.width, area.height),
             drawn: now,
+            gathered: now,
             due: Some(now),
             leaving: false,
             script: None,
@@ -131,7 +134,10 @@ impl<O: Outside> Session<O> {
             let frame = self.due;
             let step = self.script.as_ref().map(|s| s.due);
             let woken = {
-                let news = self.outside.rung();
+                let news = async {
+                    sleep_until(self.gathered + GATHER).await;
+                    self.outside.rung().await;
+                };
                 tokio::select! {
                     biased;
                     () = &mut stop => Woken::Stop,
@@ -200,6 +206,7 @@ impl<O: Outside> Session<O> {
     }
 
     fn news(&mut self) {
+        self.gathered = Instant::now();
         let delivery = self.outside.take();
         if !delivery.is_empty() {
             let now = self.clock.now();
