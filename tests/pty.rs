@@ -23,6 +23,8 @@ struct Terminal {
     hang_up: Arc<AtomicBool>,
     /// Keeps the reader from reading, as a stalled link would.
     stalled: Arc<AtomicBool>,
+    /// Where the program puts its files: what a killed one leaves goes with the test.
+    _folder: tempfile::TempDir,
 }
 
 fn size(columns: u16, rows: u16) -> PtySize {
@@ -41,7 +43,9 @@ impl Terminal {
         for (name, value) in environment {
             command.env(name, value);
         }
-        command.cwd(std::env::temp_dir());
+        let folder = tempfile::TempDir::new().expect("a folder");
+        command.env("TMPDIR", folder.path());
+        command.cwd(folder.path());
         let child = pair.slave.spawn_command(command).expect("the binary starts");
         drop(pair.slave);
         let mut output = pair.master.try_clone_reader().expect("a reader");
@@ -64,7 +68,7 @@ impl Terminal {
             }
         });
         let keys = pair.master.take_writer().expect("a writer");
-        Terminal { master: Some(pair.master), keys: Some(keys), child, parser, raw, hang_up, stalled }
+        Terminal { master: Some(pair.master), keys: Some(keys), child, parser, raw, hang_up, stalled, _folder: folder }
     }
 
     fn demo(columns: u16, rows: u16, scenario: &str, environment: &[(&str, &str)]) -> Terminal {
