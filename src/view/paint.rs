@@ -193,6 +193,7 @@ mod tests {
         for (x, y) in [(0, 0), (1, 0), (6, 0), (7, 0), (2, 1)] {
             assert_eq!(buffer[(x, y)].symbol(), " ", "{x},{y}");
         }
+        assert!(buffer.content.iter().all(|cell| !cell.symbol().contains(char::is_control)), "no control character gets into a cell");
     }
 
     #[test]
