@@ -189,11 +189,12 @@ mod tests {
             paint.text(area, 3, 0, text, Role::Text);
             paint.text(area, 0, 1, text, Role::Text);
             paint.text(area, 9, 9, text, Role::Text);
+            let clean = paint.buffer.content.iter().all(|cell| !cell.symbol().contains(char::is_control));
+            assert!(clean, "no control character gets into a cell: {text:?}");
         }
         for (x, y) in [(0, 0), (1, 0), (6, 0), (7, 0), (2, 1)] {
             assert_eq!(buffer[(x, y)].symbol(), " ", "{x},{y}");
         }
-        assert!(buffer.content.iter().all(|cell| !cell.symbol().contains(char::is_control)), "no control character gets into a cell");
     }
 
     #[test]
