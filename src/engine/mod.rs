@@ -4,6 +4,7 @@
 
 mod exposition;
 mod promql;
+mod quantile;
 mod store;
 
 pub use exposition::{ExpositionError, Page, Sample, parse};

@@ -58,7 +58,7 @@ const OLD: Duration = Duration::from_secs(300);
 /// The NaN by which Prometheus marks the end of a series.
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
-type Labels = Vec<(String, String)>;
+pub(super) type Labels = Vec<(String, String)>;
 type SeriesKey = (String, Labels);
 
 /// In-memory series from scraped pages, answering PromQL.
@@ -76,8 +76,9 @@ impl Engine {
     /// # Errors
     /// When the storage cannot be made.
     pub fn new(limits: Limits) -> Result<Engine, EngineError> {
-        let generations =
-            Arc::new(Generations { inner: RwLock::new(Pair { current: fresh()?, previous: None, samples: 0, since: None, oldest: None }) });
+        let generations = Arc::new(Generations {
+            inner: RwLock::new(Pair { current: fresh()?, previous: None, samples: 0, series: HashSet::new(), since: None, oldest: None }),
+        });
         let storage: Arc<dyn Storage> = generations.clone();
         Ok(Engine {
             evaluator: Evaluator::with_precision(storage, TimestampPrecision::Milliseconds),
@@ -110,7 +111,7 @@ impl Engine {
     pub fn ingest(&self, target: &str, extra: &[(String, String)], page: &[Sample], at: Stamp) -> Result<(), EngineError> {
         let mut shown = self.shown.lock().unwrap_or_else(|p| p.into_inner());
         let mut now: HashMap<u64, SeriesKey> = HashMap::new();
-        let mut rows = Vec::new();
+        let (mut rows, mut ids) = (Vec::new(), Vec::new());
         for sample in page.iter().filter(|s| self.keep.as_ref().is_none_or(|keep| keep.contains(&s.name))) {
             // A sample that was old when the page was read is no news.
             if sample.at.is_some_and(|then| at.since(then) > OLD) {
@@ -122,6 +123,7 @@ impl Engine {
                 continue; // the same series twice on a page: the first one counts
             }
             rows.push(row(&sample.name, &labels, at, sample.value));
+            ids.push(id);
             now.insert(id, (sample.name.clone(), labels));
         }
         let others: usize = shown.iter().filter(|(name, _)| *name != target).map(|(_, s)| s.len()).sum();
@@ -129,13 +131,14 @@ impl Engine {
             return Err(EngineError::TooManySeries(self.limits.series));
         }
         if let Some(before) = shown.get(target) {
-            for (_, (name, labels)) in before.iter().filter(|(id, _)| !now.contains_key(id)) {
+            for (id, (name, labels)) in before.iter().filter(|(id, _)| !now.contains_key(id)) {
                 rows.push(row(name, labels, at, f64::from_bits(STALE)));
+                ids.push(*id);
             }
         }
         shown.insert(target.to_string(), now);
         drop(shown);
-        self.generations.insert(&rows, at, self.limits)
+        self.generations.insert(&rows, &ids, at, self.limits)
     }
 
     /// The value of a query at a time: one series with one point each.
@@ -209,74 +212,11 @@ impl Engine {
 fn finish(series: Vec<Sampled>, query: &Supported) -> Vec<Sampled> {
     let mut series = match query.quantile {
         None => series,
-        Some(phi) => quantiles(series, phi),
+        Some(phi) => super::quantile::quantiles(series, phi),
     };
     series.retain(|s| !s.points.is_empty());
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     series
-}
-
-/// The buckets (upper bound, count) of one group at one time.
-type Buckets = HashMap<(Labels, Stamp), Vec<(f64, f64)>>;
-
-/// `histogram_quantile`, as Prometheus computes it for classic buckets.
-fn quantiles(series: Vec<Sampled>, phi: f64) -> Vec<Sampled> {
-    let mut groups: Buckets = HashMap::new();
-    for one in &series {
-        let Some(bound) = one.label("le").and_then(|le| le.parse::<f64>().ok()) else { continue };
-        let labels: Vec<_> = one.labels.iter().filter(|(n, _)| n != "le" && n != "__name__").cloned().collect();
-        for (at, value) in &one.points {
-            groups.entry((labels.clone(), *at)).or_default().push((bound, *value));
-        }
-    }
-    let mut out: HashMap<Labels, Vec<(Stamp, f64)>> = HashMap::new();
-    for ((labels, at), buckets) in groups {
-        out.entry(labels).or_default().push((at, quantile(phi, buckets)));
-    }
-    out.into_iter()
-        .map(|(labels, mut points)| {
-            points.sort_by_key(|(at, _)| *at);
-            Sampled { labels, points }
-        })
-        .collect()
-}
-
-fn quantile(phi: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
-    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // Bounds written in two ways ("1" and "1.0") are one bucket.
-    buckets.dedup_by(|next, kept| {
-        let same = next.0 == kept.0;
-        if same {
-            kept.1 += next.1;
-        }
-        same
-    });
-    let mut highest = f64::NEG_INFINITY;
-    for bucket in &mut buckets {
-        highest = highest.max(bucket.1);
-        bucket.1 = highest;
-    }
-    let Some((last_bound, total)) = buckets.last().copied() else { return f64::NAN };
-    if buckets.len() < 2 || last_bound != f64::INFINITY || total.is_nan() || total == 0.0 || phi.is_nan() {
-        return f64::NAN;
-    }
-    if phi < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if phi > 1.0 {
-        return f64::INFINITY;
-    }
-    let rank = phi * total;
-    let index = buckets[..buckets.len() - 1].partition_point(|(_, count)| *count < rank);
-    if index == buckets.len() - 1 {
-        return buckets[buckets.len() - 2].0;
-    }
-    let (bound, count) = buckets[index];
-    if index == 0 && bound <= 0.0 {
-        return bound;
-    }
-    let (start, before) = if index == 0 { (0.0, 0.0) } else { buckets[index - 1] };
-    start + (bound - start) * ((rank - before) / (count - before))
 }
 
 fn labels_of(metric: String, labels: Vec<Label>, keep_name: bool) -> Vec<(String, String)> {
@@ -325,6 +265,8 @@ struct Pair {
     previous: Option<Arc<dyn Storage>>,
     /// Samples in `current`.
     samples: usize,
+    /// The series in `current`.
+    series: HashSet<u64>,
     /// The first sample's time in `current`.
     since: Option<Stamp>,
     /// The first sample's time in both.
@@ -337,19 +279,24 @@ struct Generations {
 }
 
 impl Generations {
-    fn insert(&self, rows: &[Row], at: Stamp, limits: Limits) -> Result<(), EngineError> {
+    /// `ids` are the identities of the rows' series: labels that churn would fill a generation with series long before
+    /// it is full of samples.
+    fn insert(&self, rows: &[Row], ids: &[u64], at: Stamp, limits: Limits) -> Result<(), EngineError> {
         if rows.is_empty() {
             return Ok(());
         }
         let mut pair = self.inner.write().unwrap_or_else(|p| p.into_inner());
         let old = pair.since.is_some_and(|since| at.since(since) > limits.retention);
-        if old || pair.samples + rows.len() > limits.samples / 2 && pair.samples > 0 {
+        let full = pair.samples + rows.len() > limits.samples / 2 || pair.series.len() > limits.series;
+        if old || full && pair.samples > 0 {
             pair.previous = Some(std::mem::replace(&mut pair.current, fresh()?));
             pair.samples = 0;
+            pair.series.clear();
             pair.oldest = pair.since.take();
         }
         pair.current.insert_rows(rows).map_err(|e| EngineError::Storage(e.to_string()))?;
         pair.samples += rows.len();
+        pair.series.extend(ids);
         pair.since.get_or_insert(at);
         pair.oldest.get_or_insert(at);
         Ok(())
@@ -469,28 +416,21 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_churn_do_not_fill_the_memory() {
+        let engine = engine(Limits { series: 10, ..Limits::default() });
+        for i in 0..200 {
+            feed(&engine, "t", &format!("c{{trace=\"{i}\"}} 1\n"), i * 1_000);
+        }
+        let all = ask(&engine, "count(count_over_time(c[1h]))", 199_000)[0].points[0].1;
+        assert!(all <= 24.0, "only two generations of ten series or so are kept: {all}");
+    }
+
+    #[test]
     fn too_many_series_are_refused() {
         let engine = engine(Limits { series: 2, ..Limits::default() });
         let page = parse("a 1\nb 1\nc 1\n").samples;
         assert_eq!(engine.ingest("t", &[], &page, Stamp(1)), Err(EngineError::TooManySeries(2)));
         let engine = Engine::new(Limits { series: 2, ..Limits::default() }).expect("an engine").keeping(["sum(a)"]);
         assert_eq!(engine.ingest("t", &[], &page, Stamp(1)), Ok(()), "only what the queries read is kept");
-    }
-
-    #[test]
-    fn quantiles_as_prometheus_takes_them() {
-        let inf = f64::INFINITY;
-        let cases = [
-            (0.5, vec![(1.0, 10.0), (2.0, 20.0), (inf, 20.0)], 1.0),
-            (0.75, vec![(1.0, 10.0), (2.0, 20.0), (inf, 20.0)], 1.5),
-            (0.99, vec![(1.0, 10.0), (2.0, 20.0), (inf, 100.0)], 2.0),
-            (1.0, vec![(1.0, 10.0), (2.0, 10.0), (inf, 10.0)], 1.0),
-            (0.5, vec![(inf, 10.0)], f64::NAN),
-            (0.5, vec![(1.0, 0.0), (inf, 0.0)], f64::NAN),
-        ];
-        for (phi, buckets, want) in cases {
-            let got = quantile(phi, buckets.clone());
-            assert!(got == want || got.is_nan() && want.is_nan(), "{phi} of {buckets:?}: {got}, not {want}");
-        }
     }
 }
