@@ -30,11 +30,6 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// As [`clean`], for text that may keep its line breaks (logs, queries).
-pub fn clean_lines(text: &str) -> String {
-    text.lines().map(clean).collect::<Vec<_>>().join("\n")
-}
-
 fn unsafe_on_screen(c: char) -> bool {
     c.is_control()
         || matches!(c,

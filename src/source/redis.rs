@@ -36,6 +36,7 @@ impl Redis {
 
     async fn run(&self, words: &[String]) -> Result<Reply, Fault> {
         let mut connection = {
+            // Held while connecting, so that questions which come together share one connection; never while asking.
             let mut slot = self.connection.lock().await;
             match &*slot {
                 Some(connection) => connection.clone(),
