@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Stamp(pub i64);
 
 impl Stamp {
@@ -44,6 +44,11 @@ impl Stamp {
 
     fn date_time(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
+    }
+
+    /// The day, UTC.
+    pub fn day(self) -> chrono::NaiveDate {
+        self.date_time().date_naive()
     }
 
     /// `03:12:44`, UTC.
@@ -86,6 +91,14 @@ impl Stamp {
     }
 }
 
+impl TryFrom<String> for Stamp {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Stamp, String> {
+        Stamp::parse(&text).ok_or_else(|| format!("`{text}` is not a time"))
+    }
+}
+
 impl From<Stamp> for String {
     fn from(stamp: Stamp) -> String {
         stamp.iso()
@@ -113,6 +126,13 @@ impl Clock {
         match self {
             Clock::System => Stamp(Utc::now().timestamp_millis()),
             Clock::Fake(at) => Stamp(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Lets time pass on a fake clock; the system's goes by itself.
+    pub fn advance(&self, by: Duration) {
+        if let Clock::Fake(at) = self {
+            at.fetch_add(millis(by), Ordering::SeqCst);
         }
     }
 }

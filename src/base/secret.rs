@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{LazyLock, RwLock};
 
+use serde::{Deserialize, Serialize};
+
 /// A value that does not print itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -24,7 +26,8 @@ impl fmt::Debug for Secret {
 }
 
 /// Where a secret is to be fetched from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum SecretRef {
     Env(String),
     File(PathBuf),
@@ -73,6 +76,24 @@ impl SecretRef {
         }
         remember(&value);
         Ok(Secret(value))
+    }
+}
+
+impl TryFrom<String> for SecretRef {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<SecretRef, String> {
+        SecretRef::parse(&text)
+    }
+}
+
+impl From<SecretRef> for String {
+    fn from(reference: SecretRef) -> String {
+        match reference {
+            SecretRef::Env(name) => format!("env:{name}"),
+            SecretRef::File(path) => format!("file:{}", path.display()),
+            SecretRef::Cmd(line) => format!("cmd:{line}"),
+        }
     }
 }
 

@@ -132,7 +132,7 @@ fn percent(value: f64) -> String {
     }
 }
 
-fn thousands(value: f64) -> String {
+pub fn thousands(value: f64) -> String {
     if value.abs() >= 1e15 {
         return format!("{value:.2e}");
     }

@@ -13,6 +13,7 @@ mod qdrant;
 mod redis;
 mod scrape;
 mod secrets;
+mod session;
 mod sqlite;
 mod web;
 
@@ -26,7 +27,9 @@ pub use prometheus::Prometheus;
 pub use qdrant::Qdrant;
 pub use redis::Redis;
 pub use scrape::{Scrape, ScrapeOptions, Target};
-pub use web::Web;
+pub use secrets::fetch as fetch_secret;
+pub use session::{Given, Session};
+pub use web::{Response, Web};
 
 use std::collections::HashMap;
 use std::future::Future;

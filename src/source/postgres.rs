@@ -17,18 +17,12 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn new(options: DatabaseOptions) -> Result<Postgres, String> {
-        let mut base: PgConnectOptions = options.url.parse().map_err(|e| format!("this is not a PostgreSQL URL: {e}"))?;
-        if let Some(ca) = &options.tls.ca {
-            base = base.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);
-        }
-        if let (Some(cert), Some(key)) = (&options.tls.cert, &options.tls.key) {
-            base = base.ssl_client_cert(cert).ssl_client_key(key);
-        }
         let timeout = options.timeout.as_millis().to_string();
-        base = base
-            .application_name("lastgreen")
-            .options([("statement_timeout", timeout.as_str()), ("lock_timeout", timeout.as_str()), ("default_transaction_read_only", "on")])
-            .disable_statement_logging();
+        let base = base_options(&options)?.options([
+            ("statement_timeout", timeout.as_str()),
+            ("lock_timeout", timeout.as_str()),
+            ("default_transaction_read_only", "on"),
+        ]);
         Ok(Postgres { options, base, pool: tokio::sync::OnceCell::new() })
     }
 
@@ -104,7 +98,28 @@ impl Postgres {
     }
 }
 
-fn fault(error: &sqlx::Error) -> Fault {
+/// Where the server is and who we are there, without the password.
+fn base_options(options: &DatabaseOptions) -> Result<PgConnectOptions, String> {
+    let mut base: PgConnectOptions = options.url.parse().map_err(|e| format!("this is not a PostgreSQL URL: {e}"))?;
+    if let Some(ca) = &options.tls.ca {
+        base = base.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);
+    }
+    if let (Some(cert), Some(key)) = (&options.tls.cert, &options.tls.key) {
+        base = base.ssl_client_cert(cert).ssl_client_key(key);
+    }
+    Ok(base.application_name("lastgreen").disable_statement_logging())
+}
+
+/// Options of a connection that may write, with the password.
+pub(super) async fn writing_options(options: &DatabaseOptions) -> Result<PgConnectOptions, Fault> {
+    let base = base_options(options).map_err(|e| Fault::new(FaultKind::Local, e))?;
+    Ok(match &options.password {
+        None => base,
+        Some(secret) => base.password(super::secrets::fetch(secret).await?.expose()),
+    })
+}
+
+pub(super) fn fault(error: &sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Database(e) => {
             let kind = match e.code().as_deref().unwrap_or("") {

@@ -1,0 +1,137 @@
+//! A run's journal on disk: appended, synced before anything follows from it, replayed when a run is taken up again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::record::{GENESIS, Line, Replay, Wrong, frame, replay};
+use crate::base::clock::Stamp;
+use crate::runbook::{Event, Record};
+
+/// The moments between which a runner can be killed: tests do that at each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    BeforeAppend,
+    /// Written, not synced.
+    Written,
+    Synced,
+    BeforeEffect,
+    AfterEffect,
+    BeforeNotice,
+    AfterNotice,
+}
+
+/// Called at each [`Moment`].
+pub type Watchpoint = Arc<dyn Fn(Moment) + Send + Sync>;
+
+/// A watchpoint that does nothing.
+pub fn unwatched() -> Watchpoint {
+    Arc::new(|_| {})
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: std::io::Error },
+    #[error("{path}: {wrong}")]
+    Wrong { path: PathBuf, wrong: Wrong },
+}
+
+/// An open journal: one writer, and everything it has said.
+pub struct Journal {
+    path: PathBuf,
+    run: String,
+    file: File,
+    /// Bytes that are known to be good.
+    good: u64,
+    sum: String,
+    seq: u64,
+    watch: Watchpoint,
+}
+
+pub const FILE: &str = "journal.jsonl";
+
+impl Journal {
+    /// Begins the journal of a run in its folder.
+    ///
+    /// # Errors
+    /// When the file cannot be made, or is there already.
+    pub fn create(folder: &Path, run: &str, watch: Watchpoint) -> Result<Journal, JournalError> {
+        let path = folder.join(FILE);
+        let made = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(&path);
+        let file = made.and_then(|file| sync_folder(folder).map(|()| file)).map_err(|error| JournalError::Io { path: path.clone(), error })?;
+        Ok(Journal { path, run: run.into(), file, good: 0, sum: GENESIS.into(), seq: 0, watch })
+    }
+
+    /// Opens a journal again; a torn last line is cut off.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a line is wrong.
+    pub fn open(folder: &Path, run: &str, watch: Watchpoint) -> Result<(Journal, Replay), JournalError> {
+        let path = folder.join(FILE);
+        let io = |error| JournalError::Io { path: path.clone(), error };
+        let mut file = OpenOptions::new().write(true).read(true).open(&path).map_err(io)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io)?;
+        let mut replay = replay(&bytes).map_err(|wrong| JournalError::Wrong { path: path.clone(), wrong })?;
+        if replay.torn > 0 {
+            file.set_len(replay.good).map_err(io)?;
+        }
+        file.seek(SeekFrom::End(0)).map_err(io)?;
+        if replay.unended {
+            file.write_all(b"\n").map_err(io)?;
+            replay.good += 1;
+        }
+        file.sync_data().map_err(io)?;
+        let (sum, seq) = replay.lines.last().map_or((GENESIS.to_string(), 0), |l| (l.sum.clone(), l.record.seq));
+        let journal = Journal { path, run: run.into(), file, good: replay.good, sum, seq, watch };
+        Ok((journal, replay))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.seq == 0
+    }
+
+    /// Writes an event down. When this comes back it is on the disk.
+    ///
+    /// # Errors
+    /// When it is not; the journal is then as it was before.
+    pub fn append(&mut self, at: Stamp, event: Event) -> Result<Line, JournalError> {
+        (self.watch)(Moment::BeforeAppend);
+        let record = Record { seq: self.seq + 1, at, run: self.run.clone(), event };
+        let line = frame(&record, &self.sum);
+        let bytes = [line.text.as_bytes(), b"\n"].concat();
+        let written = self.file.write_all(&bytes).and_then(|()| {
+            (self.watch)(Moment::Written);
+            self.file.sync_data()
+        });
+        if let Err(error) = written {
+            // What was written of it must not stay: the next record would stand behind half a line. When even that
+            // fails, opening the journal again cuts it.
+            let _ = self.file.set_len(self.good).and_then(|()| self.file.seek(SeekFrom::Start(self.good)));
+            return Err(JournalError::Io { path: self.path.clone(), error });
+        }
+        (self.watch)(Moment::Synced);
+        self.good += bytes.len() as u64;
+        self.sum.clone_from(&line.sum);
+        self.seq = record.seq;
+        Ok(line)
+    }
+}
+
+/// Makes a new entry of a folder lasting.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Reads a journal without touching it: for whoever only looks.
+///
+/// # Errors
+/// When it cannot be read, or a line is wrong.
+pub fn read(folder: &Path) -> Result<Replay, JournalError> {
+    let path = folder.join(FILE);
+    let bytes = std::fs::read(&path).map_err(|error| JournalError::Io { path: path.clone(), error })?;
+    replay(&bytes).map_err(|wrong| JournalError::Wrong { path, wrong })
+}

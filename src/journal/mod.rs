@@ -1,0 +1,16 @@
+//! Journals: the append-only, synced, hash-chained record of each run, and what keeps them: the state folder, the lock of
+//! an environment, the outbox of notices, and the mirror in a database.
+
+mod file;
+mod lock;
+mod mirror;
+mod outbox;
+mod record;
+mod state;
+
+pub use file::{Journal, JournalError, Moment, Watchpoint, read, unwatched};
+pub use lock::{Holder, HostLock, Tried, holder};
+pub use mirror::{Difference, Mirror, compare, note, noted};
+pub use outbox::{Letter, Outbox};
+pub use record::{GENESIS, Line, Replay, VERSION, Wrong, frame, parse, replay};
+pub use state::{StateDir, private, trusted, write_private};

@@ -1,0 +1,145 @@
+//! The state folder: `runs/<id>/`, `outbox/`, `lock/`. Everything in it is its owner's alone; looser permissions are
+//! refused, because whoever can write here can make a runner act.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::file::sync_folder;
+use crate::runbook::Plan;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+impl StateDir {
+    /// Opens the folder, or makes it.
+    ///
+    /// # Errors
+    /// When it cannot be made, is somebody else's, or others may get in.
+    pub fn open(root: &Path) -> Result<StateDir, String> {
+        let state = StateDir { root: root.to_path_buf() };
+        for folder in [state.root.clone(), state.runs(), state.outbox(), state.locks()] {
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+            private(&folder)?;
+        }
+        Ok(state)
+    }
+
+    /// The folder where it is, whether it can be used or not: for whoever only looks.
+    pub fn at(root: &Path) -> StateDir {
+        StateDir { root: root.to_path_buf() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub fn run(&self, id: &str) -> PathBuf {
+        self.runs().join(id)
+    }
+
+    pub fn outbox(&self) -> PathBuf {
+        self.root.join("outbox")
+    }
+
+    pub fn locks(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// The ids of all runs, the newest first: ids sort by time.
+    pub fn ids(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.runs()) else { return Vec::new() };
+        let mut ids: Vec<String> = entries
+            .flatten()
+            .filter(|e| e.path().join("plan.json").is_file())
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids
+    }
+
+    /// The run an operator means: an id, the end or beginning of one, or `last`.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn find(&self, wanted: &str) -> Result<String, String> {
+        let ids = self.ids();
+        if wanted == "last" {
+            return ids.first().cloned().ok_or_else(|| "there is no run yet".into());
+        }
+        let wanted = wanted.to_ascii_uppercase();
+        let found: Vec<&String> = ids.iter().filter(|id| id.starts_with(&wanted) || id.ends_with(&wanted)).collect();
+        match found.as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => Err(format!("there is no run `{wanted}`; `lastgreen runs` lists them")),
+            many => Err(format!("`{wanted}` could be any of {} runs", many.len())),
+        }
+    }
+
+    /// Makes a run's folder with its plan.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn make_run(&self, id: &str, plan: &Plan) -> Result<PathBuf, String> {
+        let folder = self.run(id);
+        let failed = |e: std::io::Error| format!("cannot write {}: {e}", folder.display());
+        DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
+        DirBuilder::new().mode(0o700).create(folder.join("output")).map_err(failed)?;
+        // A plan is a tree of texts, numbers and lists: it always has a JSON form.
+        let text = serde_json::to_vec_pretty(plan).unwrap_or_default();
+        write_private(&folder.join("plan.json"), &text).map_err(failed)?;
+        sync_folder(&folder).and_then(|()| sync_folder(&self.runs())).map_err(failed)?;
+        Ok(folder)
+    }
+
+    /// A run's plan.
+    ///
+    /// # Errors
+    /// When it cannot be read or was changed.
+    pub fn plan(&self, id: &str) -> Result<Plan, String> {
+        let path = self.run(id).join("plan.json");
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        Plan::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+}
+
+/// Writes a file of ours, on the disk when this comes back.
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// # Errors
+/// When the path is another user's, or others may read or write it.
+pub fn private(path: &Path) -> Result<(), String> {
+    let meta = std::fs::metadata(path).map_err(|e| format!("cannot look at {}: {e}", path.display()))?;
+    let us = rustix::process::geteuid().as_raw();
+    if meta.uid() != us && us != 0 {
+        return Err(format!("{} belongs to another user", path.display()));
+    }
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let right = if meta.is_dir() { "700" } else { "600" };
+        return Err(format!("{} is open to others (mode {mode:o}): chmod {right} {}", path.display(), path.display()));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When anybody could have written the file.
+pub fn trusted(path: &Path) -> Result<(), String> {
+    let meta = std::fs::metadata(path).map_err(|e| format!("cannot look at {}: {e}", path.display()))?;
+    let mode = meta.permissions().mode() & 0o777;
+    if mode & 0o002 != 0 {
+        return Err(format!("anybody may write {} (mode {mode:o}): chmod o-w {}", path.display(), path.display()));
+    }
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! From a runbook's text to a [`Runbook`], with every mistake at once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::model::{
+    Channel, Checklists, Danger, Front, Frequency, Input, InputType, Notification, Occasion, Rollback, Runbook, Status, Step, Trigger,
+};
+use super::steps::{self, Ids};
+use super::template;
+use super::yaml::{self, Fields, Lines, Reader, Text};
+use crate::base::clock::Stamp;
+use crate::base::diag::{Diagnostic, Findings};
+use crate::base::secret::SecretRef;
+
+/// What came of reading a runbook: itself when nothing is wrong, and everything there is to say.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the command line calls it, whether it is sound or not.
+    pub name: String,
+    pub runbook: Option<Arc<Runbook>>,
+    pub findings: Vec<Diagnostic>,
+}
+
+/// Reads a runbook's text. `now` is for review dates.
+pub fn load(path: &Path, text: &str, now: Stamp) -> Loaded {
+    let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let mut findings = Findings::default();
+    let begins = findings.add_file(path, text);
+    let lines = Lines::new(begins, text);
+    let mut runbook = None;
+    if let Some(document) = yaml::parse(&mut findings, &lines, text) {
+        let mut reader = Reader { findings: &mut findings, lines };
+        if let Some(fields) = reader.fields(&document, "a runbook") {
+            runbook = read(&mut reader, fields, &name, path, text, now);
+        }
+    }
+    let failed = findings.has_errors();
+    Loaded { name, runbook: runbook.filter(|_| !failed).map(Arc::new), findings: findings.found }
+}
+
+fn read(r: &mut Reader, mut f: Fields, name: &str, path: &Path, text: &str, now: Stamp) -> Option<Runbook> {
+    let front = front(r, &mut f, name, now);
+    let danger = f.choice(r, "danger", &[("safe", Danger::Safe), ("caution", Danger::Caution), ("danger", Danger::Danger)]);
+    let danger_at = f.text(r, "danger").map(|t| t.at);
+    let guard = steps::checks(r, &mut f, "guard");
+    let inputs = inputs(r, &mut f);
+    let triggers = triggers(r, &mut f);
+    let mut ids = Ids::default();
+    let step_list = f.list(r, "steps");
+    if step_list.is_empty() {
+        r.error(f.at, "a runbook has `steps`", Some("write steps: and below it - name: … with type: script".into()));
+    }
+    let steps: Vec<Step> = step_list.into_iter().filter_map(|node| steps::step(r, node, &mut ids)).collect();
+    let rollback = rollback(r, &mut f, &mut ids);
+    let notifications = notifications(r, &mut f);
+    let checklists = checklists(r, &mut f);
+    f.finish(r);
+    check_uses(r, &inputs, &steps, &rollback);
+    let mutates = steps.iter().chain(&rollback.steps).any(|s| s.kind.mutates() || s.undo.is_some());
+    if let (Some(Danger::Safe), true, Some(at)) = (danger, mutates, danger_at) {
+        let hint = "write danger: caution, or mutates: false on the steps that only look";
+        r.error(at, "this runbook calls itself safe, but has steps that change something", Some(hint.into()));
+    }
+    let least = if mutates { Danger::Caution } else { Danger::Safe };
+    let placeholders = placeholders(text);
+    for (word, line) in &placeholders {
+        let at = r.lines.line(*line);
+        r.warn(at, format!("`{word}` is still to be filled in"), Some("it can be read, but not run, until then".into()));
+    }
+    Some(Runbook {
+        name: name.to_string(),
+        path: path.to_path_buf(),
+        text: text.into(),
+        front,
+        danger: danger.unwrap_or(least).max(least),
+        guard,
+        inputs,
+        triggers,
+        steps,
+        rollback,
+        notifications,
+        checklists,
+        placeholders,
+    })
+}
+
+fn front(r: &mut Reader, f: &mut Fields, name: &str, now: Stamp) -> Front {
+    // `name` is what automation files call their title.
+    let named = f.string(r, "name");
+    let title = f.string(r, "title").or(named).unwrap_or_else(|| name.replace(['-', '_'], " "));
+    let statuses = [("draft", Status::Draft), ("ready", Status::Ready), ("deprecated", Status::Deprecated)];
+    let status_at = f.text(r, "status").map_or(f.at, |t| t.at);
+    let status = f.choice(r, "status", &statuses).unwrap_or_default();
+    if status == Status::Deprecated {
+        r.warn(status_at, "this runbook is deprecated", Some("see its references for what replaces it".into()));
+    }
+    let review = f.text(r, "review").and_then(|text| review(r, &text, now));
+    Front {
+        title: crate::base::text::clean(&title).into_owned(),
+        description: f.string(r, "description").unwrap_or_default(),
+        version: f.string(r, "version").unwrap_or_default(),
+        status,
+        owner: f.string(r, "owner").unwrap_or_default(),
+        frequency: f.choice(r, "frequency", &Frequency::WORDS).unwrap_or_default(),
+        severity: f.string(r, "severity").unwrap_or_default(),
+        review,
+        references: [f.strings(r, "references"), f.strings(r, "schemaRefs")].concat(),
+    }
+}
+
+fn review(r: &mut Reader, text: &Text, now: Stamp) -> Option<chrono::NaiveDate> {
+    let Ok(day) = text.text.parse::<chrono::NaiveDate>() else {
+        r.error(text.at, format!("`{}` is not a day", text.text), Some("write review: 2027-01-31".into()));
+        return None;
+    };
+    if day < now.day() {
+        r.warn(text.at, format!("this runbook was to be reviewed by {day}"), Some("read it again and set a new date".into()));
+    }
+    Some(day)
+}
+
+fn inputs(r: &mut Reader, f: &mut Fields) -> Vec<Input> {
+    let Some(map) = f.map(r, "inputs", "`inputs`") else { return Vec::new() };
+    let mut inputs = Vec::new();
+    for (name, at, node) in map.entries() {
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.is_empty() {
+            r.error(at, format!("`{name}` cannot be used in templates"), Some("use letters, digits and _".into()));
+        }
+        let Some(mut f) = r.fields(node, "an input") else { continue };
+        let types = [
+            ("string", InputType::String),
+            ("integer", InputType::Integer),
+            ("number", InputType::Number),
+            ("boolean", InputType::Boolean),
+            ("duration", InputType::Duration),
+        ];
+        let kind = f.choice(r, "type", &types).unwrap_or(InputType::String);
+        let pattern = f.text(r, "pattern");
+        if let Some(pattern) = &pattern
+            && let Err(e) = regex::Regex::new(&pattern.text)
+        {
+            r.error(pattern.at, format!("this is not a regular expression: {e}"), None);
+        }
+        let mut input = Input {
+            name,
+            kind,
+            default: None,
+            allowed: Vec::new(),
+            pattern: pattern.map(|p| p.text),
+            description: f.string(r, "description").unwrap_or_default(),
+        };
+        let plain = Input { pattern: None, ..input.clone() };
+        for text in f.texts(r, "allowed") {
+            match plain.parse(&text.text) {
+                Ok(value) => input.allowed.push(value),
+                Err(e) => r.error(text.at, e, None),
+            }
+        }
+        if let Some(text) = f.text(r, "default") {
+            match input.parse(&text.text) {
+                Ok(value) => input.default = Some(value),
+                Err(e) => r.error(text.at, e, None),
+            }
+        }
+        f.finish(r);
+        inputs.push(input);
+    }
+    inputs
+}
+
+fn triggers(r: &mut Reader, f: &mut Fields) -> Vec<Trigger> {
+    let mut triggers = Vec::new();
+    for node in f.list(r, "triggers") {
+        let Some(mut f) = r.fields(node, "a trigger") else { continue };
+        let trigger = match f.choice(r, "type", &[("schedule", true), ("event", false)]) {
+            Some(true) => f.required(r, "cron", "\"0 2 * * *\"").map(|text| {
+                if let Err(e) = text.text.parse::<croner::Cron>() {
+                    r.error(text.at, format!("this is not a schedule: {e}"), Some("minute hour day month weekday, as 0 2 * * *".into()));
+                }
+                Trigger::Schedule { cron: text.text }
+            }),
+            Some(false) => {
+                let source = f.string(r, "source").unwrap_or_else(|| "monitoring".into());
+                f.required(r, "condition", "\"alert.severity == 'critical'\"").map(|text| {
+                    expression(r, &text, &["alert", "rule", "environment"]);
+                    Trigger::Event { source, condition: text.text }
+                })
+            }
+            None => {
+                if !f.has("type") {
+                    r.error(f.at, "a trigger has a `type`", Some("write type: schedule or type: event".into()));
+                }
+                continue;
+            }
+        };
+        f.finish(r);
+        triggers.extend(trigger);
+    }
+    triggers
+}
+
+/// Checks an expression's text and the names it begins with.
+pub(super) fn expression(r: &mut Reader, text: &Text, roots: &[&str]) {
+    match template::uses_of_expression(&text.text) {
+        Err(e) => r.error(text.at, format!("this is not an expression: {e}"), None),
+        Ok(uses) => {
+            for name in uses.0 {
+                let root = name.split('.').next().unwrap_or("");
+                if !roots.contains(&root) {
+                    let hint = crate::base::diag::suggestion(root, roots.iter().copied());
+                    r.error(text.at, format!("`{root}` is not known here"), hint);
+                }
+            }
+        }
+    }
+}
+
+fn rollback(r: &mut Reader, f: &mut Fields, ids: &mut Ids) -> Rollback {
+    let Some(mut f) = f.map(r, "rollback", "`rollback`") else { return Rollback::default() };
+    let automatic = f.flag(r, "automatic").unwrap_or(false);
+    let mut conditions = Vec::new();
+    for text in f.texts(r, "conditions") {
+        expression(r, &text, &["step", "validation", "inputs", "environment", "vars"]);
+        conditions.push(text.text);
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    if let Some((node, at)) = f.node("script")
+        && let Some(text) = r.text_of(node, "script")
+    {
+        steps.push(steps::rollback_script(text.text, at));
+    }
+    for node in f.list(r, "steps") {
+        steps.extend(steps::step(r, node, ids).map(|s| Step { id: format!("rollback/{}", s.id), ..s }));
+    }
+    f.finish(r);
+    Rollback { automatic, conditions, steps }
+}
+
+fn notifications(r: &mut Reader, f: &mut Fields) -> Vec<Notification> {
+    let mut all = Vec::new();
+    for node in f.list(r, "notifications") {
+        let Some(mut f) = r.fields(node, "a notification") else { continue };
+        let at = f.at;
+        let Some(name) = f.required(r, "channel", "slack") else { continue };
+        let own = channel(r, &mut f, &name.text);
+        let mut events = Vec::new();
+        for text in f.texts(r, "events") {
+            match Occasion::WORDS.iter().find(|(word, _)| *word == text.text) {
+                Some((_, occasion)) => events.push(*occasion),
+                None => {
+                    let hint = crate::base::diag::suggestion(&text.text, Occasion::WORDS.iter().map(|(word, _)| *word));
+                    r.error(text.at, format!("there is no event `{}`", text.text), hint);
+                }
+            }
+        }
+        if events.is_empty() {
+            events = Occasion::WORDS.iter().map(|(_, o)| *o).collect();
+        }
+        f.finish(r);
+        all.push(Notification { name: name.text, own, events, at });
+    }
+    all
+}
+
+/// The channel a notification describes itself, if it does.
+fn channel(r: &mut Reader, f: &mut Fields, kind: &str) -> Option<Channel> {
+    let mut secret = |f: &mut Fields, key: &'static str| {
+        let text = f.text(r, key)?;
+        // What is still to be filled in is warned of elsewhere.
+        if is_placeholder(&text.text) {
+            return SecretRef::parse("env:PLACEHOLDER").ok();
+        }
+        SecretRef::parse(&text.text).map_err(|e| r.error(text.at, format!("`{key}`: {e}"), None)).ok()
+    };
+    let (webhook, key) = (secret(f, "webhook"), secret(f, "integration_key"));
+    match kind {
+        "slack" => webhook.map(|webhook| Channel::Slack { webhook }),
+        "pagerduty" => key.map(|key| Channel::Pagerduty { key, url: PAGERDUTY.into() }),
+        _ => webhook.map(|webhook| Channel::Slack { webhook }),
+    }
+}
+
+pub const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
+
+fn checklists(r: &mut Reader, f: &mut Fields) -> Checklists {
+    let Some(mut f) = f.map(r, "checklists", "`checklists`") else { return Checklists::default() };
+    let lists =
+        Checklists { before: f.strings(r, "before"), during: f.strings(r, "during"), after: f.strings(r, "after") };
+    f.finish(r);
+    lists
+}
+
+/// `[SERVICE_NAME]`: what a template leaves to be filled in.
+fn is_placeholder(text: &str) -> bool {
+    text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).is_some_and(|inside| {
+        inside.len() > 2 && inside.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    })
+}
+
+/// Values, and lines of scripts, that are nothing but a placeholder; `echo "[ERROR] …"` is none.
+fn placeholders(text: &str) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        let value = line.split(" #").next().unwrap_or(line).trim().trim_start_matches("- ");
+        let value = match value.split_once(": ") {
+            Some((key, rest)) if key.chars().all(|c| c.is_alphanumeric() || c == '_') => rest,
+            _ => value,
+        };
+        let value = value.trim().trim_matches(['"', '\'']);
+        if is_placeholder(value) {
+            found.push((value.to_string(), i + 1));
+        }
+    }
+    found
+}
+
+/// Every template and expression uses only what will be there: inputs that are declared, steps that come before.
+fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollback) {
+    let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+    let mut before: Vec<&str> = Vec::new();
+    for step in steps.iter().chain(&rollback.steps) {
+        let kinds = [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()];
+        let mut texts: Vec<String> = Vec::new();
+        for kind in kinds.into_iter().flatten() {
+            let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
+            let collected = template::render_tree(&mut tree, &mut |text| {
+                texts.push(text.to_string());
+                Ok(String::new())
+            });
+            debug_assert!(collected.is_ok(), "collecting cannot fail");
+        }
+        let mut all = Vec::new();
+        for text in texts {
+            match template::uses(&text) {
+                Ok(uses) => all.extend(uses.0),
+                Err(e) => r.error(step.at, format!("in step `{}`: `{}`: {e}", step.name, text.trim()), None),
+            }
+        }
+        if let Some(when) = &step.when {
+            match template::uses_of_expression(when) {
+                Ok(uses) => all.extend(uses.0),
+                Err(e) => r.error(step.at, format!("in step `{}`: when: {e}", step.name), None),
+            }
+        }
+        for name in all {
+            check_name(r, step, &name, &names, &before);
+        }
+        before.push(&step.id);
+    }
+}
+
+fn check_name(r: &mut Reader, step: &Step, name: &str, inputs: &[&str], before: &[&str]) {
+    let mut parts = name.split('.');
+    let (root, second) = (parts.next().unwrap_or(""), parts.next());
+    let (known, what): (&[&str], &str) = match root {
+        "inputs" => (inputs, "input"),
+        "steps" => (before, "earlier step"),
+        "environment" => (&["name", "tier"], "fact of the environment"),
+        "run" => (&["id"], "fact of the run"),
+        "operator" => (&["user", "host"], "fact of the operator"),
+        "vars" => return,
+        _ => {
+            let hint = crate::base::diag::suggestion(root, template::ROOTS);
+            r.error(step.at, format!("in step `{}`: nothing is called `{root}`", step.name), hint);
+            return;
+        }
+    };
+    if let Some(second) = second
+        && !known.contains(&second)
+    {
+        let hint = crate::base::diag::suggestion(second, known.iter().copied());
+        r.error(step.at, format!("in step `{}`: there is no {what} `{second}`", step.name), hint);
+    }
+}

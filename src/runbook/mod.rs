@@ -1,0 +1,26 @@
+//! Runbooks: files of steps, the plans made of them, and runs as pure folds over what a journal says. Nothing here does
+//! anything; `effect` performs steps and `runner` drives a run.
+
+mod event;
+mod kind;
+mod load;
+mod model;
+mod plan;
+mod planner;
+mod run;
+mod steps;
+mod template;
+mod yaml;
+
+pub use event::{Choice, Event, Operator, Outcome, Output, Question, QuestionKind, Record, RunResult, Runner};
+pub use kind::{Address, Check, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, Target, millis};
+pub use load::{Loaded, PAGERDUTY, load};
+pub use model::{
+    Channel, Checklists, Danger, Front, Frequency, Input, InputType, Notification, Occasion, OnFailure, Retry, Rollback, Runbook, Status,
+    Step, Trigger,
+};
+pub use plan::{Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile};
+pub use planner::{Asked, World, plan};
+pub use run::{Back, Broken, Next, Phase, Run, StepRun, StepState};
+pub use steps::{is_condition, slug};
+pub use template::{holds, is_template, render, render_tree, shell_quoted};

@@ -1,0 +1,347 @@
+//! A plan: a runbook with every variable resolved and every target frozen. What the prompt shows and what the runner
+//! executes are the same bytes; the fingerprint says so.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
+
+use super::event::Operator;
+use super::kind::{Check, Kind, millis};
+use super::model::{Channel, Checklists, Danger, Occasion, OnFailure, Retry};
+use crate::base::clock::Stamp;
+use crate::base::text::hex;
+use crate::base::units::short;
+
+/// The format of `plan.json`. A runner refuses any other.
+pub const VERSION: u32 = 1;
+
+/// A file that the plan was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceFile {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// The configuration as it was: the runner works by it, whatever becomes of the file. It holds no secrets, only
+/// references to them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Frozen {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub name: String,
+    /// `production`, `staging`, `development`.
+    pub tier: String,
+}
+
+/// One step, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Its id; steps of a nested runbook are `outer/inner`.
+    pub key: String,
+    pub name: String,
+    #[serde(flatten)]
+    pub kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<Check>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::maybe")]
+    pub timeout: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    pub idempotent: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Kind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Kind>,
+    /// Values of templates that only the run will know: inputs as its own runbook sees them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub inputs: Map<String, Json>,
+    /// Where scripts run and their files are.
+    pub folder: PathBuf,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RollbackPlan {
+    pub automatic: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Planned>,
+}
+
+/// Whom to tell, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    pub name: String,
+    pub channel: Channel,
+    pub events: Vec<Occasion>,
+}
+
+/// What a plan comes to: the fingerprint is over this.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    pub runbook: String,
+    pub title: String,
+    pub environment: Environment,
+    pub danger: Danger,
+    /// Changes nothing for real.
+    pub drill: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub inputs: Map<String, Json>,
+    pub vars: Map<String, Json>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guard: Vec<Check>,
+    pub steps: Vec<Planned>,
+    pub rollback: RollbackPlan,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+    #[serde(default, skip_serializing_if = "Checklists::is_empty")]
+    pub checklists: Checklists,
+    /// The runbook, and those it runs.
+    pub sources: Vec<SourceFile>,
+    pub config: Frozen,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub v: u32,
+    /// sha256 over the content.
+    pub fingerprint: String,
+    pub made: Stamp,
+    /// After this it is not begun any more: the world has moved on.
+    pub expires: Stamp,
+    pub by: Operator,
+    /// How long steps took in earlier runs, in milliseconds, by key.
+    #[serde(default)]
+    pub expected: Map<String, Json>,
+    pub content: Content,
+}
+
+impl Plan {
+    pub fn new(content: Content, by: Operator, made: Stamp, valid: Duration) -> Plan {
+        Plan { v: VERSION, fingerprint: fingerprint(&content), made, expires: made.plus(valid), by, expected: Map::new(), content }
+    }
+
+    /// Reads `plan.json` and holds it to its fingerprint.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Plan, String> {
+        let version: Json = serde_json::from_str(text).map_err(|e| format!("the plan is no JSON: {e}"))?;
+        match version.get("v").and_then(Json::as_u64) {
+            Some(v) if v == u64::from(VERSION) => {}
+            other => {
+                return Err(format!(
+                    "the plan is of version {}, this program speaks {VERSION}",
+                    other.map_or_else(|| "?".into(), |v| v.to_string())
+                ));
+            }
+        }
+        let plan: Plan = serde_json::from_str(text).map_err(|e| format!("the plan cannot be read: {e}"))?;
+        let found = fingerprint(&plan.content);
+        if found != plan.fingerprint {
+            return Err(format!("the plan was changed: its fingerprint is {}, its content gives {found}", plan.fingerprint));
+        }
+        Ok(plan)
+    }
+
+    /// Every step that can be run, in the order of the plan, rollback and undo last.
+    pub fn all(&self) -> impl Iterator<Item = &Planned> {
+        self.content.steps.iter().chain(&self.content.rollback.steps)
+    }
+
+    /// The step behind a key; `undo/KEY` is the undo of a step.
+    pub fn step(&self, key: &str) -> Option<std::borrow::Cow<'_, Planned>> {
+        if let Some(undone) = key.strip_prefix("undo/") {
+            let step = self.content.steps.iter().find(|s| s.key == undone)?;
+            let kind = step.undo.clone()?;
+            return Some(std::borrow::Cow::Owned(Planned {
+                key: key.into(),
+                name: format!("undo: {}", step.name),
+                timeout: kind.default_timeout(),
+                kind,
+                when: None,
+                guard: Vec::new(),
+                retry: None,
+                idempotent: false,
+                probe: None,
+                on_failure: Some(OnFailure::Ask),
+                undo: None,
+                inputs: step.inputs.clone(),
+                folder: step.folder.clone(),
+            }));
+        }
+        self.all().find(|s| s.key == key).map(std::borrow::Cow::Borrowed)
+    }
+
+    pub fn mutates(&self) -> bool {
+        self.all().any(Planned::mutates)
+    }
+
+    pub fn expected(&self, key: &str) -> Option<Duration> {
+        self.expected.get(key).and_then(Json::as_u64).map(Duration::from_millis)
+    }
+
+    /// The sum of what is known about the steps.
+    pub fn expected_total(&self) -> Option<Duration> {
+        let known: Vec<Duration> = self.content.steps.iter().filter_map(|s| self.expected(&s.key)).collect();
+        (!known.is_empty()).then(|| known.iter().sum())
+    }
+
+    /// What the operator has to type before it begins: the environment's name, `yes`, or nothing (one key).
+    pub fn confirmation(&self) -> Confirmation {
+        match (self.content.danger, self.content.environment.tier == "production") {
+            (Danger::Safe, _) => Confirmation::Key,
+            (Danger::Danger, true) => Confirmation::Type(self.content.environment.name.clone()),
+            (Danger::Caution | Danger::Danger, _) => Confirmation::Type("yes".into()),
+        }
+    }
+
+    /// The plan as people read it, line by line: the same in the dialog and on the command line.
+    pub fn lines(&self) -> Vec<String> {
+        let c = &self.content;
+        let drill = if c.drill { "  DRILL: nothing is changed" } else { "" };
+        let mut lines = vec![
+            format!("{} on {} ({}): {}{drill}", c.title, c.environment.name, c.environment.tier, c.danger.word()),
+            format!("runbook {}  fingerprint {}  good until {}", c.runbook, &self.fingerprint[..12], self.expires.iso()),
+        ];
+        if let Some(reason) = &c.reason {
+            lines.push(format!("reason   {reason}"));
+        }
+        for (name, value) in &c.inputs {
+            lines.push(format!("input    {name} = {}", value.as_str().map_or_else(|| value.to_string(), str::to_string)));
+        }
+        for item in &c.checklists.before {
+            lines.push(format!("before   {item}"));
+        }
+        if !c.guard.is_empty() {
+            let all: Vec<String> = c.guard.iter().map(ToString::to_string).collect();
+            lines.push(format!("guard    {}", all.join(", ")));
+        }
+        for (i, step) in c.steps.iter().enumerate() {
+            lines.push(String::new());
+            step.lines(&format!("{}", i + 1), self.expected(&step.key), &mut lines);
+        }
+        let rollback = &c.rollback;
+        if !rollback.steps.is_empty() {
+            lines.push(String::new());
+            let when = match (rollback.automatic, rollback.conditions.as_slice()) {
+                (true, []) => "by itself, after any failure".to_string(),
+                (true, all) => format!("by itself, when {}", all.join(" or ")),
+                (false, _) => "only when an operator says so".into(),
+            };
+            lines.push(format!("rollback {when}"));
+            for (i, step) in rollback.steps.iter().enumerate() {
+                step.lines(&format!("r{}", i + 1), None, &mut lines);
+            }
+        }
+        lines.push(String::new());
+        lines.extend(self.closing());
+        lines
+    }
+
+    /// What will be asked, what cannot be undone, who is told, how long it takes.
+    fn closing(&self) -> Vec<String> {
+        let c = &self.content;
+        let names = |wanted: &dyn Fn(&Planned) -> bool| {
+            c.steps.iter().enumerate().filter(|(_, s)| wanted(s)).map(|(i, s)| format!("{} {}", i + 1, s.name)).collect::<Vec<_>>()
+        };
+        let mut lines = Vec::new();
+        let asks = names(&|s| matches!(s.kind, Kind::Manual { .. }) || s.on_failure == Some(OnFailure::Ask));
+        lines.push(format!("asks     {}", if asks.is_empty() { "nothing".into() } else { asks.join(", ") }));
+        let lasting = names(&|s| s.kind.mutates() && s.undo.is_none());
+        let covered = if c.rollback.steps.is_empty() { "" } else { " (besides the rollback above)" };
+        match (self.mutates(), lasting.as_slice()) {
+            (false, _) => lines.push("undo     nothing is changed, there is nothing to undo".into()),
+            (true, []) => lines.push("undo     every step that changes something has an undo".into()),
+            (true, some) => lines.push(format!("no undo  {}{covered}", some.join(", "))),
+        }
+        for notice in &c.notices {
+            let events: Vec<&str> = notice.events.iter().map(|e| e.word()).collect();
+            lines.push(format!("tells    {} on {}", notice.name, events.join(", ")));
+        }
+        match self.expected_total() {
+            Some(total) => lines.push(format!("takes    about {}, by earlier runs", short(total))),
+            None => lines.push("takes    not known yet: there is no earlier run".into()),
+        }
+        lines
+    }
+}
+
+/// How a plan is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// One key of its own.
+    Key,
+    /// This text, and then Enter.
+    Type(String),
+}
+
+impl Planned {
+    pub fn mutates(&self) -> bool {
+        self.kind.mutates() || self.undo.as_ref().is_some_and(Kind::mutates)
+    }
+
+    fn lines(&self, number: &str, expected: Option<Duration>, lines: &mut Vec<String>) {
+        let about = expected.map_or_else(String::new, |e| format!("  ~ {}", short(e)));
+        let limit = self.timeout.map_or_else(|| "no time-out".to_string(), |t| format!("time-out {}", short(t)));
+        let mark = if self.kind.mutates() { "changes" } else { "looks" };
+        lines.push(format!("{number:>3}  {}  [{}, {mark}, {limit}]{about}", self.name, self.kind.word()));
+        lines.push(format!("     {}", self.kind.describe()));
+        if let Kind::Script(script) = &self.kind {
+            if let Some(text) = &script.inline {
+                lines.extend(text.lines().map(|line| format!("       | {line}")));
+            }
+            for (name, value) in &script.env {
+                lines.push(format!("     with {name}={value}"));
+            }
+            for (name, reference) in &script.secrets {
+                lines.push(format!("     with {name} from {reference}"));
+            }
+        }
+        if let Kind::Manual { text, check } = &self.kind {
+            lines.extend(text.lines().skip(1).map(|line| format!("       {line}")));
+            lines.extend(check.iter().map(|item| format!("       - {item}")));
+        }
+        let checks = |list: &[Check]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if let Some(when) = &self.when {
+            lines.push(format!("     only when {when}"));
+        }
+        if !self.guard.is_empty() {
+            lines.push(format!("     only while {}", checks(&self.guard)));
+        }
+        if let Some(probe) = &self.probe {
+            lines.push(format!("     already so? {}", probe.describe()));
+        }
+        if let Some(retry) = self.retry {
+            lines.push(format!("     tried again up to {} times, {} apart and longer", retry.count, short(retry.backoff)));
+        }
+        if let Some(undo) = &self.undo {
+            lines.push(format!("     undo: {}", undo.describe()));
+        }
+        match self.on_failure {
+            None | Some(OnFailure::Stop) => {}
+            Some(OnFailure::Continue) => lines.push("     on failure: go on".into()),
+            Some(OnFailure::Ask) => lines.push("     on failure: ask".into()),
+            Some(OnFailure::Rollback) => lines.push("     on failure: roll back".into()),
+        }
+    }
+}
+
+/// sha256 over the content's JSON, whose keys have one order.
+fn fingerprint(content: &Content) -> String {
+    // A tree of texts, numbers and lists always has a JSON form.
+    let bytes = serde_json::to_vec(content).unwrap_or_default();
+    hex(&Sha256::digest(&bytes))
+}

@@ -1,0 +1,343 @@
+//! From a runbook to a plan: inputs filled in, templates rendered, targets resolved, nested runbooks laid out. Whatever
+//! cannot be resolved is reported, all of it at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
+
+use super::kind::{Check, Kind, Script};
+use super::model::{Channel, Danger, InputType, Runbook, Status, Step};
+use super::plan::{Content, Environment, Frozen, Notice, Planned, RollbackPlan, SourceFile};
+use super::template;
+use crate::base::diag::suggestion;
+use crate::base::text::hex;
+use crate::base::units::Unit;
+use crate::signal::Condition;
+
+/// What a plan is made against: the environment, and everything a step can name.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub environment: Environment,
+    pub vars: Map<String, Json>,
+    /// Services (and HTTP sources) by name, with their URLs.
+    pub services: IndexMap<String, String>,
+    /// Databases by name, with their places as people read them.
+    pub databases: IndexMap<String, String>,
+    pub signals: IndexMap<String, Unit>,
+    pub channels: IndexMap<String, Channel>,
+    pub runbooks: IndexMap<String, Arc<Runbook>>,
+    pub config: Frozen,
+}
+
+/// What the operator asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub inputs: IndexMap<String, String>,
+    pub reason: Option<String>,
+    pub drill: bool,
+    pub user: String,
+    pub host: String,
+}
+
+/// How deep runbooks may run runbooks.
+const DEEPEST: usize = 5;
+
+/// Makes a plan's content. `read` gives the bytes of a script file.
+///
+/// # Errors
+/// Every reason why there can be no plan.
+pub fn plan(
+    runbook: &Runbook,
+    world: &World,
+    asked: &Asked,
+    read: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
+) -> Result<Content, Vec<String>> {
+    let mut planner = Planner { world, asked, read, problems: Vec::new(), sources: Vec::new(), danger: Danger::Safe, guard: Vec::new() };
+    planner.permitted(runbook);
+    let given: IndexMap<String, Json> = asked.inputs.iter().map(|(k, v)| (k.clone(), Json::from(v.as_str()))).collect();
+    let inputs = planner.inputs(runbook, &given);
+    let steps = planner.steps(runbook, &runbook.steps, &inputs, "", &mut Vec::new());
+    let rollback = RollbackPlan {
+        automatic: runbook.rollback.automatic,
+        conditions: runbook.rollback.conditions.clone(),
+        steps: planner.steps(runbook, &runbook.rollback.steps, &inputs, "", &mut Vec::new()),
+    };
+    let notices = planner.notices(runbook);
+    let Planner { mut problems, sources, danger, guard, .. } = planner;
+    if !problems.is_empty() {
+        problems.dedup();
+        return Err(problems);
+    }
+    Ok(Content {
+        runbook: runbook.name.clone(),
+        title: runbook.front.title.clone(),
+        environment: world.environment.clone(),
+        danger,
+        drill: asked.drill,
+        reason: asked.reason.clone(),
+        inputs,
+        vars: world.vars.clone(),
+        guard,
+        steps,
+        rollback,
+        notices,
+        checklists: runbook.checklists.clone(),
+        sources,
+        config: world.config.clone(),
+    })
+}
+
+struct Planner<'a> {
+    world: &'a World,
+    asked: &'a Asked,
+    read: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
+    problems: Vec<String>,
+    sources: Vec<SourceFile>,
+    danger: Danger,
+    guard: Vec<Check>,
+}
+
+impl Planner<'_> {
+    fn problem(&mut self, text: impl Into<String>, hint: Option<String>) {
+        self.problems.push(match hint {
+            Some(hint) => format!("{} ({hint})", text.into()),
+            None => text.into(),
+        });
+    }
+
+    fn permitted(&mut self, runbook: &Runbook) {
+        if runbook.front.status == Status::Draft && self.world.environment.tier == "production" {
+            let hint = "set status: ready once it was tried elsewhere";
+            self.problem(format!("{} is a draft, and drafts do not run in production", runbook.name), Some(hint.into()));
+        }
+        for (word, line) in &runbook.placeholders {
+            self.problems.push(format!("{}:{line}: `{word}` is still to be filled in", runbook.path.display()));
+        }
+    }
+
+    /// The values of a runbook's inputs: what was given, in the declared types, and the defaults.
+    fn inputs(&mut self, runbook: &Runbook, given: &IndexMap<String, Json>) -> Map<String, Json> {
+        let mut values = Map::new();
+        for name in given.keys().filter(|name| !runbook.inputs.iter().any(|i| i.name == **name)) {
+            let hint = suggestion(name, runbook.inputs.iter().map(|i| i.name.as_str()));
+            self.problem(format!("{} has no input `{name}`", runbook.name), hint);
+        }
+        for input in &runbook.inputs {
+            let value = match given.get(&input.name) {
+                Some(Json::String(text)) => input.parse(text),
+                Some(other) if input.kind == InputType::String => input.parse(&other.to_string()),
+                Some(other) => input.parse(&other.to_string()).or_else(|_| input.check(other.clone())),
+                None => input.default.clone().ok_or_else(|| format!("input `{}` is missing: --set {}=…", input.name, input.name)),
+            };
+            match value {
+                Ok(value) => drop(values.insert(input.name.clone(), value)),
+                Err(e) => self.problem(e, None),
+            }
+        }
+        values
+    }
+
+    fn context(&self, inputs: &Map<String, Json>) -> Json {
+        json!({
+            "inputs": inputs,
+            "environment": {"name": self.world.environment.name, "tier": self.world.environment.tier},
+            "vars": self.world.vars,
+            "operator": {"user": self.asked.user, "host": self.asked.host},
+        })
+    }
+
+    fn steps(&mut self, runbook: &Runbook, steps: &[Step], inputs: &Map<String, Json>, prefix: &str, outer: &mut Vec<String>) -> Vec<Planned> {
+        if !self.sources.iter().any(|s| s.path == runbook.path) {
+            self.sources.push(SourceFile { path: runbook.path.clone(), text: runbook.text.to_string() });
+            self.danger = self.danger.max(runbook.danger);
+            for check in &runbook.guard {
+                self.check(&runbook.name, check);
+                if !self.guard.contains(check) {
+                    self.guard.push(check.clone());
+                }
+            }
+        }
+        let mut planned = Vec::new();
+        for step in steps {
+            let kind = self.kind(runbook, step, &step.kind, inputs);
+            if let Kind::Runbook { name, inputs: given } = &kind {
+                planned.extend(self.nested(step, name, given, prefix, outer));
+                continue;
+            }
+            for check in step.guard.iter().chain(kind.checks()) {
+                self.check(&step.name, check);
+            }
+            let probe = step.probe.as_ref().map(|p| self.kind(runbook, step, p, inputs));
+            let undo = step.undo.as_ref().map(|u| self.kind(runbook, step, u, inputs));
+            planned.push(Planned {
+                key: format!("{prefix}{}", step.id),
+                name: step.name.clone(),
+                when: step.when.clone(),
+                guard: step.guard.clone(),
+                timeout: step.timeout.or_else(|| kind.default_timeout()),
+                kind,
+                retry: step.retry,
+                idempotent: step.idempotent,
+                probe,
+                on_failure: step.on_failure,
+                undo,
+                inputs: if prefix.is_empty() { Map::new() } else { inputs.clone() },
+                folder: folder_of(&runbook.path),
+            });
+        }
+        planned
+    }
+
+    /// The steps of another runbook, in the place of the step that names it.
+    fn nested(&mut self, step: &Step, name: &str, given: &Map<String, Json>, prefix: &str, outer: &mut Vec<String>) -> Vec<Planned> {
+        let Some(inner) = self.world.runbooks.get(name).cloned() else {
+            let hint = suggestion(name, self.world.runbooks.keys().map(String::as_str));
+            self.problem(format!("step `{}`: there is no runbook `{name}`", step.name), hint);
+            return Vec::new();
+        };
+        if outer.contains(&inner.name) || outer.len() >= DEEPEST {
+            self.problem(format!("step `{}`: {} → {name} runs in a circle", step.name, outer.join(" → ")), None);
+            return Vec::new();
+        }
+        if step.undo.is_some() || step.probe.is_some() || step.retry.is_some() || step.timeout.is_some() {
+            self.problem(format!("step `{}`: the runbook's own steps carry undo, probe, retry and timeout", step.name), None);
+        }
+        self.permitted(&inner);
+        let given: IndexMap<String, Json> = given.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let inputs = self.inputs(&inner, &given);
+        outer.push(inner.name.clone());
+        let mut steps = self.steps(&inner, &inner.steps, &inputs, &format!("{prefix}{}/", step.id), outer);
+        outer.pop();
+        for inside in &mut steps {
+            inside.name = format!("{}: {}", step.name, inside.name);
+            // The condition of the outer step stands above that of each inner one.
+            inside.when = match (&step.when, &inside.when) {
+                (Some(a), Some(b)) => Some(format!("({a}) and ({b})")),
+                (a, b) => a.clone().or_else(|| b.clone()),
+            };
+            inside.on_failure = inside.on_failure.or(step.on_failure);
+        }
+        if let Some(first) = steps.first_mut() {
+            first.guard.splice(0..0, step.guard.iter().cloned());
+        }
+        steps
+    }
+
+    /// A kind with its templates rendered and its targets resolved.
+    fn kind(&mut self, runbook: &Runbook, step: &Step, kind: &Kind, inputs: &Map<String, Json>) -> Kind {
+        let context = self.context(inputs);
+        let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
+        let mut wrong = Vec::new();
+        let mut render = |text: &str| match template::uses(text) {
+            Ok(uses) if uses.is_late() => Ok(text.to_string()),
+            Ok(_) => template::render(text, &context),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = template::render_tree(&mut tree, &mut render) {
+            wrong.push(e);
+        }
+        let mut kind = match serde_json::from_value::<Kind>(tree) {
+            Ok(kind) => kind,
+            Err(e) => {
+                wrong.push(e.to_string());
+                kind.clone()
+            }
+        };
+        for e in wrong {
+            self.problem(format!("step `{}`: {e}", step.name), None);
+        }
+        self.resolve(runbook, step, &mut kind);
+        kind
+    }
+
+    fn resolve(&mut self, runbook: &Runbook, step: &Step, kind: &mut Kind) {
+        for address in kind.addresses_mut() {
+            if let Some(service) = &address.service {
+                match self.world.services.get(service) {
+                    Some(base) => address.path = format!("{}/{}", base.trim_end_matches('/'), address.path.trim_start_matches('/')),
+                    None => {
+                        let hint = suggestion(service, self.world.services.keys().map(String::as_str));
+                        let hint = hint.or_else(|| Some(format!("add [services.{service}] with url = \"http://…\" to the configuration")));
+                        self.problems.push(format!("step `{}`: there is no service `{service}` ({})", step.name, hint.unwrap_or_default()));
+                        continue;
+                    }
+                }
+            }
+            // A late template makes its URL only in the run.
+            if !template::is_template(&address.path)
+                && let Err(e) = url::Url::parse(&address.path)
+            {
+                self.problems.push(format!("step `{}`: `{}` is not a URL: {e}", step.name, address.path));
+            }
+        }
+        match kind {
+            Kind::Sql(call) => match self.world.databases.get(&call.source) {
+                Some(place) => call.place.clone_from(place),
+                None => {
+                    let hint = suggestion(&call.source, self.world.databases.keys().map(String::as_str));
+                    self.problem(format!("step `{}`: there is no database `{}`", step.name, call.source), hint);
+                }
+            },
+            Kind::Script(script) => self.script(runbook, step, script),
+            Kind::Notify { channels, .. } => {
+                if channels.is_empty() {
+                    channels.extend(self.world.channels.keys().cloned());
+                }
+                for channel in channels.clone() {
+                    if !self.world.channels.contains_key(&channel) {
+                        let hint = suggestion(&channel, self.world.channels.keys().map(String::as_str));
+                        self.problem(format!("step `{}`: there is no channel `{channel}`", step.name), hint);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn script(&mut self, runbook: &Runbook, step: &Step, script: &mut Script) {
+        let Some(file) = &script.file else { return };
+        let path = folder_of(&runbook.path).join(file);
+        match (self.read)(&path) {
+            Ok(bytes) => script.sha256 = Some(hex(&Sha256::digest(&bytes))),
+            Err(e) => self.problem(format!("step `{}`: {}: {e}", step.name, path.display()), None),
+        }
+        script.file = Some(path.display().to_string());
+    }
+
+    fn check(&mut self, whose: &str, check: &Check) {
+        let Some(unit) = self.world.signals.get(&check.signal) else {
+            let hint = suggestion(&check.signal, self.world.signals.keys().map(String::as_str));
+            self.problem(format!("`{whose}`: there is no signal `{}`", check.signal), hint);
+            return;
+        };
+        if let Some(condition) = &check.condition
+            && let Err(e) = Condition::parse(condition, *unit)
+        {
+            self.problem(format!("`{whose}`: {}: {e}", check.signal), None);
+        }
+    }
+
+    /// The runbook's own notifications, and every configured channel that no notification names stays out of it.
+    fn notices(&mut self, runbook: &Runbook) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for wanted in &runbook.notifications {
+            let channel = wanted.own.clone().or_else(|| self.world.channels.get(&wanted.name).cloned());
+            match channel {
+                Some(channel) => notices.push(Notice { name: wanted.name.clone(), channel, events: wanted.events.clone() }),
+                None => {
+                    let known = suggestion(&wanted.name, self.world.channels.keys().map(String::as_str));
+                    let hint = known.unwrap_or_else(|| format!("add [notify.{}] to the configuration", wanted.name));
+                    self.problem(format!("there is no channel `{}`", wanted.name), Some(hint));
+                }
+            }
+        }
+        notices
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+}

@@ -1,0 +1,564 @@
+//! A run: a fold over its journal, and the one function that says what comes next. Both are pure; whoever drives a run
+//! writes down what is going to happen, does it, and writes down what came of it.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use super::event::{Choice, Event, Operator, Outcome, Output, Question, QuestionKind, Record, RunResult, Runner};
+use super::kind::Kind;
+use super::model::OnFailure;
+use super::plan::{Plan, Planned};
+use super::template;
+use crate::base::clock::Stamp;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    #[default]
+    Pending,
+    Running,
+    /// Started by a runner that is gone: nobody knows how it ended.
+    Unknown,
+    Done,
+    Failed,
+    Skipped,
+    Interrupted,
+}
+
+impl StepState {
+    pub fn word(self) -> &'static str {
+        match self {
+            StepState::Pending => "pending",
+            StepState::Running => "running",
+            StepState::Unknown => "unknown",
+            StepState::Done => "done",
+            StepState::Failed => "failed",
+            StepState::Skipped => "skipped",
+            StepState::Interrupted => "interrupted",
+        }
+    }
+
+    pub fn is_over(self) -> bool {
+        matches!(self, StepState::Done | StepState::Failed | StepState::Skipped | StepState::Interrupted)
+    }
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StepRun {
+    pub state: StepState,
+    pub attempts: u32,
+    pub started: Option<Stamp>,
+    pub ended: Option<Stamp>,
+    pub message: String,
+    /// Whether the world may be different because of it.
+    pub touched: bool,
+    pub output: Output,
+    /// What the probe said since the step was last started, if it was asked: `Some(None)` is "cannot tell".
+    pub probed: Option<Option<bool>>,
+    pub answer: Option<(Choice, String)>,
+    /// Failed, and dealt with: the run has gone on.
+    pub settled: bool,
+}
+
+/// Where a run is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// The journal has no record yet.
+    New,
+    Running,
+    Waiting {
+        question: Question,
+    },
+    Paused {
+        why: String,
+    },
+    Ended {
+        result: RunResult,
+        message: String,
+    },
+}
+
+/// A record that cannot follow what came before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq}: {what}")]
+pub struct Broken {
+    pub seq: u64,
+    pub what: String,
+}
+
+/// The way back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Back {
+    pub why: String,
+    pub steps: Vec<String>,
+    /// How many aborts had been asked for when it began: one more ends it.
+    pub aborts: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Run {
+    pub phase: Phase,
+    pub steps: IndexMap<String, StepRun>,
+    pub by: Operator,
+    pub runner: Runner,
+    pub started: Option<Stamp>,
+    pub ended: Option<Stamp>,
+    pub pause_wanted: bool,
+    /// How often somebody wanted it to end, and whether with undo.
+    pub aborts: u32,
+    pub undo_wanted: bool,
+    pub rollback: Option<Back>,
+    pub notes: Vec<(Stamp, String, bool)>,
+    pub seq: u64,
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run {
+            phase: Phase::New,
+            steps: IndexMap::new(),
+            by: Operator::default(),
+            runner: Runner::default(),
+            started: None,
+            ended: None,
+            pause_wanted: false,
+            aborts: 0,
+            undo_wanted: false,
+            rollback: None,
+            notes: Vec::new(),
+            seq: 0,
+        }
+    }
+}
+
+/// What has to be done now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Find out whether a step that was started is already so.
+    Probe(String),
+    /// Start a step (again).
+    Step(String),
+    /// Write down what is known already.
+    Conclude { step: String, outcome: Outcome, message: String },
+    Ask(Question),
+    /// An answer, or somebody who lets it go on, is needed.
+    Await,
+    Pause,
+    Rollback { why: String, steps: Vec<String> },
+    /// Try a failed step again, after its back-off.
+    Retry(String),
+    Finish { result: RunResult, message: String },
+    Over,
+}
+
+impl Run {
+    /// Folds a journal.
+    ///
+    /// # Errors
+    /// The first record that cannot follow.
+    pub fn fold<'r>(plan: &Plan, records: impl IntoIterator<Item = &'r Record>) -> Result<Run, Broken> {
+        let mut run = Run::default();
+        for record in records {
+            run.apply(plan, record)?;
+        }
+        Ok(run)
+    }
+
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// The step that runs, or whose end is not known.
+    pub fn current(&self) -> Option<(&String, &StepRun)> {
+        self.steps.iter().find(|(_, s)| matches!(s.state, StepState::Running | StepState::Unknown))
+    }
+
+    /// Takes one record in.
+    ///
+    /// # Errors
+    /// Says why it cannot stand here; the run is as it was.
+    pub fn apply(&mut self, plan: &Plan, record: &Record) -> Result<(), Broken> {
+        let broken = |what: String| Err(Broken { seq: record.seq, what });
+        if record.seq != self.seq + 1 {
+            return broken(format!("follows record {}", self.seq));
+        }
+        match (&self.phase, &record.event) {
+            (Phase::New, Event::Started { .. }) => {}
+            (Phase::New, _) => return broken("a journal begins with `started`".into()),
+            (_, Event::Started { .. }) => return broken("the run has started already".into()),
+            (Phase::Ended { .. }, _) => return broken("the run is over".into()),
+            _ => {}
+        }
+        if let Some(step) = record.event.step()
+            && plan.step(step).is_none()
+        {
+            return broken(format!("the plan has no step `{step}`"));
+        }
+        if let Err(what) = self.transition(plan, record) {
+            return broken(what);
+        }
+        self.seq = record.seq;
+        Ok(())
+    }
+
+    /// The transition table.
+    fn transition(&mut self, plan: &Plan, record: &Record) -> Result<(), String> {
+        let at = record.at;
+        match &record.event {
+            Event::Started { by, runner, .. } => {
+                self.phase = Phase::Running;
+                (self.by, self.runner, self.started) = (by.clone(), runner.clone(), Some(at));
+                self.steps = plan.content.steps.iter().map(|s| (s.key.clone(), StepRun::default())).collect();
+            }
+            Event::Resumed { runner, .. } => {
+                self.runner = runner.clone();
+                for step in self.steps.values_mut().filter(|s| s.state == StepState::Running) {
+                    // A question that is open stays open; everything else was cut off in the middle.
+                    if !matches!(self.phase, Phase::Waiting { .. }) {
+                        step.state = StepState::Unknown;
+                        step.probed = None;
+                    }
+                }
+                if let Phase::Paused { .. } = self.phase {
+                    self.phase = Phase::Running;
+                }
+                self.pause_wanted = false;
+            }
+            Event::StepStarted { step, attempt, .. } => {
+                let s = self.open_step(step)?;
+                if s.state == StepState::Running {
+                    return Err(format!("step `{step}` runs already"));
+                }
+                *s = StepRun { state: StepState::Running, attempts: *attempt, started: Some(at), touched: s.touched, ..StepRun::default() };
+            }
+            Event::StepProbed { step, already, .. } => self.open_step(step)?.probed = Some(*already),
+            Event::StepFinished { step, outcome, message, touched, output, .. } => {
+                let s = self.open_step(step)?;
+                if s.state == StepState::Failed {
+                    return Err(format!("step `{step}` has failed already"));
+                }
+                s.state = match outcome {
+                    Outcome::Done => StepState::Done,
+                    Outcome::Failed => StepState::Failed,
+                    Outcome::Skipped => StepState::Skipped,
+                    Outcome::Interrupted => StepState::Interrupted,
+                };
+                s.ended = Some(at);
+                s.started = s.started.or(Some(at));
+                s.message.clone_from(message);
+                s.touched |= *touched;
+                s.output = output.clone();
+                s.settled = false;
+                s.answer = None;
+            }
+            Event::Asked { question } => {
+                if !self.steps.contains_key(&question.step) {
+                    return Err(format!("step `{}` is not part of this run", question.step));
+                }
+                self.phase = Phase::Waiting { question: question.clone() };
+            }
+            Event::Answered { step, choice, note, .. } => self.answered(step, *choice, note)?,
+            Event::PauseWanted { .. } => self.pause_wanted = true,
+            Event::Paused { why } => {
+                if !matches!(self.phase, Phase::Waiting { .. }) {
+                    self.phase = Phase::Paused { why: why.clone() };
+                }
+                self.pause_wanted = false;
+            }
+            Event::Continued { .. } => {
+                self.pause_wanted = false;
+                if let Phase::Paused { .. } = self.phase {
+                    self.phase = Phase::Running;
+                }
+            }
+            Event::AbortWanted { undo, .. } => {
+                self.aborts += 1;
+                self.undo_wanted = *undo;
+                self.phase = Phase::Running;
+            }
+            Event::RollbackStarted { why, steps } => {
+                for key in steps {
+                    if plan.step(key).is_none() {
+                        return Err(format!("the plan has no step `{key}`"));
+                    }
+                    self.steps.entry(key.clone()).or_default();
+                }
+                for step in self.steps.values_mut().filter(|s| s.state == StepState::Failed) {
+                    step.settled = true;
+                }
+                self.rollback = Some(Back { why: why.clone(), steps: steps.clone(), aborts: self.aborts });
+                self.phase = Phase::Running;
+            }
+            Event::Noted { text, loud } => self.notes.push((at, text.clone(), *loud)),
+            Event::Ended { result, message } => {
+                self.phase = Phase::Ended { result: *result, message: message.clone() };
+                self.ended = Some(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// A step of this run that may still change.
+    fn open_step(&mut self, key: &str) -> Result<&mut StepRun, String> {
+        if matches!(self.phase, Phase::Paused { .. }) {
+            return Err("the run is paused".into());
+        }
+        match self.steps.get_mut(key) {
+            None => Err(format!("step `{key}` is not part of this run")),
+            Some(step) if matches!(step.state, StepState::Done | StepState::Skipped | StepState::Interrupted) => {
+                Err(format!("step `{key}` is over already"))
+            }
+            Some(step) => Ok(step),
+        }
+    }
+
+    fn answered(&mut self, key: &str, choice: Choice, note: &str) -> Result<(), String> {
+        let Phase::Waiting { question } = &self.phase else { return Err("nothing was asked".into()) };
+        if question.step != *key {
+            return Err(format!("the question was about `{}`", question.step));
+        }
+        if !question.choices.contains(&choice) {
+            return Err(format!("`{}` was no choice", choice.word()));
+        }
+        let kind = question.kind;
+        self.phase = Phase::Running;
+        let step = self.steps.get_mut(key).ok_or("no such step")?;
+        if kind == QuestionKind::Failure {
+            // What was asked about is over; only what follows was open.
+            match choice {
+                Choice::Again => *step = StepRun { attempts: step.attempts, touched: step.touched, ..StepRun::default() },
+                Choice::Skip => step.settled = true,
+                _ => step.answer = Some((choice, note.to_string())),
+            }
+        } else {
+            step.answer = Some((choice, note.to_string()));
+        }
+        Ok(())
+    }
+
+    /// What has to be done now.
+    pub fn next(&self, plan: &Plan) -> Next {
+        match &self.phase {
+            Phase::Ended { .. } => return Next::Over,
+            Phase::New => return Next::Over,
+            Phase::Paused { .. } => return Next::Await,
+            Phase::Waiting { .. } => return Next::Await,
+            Phase::Running => {}
+        }
+        if let Some((key, step)) = self.current()
+            && let Some(planned) = plan.step(key)
+        {
+            return self.unfinished(key, step, &planned);
+        }
+        if self.is_aborting() {
+            return self.aborting(plan);
+        }
+        if self.pause_wanted {
+            return Next::Pause;
+        }
+        let failures = self.steps.iter().filter(|(_, s)| s.state == StepState::Failed && !s.settled);
+        for (key, step) in failures {
+            let next = plan.step(key).and_then(|planned| self.failed(plan, key, step, &planned));
+            if let Some(next) = next {
+                return next;
+            }
+        }
+        let pending = |key: &&String| self.steps.get(*key).is_some_and(|s| s.state == StepState::Pending);
+        match &self.rollback {
+            Some(back) => match back.steps.iter().find(pending) {
+                Some(key) => Next::Step(key.clone()),
+                None if back.aborts > 0 => Next::Finish { result: RunResult::Aborted, message: "aborted, and undone".into() },
+                None => Next::Finish { result: RunResult::RolledBack, message: format!("rolled back: {}", back.why) },
+            },
+            None => match plan.content.steps.iter().map(|s| &s.key).find(pending) {
+                Some(key) => Next::Step(key.clone()),
+                None => self.finished(),
+            },
+        }
+    }
+
+    /// Whether an abort was wanted that nothing was done about yet.
+    fn is_aborting(&self) -> bool {
+        self.aborts > self.rollback.as_ref().map_or(0, |back| back.aborts)
+    }
+
+    fn finished(&self) -> Next {
+        let failed = self.steps.values().filter(|s| s.state == StepState::Failed).count();
+        let message = match failed {
+            0 => "every step is done".to_string(),
+            n => format!("done; {n} failed on the way and {} left aside", if n == 1 { "was" } else { "were" }),
+        };
+        Next::Finish { result: RunResult::Done, message }
+    }
+
+    /// A step that was started and has no end.
+    fn unfinished(&self, key: &str, step: &StepRun, planned: &Planned) -> Next {
+        let conclude = |outcome, message: String| Next::Conclude { step: key.to_string(), outcome, message };
+        if let Some((choice, note)) = &step.answer {
+            let said = |word: &str| if note.is_empty() { word.to_string() } else { format!("{word}: {note}") };
+            return match choice {
+                Choice::Done => conclude(Outcome::Done, said("the operator says it is done")),
+                Choice::Failed | Choice::Stop | Choice::Rollback => conclude(Outcome::Failed, said("the operator says it has failed")),
+                Choice::Skip => conclude(Outcome::Skipped, said("left out by the operator")),
+                Choice::Again => Next::Step(key.to_string()),
+            };
+        }
+        if self.is_aborting() {
+            return conclude(Outcome::Interrupted, "the run was aborted in the middle of this step".into());
+        }
+        if matches!(planned.kind, Kind::Manual { .. }) {
+            return Next::Ask(manual_question(key, planned));
+        }
+        match (&planned.probe, step.probed) {
+            (Some(_), None) => return Next::Probe(key.to_string()),
+            (Some(_), Some(Some(true))) => return conclude(Outcome::Done, "it was done already".into()),
+            (Some(_), Some(Some(false))) => return Next::Step(key.to_string()),
+            (Some(_), Some(None)) | (None, _) => {}
+        }
+        if planned.idempotent || !planned.kind.mutates() {
+            return Next::Step(key.to_string());
+        }
+        let text = format!(
+            "Step `{}` was started, and the runner ended before it knew what came of it. Look whether it is done: {}",
+            planned.name,
+            planned.kind.describe()
+        );
+        Next::Ask(Question {
+            step: key.to_string(),
+            kind: QuestionKind::Unknown,
+            text,
+            check: Vec::new(),
+            choices: vec![Choice::Done, Choice::Again, Choice::Skip, Choice::Failed],
+        })
+    }
+
+    /// What follows a failure; `None`: the run goes on.
+    fn failed(&self, plan: &Plan, key: &str, step: &StepRun, planned: &Planned) -> Option<Next> {
+        let why = || format!("{} failed: {}", planned.name, step.message);
+        let back = || Next::Rollback { why: why(), steps: self.way_back(plan) };
+        let stop = || Next::Finish { result: RunResult::Failed, message: why() };
+        if let Some((choice, _)) = &step.answer {
+            return Some(if *choice == Choice::Rollback { back() } else { stop() });
+        }
+        if let Some(retry) = planned.retry
+            && (1..=retry.count).contains(&step.attempts)
+        {
+            return Some(Next::Retry(key.to_string()));
+        }
+        let can_go_back = self.rollback.is_none() && !self.way_back(plan).is_empty();
+        Some(match planned.on_failure {
+            Some(OnFailure::Continue) => return None,
+            Some(OnFailure::Ask) => Next::Ask(failure_question(key, step, planned, can_go_back)),
+            Some(OnFailure::Rollback) if can_go_back => back(),
+            None if can_go_back && self.rolls_back_by_itself(plan, key, step, planned) => back(),
+            // There is a way back, and somebody has to decide.
+            None if can_go_back && !plan.content.rollback.steps.is_empty() => Next::Ask(failure_question(key, step, planned, true)),
+            None | Some(OnFailure::Stop | OnFailure::Rollback) => stop(),
+        })
+    }
+
+    fn rolls_back_by_itself(&self, plan: &Plan, key: &str, step: &StepRun, planned: &Planned) -> bool {
+        let rollback = &plan.content.rollback;
+        let mut context = self.context(plan, planned);
+        if let Json::Object(map) = &mut context {
+            map.insert("step".into(), json!({"id": key, "name": planned.name, "status": "failed", "type": planned.kind.word(), "message": step.message}));
+            map.insert("validation".into(), json!({"failed": matches!(planned.kind, Kind::Validation { .. } | Kind::HealthCheck { .. })}));
+        }
+        let any = |condition: &String| template::holds(condition, &context) == Ok(true);
+        rollback.automatic && (rollback.conditions.is_empty() || rollback.conditions.iter().any(any))
+    }
+
+    /// What can be undone, the newest first, and then the rollback's own steps.
+    pub fn way_back(&self, plan: &Plan) -> Vec<String> {
+        let touched = |s: &&Planned| s.undo.is_some() && self.steps.get(&s.key).is_some_and(|run| run.touched);
+        let undo = plan.content.steps.iter().filter(touched).map(|s| format!("undo/{}", s.key));
+        let mut steps: Vec<String> = undo.collect();
+        steps.reverse();
+        steps.extend(plan.content.rollback.steps.iter().map(|s| s.key.clone()));
+        steps
+    }
+
+    fn aborting(&self, plan: &Plan) -> Next {
+        let steps = self.way_back(plan);
+        if self.undo_wanted && self.rollback.is_none() && !steps.is_empty() {
+            return Next::Rollback { why: "the run was aborted".into(), steps };
+        }
+        Next::Finish { result: RunResult::Aborted, message: self.left_behind(plan).join("; ") }
+    }
+
+    /// What an abort now would leave as it is, in words.
+    pub fn left_behind(&self, plan: &Plan) -> Vec<String> {
+        let mut lines = Vec::new();
+        for step in &plan.content.steps {
+            let Some(run) = self.steps.get(&step.key) else { continue };
+            let undo = if step.undo.is_some() { "can be undone" } else { "has no undo" };
+            match run.state {
+                StepState::Running | StepState::Unknown if step.kind.mutates() => {
+                    lines.push(format!("{} is in the middle and {undo}", step.name));
+                }
+                _ if run.touched => lines.push(format!("{} {} and {undo}", step.name, if run.state == StepState::Done { "is done" } else { "was begun" })),
+                _ => {}
+            }
+        }
+        if lines.is_empty() {
+            lines.push("nothing was changed".into());
+        }
+        lines
+    }
+
+    /// What templates of a step can see.
+    pub fn context(&self, plan: &Plan, planned: &Planned) -> Json {
+        let c = &plan.content;
+        let key = planned.key.trim_start_matches("undo/").trim_start_matches("rollback/");
+        let prefix = key.rsplit_once('/').map(|(outer, _)| format!("{outer}/")).unwrap_or_default();
+        let mut steps = serde_json::Map::new();
+        for (key, run) in &self.steps {
+            // Steps of the same runbook, by their own ids.
+            let Some(id) = key.strip_prefix(prefix.as_str()).filter(|id| !id.contains('/')) else { continue };
+            steps.insert(
+                id.to_string(),
+                json!({"status": run.state.word(), "output": run.output.text, "json": run.output.json, "message": run.message}),
+            );
+        }
+        json!({
+            "inputs": if planned.inputs.is_empty() { &c.inputs } else { &planned.inputs },
+            "environment": {"name": c.environment.name, "tier": c.environment.tier},
+            "vars": c.vars,
+            "operator": {"user": plan.by.user, "host": plan.by.host},
+            "steps": steps,
+        })
+    }
+}
+
+fn manual_question(key: &str, planned: &Planned) -> Question {
+    let (text, check) = match &planned.kind {
+        Kind::Manual { text, check } => (text.clone(), check.clone()),
+        other => (other.describe(), Vec::new()),
+    };
+    Question { step: key.into(), kind: QuestionKind::Manual, text, check, choices: vec![Choice::Done, Choice::Failed, Choice::Skip] }
+}
+
+fn failure_question(key: &str, step: &StepRun, planned: &Planned, can_go_back: bool) -> Question {
+    let mut choices = vec![Choice::Again, Choice::Skip, Choice::Stop];
+    if can_go_back {
+        choices.insert(0, Choice::Rollback);
+    }
+    let text = format!("Step `{}` failed: {}", planned.name, step.message);
+    Question { step: key.into(), kind: QuestionKind::Failure, text, check: Vec::new(), choices }
+}
+
+impl Event {
+    /// The step an event is about.
+    pub fn step(&self) -> Option<&str> {
+        match self {
+            Event::StepStarted { step, .. } | Event::StepProbed { step, .. } | Event::StepFinished { step, .. } | Event::Answered { step, .. } => {
+                Some(step)
+            }
+            Event::Asked { question } => Some(&question.step),
+            _ => None,
+        }
+    }
+}
