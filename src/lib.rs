@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cockpit;
 pub mod config;
 pub mod demo;
+pub mod effect;
 pub mod engine;
 pub mod journal;
 pub mod keymap;

@@ -116,11 +116,16 @@ pub fn remember(value: &str) {
         return;
     }
     let mut known = KNOWN.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !known.iter().any(|k| k == value) {
-        known.push(value.to_string());
-        // Longest first, so that a secret which contains another goes whole.
-        known.sort_by_key(|k| std::cmp::Reverse(k.len()));
+    // A key of several lines is shown line by line; in a URL a value is written with percent signs.
+    let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+    let lines = value.lines().filter(|line| line.len() >= 16 && value.contains('\n') && !line.starts_with("-----"));
+    for form in [value, encoded.as_str()].into_iter().chain(lines) {
+        if !known.iter().any(|k| k == form) {
+            known.push(form.to_string());
+        }
     }
+    // Longest first, so that a secret which contains another goes whole.
+    known.sort_by_key(|k| std::cmp::Reverse(k.len()));
 }
 
 /// The text without any known secret.
@@ -137,6 +142,54 @@ pub fn outside(text: &str) -> String {
     crate::base::text::clean(&redact(text)).into_owned()
 }
 
+/// Redacts text that comes in pieces: what may be the beginning of a secret is held back until the rest is known.
+#[derive(Default)]
+pub struct Streaming {
+    held: Vec<u8>,
+}
+
+impl Streaming {
+    /// Takes a piece in and gives what can be shown by now.
+    pub fn feed(&mut self, piece: &[u8]) -> String {
+        self.held.extend_from_slice(piece);
+        let known = KNOWN.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (mut out, mut at) = (Vec::with_capacity(self.held.len()), 0);
+        while at < self.held.len() {
+            let rest = &self.held[at..];
+            // The longest come first: one that may still become whole is waited for.
+            if known.iter().any(|secret| secret.len() > rest.len() && secret.as_bytes().starts_with(rest)) {
+                break;
+            }
+            match known.iter().find(|secret| rest.starts_with(secret.as_bytes())) {
+                Some(secret) => {
+                    out.extend_from_slice(b"[redacted]");
+                    at += secret.len();
+                }
+                None => {
+                    out.push(rest[0]);
+                    at += 1;
+                }
+            }
+        }
+        // A character that is not whole yet waits for its other bytes.
+        if at == self.held.len()
+            && let Err(e) = std::str::from_utf8(&out)
+            && e.error_len().is_none()
+        {
+            let part = out.split_off(e.valid_up_to());
+            at -= part.len();
+        }
+        self.held.drain(..at);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// What was held back, at the end.
+    pub fn finish(&mut self) -> String {
+        let held = std::mem::take(&mut self.held);
+        redact(&String::from_utf8_lossy(&held)).into_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +198,22 @@ mod tests {
     fn an_inline_secret_is_refused_and_not_repeated() {
         let error = SecretRef::parse("hunter2").unwrap_err();
         assert!(error.contains("env:NAME") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_cut_anywhere_never_comes_through() {
+        remember("streamed-s3cret");
+        remember("streamed-s3cret-and-longer");
+        let text = "ä before streamed-s3cret between streamed-s3cret-and-longer after ü";
+        for first in 0..=text.len() {
+            for second in first..=text.len() {
+                let mut stream = Streaming::default();
+                let bytes = text.as_bytes();
+                let mut out = stream.feed(&bytes[..first]) + &stream.feed(&bytes[first..second]) + &stream.feed(&bytes[second..]);
+                out += &stream.finish();
+                assert_eq!(out, "ä before [redacted] between [redacted] after ü", "cut at {first} and {second}");
+            }
+        }
     }
 
     #[test]

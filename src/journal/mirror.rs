@@ -64,7 +64,12 @@ impl Mirror {
                     sqlx::raw_sql(PG_SCHEMA).execute(&mut *transaction).await?;
                     transaction.commit().await?;
                 }
-                sqlx::query_scalar("SELECT to_regclass('task_events') IS NOT NULL").fetch_one(&mut *pg).await?
+                sqlx::query_scalar(
+                    "SELECT count(*) = 3 FROM pg_attribute WHERE attrelid = to_regclass('task_events') AND NOT attisdropped \
+                     AND attname IN ('task_id', 'event_type', 'metadata')",
+                )
+                .fetch_one(&mut *pg)
+                .await?
             }
             Session::Sqlite(lite) => {
                 sqlx::raw_sql(LITE_SCHEMA).execute(&mut *lite).await?;

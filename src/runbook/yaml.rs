@@ -1,7 +1,6 @@
 //! Reading YAML with places: a document's fields are taken one by one, every mistake is kept with its line, and what
 //! nobody asked for is reported with the nearest name that exists.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
@@ -15,12 +14,6 @@ use crate::base::units;
 pub struct Text {
     pub text: String,
     pub at: usize,
-}
-
-impl Text {
-    pub fn span(&self) -> Range<usize> {
-        self.at..self.at
-    }
 }
 
 /// The deepest nesting taken: a runbook needs six.

@@ -1,0 +1,161 @@
+//! Steps done for real: one kind a file. Each says whether it worked, in words, and whether the world may be different
+//! now. What comes from outside is cleaned and redacted before anything is kept of it.
+
+mod deliver;
+mod expect;
+mod health;
+mod http;
+mod load;
+mod script;
+mod sql;
+mod tap;
+mod validation;
+
+pub use deliver::deliver;
+pub use script::end_orphan;
+pub use tap::Tap;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use tokio::sync::watch;
+
+use crate::base::clock::{Clock, Stamp};
+use crate::base::endpoint::{Auth, Endpoint, Tls};
+use crate::runbook::{Address, Channel, Check, Kind, Output};
+use crate::source::{Boxed, DatabaseOptions};
+
+/// What was seen of a check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Whether it holds; `Err` says why that cannot be known.
+    pub holds: Result<bool, String>,
+    pub reason: String,
+    /// When the newest good reading was observed.
+    pub at: Option<Stamp>,
+}
+
+/// Live readings, for guards, validations and waits.
+pub trait Signals: Send + Sync {
+    /// What the newest readings say about each check. The first call starts the asking and waits for first answers.
+    fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<Seen>>;
+}
+
+/// Everything that steps reach for.
+#[derive(Clone)]
+pub struct Reach {
+    pub services: HashMap<String, Endpoint>,
+    pub databases: HashMap<String, DatabaseOptions>,
+    pub channels: IndexMap<String, Channel>,
+    pub signals: Arc<dyn Signals>,
+    pub clock: Clock,
+}
+
+impl Reach {
+    /// How to get to an address: as its service is configured, or plainly.
+    fn endpoint(&self, address: &Address, timeout: Duration) -> Result<Endpoint, String> {
+        let url = url::Url::parse(&address.path).map_err(|e| format!("`{}` is not a URL: {e}", address.path))?;
+        let base = match &address.service {
+            Some(name) => self.services.get(name).cloned().ok_or_else(|| format!("there is no service `{name}` any more"))?,
+            None => Endpoint {
+                url: url.clone(),
+                headers: Vec::new(),
+                secret_headers: Vec::new(),
+                auth: Auth::None,
+                tls: Tls::default(),
+                timeout,
+                max_body: 4 << 20,
+            },
+        };
+        Ok(Endpoint { url, timeout, ..base })
+    }
+}
+
+/// What is to be done.
+pub struct Order<'a> {
+    pub run: &'a str,
+    pub key: &'a str,
+    pub kind: &'a Kind,
+    pub timeout: Option<Duration>,
+    /// Where scripts are.
+    pub folder: &'a Path,
+    /// The run's own folder.
+    pub home: &'a Path,
+    pub environment: &'a str,
+    /// Becomes true when it is to end at once.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Order<'_> {
+    /// The file that the output goes to.
+    pub fn output(&self) -> PathBuf {
+        output_file(self.home, self.key)
+    }
+}
+
+/// The file that a step's output goes to.
+pub fn output_file(home: &Path, key: &str) -> PathBuf {
+    home.join("output").join(format!("{}.log", key.replace('/', "__")))
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Came {
+    pub ok: bool,
+    pub message: String,
+    /// Whether the world may be different now.
+    pub touched: bool,
+    pub output: Output,
+}
+
+impl Came {
+    fn well(message: impl Into<String>, touched: bool) -> Came {
+        Came { ok: true, message: message.into(), touched, output: Output::default() }
+    }
+
+    fn badly(message: impl AsRef<str>, touched: bool) -> Came {
+        Came { ok: false, message: crate::base::secret::outside(message.as_ref()), touched, output: Output::default() }
+    }
+}
+
+/// How long anything may take that has no time-out of its own.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Does it. Comes back when it is done, has failed, has taken too long, or was stopped.
+pub async fn perform(reach: &Reach, order: Order<'_>, tap: &mut Tap) -> Came {
+    let mutates = order.kind.mutates();
+    let limit = order.timeout.unwrap_or(PATIENCE);
+    let mut stop = order.stop.clone();
+    // A script ends its own processes; everything else can simply be let go of.
+    if let Kind::Script(script) = order.kind {
+        return script::perform(script, &order, limit, tap).await;
+    }
+    let work = async {
+        match order.kind {
+            Kind::HealthCheck { targets } => health::perform(reach, targets, limit, tap).await,
+            Kind::Http(call) => http::perform(reach, call, &order, limit, tap).await,
+            Kind::Sql(call) => sql::perform(reach, call, limit, tap).await,
+            Kind::Validation { checks, hold, samples } => validation::perform(reach, checks, *hold, *samples, tap).await,
+            Kind::Wait { time: Some(time), .. } => {
+                tokio::time::sleep(*time).await;
+                Came::well(format!("waited {}", crate::base::units::short(*time)), false)
+            }
+            Kind::Wait { until, .. } => validation::perform(reach, until, Duration::ZERO, 1, tap).await,
+            Kind::Load(load) => load::perform(reach, load, limit, tap).await,
+            Kind::Script(_) | Kind::Manual { .. } | Kind::Notify { .. } | Kind::Runbook { .. } => {
+                Came::badly(format!("a {} is not performed but led by the runner", order.kind.word()), false)
+            }
+        }
+    };
+    tokio::select! {
+        came = work => came,
+        () = tokio::time::sleep(limit) => {
+            let why = tap.last().map_or_else(String::new, |line| format!("; last: {line}"));
+            Came::badly(format!("not done within {}{why}", crate::base::units::short(limit)), mutates)
+        }
+        _ = stop.wait_for(|stop| *stop) => Came::badly("stopped", mutates),
+    }
+}

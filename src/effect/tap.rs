@@ -1,0 +1,139 @@
+//! Where output of a step goes: line by line into its file, without control characters and known secrets, whatever the
+//! pieces it comes in; and the last of it in memory.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::base::secret::Streaming;
+use crate::base::text::clean;
+
+/// The most that is kept of one step's output, in bytes.
+const MOST: u64 = 8 << 20;
+/// How much of the end is at hand for later steps, in bytes.
+const AT_HAND: usize = 64 << 10;
+
+pub struct Tap {
+    file: Option<File>,
+    written: u64,
+    streams: [Streaming; 2],
+    lines: [String; 2],
+    recent: VecDeque<String>,
+    recent_bytes: usize,
+}
+
+/// The streams of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pipe {
+    Out = 0,
+    Err = 1,
+}
+
+impl Tap {
+    /// Appends to a file; without one (a full disk) the output is only at hand.
+    pub fn new(path: &Path) -> Tap {
+        let file = File::options().create(true).append(true).mode(0o600).open(path).ok();
+        Tap {
+            written: file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len()),
+            file,
+            streams: Default::default(),
+            lines: Default::default(),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+        }
+    }
+
+    /// A line of our own.
+    pub fn say(&mut self, line: &str) {
+        let line = crate::base::secret::outside(line);
+        self.keep(line);
+    }
+
+    /// A piece of a process's output.
+    pub fn feed(&mut self, pipe: Pipe, piece: &[u8]) {
+        let text = self.streams[pipe as usize].feed(piece);
+        self.take(pipe, &text);
+    }
+
+    /// Whatever was held back, at the end.
+    pub fn finish(&mut self) {
+        for pipe in [Pipe::Out, Pipe::Err] {
+            let text = self.streams[pipe as usize].finish();
+            self.take(pipe, &text);
+            let rest = std::mem::take(&mut self.lines[pipe as usize]);
+            if !rest.is_empty() {
+                self.keep(clean(&rest).into_owned());
+            }
+        }
+    }
+
+    fn take(&mut self, pipe: Pipe, text: &str) {
+        // A progress bar that goes back to the line's start writes a new line here.
+        for c in text.chars() {
+            let line = &mut self.lines[pipe as usize];
+            if c == '\n' || c == '\r' || line.len() > 16 << 10 {
+                let line = std::mem::take(line);
+                if c == '\n' || !line.is_empty() {
+                    self.keep(clean(&line).into_owned());
+                }
+            }
+            if c != '\n' && c != '\r' {
+                self.lines[pipe as usize].push(c);
+            }
+        }
+    }
+
+    fn keep(&mut self, line: String) {
+        let before = self.written;
+        self.written += line.len() as u64 + 1;
+        if let Some(file) = &mut self.file {
+            let text = match (before < MOST, self.written < MOST) {
+                (true, true) => format!("{line}\n"),
+                (true, false) => format!("… what follows is not kept: more than {}\n", bytesize::ByteSize(MOST)),
+                (false, _) => String::new(),
+            };
+            // Output is worth less than the run: a full disk is said by the journal.
+            if !text.is_empty() && file.write_all(text.as_bytes()).is_err() {
+                self.file = None;
+            }
+        }
+        self.recent_bytes += line.len();
+        self.recent.push_back(line);
+        while self.recent_bytes > AT_HAND
+            && let Some(old) = self.recent.pop_front()
+        {
+            self.recent_bytes -= old.len();
+        }
+    }
+
+    pub fn last(&self) -> Option<&str> {
+        self.recent.iter().rev().map(String::as_str).find(|line| !line.trim().is_empty())
+    }
+
+    /// The end of the output, for later steps.
+    pub fn text(&self) -> String {
+        self.recent.iter().map(String::as_str).collect::<Vec<_>>().join("\n").trim().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_control_characters_do_not_get_into_the_file() {
+        crate::base::secret::remember("tapped-s3cret");
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("x.log");
+        let mut tap = Tap::new(&path);
+        for piece in ["one tapped-", "s3c", "ret two\x1b[31m", "\r50%\r100%\nlast \u{7}"] {
+            tap.feed(Pipe::Out, piece.as_bytes());
+        }
+        tap.finish();
+        let text = std::fs::read_to_string(&path).expect("the file");
+        assert_eq!(text, "one [redacted] two[31m\n50%\n100%\nlast \n");
+        assert_eq!(tap.last(), Some("last "));
+    }
+}
