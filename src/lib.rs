@@ -15,6 +15,7 @@ pub mod journal;
 pub mod keymap;
 pub mod reading;
 pub mod runbook;
+pub mod runner;
 pub mod signal;
 pub mod source;
 pub mod terminal;

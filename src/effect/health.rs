@@ -23,7 +23,7 @@ pub async fn perform(reach: &Reach, targets: &[Target], limit: Duration, tap: &m
     }
     match failed.as_slice() {
         [] => Came::well(format!("{} of {} healthy", targets.len(), targets.len()), false),
-        some => Came::badly(some.join("; "), false),
+        some => Came::otherwise(some.join("; "), false),
     }
 }
 

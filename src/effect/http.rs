@@ -28,11 +28,11 @@ pub async fn perform(reach: &Reach, call: &HttpCall, order: &Order<'_>, limit: D
     let touched = call.mutates && !answer.status.is_client_error();
     if !call.status.contains(&status) {
         let wanted: Vec<String> = call.status.iter().map(u16::to_string).collect();
-        return Came::badly(format!("answered {status}, wanted {}: {said}", wanted.join(" or ")), touched);
+        return Came::otherwise(format!("answered {status}, wanted {}: {said}", wanted.join(" or ")), touched);
     }
     for wanted in &call.expect {
         if let Err(e) = expect::check(&json, wanted) {
-            return Came::badly(e, touched);
+            return Came::otherwise(e, touched);
         }
     }
     let output = Output { text: outside(&fit(text.trim(), 4000)), json: redacted(json) };

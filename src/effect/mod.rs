@@ -13,6 +13,7 @@ mod validation;
 
 pub use deliver::deliver;
 pub use script::end_orphan;
+pub use validation::look_once;
 pub use tap::Tap;
 
 use std::collections::HashMap;
@@ -108,16 +109,23 @@ pub struct Came {
     pub message: String,
     /// Whether the world may be different now.
     pub touched: bool,
+    /// Not as expected, and known to be so: a probe that comes to this says "no", and not "cannot tell".
+    pub certain: bool,
     pub output: Output,
 }
 
 impl Came {
     fn well(message: impl Into<String>, touched: bool) -> Came {
-        Came { ok: true, message: message.into(), touched, output: Output::default() }
+        Came { ok: true, message: message.into(), touched, certain: true, output: Output::default() }
     }
 
     fn badly(message: impl AsRef<str>, touched: bool) -> Came {
-        Came { ok: false, message: crate::base::secret::outside(message.as_ref()), touched, output: Output::default() }
+        Came { ok: false, message: crate::base::secret::outside(message.as_ref()), touched, certain: false, output: Output::default() }
+    }
+
+    /// It answered, and the answer is another than was wanted.
+    fn otherwise(message: impl AsRef<str>, touched: bool) -> Came {
+        Came { certain: true, ..Came::badly(message, touched) }
     }
 }
 

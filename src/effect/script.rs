@@ -68,6 +68,8 @@ pub async fn perform(script: &Script, order: &Order<'_>, limit: Duration, tap: &
     let last = tap.last().map_or_else(String::new, |line| format!(": {}", fit(line, 160)));
     let came = match status {
         Ok(Ok(status)) if status.success() => Came::well(tap.last().map_or_else(|| "ended well".into(), |l| fit(l, 160).into_owned()), script.mutates),
+        // As `test` and `grep` say "no".
+        Ok(Ok(status)) if status.code() == Some(1) => Came::otherwise(format!("{status}{last}"), script.mutates),
         Ok(Ok(status)) => Came::badly(format!("{status}{last}"), script.mutates),
         Ok(Err(e)) => Came::badly(format!("cannot wait for the script: {e}"), script.mutates),
         Err(why) => Came::badly(format!("{why}{last}"), script.mutates),

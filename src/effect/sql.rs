@@ -36,7 +36,7 @@ pub async fn perform(reach: &Reach, call: &SqlCall, limit: Duration, tap: &mut T
     if let Some(condition) = &call.expect {
         match expect::meets(&value, condition) {
             Ok(true) => {}
-            Ok(false) => return Came::badly(format!("{words}, wanted {condition}"), call.mutates),
+            Ok(false) => return Came::otherwise(format!("{words}, wanted {condition}"), call.mutates),
             Err(e) => return Came::badly(e, call.mutates),
         }
     }

@@ -44,6 +44,19 @@ pub async fn perform(reach: &Reach, checks: &[Check], hold: Duration, samples: u
     }
 }
 
+/// What the checks say now: for guards and probes, which do not wait.
+pub async fn look_once(reach: &Reach, checks: &[Check]) -> Came {
+    let seen = reach.signals.look(checks).await;
+    let words = describe(checks, &seen);
+    if seen.iter().all(|s| s.holds == Ok(true)) {
+        Came::well(words, false)
+    } else if seen.iter().all(|s| s.holds.is_ok()) {
+        Came::otherwise(words, false)
+    } else {
+        Came::badly(words, false)
+    }
+}
+
 fn describe(checks: &[Check], seen: &[Seen]) -> String {
     let one = |(check, seen): (&Check, &Seen)| match &seen.holds {
         Ok(true) => format!("{}: {}", check.signal, seen.reason),

@@ -33,6 +33,8 @@ pub fn unwatched() -> Watchpoint {
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    #[error("{path}: another runner drives this run")]
+    Driven { path: PathBuf },
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: std::io::Error },
     #[error("{path}: {wrong}")]
@@ -62,6 +64,7 @@ impl Journal {
         let path = folder.join(FILE);
         let made = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(&path);
         let file = made.and_then(|file| sync_folder(folder).map(|()| file)).map_err(|error| JournalError::Io { path: path.clone(), error })?;
+        alone(&file, &path)?;
         Ok(Journal { path, run: run.into(), file, good: 0, sum: GENESIS.into(), seq: 0, watch })
     }
 
@@ -73,6 +76,7 @@ impl Journal {
         let path = folder.join(FILE);
         let io = |error| JournalError::Io { path: path.clone(), error };
         let mut file = OpenOptions::new().write(true).read(true).open(&path).map_err(io)?;
+        alone(&file, &path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
         let mut replay = replay(&bytes).map_err(|wrong| JournalError::Wrong { path: path.clone(), wrong })?;
@@ -118,6 +122,15 @@ impl Journal {
         self.sum.clone_from(&line.sum);
         self.seq = record.seq;
         Ok(line)
+    }
+}
+
+/// One writer a journal: the kernel keeps others out for as long as the file is open here.
+fn alone(file: &File, path: &Path) -> Result<(), JournalError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Driven { path: path.to_path_buf() }),
+        Err(std::fs::TryLockError::Error(error)) => Err(JournalError::Io { path: path.to_path_buf(), error }),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct World {
     pub databases: IndexMap<String, String>,
     pub signals: IndexMap<String, Unit>,
     pub channels: IndexMap<String, Channel>,
+    /// Whom every run tells.
+    pub always: Vec<Notice>,
     pub runbooks: IndexMap<String, Arc<Runbook>>,
     pub config: Frozen,
 }
@@ -320,9 +322,10 @@ impl Planner<'_> {
         }
     }
 
-    /// The runbook's own notifications, and every configured channel that no notification names stays out of it.
+    /// The runbook's own notifications, and those that every run has.
     fn notices(&mut self, runbook: &Runbook) -> Vec<Notice> {
-        let mut notices = Vec::new();
+        let own = |name: &str| runbook.notifications.iter().any(|n| n.name == name && n.own.is_none());
+        let mut notices: Vec<Notice> = self.world.always.iter().filter(|n| !own(&n.name)).cloned().collect();
         for wanted in &runbook.notifications {
             let channel = wanted.own.clone().or_else(|| self.world.channels.get(&wanted.name).cloned());
             match channel {

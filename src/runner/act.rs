@@ -1,0 +1,220 @@
+//! One step: whether it is needed, whether it may be done now, whether it is so already; then the deed.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tokio::sync::watch;
+
+use super::drive::{Driver, Gone};
+use crate::effect::{Came, Order, Tap, look_once, output_file, perform};
+use crate::journal::{Letter, Moment, Outbox};
+use crate::runbook::{Event, Kind, Occasion, Outcome, Output, Planned, StepState, holds, render, render_tree};
+
+/// How long a probe may take.
+const PROBING: Duration = Duration::from_secs(30);
+
+impl Driver {
+    /// What templates of a step see, with what only the run knows.
+    fn context(&self, planned: &Planned) -> Json {
+        let mut context = self.run.context(&self.plan, planned);
+        if let Json::Object(map) = &mut context {
+            map.insert("run".into(), json!({"id": self.id}));
+        }
+        context
+    }
+
+    /// A kind with the templates filled in that only the run knows.
+    fn rendered(&self, planned: &Planned, kind: &Kind) -> Result<Kind, String> {
+        let context = self.context(planned);
+        let mut tree = serde_json::to_value(kind).map_err(|e| e.to_string())?;
+        render_tree(&mut tree, &mut |text| render(text, &context))?;
+        serde_json::from_value(tree).map_err(|e| e.to_string())
+    }
+
+    async fn finish(&mut self, key: &str, outcome: Outcome, message: impl Into<String>) -> Result<(), Gone> {
+        self.append(Event::StepFinished {
+            step: key.into(),
+            outcome,
+            message: message.into(),
+            touched: false,
+            took_ms: 0,
+            output: Output::default(),
+        })
+        .await
+    }
+
+    /// Starts a step, or starts it again.
+    pub(super) async fn step(&mut self, key: &str) -> Result<(), Gone> {
+        let Some(planned) = self.plan.step(key).map(Cow::into_owned) else { return Ok(()) };
+        let before = self.run.steps.get(key).cloned().unwrap_or_default();
+        if let Some(when) = &planned.when {
+            match holds(when, &self.context(&planned)) {
+                Ok(true) => {}
+                Ok(false) => return self.finish(key, Outcome::Skipped, format!("not needed: {when}")).await,
+                Err(e) => return self.finish(key, Outcome::Failed, format!("when: {e}")).await,
+            }
+        }
+        if self.plan.content.drill && planned.kind.mutates() {
+            return self.finish(key, Outcome::Skipped, "a drill changes nothing").await;
+        }
+        let kind = match self.rendered(&planned, &planned.kind) {
+            Ok(kind) => kind,
+            Err(e) => return self.finish(key, Outcome::Failed, e).await,
+        };
+        if !planned.guard.is_empty() {
+            let reach = self.reach.clone();
+            let Some(came) = self.listen(look_once(&reach, &planned.guard)).await? else { return Ok(()) };
+            if !came.ok {
+                return self.finish(key, Outcome::Failed, format!("the guard does not hold: {}", came.message)).await;
+            }
+        }
+        if planned.probe.is_some() && before.state == StepState::Pending && before.attempts == 0 && before.probed.is_none() {
+            self.probe(key).await?;
+            match self.run.steps.get(key).and_then(|s| s.probed) {
+                Some(Some(true)) => return self.finish(key, Outcome::Done, "it was so already").await,
+                Some(_) => {}
+                // Something else was asked for meanwhile.
+                None => return Ok(()),
+            }
+        }
+        self.append(Event::StepStarted { step: key.into(), attempt: before.attempts + 1, what: kind.describe() }).await?;
+        match &kind {
+            // The question follows from the record.
+            Kind::Manual { .. } => Ok(()),
+            Kind::Notify { channels, message } => self.notify(key, channels, message).await,
+            _ => self.deed(key, &planned, &kind).await,
+        }
+    }
+
+    async fn deed(&mut self, key: &str, planned: &Planned, kind: &Kind) -> Result<(), Gone> {
+        let begun = self.clock.now();
+        (self.watchpoint)(Moment::BeforeEffect);
+        let came = self.perform(key, planned, kind, planned.timeout).await?;
+        (self.watchpoint)(Moment::AfterEffect);
+        let outcome = match (came.ok, self.run.aborts > 0 && came.message.starts_with("stopped")) {
+            (true, _) => Outcome::Done,
+            (false, true) => Outcome::Interrupted,
+            (false, false) => Outcome::Failed,
+        };
+        self.append(Event::StepFinished {
+            step: key.into(),
+            outcome,
+            message: came.message,
+            touched: came.touched,
+            took_ms: self.clock.now().since(begun).as_millis() as u64,
+            output: came.output,
+        })
+        .await
+    }
+
+    /// Does it, and listens meanwhile: an abort ends it at once, everything else waits for its end.
+    async fn perform(&mut self, key: &str, planned: &Planned, kind: &Kind, timeout: Option<Duration>) -> Result<Came, Gone> {
+        let (stop, stopped) = watch::channel(false);
+        let (reach, run, home) = (self.reach.clone(), self.id.clone(), self.home.clone());
+        let (folder, environment) = (planned.folder.clone(), self.plan.content.environment.name.clone());
+        let (key, kind) = (key.to_string(), kind.clone());
+        let aborts = self.run.aborts;
+        // A task of its own, so that it goes on while something is written down.
+        let mut work = tokio::spawn(async move {
+            let mut tap = Tap::new(&output_file(&home, &key));
+            let order =
+                Order { run: &run, key: &key, kind: &kind, timeout, folder: &folder, home: &home, environment: &environment, stop: stopped };
+            let came = perform(&reach, order, &mut tap).await;
+            tap.finish();
+            came
+        });
+        loop {
+            match self.listen(&mut work).await? {
+                Some(Ok(came)) => return Ok(came),
+                // A panic in an effect is a failure whose deeds nobody knows.
+                Some(Err(e)) => return Ok(Came { message: format!("ended in a fault of ours: {e}"), touched: true, ..Came::default() }),
+                None if self.run.aborts > aborts => drop(stop.send(true)),
+                None => {}
+            }
+        }
+    }
+
+    /// Asks a step's probe, and puts on record what it says.
+    pub(super) async fn probe(&mut self, key: &str) -> Result<(), Gone> {
+        let Some(planned) = self.plan.step(key).map(Cow::into_owned) else { return Ok(()) };
+        let Some(probe) = &planned.probe else { return Ok(()) };
+        let came = match self.rendered(&planned, probe) {
+            Err(e) => Came { message: e, ..Came::default() },
+            Ok(Kind::Validation { checks, .. }) => {
+                let reach = self.reach.clone();
+                match self.listen(look_once(&reach, &checks)).await? {
+                    Some(came) => came,
+                    None => return Ok(()),
+                }
+            }
+            Ok(probe) => {
+                let aborts = self.run.aborts;
+                let timeout = probe.default_timeout().unwrap_or(PROBING).min(PROBING);
+                let came = self.perform(key, &planned, &probe, Some(timeout)).await?;
+                if self.run.aborts > aborts {
+                    return Ok(());
+                }
+                came
+            }
+        };
+        let already = if came.ok { Some(true) } else { came.certain.then_some(false) };
+        self.append(Event::StepProbed { step: key.into(), already, message: came.message }).await
+    }
+
+    pub(super) async fn conclude(&mut self, key: &str, outcome: Outcome, message: String) -> Result<(), Gone> {
+        let mutates = self.plan.step(key).is_some_and(|s| s.kind.mutates());
+        let started = self.run.steps.get(key).and_then(|s| s.started);
+        self.append(Event::StepFinished {
+            step: key.into(),
+            outcome,
+            message,
+            touched: mutates && outcome != Outcome::Skipped,
+            took_ms: started.map_or(0, |at| self.clock.now().since(at).as_millis() as u64),
+            output: Output::default(),
+        })
+        .await
+    }
+
+    /// Tries a failed step again, after a pause that grows.
+    pub(super) async fn retry(&mut self, key: &str) -> Result<(), Gone> {
+        let attempts = self.run.steps.get(key).map_or(1, |s| s.attempts);
+        let backoff = self.plan.step(key).and_then(|s| s.retry).map_or(Duration::ZERO, |r| r.backoff);
+        let pause = backoff.saturating_mul(1 << attempts.saturating_sub(1).min(6));
+        let waited = self.listen(tokio::time::sleep(pause)).await?;
+        // Whoever asked for something meanwhile decides what comes next.
+        if waited.is_some() && !self.is_leaving() { self.step(key).await } else { Ok(()) }
+    }
+
+    /// Puts letters into the outbox: the step is done when they are on disk.
+    async fn notify(&mut self, key: &str, channels: &[String], message: &str) -> Result<(), Gone> {
+        let now = self.clock.now();
+        let mut failed = None;
+        for name in channels {
+            let Some(channel) = self.reach.channels.get(name) else { continue };
+            let mut lines = message.lines().map(crate::base::secret::outside);
+            let letter = Letter {
+                // The same at every attempt.
+                id: format!("{}-{}", Outbox::id(&self.id, 0, name), key.replace('/', "__")),
+                run: self.id.clone(),
+                occasion: Occasion::Start,
+                name: name.clone(),
+                channel: channel.clone(),
+                title: lines.next().unwrap_or_default(),
+                lines: lines.collect(),
+                environment: self.plan.content.environment.name.clone(),
+                at: now,
+                attempts: 0,
+                next_try: now,
+                error: None,
+            };
+            if let Err(e) = self.outbox.put(&letter) {
+                failed = Some(e.to_string());
+            }
+        }
+        match failed {
+            None => self.finish(key, Outcome::Done, format!("in the outbox for {}", channels.join(", "))).await,
+            Some(e) => self.finish(key, Outcome::Failed, e).await,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The control socket: one JSON line in, one out. Whoever may open it may answer, pause and abort; the file is its
+//! owner's alone, and the other side's user is looked at besides.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::runbook::{Choice, Operator};
+
+/// What can be asked of a runner.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    /// Is anybody there, and does anything keep it?
+    Status,
+    Answer {
+        step: String,
+        choice: Choice,
+        #[serde(default)]
+        note: String,
+    },
+    /// After the current step.
+    Pause,
+    Continue,
+    Abort {
+        undo: bool,
+        #[serde(default)]
+        reason: String,
+    },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    pub ok: bool,
+    /// Why not, or what keeps the run (a journal that cannot be written).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Reply {
+    pub fn yes() -> Reply {
+        Reply { ok: true, message: None }
+    }
+
+    pub fn no(message: impl Into<String>) -> Reply {
+        Reply { ok: false, message: Some(message.into()) }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    request: Request,
+    by: Operator,
+}
+
+/// A request on its way to the run.
+pub struct Control {
+    pub request: Request,
+    pub by: Operator,
+    pub reply: oneshot::Sender<Reply>,
+}
+
+pub const FILE: &str = "control.sock";
+
+/// Sockets have short names: a long one goes through the folder's descriptor.
+const LONGEST: usize = 100;
+
+fn address(folder: &Path) -> std::io::Result<(PathBuf, Option<File>)> {
+    let path = folder.join(FILE);
+    if path.as_os_str().len() < LONGEST {
+        return Ok((path, None));
+    }
+    let folder = File::open(folder)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(FILE);
+    Ok((short, Some(folder)))
+}
+
+/// Listens beside a run's journal.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn listen(folder: &Path) -> std::io::Result<mpsc::Receiver<Control>> {
+    let (path, _open) = address(folder)?;
+    // One that a runner left which is gone.
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let us = rustix::process::geteuid().as_raw();
+            let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == us || peer.uid() == 0);
+            if trusted {
+                tokio::spawn(serve(stream, sender.clone()));
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>) {
+    let (read, mut write) = stream.split();
+    let mut lines = tokio::io::BufReader::new(read).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let reply = match serde_json::from_str::<Line>(&line) {
+            Err(e) => Reply::no(format!("not understood: {e}")),
+            Ok(Line { request, by }) => {
+                let (reply, answered) = oneshot::channel();
+                match sender.send(Control { request, by, reply }).await {
+                    Ok(()) => answered.await.unwrap_or_else(|_| Reply::no("the run is over")),
+                    Err(_) => Reply::no("the run is over"),
+                }
+            }
+        };
+        let mut text = serde_json::to_vec(&reply).unwrap_or_default();
+        text.push(b'\n');
+        if write.write_all(&text).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks the runner of a run.
+///
+/// # Errors
+/// When there is no runner, or it does not answer.
+pub fn ask(folder: &Path, request: &Request, by: &Operator) -> std::io::Result<Reply> {
+    let (path, _open) = address(folder)?;
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    let mut line = serde_json::to_vec(&Line { request: request.clone(), by: by.clone() })?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    serde_json::from_str(&answer).map_err(std::io::Error::other)
+}

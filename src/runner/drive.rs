@@ -1,0 +1,402 @@
+//! The loop of a run: ask the run what comes next, write it down, do it, write down what came of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::control::{Control, Reply, Request};
+use super::guard::{self, Keeping, Taking};
+use super::letters::letters;
+use super::post::Post;
+use crate::base::clock::Clock;
+use crate::effect::Reach;
+use crate::journal::{Holder, Journal, Outbox, Replay, StateDir, Watchpoint};
+use crate::runbook::{Event, Next, Operator, Phase, Plan, Run, RunResult, Runner};
+use crate::source::DatabaseOptions;
+
+/// What a run is driven with.
+pub struct Setup {
+    pub state: StateDir,
+    pub id: String,
+    pub plan: Plan,
+    pub reach: Reach,
+    /// Where records are mirrored to, and locks across hosts are.
+    pub database: Option<DatabaseOptions>,
+    pub watchpoint: Watchpoint,
+    pub runner: Runner,
+    /// Who takes the run up again, when it is one that was begun before.
+    pub resumed_by: Option<Operator>,
+    pub control: mpsc::Receiver<Control>,
+    /// Becomes true when the process is asked to end: the run is paused after its current step.
+    pub leave: watch::Receiver<bool>,
+    /// How long what is to be delivered is waited for at the end.
+    pub patience: Duration,
+}
+
+/// How a runner left its run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    Over(RunResult, String),
+    /// Paused: somebody resumes it later.
+    Left,
+}
+
+pub(super) struct Driver {
+    pub(super) plan: Plan,
+    pub(super) run: Run,
+    pub(super) reach: Reach,
+    pub(super) id: String,
+    pub(super) home: PathBuf,
+    pub(super) outbox: Outbox,
+    pub(super) watchpoint: Watchpoint,
+    pub(super) clock: Clock,
+    journal: Journal,
+    control: mpsc::Receiver<Control>,
+    leave: watch::Receiver<bool>,
+    news: Arc<Notify>,
+    held: Option<Keeping>,
+    /// Why nothing can be written down.
+    stuck: Option<String>,
+}
+
+/// The runner was asked to end while nothing could be written down.
+pub(super) struct Gone;
+
+/// Between tries to write down what could not be.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Drives a run to its end, or until the process has to go. `begun` is called once it is on record.
+///
+/// # Errors
+/// When there is nothing to drive: no journal, a broken one.
+pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Result<Ending, String> {
+    let home = setup.state.run(&setup.id);
+    let clock = setup.reach.clock.clone();
+    let journal_at = home.join("journal.jsonl");
+    let (journal, replay) = if journal_at.exists() {
+        Journal::open(&home, &setup.id, setup.watchpoint.clone()).map_err(|e| e.to_string())?
+    } else {
+        (Journal::create(&home, &setup.id, setup.watchpoint.clone()).map_err(|e| e.to_string())?, Replay::default())
+    };
+    let run = Run::fold(&setup.plan, replay.lines.iter().map(|l| &l.record)).map_err(|e| format!("{}: {e}", journal_at.display()))?;
+    let news = Arc::new(Notify::new());
+    let (end_post, post_ends) = watch::channel(false);
+    let post = Post {
+        state: setup.state.clone(),
+        run: setup.id.clone(),
+        database: setup.database.clone(),
+        clock: clock.clone(),
+        watchpoint: setup.watchpoint.clone(),
+    };
+    let carrying = tokio::spawn(post.carry(news.clone(), post_ends, setup.patience));
+    let mut driver = Driver {
+        outbox: Outbox::new(&setup.state),
+        plan: setup.plan,
+        run,
+        reach: setup.reach,
+        id: setup.id,
+        home,
+        watchpoint: setup.watchpoint,
+        clock,
+        journal,
+        control: setup.control,
+        leave: setup.leave,
+        news,
+        held: None,
+        stuck: None,
+    };
+    driver.remember_letters(&replay);
+    let begin = Begin { state: setup.state, database: setup.database, runner: setup.runner, resumed_by: setup.resumed_by, cut: replay.torn };
+    let ended = match driver.begin(begin, begun).await {
+        Ok(true) => driver.lead().await,
+        Ok(false) => Ok(()),
+        Err(Gone) => Err(Gone),
+    };
+    if let Some(held) = driver.held.take() {
+        held.let_go().await;
+    }
+    let _ = end_post.send(true);
+    // The post ends by itself, within its patience.
+    let _ = carrying.await;
+    Ok(match (ended, &driver.run.phase) {
+        (_, Phase::Ended { result, message }) => Ending::Over(*result, message.clone()),
+        _ => Ending::Left,
+    })
+}
+
+/// What is only needed to begin.
+struct Begin {
+    state: StateDir,
+    database: Option<DatabaseOptions>,
+    runner: Runner,
+    resumed_by: Option<Operator>,
+    cut: u64,
+}
+
+impl Driver {
+    /// Letters that a runner before this one did not get to write.
+    fn remember_letters(&mut self, replay: &Replay) {
+        let mut run = Run::default();
+        for line in &replay.lines {
+            if run.apply(&self.plan, &line.record).is_ok() {
+                for letter in letters(&self.plan, &run, &line.record, self.clock.now()) {
+                    // One that cannot be written now is tried at the next record.
+                    let _ = self.outbox.put(&letter);
+                }
+            }
+        }
+    }
+
+    /// Puts the beginning on record, takes the environment, and checks what has to hold. Whether there is more to do.
+    async fn begin(&mut self, begin: Begin, begun: impl FnOnce(Result<(), String>)) -> Result<bool, Gone> {
+        let fresh = self.journal.is_empty();
+        if !fresh && self.run.is_over() {
+            begun(Ok(()));
+            return Ok(false);
+        }
+        let c = &self.plan.content;
+        let event = if fresh {
+            Event::Started {
+                runbook: c.runbook.clone(),
+                title: c.title.clone(),
+                fingerprint: self.plan.fingerprint.clone(),
+                environment: c.environment.name.clone(),
+                tier: c.environment.tier.clone(),
+                danger: c.danger,
+                drill: c.drill,
+                reason: c.reason.clone(),
+                by: self.plan.by.clone(),
+                runner: begin.runner.clone(),
+            }
+        } else {
+            Event::Resumed {
+                by: begin.resumed_by.clone().unwrap_or_else(|| self.plan.by.clone()),
+                runner: begin.runner.clone(),
+                cut: begin.cut,
+            }
+        };
+        // The environment first: a run that is taken up again must not write into a journal that another runner writes.
+        let taking = self.take(&begin).await;
+        let notes = match taking {
+            Ok(notes) => notes,
+            Err(why) => {
+                if fresh {
+                    self.append(event).await?;
+                    self.append(Event::Ended { result: RunResult::Refused, message: why.clone() }).await?;
+                }
+                begun(Err(why));
+                return Ok(false);
+            }
+        };
+        self.append(event).await?;
+        for (text, loud) in notes {
+            self.append(Event::Noted { text, loud }).await?;
+        }
+        let refused = if fresh { self.refused().await } else { None };
+        if let Some(message) = refused {
+            self.append(Event::Ended { result: RunResult::Refused, message: message.clone() }).await?;
+            begun(Err(message));
+            return Ok(false);
+        }
+        begun(Ok(()));
+        if !fresh && let Some(text) = crate::effect::end_orphan(&self.home, self.orphan_patience()).await {
+            self.append(Event::Noted { text, loud: false }).await?;
+        }
+        Ok(true)
+    }
+
+    /// How long a script that a runner left behind may still take.
+    fn orphan_patience(&self) -> Duration {
+        let current = self.run.current().and_then(|(key, step)| Some((self.plan.step(key)?.timeout?, step.started?)));
+        match current {
+            Some((timeout, started)) => timeout.saturating_sub(self.clock.now().since(started)),
+            None => Duration::from_secs(10),
+        }
+    }
+
+    /// Takes the environment, where this run can change it.
+    async fn take(&mut self, begin: &Begin) -> Result<Vec<(String, bool)>, String> {
+        if !self.plan.mutates() || self.plan.content.drill {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.now();
+        let holder = Holder {
+            run: self.id.clone(),
+            runbook: self.plan.content.runbook.clone(),
+            by: begin.resumed_by.clone().unwrap_or_else(|| self.plan.by.clone()),
+            runner: begin.runner.clone(),
+            since: now,
+            beat: now,
+        };
+        let environment = self.plan.content.environment.name.clone();
+        match guard::take(&begin.state, &environment, holder, begin.database.as_ref()).await? {
+            Taking::Taken(held, notes) => {
+                self.held = Some(held.keep(self.clock.clone()));
+                Ok(notes)
+            }
+            Taking::Refused(why) => Err(why),
+        }
+    }
+
+    /// Why a plan is not begun, if it is not.
+    async fn refused(&mut self) -> Option<String> {
+        let now = self.clock.now();
+        if now > self.plan.expires {
+            return Some(format!("the plan expired at {}: make a new one", self.plan.expires.iso()));
+        }
+        let guard = &self.plan.content.guard;
+        if guard.is_empty() {
+            return None;
+        }
+        let came = crate::effect::look_once(&self.reach, guard).await;
+        (!came.ok).then(|| format!("the guard does not hold: {}", came.message))
+    }
+
+    /// From one thing to the next, until it is over or the process has to go.
+    async fn lead(&mut self) -> Result<(), Gone> {
+        loop {
+            if *self.leave.borrow() && !self.run.pause_wanted && !matches!(self.run.phase, Phase::Paused { .. }) {
+                self.append(Event::PauseWanted { by: by_signal() }).await?;
+            }
+            match self.run.next(&self.plan) {
+                Next::Over => return Ok(()),
+                Next::Step(key) => self.step(&key).await?,
+                Next::Retry(key) => self.retry(&key).await?,
+                Next::Probe(key) => self.probe(&key).await?,
+                Next::Conclude { step, outcome, message } => self.conclude(&step, outcome, message).await?,
+                Next::Ask(question) => drop(self.append(Event::Asked { question }).await?),
+                Next::Pause => {
+                    let why = if *self.leave.borrow() { "the runner was asked to end" } else { "an operator paused it" };
+                    self.append(Event::Paused { why: why.into() }).await?;
+                }
+                Next::Rollback { why, steps } => drop(self.append(Event::RollbackStarted { why, steps }).await?),
+                Next::Finish { result, message } => drop(self.append(Event::Ended { result, message }).await?),
+                Next::Await => {
+                    if *self.leave.borrow() {
+                        if self.run.pause_wanted {
+                            self.append(Event::Paused { why: "the runner was asked to end".into() }).await?;
+                        }
+                        return Ok(());
+                    }
+                    self.listen(std::future::pending::<()>()).await?;
+                }
+            }
+        }
+    }
+
+    /// Writes an event down, takes it in, and tells whoever is to be told. While it cannot be written nothing goes on.
+    pub(super) async fn append(&mut self, event: Event) -> Result<(), Gone> {
+        loop {
+            match self.journal.append(self.clock.now(), event.clone()) {
+                Ok(line) => {
+                    self.stuck = None;
+                    if let Err(e) = self.run.apply(&self.plan, &line.record) {
+                        // Every event comes from the table that takes it in: this cannot happen, and must not pass.
+                        log::error!(target: "runner", "{e}");
+                    }
+                    for letter in letters(&self.plan, &self.run, &line.record, self.clock.now()) {
+                        if let Err(e) = self.outbox.put(&letter) {
+                            log::warn!(target: "runner", "a letter could not be kept: {e}");
+                        }
+                    }
+                    self.news.notify_one();
+                    return Ok(());
+                }
+                Err(e) => {
+                    if self.stuck.is_none() {
+                        log::error!(target: "runner", "paused, because nothing can be written down: {e}");
+                    }
+                    self.stuck = Some(format!("paused: nothing can be written down: {e}"));
+                    self.wait_stuck().await?;
+                }
+            }
+        }
+    }
+
+    /// A while in which nothing but questions about the state are answered.
+    async fn wait_stuck(&mut self) -> Result<(), Gone> {
+        let deadline = tokio::time::Instant::now() + AGAIN;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline) => return Ok(()),
+                _ = self.leave.wait_for(|leave| *leave) => return Err(Gone),
+                Some(control) = self.control.recv() => {
+                    let reply = Reply { ok: control.request == Request::Status, message: self.stuck.clone() };
+                    let _ = control.reply.send(reply);
+                }
+            }
+        }
+    }
+
+    /// Does a piece of work and listens meanwhile. `None`: something was asked for that changes what comes next, before
+    /// the work was done.
+    pub(super) async fn listen<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, Gone> {
+        tokio::pin!(work);
+        let mut leave = self.leave.clone();
+        let leaving = *leave.borrow();
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(Some(done)),
+                Some((text, loud)) = noted(&mut self.held) => self.append(Event::Noted { text, loud }).await?,
+                _ = leave.wait_for(|leave| *leave), if !leaving => return Ok(None),
+                Some(control) = self.control.recv() => {
+                    let before = (self.run.phase.clone(), self.run.aborts);
+                    self.answer(control).await?;
+                    if before != (self.run.phase.clone(), self.run.aborts) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what an operator asks for.
+    async fn answer(&mut self, control: Control) -> Result<(), Gone> {
+        let Control { request, by, reply } = control;
+        let event = match request {
+            Request::Status => {
+                let _ = reply.send(Reply { ok: true, message: self.stuck.clone() });
+                return Ok(());
+            }
+            Request::Answer { step, choice, note } => match &self.run.phase {
+                Phase::Waiting { question } if question.step == step && question.choices.contains(&choice) => {
+                    Event::Answered { step, choice, note: crate::base::secret::outside(&note), by }
+                }
+                Phase::Waiting { question } => {
+                    let all: Vec<&str> = question.choices.iter().map(|c| c.word()).collect();
+                    let _ = reply.send(Reply::no(format!("it asks about `{}`: {}", question.step, all.join(", "))));
+                    return Ok(());
+                }
+                _ => {
+                    let _ = reply.send(Reply::no("nothing is asked now: somebody else may have answered"));
+                    return Ok(());
+                }
+            },
+            Request::Pause => Event::PauseWanted { by },
+            Request::Continue => Event::Continued { by },
+            Request::Abort { undo, reason } => Event::AbortWanted { by, undo, reason: crate::base::secret::outside(&reason) },
+        };
+        self.append(event).await?;
+        let _ = reply.send(Reply::yes());
+        Ok(())
+    }
+
+    /// Whether the process was asked to end.
+    pub(super) fn is_leaving(&self) -> bool {
+        *self.leave.borrow()
+    }
+}
+
+/// What is to be said about the environment being held; for ever nothing, when it is not.
+async fn noted(held: &mut Option<Keeping>) -> Option<(String, bool)> {
+    match held {
+        Some(held) => held.notes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn by_signal() -> Operator {
+    Operator { user: "signal SIGTERM".into(), ..Operator::default() }
+}

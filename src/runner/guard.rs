@@ -1,0 +1,152 @@
+//! One mutating run per environment: the lock of this host, and the database's across hosts where it answers. A lock
+//! that cannot be taken across hosts is said out loud, and is no dead end.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::base::clock::Clock;
+use crate::journal::{Holder, HostLock, Mirror, StateDir, Tried};
+use crate::source::{DatabaseOptions, Session};
+
+/// How long the database is waited for: an emergency does not wait for a database that is away.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the owner says that it lives.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// What is held.
+pub struct Held {
+    host: Box<HostLock>,
+    across: Option<Mirror>,
+    database: Option<DatabaseOptions>,
+    environment: String,
+}
+
+/// What came of trying to take the environment.
+pub enum Taking {
+    /// Ours, with what has to be said about it: words, and whether loudly.
+    Taken(Box<Held>, Vec<(String, bool)>),
+    Refused(String),
+}
+
+/// Takes an environment.
+///
+/// # Errors
+/// When even this host's lock file cannot be used.
+pub async fn take(state: &StateDir, environment: &str, holder: Holder, database: Option<&DatabaseOptions>) -> Result<Taking, String> {
+    let mut notes = Vec::new();
+    let host = match HostLock::take(state, environment, holder.clone())? {
+        Tried::Held(Some(other)) => return Ok(Taking::Refused(format!("{environment} is taken: {other}"))),
+        Tried::Held(None) => return Ok(Taking::Refused(format!("{environment} is taken by another run on this host"))),
+        Tried::Taken(lock, dead) => {
+            if let Some(dead) = dead {
+                notes.push((format!("took the lock over from a run that ended without letting go: {dead}"), false));
+            }
+            lock
+        }
+    };
+    let mut held = Held { host, across: None, database: database.cloned(), environment: environment.to_string() };
+    if database.is_some() {
+        match held.take_across().await {
+            Ok(Ok(())) => {}
+            Ok(Err(other)) => {
+                let who = other.map_or_else(|| "a run on another host".into(), |holder| holder.to_string());
+                return Ok(Taking::Refused(format!("{environment} is taken on another host: {who}")));
+            }
+            Err(why) => notes.push((format!("NOT LOCKED ACROSS HOSTS: {why}; somebody on another host could act on {environment} as well"), true)),
+        }
+    }
+    Ok(Taking::Taken(Box::new(held), notes))
+}
+
+impl Held {
+    async fn take_across(&mut self) -> Result<Result<(), Option<Holder>>, String> {
+        let Some(database) = &self.database else { return Ok(Ok(())) };
+        let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
+        let taking = async {
+            let session = Session::open(&options).await.map_err(|f| f.message)?;
+            let mut mirror = Mirror::new(session).await.map_err(|e| e.to_string())?;
+            let answer = mirror.lock(&self.environment, self.host.holder()).await.map_err(|e| e.to_string())?;
+            Ok::<_, String>((mirror, answer))
+        };
+        match tokio::time::timeout(PATIENCE, taking).await {
+            Err(_) => Err(format!("the database did not answer within {}", crate::base::units::short(PATIENCE))),
+            Ok(Err(e)) => Err(crate::base::secret::outside(&e)),
+            Ok(Ok((mirror, Ok(())))) => {
+                self.across = Some(mirror);
+                Ok(Ok(()))
+            }
+            Ok(Ok((mirror, Err(other)))) => {
+                mirror.close().await;
+                Ok(Err(other))
+            }
+        }
+    }
+
+    /// Says that the owner lives; takes the database's lock (again) when that was lost. What has to be said about it.
+    async fn beat(&mut self, clock: &Clock) -> Option<(String, bool)> {
+        self.host.beat(clock.now());
+        self.database.as_ref()?;
+        if let Some(mirror) = &mut self.across {
+            let holder = self.host.holder().clone();
+            match tokio::time::timeout(PATIENCE, mirror.beat(&self.environment, &holder)).await {
+                Ok(Ok(())) => return None,
+                _ => {
+                    self.across = None;
+                    return Some(("the lock across hosts is lost: the database has gone".into(), true));
+                }
+            }
+        }
+        match self.take_across().await {
+            Ok(Ok(())) => Some(("locked across hosts again".into(), false)),
+            Ok(Err(other)) => {
+                let who = other.map_or_else(|| "a run on another host".into(), |holder| holder.to_string());
+                // Said once; this run goes on, because stopping half-way is worse.
+                self.database = None;
+                Some((format!("TWO RUNS AT ONCE: while the database was away somebody else took the environment: {who}"), true))
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn let_go(self) {
+        if let Some(mirror) = self.across {
+            mirror.close().await;
+        }
+    }
+
+    /// Keeps it beside the run, until told to let go.
+    pub fn keep(mut self: Box<Held>, clock: Clock) -> Keeping {
+        let (say, notes) = mpsc::unbounded_channel();
+        let (end, mut ends) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = ends.wait_for(|end| *end) => break,
+                    () = tokio::time::sleep(BEAT) => {}
+                }
+                if let Some(note) = self.beat(&clock).await {
+                    // The run may be over by now.
+                    let _ = say.send(note);
+                }
+            }
+            self.let_go().await;
+        });
+        Keeping { notes, end, task }
+    }
+}
+
+/// An environment being kept: what has to be said about it comes through `notes`.
+pub struct Keeping {
+    pub notes: mpsc::UnboundedReceiver<(String, bool)>,
+    end: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Keeping {
+    pub async fn let_go(self) {
+        let _ = self.end.send(true);
+        let _ = self.task.await;
+    }
+}

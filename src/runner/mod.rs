@@ -1,0 +1,16 @@
+//! The runner: a process of its own that drives one run. It writes down what it is going to do, does it, and writes down
+//! what came of it; nobody has to look on. Cockpits and command lines talk to it through a socket.
+
+mod act;
+mod control;
+mod drive;
+mod guard;
+mod letters;
+mod post;
+mod start;
+
+pub use control::{Control, Reply, Request, ask};
+pub use drive::{Ending, Setup, drive};
+pub use letters::letters;
+pub use post::{MirrorDone, deliver_waiting, sync_run};
+pub use start::{Started, start, take_leave};
