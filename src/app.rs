@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
-use crate::cli::{self, Cli, Sub, exit};
+use crate::cli::{self, Cli, Desk, Sub, exit};
 use crate::cockpit::State;
 use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, Ui};
 use crate::reading::Delivery;
@@ -56,7 +56,11 @@ pub fn main() -> Result<u8> {
                 Err((text, code)) => complain(&text, code),
             });
         }
-        Some(Sub::Check(_) | Sub::Status(_)) | None => {}
+        Some(Sub::Runner(args)) => {
+            cli::start_logging(false);
+            return Ok(cli::run_runner(args));
+        }
+        _ => {}
     }
     let variable = std::env::var("LASTGREEN_CONFIG").ok();
     let path = match config::discover(cli.config.as_deref(), variable.as_deref()) {
@@ -86,8 +90,29 @@ pub fn main() -> Result<u8> {
                 Err(words) => Ok(complain(&format!("{words}\n"), exit::BAD_FILE)),
             }
         }
-        _ => open(&cli, &path, None, &Endings::take()?),
+        None => open(&cli, &path, None, &Endings::take()?),
+        Some(command) => act(&cli, command, &path),
     }
+}
+
+/// Plans, runs, and what is on record: everything that sits at the desk.
+fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
+    cli::start_logging(false);
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
+    };
+    let mut desk = Desk::new(Arc::new(config), cli.read_only);
+    Ok(match command {
+        Sub::Run(args) => cli::run(args, &mut desk),
+        Sub::Runs(args) => cli::runs(args, &mut desk),
+        Sub::Attach(args) => cli::attach(args, &mut desk),
+        Sub::Resume(args) => cli::resume(args, &mut desk),
+        Sub::Abort(args) => cli::abort(args, &mut desk),
+        Sub::Audit(args) => cli::audit(args, &mut desk, &sources_runtime()?),
+        // The others were done before.
+        _ => exit::USAGE,
+    })
 }
 
 fn say(text: &str, code: u8) -> u8 {

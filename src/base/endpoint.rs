@@ -46,6 +46,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Every secret it refers to.
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        let own = match &self.auth {
+            Auth::None => None,
+            Auth::Bearer(reference) | Auth::Basic { password: reference, .. } | Auth::Header { value: reference, .. } => Some(reference),
+        };
+        self.secret_headers.iter().map(|(_, reference)| reference).chain(own).collect()
+    }
+
     /// The URL without credentials, for people.
     pub fn shown(&self) -> String {
         let mut url = self.url.clone();

@@ -30,6 +30,9 @@ pub struct Cli {
     /// Which characters the terminal has.
     #[arg(long, global = true, value_enum, value_name = "SET")]
     pub glyphs: Option<GlyphArg>,
+    /// Look only: nothing is run, answered, paused or aborted.
+    #[arg(long, global = true)]
+    pub read_only: bool,
     #[command(subcommand)]
     pub command: Option<Sub>,
 }
@@ -80,10 +83,25 @@ pub enum Sub {
     Demo(DemoArgs),
     /// Look which services answer and write a commented lastgreen.toml for them.
     Init(InitArgs),
-    /// Check the configuration with its keymap and theme, and whether its sources answer.
+    /// Check the configuration with its keymap, theme and runbooks, and whether its sources answer.
     Check(CheckArgs),
     /// Ask everything once and print it. Exit code 0 pass, 1 warn, 2 fail, 3 unknown.
     Status(StatusArgs),
+    /// Plan a runbook, show the plan, ask, and let a runner of its own do it.
+    Run(RunArgs),
+    /// List runs, the newest first, or show one.
+    Runs(RunsArgs),
+    /// Look at a run as it goes, answer what it asks, or pause it.
+    Attach(AttachArgs),
+    /// Let a paused or interrupted run go on.
+    Resume(ResumeArgs),
+    /// End a run: leave what was done as it is, or undo it.
+    Abort(AbortArgs),
+    /// What is on record: show it, verify it, bring it to the database.
+    Audit(AuditArgs),
+    /// Drive one run: started by the others, not by hand.
+    #[command(hide = true)]
+    Runner(RunnerArgs),
     /// Print completions for a shell.
     Completions { shell: Shell },
     /// Print the man page.
@@ -140,6 +158,142 @@ pub struct CheckArgs {
     /// Print the rules as a Prometheus rules file instead.
     #[arg(long)]
     pub export_rules: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The runbook's name; without one, the list of all.
+    pub runbook: Option<String>,
+    /// A value for an input. Repeatable.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    pub inputs: Vec<(String, String)>,
+    /// Why: stands in the record and in every notice.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Print the plan and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Confirm without being asked: the environment's name.
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub confirm: Option<String>,
+    /// Do not stay to look; the run goes on by itself either way.
+    #[arg(long)]
+    pub detach: bool,
+    /// Leave out what would change something.
+    #[arg(long)]
+    pub drill: bool,
+    /// Print JSON: with --dry-run the plan, otherwise how the run ended.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(name, value)| (name.to_string(), value.to_string())).ok_or_else(|| "write NAME=VALUE".to_string())
+}
+
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// An id, its beginning or end, or `last`.
+    pub run: Option<String>,
+    /// Only runs of this runbook.
+    #[arg(long, value_name = "NAME")]
+    pub runbook: Option<String>,
+    /// Only runs that are so: running, waiting, paused, interrupted, done, failed, rolled-back, aborted, refused, broken, open.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// An id, its beginning or end, or `last`.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Answer what it asks: done, failed, skip, again, rollback, stop.
+    #[arg(long, value_name = "ANSWER")]
+    pub answer: Option<String>,
+    /// A note that stands in the record beside the answer.
+    #[arg(long, requires = "answer", default_value = "")]
+    pub note: String,
+    /// Pause it after the current step.
+    #[arg(long, conflicts_with = "answer")]
+    pub pause: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// An id, its beginning or end, or `last`.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Do not stay to look.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AbortArgs {
+    /// An id, its beginning or end, or `last`.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Undo what can be undone, the newest first.
+    #[arg(long, conflicts_with = "leave")]
+    pub undo: bool,
+    /// Leave everything as it is.
+    #[arg(long)]
+    pub leave: bool,
+    /// Why: stands in the record.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    pub command: AuditSub,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditSub {
+    /// Every record of a run, in words.
+    Show {
+        /// An id, its beginning or end, or `last`.
+        #[arg(default_value = "last")]
+        run: String,
+        /// The lines of the journal as they stand.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether every journal is whole and unchanged, and the database has the same. Exit 1 at the first difference.
+    Verify {
+        /// An id; without one, all runs.
+        run: Option<String>,
+        /// Do not ask the database.
+        #[arg(long)]
+        offline: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring every record to the database, and send every letter that still waits.
+    Sync {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RunnerArgs {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// Who takes it up again, as JSON.
+    #[arg(long)]
+    pub by: Option<String>,
+    /// Take it up only to end it: `undo` or `leave`.
+    #[arg(long)]
+    pub abort: Option<String>,
 }
 
 #[derive(Debug, Args)]

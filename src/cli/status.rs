@@ -41,7 +41,7 @@ pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Su
 }
 
 /// Whether every signal has an answer, and what its verdict needs besides.
-fn all_answered(config: &Config, store: &Store) -> bool {
+pub fn all_answered(config: &Config, store: &Store) -> bool {
     config.signals.iter().all(|(name, signal)| {
         let Some(track) = store.signals.get(name) else { return true };
         let answered = track.latest.is_some();

@@ -55,7 +55,7 @@ impl Track {
         self.chart.as_ref().map_or(&self.recent, |(_, history)| history)
     }
 
-    fn observed(&self, now: Stamp) -> Observed<'_> {
+    pub fn observed(&self, now: Stamp) -> Observed<'_> {
         Observed {
             latest: self.latest.as_ref(),
             good: self.good.as_ref(),

@@ -9,7 +9,10 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::shape::{BoardShape, EnvironmentShape, RuleShape, SignalShape, SloShape, SourceShape, Text, UiShape};
+use super::shape::{
+    AuditShape, BoardShape, EnvironmentShape, NotifyShape, RolesShape, RuleShape, ServiceShape, SignalShape, SloShape, SourceShape, Text,
+    UiShape,
+};
 use crate::base::diag::{Findings, suggestion};
 
 pub(super) type Entries<T> = IndexMap<Arc<str>, (T, Range<usize>)>;
@@ -26,6 +29,13 @@ pub(super) struct FileShape {
     pub(super) rules: Entries<RuleShape>,
     pub(super) slos: Entries<SloShape>,
     pub(super) boards: Vec<BoardShape>,
+    pub(super) services: Entries<ServiceShape>,
+    pub(super) notify: Entries<NotifyShape>,
+    pub(super) roles: Option<RolesShape>,
+    pub(super) audit: AuditShape,
+    pub(super) state_dir: Option<String>,
+    /// The folder of runbooks, beside the file.
+    pub(super) runbooks: Option<String>,
     /// Where the file's text begins among those read; what lies behind it is a profile's.
     pub(super) begins: usize,
     pub(super) profile_begins: Option<usize>,
@@ -74,6 +84,12 @@ impl FileShape {
             rules: overlaid(self.rules, below.rules, RuleShape::over),
             slos: overlaid(self.slos, below.slos, SloShape::over),
             boards,
+            services: overlaid(self.services, below.services, |own, _| own),
+            notify: overlaid(self.notify, below.notify, |own, _| own),
+            roles: self.roles.or(below.roles),
+            audit: AuditShape { database: self.audit.database.or(below.audit.database) },
+            state_dir: self.state_dir,
+            runbooks: self.runbooks,
             begins: self.begins,
             profile_begins: (below.begins > self.begins).then_some(below.begins),
         }
@@ -102,14 +118,38 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
             "rules" => file.rules = entries(findings, value),
             "slos" => file.slos = entries(findings, value),
             "boards" => file.boards = list(findings, value),
+            "services" => file.services = entries(findings, value),
+            "notify" => file.notify = entries(findings, value),
+            "roles" => file.roles = entry(findings, value),
+            "audit" => file.audit = entry(findings, value).unwrap_or_default(),
+            "state_dir" => file.state_dir = entry(findings, value),
+            "runbooks" => file.runbooks = entry(findings, value),
             other => {
-                let known = ["profile", "vars", "environment", "ui", "sources", "signals", "rules", "slos", "boards"];
-                findings.error(span, format!("unknown section `{other}`"), suggestion(other, known));
+                findings.error(span, format!("unknown section `{other}`"), suggestion(other, SECTIONS));
             }
         }
     }
     file
 }
+
+/// What a file may have at its top.
+const SECTIONS: [&str; 15] = [
+    "profile",
+    "vars",
+    "environment",
+    "ui",
+    "sources",
+    "signals",
+    "rules",
+    "slos",
+    "boards",
+    "services",
+    "notify",
+    "roles",
+    "audit",
+    "state_dir",
+    "runbooks",
+];
 
 fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
     match T::deserialize(ValueDeserializer::from(value.clone())) {

@@ -1,19 +1,26 @@
 //! Configuration: what files say (`shape`), what it comes to once checked (`resolve`), and where files are found
 //! (`discover`). A configuration is built whole or not at all; every mistake is reported at once, with its place.
 
+mod acting;
 mod ask;
 mod boards;
 mod discover;
 mod file;
 mod model;
+mod profiles;
 mod resolve;
+mod roles;
 mod rules;
 mod shape;
 mod sources;
+mod world;
 
 pub use discover::{Discovered, discover, places};
 pub use model::{
-    Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig, SourceConfig, SourceKind, Tier, Ui,
+    Acting, Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig, SourceConfig, SourceKind, Tier, Ui,
     WINDOWS,
 };
-pub use resolve::{Loaded, load_file, load_text, profile_names};
+pub use profiles::profile_names;
+pub use resolve::{Loaded, load_file, load_text};
+pub use roles::{Role, Roles};
+pub use world::{runbook_text, runbooks, world};

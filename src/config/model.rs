@@ -8,7 +8,9 @@ use indexmap::IndexMap;
 
 use crate::base::endpoint::{Endpoint, Tls};
 use crate::base::secret::SecretRef;
+use super::roles::Roles;
 use crate::reading::Question;
+use crate::runbook::{Channel, Notice};
 use crate::signal::{Objective, Rule, Signal};
 
 #[derive(Clone, Debug)]
@@ -21,6 +23,26 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub objectives: Vec<Objective>,
     pub boards: Vec<Board>,
+    pub acting: Acting,
+    /// The text it was made from: plans freeze it.
+    pub text: Arc<str>,
+}
+
+/// What runs need besides what is watched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acting {
+    pub state_dir: PathBuf,
+    /// The folder of runbooks.
+    pub runbooks: PathBuf,
+    pub profile: Option<String>,
+    pub vars: IndexMap<String, String>,
+    pub services: IndexMap<String, Endpoint>,
+    pub notify: IndexMap<String, Channel>,
+    /// What every run tells.
+    pub always: Vec<Notice>,
+    pub roles: Roles,
+    /// The database that records are mirrored to.
+    pub audit: Option<Arc<str>>,
 }
 
 impl Config {
@@ -49,6 +71,15 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// As files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Production => "production",
+            Tier::Staging => "staging",
+            Tier::Development => "development",
+        }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Tier::Production => "PRODUCTION",

@@ -10,18 +10,13 @@ use indexmap::IndexMap;
 
 use super::file::{FileShape, read};
 use super::model::{Config, Environment, SignalConfig, SourceConfig, Ui, WINDOWS};
+use super::profiles::{PROFILES, Profile, profile_names};
 use super::shape::{KindShape, SignalShape, Text, UiShape};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::units::{self, Unit, short};
 use crate::reading::{Ask, Health, Past, Question};
 use crate::signal::{Baseline, Condition, Signal};
 
-/// The shipped profiles.
-const PROFILES: [(&str, &str); 1] = [("rag", include_str!("../../assets/profiles/rag/profile.toml"))];
-
-pub fn profile_names() -> impl Iterator<Item = &'static str> {
-    PROFILES.iter().map(|(name, _)| *name)
-}
 
 /// The outcome of loading: a configuration when nothing is wrong, and everything there is to say.
 #[derive(Debug)]
@@ -44,14 +39,14 @@ pub fn load_text(path: &Path, text: &str) -> Loaded {
     let mut file = FileShape::default();
     let user = read(&mut findings, path, text);
     if let Some((name, span)) = user.profile.clone() {
-        match PROFILES.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => file = read(&mut findings, &PathBuf::from(format!("profile {name}")), text),
+        match PROFILES.iter().find(|known| known.name == name) {
+            Some(Profile { text, .. }) => file = read(&mut findings, &PathBuf::from(format!("profile {name}")), text),
             None => findings.error(span, format!("there is no profile `{name}`"), suggestion(&name, profile_names())),
         }
     }
     let file = user.over(file);
     let mut resolver = Resolver { findings: &mut findings, vars: &file.vars, kinds: IndexMap::new() };
-    let config = resolver.config(path, &file);
+    let config = resolver.config(path, text, &file);
     let failed = findings.has_errors();
     Loaded { config: config.filter(|_| !failed), findings: findings.found }
 }
@@ -70,7 +65,7 @@ pub(super) struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn config(&mut self, path: &Path, file: &FileShape) -> Option<Config> {
+    fn config(&mut self, path: &Path, text: &str, file: &FileShape) -> Option<Config> {
         self.kinds = file.sources.iter().map(|(name, (shape, _))| (name.clone(), shape.kind)).collect();
         let environment = self.environment(file);
         let ui = self.ui(&file.ui);
@@ -115,7 +110,19 @@ impl Resolver<'_> {
                 Some("add [sources.prometheus] with kind and url, or run `lastgreen init`".into()),
             );
         }
-        Some(Config { path: path.to_path_buf(), environment: environment?, ui, sources, signals, rules, objectives, boards })
+        let acting = self.acting(path, file, &sources);
+        Some(Config {
+            path: path.to_path_buf(),
+            environment: environment?,
+            ui,
+            sources,
+            signals,
+            rules,
+            objectives,
+            boards,
+            acting,
+            text: text.into(),
+        })
     }
 
     /// Where only the second source is configured, it is the first.

@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::model::{ColorChoice, GlyphChoice, PanelKind, Tier};
 use crate::base::units::Unit;
 use crate::reading::{Fact, Health, Shape};
+use crate::runbook::{Danger, Occasion};
 use crate::signal::{Level, NoData};
 
 pub type Text = Spanned<String>;
@@ -172,6 +173,71 @@ pub struct PanelShape {
     pub kind: PanelKind,
     #[serde(default)]
     pub signals: Vec<Text>,
+}
+
+/// Something that steps of runbooks talk to over HTTP.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceShape {
+    pub url: Option<Text>,
+    pub timeout: Option<Text>,
+    #[serde(default)]
+    pub headers: IndexMap<String, Spanned<String>>,
+    pub bearer_token: Option<Text>,
+    pub user: Option<String>,
+    pub password: Option<Text>,
+    pub api_key: Option<Text>,
+    #[serde(default)]
+    pub tls: TlsShape,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    Slack,
+    Pagerduty,
+    Webhook,
+    Email,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyShape {
+    pub kind: ChannelKind,
+    /// slack
+    pub webhook: Option<Text>,
+    /// pagerduty
+    pub key: Option<Text>,
+    /// webhook; pagerduty, where an account lives elsewhere
+    pub url: Option<Text>,
+    /// webhook: sent as a bearer token
+    pub secret: Option<Text>,
+    /// email
+    pub smtp: Option<Text>,
+    pub from: Option<Text>,
+    #[serde(default)]
+    pub to: Vec<Text>,
+    pub user: Option<String>,
+    pub password: Option<Text>,
+    /// What every run tells it; without any, only those that name it.
+    #[serde(default)]
+    pub events: Vec<Occasion>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolesShape {
+    pub viewer: Vec<Text>,
+    pub operator: Vec<Text>,
+    pub commander: Vec<Text>,
+    pub may: IndexMap<String, Spanned<IndexMap<String, Danger>>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditShape {
+    /// The database source that records are mirrored to; `none` for none.
+    pub database: Option<Text>,
 }
 
 macro_rules! overlay {

@@ -112,7 +112,7 @@ impl Resolver<'_> {
     }
 
     /// A URL with one of the schemes and without a password in it.
-    fn url(&mut self, text: Option<&Text>, span: &Range<usize>, schemes: &[&str]) -> Option<Url> {
+    pub(super) fn url(&mut self, text: Option<&Text>, span: &Range<usize>, schemes: &[&str]) -> Option<Url> {
         let text = self.required(text, span)?;
         let url = match Url::parse(text.get_ref()) {
             Ok(url) if schemes.contains(&url.scheme()) => url,
@@ -136,7 +136,7 @@ impl Resolver<'_> {
         Some(url)
     }
 
-    fn endpoint(&mut self, shape: &SourceShape, span: &Range<usize>, timeout: Duration, max_body: &str) -> Option<Endpoint> {
+    pub(super) fn endpoint(&mut self, shape: &SourceShape, span: &Range<usize>, timeout: Duration, max_body: &str) -> Option<Endpoint> {
         let url = self.url(shape.url.as_ref(), span, &["http", "https"])?;
         let (mut headers, mut secret_headers) = (Vec::new(), Vec::new());
         for (name, value) in &shape.headers {
@@ -175,7 +175,7 @@ impl Resolver<'_> {
         wanted.or_else(|| units::size(default).ok()).unwrap_or(u64::MAX)
     }
 
-    fn secret(&mut self, text: Option<&Text>) -> Option<SecretRef> {
+    pub(super) fn secret(&mut self, text: Option<&Text>) -> Option<SecretRef> {
         let text = text?;
         SecretRef::parse(text.get_ref()).map_err(|e| self.findings.error(text.span(), e, None)).ok()
     }

@@ -148,3 +148,8 @@ pub fn read(folder: &Path) -> Result<Replay, JournalError> {
     let bytes = std::fs::read(&path).map_err(|error| JournalError::Io { path: path.clone(), error })?;
     replay(&bytes).map_err(|wrong| JournalError::Wrong { path, wrong })
 }
+
+/// Whether a runner has a journal open now.
+pub fn is_driven(folder: &Path) -> bool {
+    File::open(folder.join(FILE)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}

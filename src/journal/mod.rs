@@ -8,7 +8,7 @@ mod outbox;
 mod record;
 mod state;
 
-pub use file::{Journal, JournalError, Moment, Watchpoint, read, unwatched};
+pub use file::{Journal, JournalError, Moment, Watchpoint, is_driven, read, unwatched};
 pub use lock::{Holder, HostLock, Tried, holder};
 pub use mirror::{Difference, Mirror, compare, note, noted};
 pub use outbox::{Letter, Outbox};

@@ -326,9 +326,9 @@ fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollb
         let mut texts: Vec<String> = Vec::new();
         for kind in kinds.into_iter().flatten() {
             let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
-            let collected = template::render_tree(&mut tree, &mut |text| {
+            let collected = template::render_tree(&mut tree, &mut |text, _| {
                 texts.push(text.to_string());
-                Ok(String::new())
+                Ok(Json::Null)
             });
             debug_assert!(collected.is_ok(), "collecting cannot fail");
         }

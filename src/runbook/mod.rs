@@ -19,8 +19,8 @@ pub use model::{
     Channel, Checklists, Danger, Front, Frequency, Input, InputType, Notification, Occasion, OnFailure, Retry, Rollback, Runbook, Status,
     Step, Trigger,
 };
-pub use plan::{Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile};
+pub use plan::{Confirmation, Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile};
 pub use planner::{Asked, World, plan};
 pub use run::{Back, Broken, Next, Phase, Run, StepRun, StepState};
 pub use steps::{is_condition, slug};
-pub use template::{holds, is_template, render, render_tree, shell_quoted};
+pub use template::{fill, holds, is_template};

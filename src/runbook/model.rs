@@ -276,6 +276,18 @@ pub enum Channel {
     },
 }
 
+impl Channel {
+    /// Every secret it refers to.
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        match self {
+            Channel::Slack { webhook } => vec![webhook],
+            Channel::Pagerduty { key, .. } => vec![key],
+            Channel::Webhook { secret, .. } => secret.iter().collect(),
+            Channel::Email { password, .. } => password.iter().collect(),
+        }
+    }
+}
+
 /// What a notice can be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

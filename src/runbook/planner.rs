@@ -12,7 +12,7 @@ use super::kind::{Check, Kind, Script};
 use super::model::{Channel, Danger, InputType, Runbook, Status, Step};
 use super::plan::{Content, Environment, Frozen, Notice, Planned, RollbackPlan, SourceFile};
 use super::template;
-use crate::base::diag::suggestion;
+use crate::base::diag::{position, suggestion};
 use crate::base::text::hex;
 use crate::base::units::Unit;
 use crate::signal::Condition;
@@ -57,7 +57,9 @@ pub fn plan(
     asked: &Asked,
     read: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
 ) -> Result<Content, Vec<String>> {
-    let mut planner = Planner { world, asked, read, problems: Vec::new(), sources: Vec::new(), danger: Danger::Safe, guard: Vec::new() };
+    let here = format!("{}:1", runbook.path.display());
+    let mut planner =
+        Planner { world, asked, read, problems: Vec::new(), here, sources: Vec::new(), danger: Danger::Safe, guard: Vec::new() };
     planner.permitted(runbook);
     let given: IndexMap<String, Json> = asked.inputs.iter().map(|(k, v)| (k.clone(), Json::from(v.as_str()))).collect();
     let inputs = planner.inputs(runbook, &given);
@@ -97,6 +99,8 @@ struct Planner<'a> {
     asked: &'a Asked,
     read: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
     problems: Vec<String>,
+    /// The file and line that is looked at, for messages.
+    here: String,
     sources: Vec<SourceFile>,
     danger: Danger,
     guard: Vec<Check>,
@@ -104,10 +108,8 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn problem(&mut self, text: impl Into<String>, hint: Option<String>) {
-        self.problems.push(match hint {
-            Some(hint) => format!("{} ({hint})", text.into()),
-            None => text.into(),
-        });
+        let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+        self.problems.push(format!("{}: {}{hint}", self.here, text.into()));
     }
 
     fn permitted(&mut self, runbook: &Runbook) {
@@ -164,6 +166,7 @@ impl Planner<'_> {
         }
         let mut planned = Vec::new();
         for step in steps {
+            self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, step.at).0);
             let kind = self.kind(runbook, step, &step.kind, inputs);
             if let Kind::Runbook { name, inputs: given } = &kind {
                 planned.extend(self.nested(step, name, given, prefix, outer));
@@ -233,9 +236,10 @@ impl Planner<'_> {
         let context = self.context(inputs);
         let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
         let mut wrong = Vec::new();
-        let mut render = |text: &str| match template::uses(text) {
-            Ok(uses) if uses.is_late() => Ok(text.to_string()),
-            Ok(_) => template::render(text, &context),
+        let mut render = |text: &str, typed: bool| match template::uses(text) {
+            Ok(uses) if uses.is_late() => Ok(Json::from(text)),
+            Ok(_) if typed => template::render_value(text, &context),
+            Ok(_) => template::render(text, &context).map(Json::String),
             Err(e) => Err(e),
         };
         if let Err(e) = template::render_tree(&mut tree, &mut render) {
@@ -263,7 +267,7 @@ impl Planner<'_> {
                     None => {
                         let hint = suggestion(service, self.world.services.keys().map(String::as_str));
                         let hint = hint.or_else(|| Some(format!("add [services.{service}] with url = \"http://…\" to the configuration")));
-                        self.problems.push(format!("step `{}`: there is no service `{service}` ({})", step.name, hint.unwrap_or_default()));
+                        self.problems.push(format!("{}: step `{}`: there is no service `{service}` ({})", self.here, step.name, hint.unwrap_or_default()));
                         continue;
                     }
                 }
@@ -272,7 +276,7 @@ impl Planner<'_> {
             if !template::is_template(&address.path)
                 && let Err(e) = url::Url::parse(&address.path)
             {
-                self.problems.push(format!("step `{}`: `{}` is not a URL: {e}", step.name, address.path));
+                self.problems.push(format!("{}: step `{}`: `{}` is not a URL: {e}", self.here, step.name, address.path));
             }
         }
         match kind {

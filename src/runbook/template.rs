@@ -89,25 +89,56 @@ pub fn holds(text: &str, context: &Json) -> Result<bool, String> {
     Ok(value.is_true())
 }
 
-/// Renders every text in a tree; what it says about itself (`type`, names of fields) has no templates.
+/// The value of a text that is one expression and nothing else, in its own type; of any other, the text it makes.
+///
+/// # Errors
+/// What is undefined, or wrong.
+pub fn render_value(text: &str, context: &Json) -> Result<Json, String> {
+    let inside = text.trim().strip_prefix("{{").and_then(|t| t.strip_suffix("}}")).filter(|t| !t.contains("{{") && !t.contains("}}"));
+    let Some(expression) = inside else { return render(text, context).map(Json::String) };
+    let engine = engine();
+    let expression = engine.compile_expression(expression.trim()).map_err(|e| words(&e))?;
+    let value = expression.eval(Value::from(Serde(context))).map_err(|e| words(&e))?;
+    if value.is_undefined() {
+        return Err(format!("`{}` uses something that is not defined", text.trim()));
+    }
+    serde_json::to_value(&value).map_err(|e| e.to_string())
+}
+
+/// Where a value keeps its type: bodies, expected values, parameters, inputs of other runbooks.
+const TYPED: [&str; 4] = ["json", "is", "params", "inputs"];
+
+/// Renders every text in a tree with `render`, which is told whether the value may keep its own type.
 ///
 /// # Errors
 /// The first text that cannot be rendered.
-pub fn render_tree(tree: &mut Json, render: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<(), String> {
+pub fn render_tree(tree: &mut Json, render: &mut dyn FnMut(&str, bool) -> Result<Json, String>) -> Result<(), String> {
+    walk(tree, false, render)
+}
+
+fn walk(tree: &mut Json, typed: bool, render: &mut dyn FnMut(&str, bool) -> Result<Json, String>) -> Result<(), String> {
     match tree {
-        Json::String(text) if is_template(text) => *text = render(text)?,
-        Json::Array(items) => items.iter_mut().try_for_each(|item| render_tree(item, render))?,
+        Json::String(text) if is_template(text) => *tree = render(text, typed)?,
+        Json::Array(items) => items.iter_mut().try_for_each(|item| walk(item, typed, render))?,
         Json::Object(map) => {
             for (key, value) in map.iter_mut() {
                 // A script's text reaches the shell as it stands.
                 if key != "inline" {
-                    render_tree(value, render)?;
+                    walk(value, typed || TYPED.contains(&key.as_str()), render)?;
                 }
             }
         }
         _ => {}
     }
     Ok(())
+}
+
+/// Renders every text in a tree with what is known.
+///
+/// # Errors
+/// The first text that cannot be rendered.
+pub fn fill(tree: &mut Json, context: &Json) -> Result<(), String> {
+    render_tree(tree, &mut |text, typed| if typed { render_value(text, context) } else { render(text, context).map(Json::String) })
 }
 
 #[cfg(test)]
@@ -125,6 +156,9 @@ mod tests {
         assert_eq!(render("echo {{ inputs.evil | quote }}", &context), Ok("echo ''\\''; rm -rf / #'".into()));
         assert_eq!(holds("inputs.version == 'v1.4.2'", &context), Ok(true));
         assert!(holds("inputs.missing", &context).is_err());
+        let mut tree = json!({"path": "/{{ inputs.version }}", "json": {"n": "{{ n }}", "t": "n is {{ n }}"}, "inline": "{{ n }}"});
+        fill(&mut tree, &json!({"inputs": {"version": "v1"}, "n": 10.5})).expect("all defined");
+        assert_eq!(tree, json!({"path": "/v1", "json": {"n": 10.5, "t": "n is 10.5"}, "inline": "{{ n }}"}));
         assert!(uses("{{ steps.check.output }}").expect("sound").is_late());
         assert_eq!(uses("{{ inputs.a }}").expect("sound").0.into_iter().collect::<Vec<_>>(), ["inputs.a"]);
         assert!(uses("{{ inputs.a ").is_err());

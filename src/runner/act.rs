@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::drive::{Driver, Gone};
 use crate::effect::{Came, Order, Tap, look_once, output_file, perform};
 use crate::journal::{Letter, Moment, Outbox};
-use crate::runbook::{Event, Kind, Occasion, Outcome, Output, Planned, StepState, holds, render, render_tree};
+use crate::runbook::{Event, Kind, Occasion, Outcome, Output, Planned, StepState, fill, holds};
 
 /// How long a probe may take.
 const PROBING: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ impl Driver {
     fn rendered(&self, planned: &Planned, kind: &Kind) -> Result<Kind, String> {
         let context = self.context(planned);
         let mut tree = serde_json::to_value(kind).map_err(|e| e.to_string())?;
-        render_tree(&mut tree, &mut |text| render(text, &context))?;
+        fill(&mut tree, &context)?;
         serde_json::from_value(tree).map_err(|e| e.to_string())
     }
 

@@ -28,6 +28,8 @@ pub struct Setup {
     pub runner: Runner,
     /// Who takes the run up again, when it is one that was begun before.
     pub resumed_by: Option<Operator>,
+    /// It is taken up only to be ended: whether what was done is to be undone.
+    pub abort: Option<bool>,
     pub control: mpsc::Receiver<Control>,
     /// Becomes true when the process is asked to end: the run is paused after its current step.
     pub leave: watch::Receiver<bool>,
@@ -108,7 +110,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         stuck: None,
     };
     driver.remember_letters(&replay);
-    let begin = Begin { state: setup.state, database: setup.database, runner: setup.runner, resumed_by: setup.resumed_by, cut: replay.torn };
+    let begin = Begin { state: setup.state, database: setup.database, runner: setup.runner, resumed_by: setup.resumed_by, abort: setup.abort, cut: replay.torn };
     let ended = match driver.begin(begin, begun).await {
         Ok(true) => driver.lead().await,
         Ok(false) => Ok(()),
@@ -132,6 +134,7 @@ struct Begin {
     database: Option<DatabaseOptions>,
     runner: Runner,
     resumed_by: Option<Operator>,
+    abort: Option<bool>,
     cut: u64,
 }
 
@@ -199,6 +202,9 @@ impl Driver {
             self.append(Event::Ended { result: RunResult::Refused, message: message.clone() }).await?;
             begun(Err(message));
             return Ok(false);
+        }
+        if let (Some(undo), Some(by)) = (begin.abort, begin.resumed_by) {
+            self.append(Event::AbortWanted { by, undo, reason: String::new() }).await?;
         }
         begun(Ok(()));
         if !fresh && let Some(text) = crate::effect::end_orphan(&self.home, self.orphan_patience()).await {

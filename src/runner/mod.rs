@@ -9,7 +9,7 @@ mod letters;
 mod post;
 mod start;
 
-pub use control::{Control, Reply, Request, ask};
+pub use control::{Control, Reply, Request, ask, listen};
 pub use drive::{Ending, Setup, drive};
 pub use letters::letters;
 pub use post::{MirrorDone, deliver_waiting, sync_run};

@@ -1,0 +1,332 @@
+//! The desk from which runs are planned, begun and talked to: the same for the cockpit and the command line, with the same
+//! permissions and the same words.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+use ulid::Ulid;
+
+use super::who;
+use crate::base::clock::{Clock, Stamp};
+use crate::cockpit::{Ledger, RunLine, Standing, expected};
+use crate::config::{Config, SourceKind, runbook_text, runbooks, world};
+use crate::journal::{self, StateDir};
+use crate::runbook::{Asked, Danger, Loaded, Operator, Plan, Run, plan};
+use crate::runner::{Reply, Request, Started, ask, start};
+use crate::source::DatabaseOptions;
+
+/// How long a plan may be begun after it was made.
+const VALID: Duration = Duration::from_secs(600);
+
+pub struct Desk {
+    pub config: Arc<Config>,
+    pub operator: Operator,
+    groups: Vec<String>,
+    /// Nothing may be run or answered, whoever asks.
+    pub read_only: bool,
+    state: Result<StateDir, String>,
+    clock: Clock,
+    /// Journals that were read, with what the file looked like then.
+    read: HashMap<String, (FileMark, Arc<RunLine>)>,
+}
+
+type FileMark = (u64, Option<SystemTime>, bool);
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A mistake in a file or in what was asked for.
+    Wrong(String),
+    /// A permission, a lock, a guard.
+    Refused(String),
+    /// Nobody is there to do it.
+    Unavailable(String),
+}
+
+impl Refusal {
+    pub fn words(&self) -> &str {
+        match self {
+            Refusal::Wrong(words) | Refusal::Refused(words) | Refusal::Unavailable(words) => words,
+        }
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Refusal::Wrong(_) => super::exit::BAD_FILE,
+            Refusal::Refused(_) => super::exit::REFUSED,
+            Refusal::Unavailable(_) => super::exit::UNAVAILABLE,
+        }
+    }
+}
+
+impl Desk {
+    pub fn new(config: Arc<Config>, read_only: bool) -> Desk {
+        let operator = who::operator();
+        let groups = who::groups(&operator.user);
+        let state = StateDir::open(&config.acting.state_dir);
+        Desk { config, operator, groups, read_only, state, clock: Clock::System, read: HashMap::new() }
+    }
+
+    /// The same desk on another configuration.
+    pub fn on(self, config: Arc<Config>) -> Desk {
+        Desk::new(config, self.read_only)
+    }
+
+    /// # Errors
+    /// Why the state folder cannot be used.
+    pub fn state(&self) -> Result<&StateDir, Refusal> {
+        self.state.as_ref().map_err(|e| Refusal::Refused(e.clone()))
+    }
+
+    pub fn runbooks(&self) -> Vec<Loaded> {
+        runbooks(&self.config, self.clock.now())
+    }
+
+    /// # Errors
+    /// Why this operator may not.
+    pub fn permit(&self, danger: Danger) -> Result<(), Refusal> {
+        if self.read_only {
+            return Err(Refusal::Refused("this is --read-only: nothing is run".into()));
+        }
+        let tier = self.config.environment.tier;
+        self.config.acting.roles.permit(&self.operator.user, &self.groups, tier, danger).map_err(Refusal::Refused)
+    }
+
+    /// Makes a plan. Nothing is written.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being made.
+    pub fn plan(&mut self, name: &str, inputs: IndexMap<String, String>, reason: Option<String>, drill: bool) -> Result<Plan, Refusal> {
+        let loaded = self.runbooks();
+        let Some(found) = loaded.iter().find(|l| l.name == name) else {
+            let hint = crate::base::diag::suggestion(name, loaded.iter().map(|l| l.name.as_str()));
+            return Err(Refusal::Wrong(format!("there is no runbook `{name}`: {}", hint.unwrap_or_else(|| "there are none".into()))));
+        };
+        let Some(runbook) = &found.runbook else {
+            return Err(Refusal::Wrong(found.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+        };
+        for path in [&runbook.path, &self.config.path] {
+            if path.exists() {
+                journal::trusted(path).map_err(Refusal::Refused)?;
+            }
+        }
+        let reason = reason.map(|r| crate::base::secret::outside(&r));
+        let asked = Asked { inputs, reason, drill, user: self.operator.user.clone(), host: self.operator.host.clone() };
+        let read = |path: &Path| {
+            journal::trusted(path)?;
+            std::fs::read(path).map_err(|e| e.to_string())
+        };
+        let content = plan(runbook, &world(&self.config, &loaded), &asked, &read).map_err(|all| Refusal::Wrong(all.join("\n")))?;
+        let mut plan = Plan::new(content, self.operator.clone(), self.clock.now(), VALID);
+        let runs = self.runs();
+        for step in &plan.content.steps {
+            if let Some(time) = expected(&runs, name, &step.key) {
+                plan.expected.insert(step.key.clone(), Json::from(time.as_millis() as u64));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Begins a plan: writes it down and lets a runner take it. Gives the run's id.
+    ///
+    /// # Errors
+    /// Why it was not begun.
+    pub fn begin(&self, plan: &Plan) -> Result<String, Refusal> {
+        self.permit(plan.content.danger)?;
+        let state = self.state()?;
+        if self.clock.now() > plan.expires {
+            return Err(Refusal::Refused(format!("the plan expired at {}: make a new one", plan.expires.iso())));
+        }
+        let id = Ulid::generate().to_string();
+        let folder = state.make_run(&id, plan).map_err(Refusal::Unavailable)?;
+        match start(&program()?, &folder, &[]) {
+            Ok(Started { ok: true, .. }) => Ok(id),
+            Ok(Started { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
+            Err(e) => Err(Refusal::Unavailable(e)),
+        }
+    }
+
+    /// Lets a new runner take a run up whose own is gone, or lets a paused one go on.
+    ///
+    /// # Errors
+    /// Why not: it is over, the runbook was changed, the environment is taken.
+    pub fn resume(&mut self, id: &str) -> Result<(), Refusal> {
+        let line = self.line(id)?;
+        self.permit(line.plan.content.danger)?;
+        if line.driven {
+            return self.tell(id, &Request::Continue);
+        }
+        match line.standing() {
+            Standing::Broken => return Err(Refusal::Wrong(line.words())),
+            standing if !standing.is_open() => return Err(Refusal::Refused(format!("run {id} is {}: there is nothing to resume", standing.word()))),
+            _ => {}
+        }
+        if let Some(difference) = changed(&line.plan) {
+            return Err(Refusal::Refused(format!("the runbook was changed since the run began; put it back, or abort the run:\n{difference}")));
+        }
+        let by = serde_json::to_string(&self.operator).unwrap_or_default();
+        let state = self.state()?;
+        match start(&program()?, &state.run(id), &["--by", &by]) {
+            Ok(Started { ok: true, .. }) => Ok(()),
+            Ok(Started { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
+            Err(e) => Err(Refusal::Unavailable(e)),
+        }
+    }
+
+    /// Tells a run's runner something.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub fn tell(&mut self, id: &str, request: &Request) -> Result<(), Refusal> {
+        let line = self.line(id)?;
+        self.permit(line.plan.content.danger)?;
+        let folder = self.state()?.run(id);
+        match ask(&folder, request, &self.operator) {
+            Ok(Reply { ok: true, .. }) => Ok(()),
+            Ok(Reply { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "refused".into()))),
+            Err(_) if !line.driven => Err(Refusal::Unavailable(format!("the runner of {id} is gone: lastgreen resume {id}"))),
+            Err(e) => Err(Refusal::Unavailable(format!("the runner of {id} does not answer: {e}"))),
+        }
+    }
+
+    /// Ends a run, whether its runner lives or not: one that is gone is replaced by one that only ends it.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub fn abort(&mut self, id: &str, undo: bool, reason: &str) -> Result<(), Refusal> {
+        let line = self.line(id)?;
+        self.permit(line.plan.content.danger)?;
+        let request = Request::Abort { undo, reason: reason.to_string() };
+        if line.driven {
+            return self.tell(id, &request);
+        }
+        if !line.standing().is_open() {
+            return Err(Refusal::Refused(format!("run {id} is {}: there is nothing to abort", line.standing().word())));
+        }
+        let by = serde_json::to_string(&self.operator).unwrap_or_default();
+        let how = if undo { "undo" } else { "leave" };
+        match start(&program()?, &self.state()?.run(id), &["--by", &by, "--abort", how]) {
+            Ok(Started { ok: true, .. }) => Ok(()),
+            Ok(Started { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
+            Err(e) => Err(Refusal::Unavailable(e)),
+        }
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn line(&mut self, id: &str) -> Result<Arc<RunLine>, Refusal> {
+        self.read_run(id).ok_or_else(|| Refusal::Wrong(format!("there is no run `{id}`; `lastgreen runs` lists them")))
+    }
+
+    /// Every run, the newest first.
+    pub fn runs(&mut self) -> Vec<Arc<RunLine>> {
+        let Ok(state) = &self.state else { return Vec::new() };
+        let ids = state.ids();
+        ids.iter().filter_map(|id| self.read_run(id)).collect()
+    }
+
+    fn read_run(&mut self, id: &str) -> Option<Arc<RunLine>> {
+        let state = self.state.as_ref().ok()?;
+        let folder = state.run(id);
+        let meta = std::fs::metadata(folder.join("journal.jsonl")).ok();
+        let driven = journal::is_driven(&folder);
+        let mark: FileMark = (meta.as_ref().map_or(0, std::fs::Metadata::len), meta.and_then(|m| m.modified().ok()), driven);
+        if let Some((seen, line)) = self.read.get(id)
+            && *seen == mark
+        {
+            return Some(line.clone());
+        }
+        let plan = match self.read.get(id) {
+            Some((_, line)) => line.plan.clone(),
+            None => Arc::new(state.plan(id).ok()?),
+        };
+        let line = Arc::new(read_line(id, plan, &folder, driven));
+        self.read.insert(id.to_string(), (mark, line.clone()));
+        Some(line)
+    }
+
+    /// Everything there is to show.
+    pub fn ledger(&mut self, loaded: &[Loaded]) -> Ledger {
+        let runs = self.runs();
+        let mut stuck = Vec::new();
+        if let Ok(state) = &self.state {
+            for run in runs.iter().filter(|r| r.driven && r.standing().is_open()) {
+                if let Ok(Reply { message: Some(message), .. }) = ask(&state.run(&run.id), &Request::Status, &self.operator) {
+                    stuck.push((run.id.clone(), message));
+                }
+            }
+        }
+        let runbooks = Ledger::lines(loaded, &runs, self.clock.now());
+        Ledger { runs, runbooks, stuck, fault: self.state.as_ref().err().cloned() }
+    }
+
+    /// The file that a step's output is in.
+    pub fn output(&self, id: &str, key: &str) -> Option<PathBuf> {
+        Some(crate::effect::output_file(&self.state.as_ref().ok()?.run(id), key))
+    }
+
+    pub fn now(&self) -> Stamp {
+        self.clock.now()
+    }
+}
+
+fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine {
+    let broken = |plan, e: String| RunLine { id: id.into(), plan, run: Run::default(), driven, broken: Some(e) };
+    let lines = match journal::read(folder) {
+        Ok(replay) => replay.lines,
+        // A run whose runner has not written its first word, or never did.
+        Err(_) if !folder.join("journal.jsonl").exists() => Vec::new(),
+        Err(e) => return broken(plan, e.to_string()),
+    };
+    match Run::fold(&plan, lines.iter().map(|l| &l.record)) {
+        Ok(run) => RunLine { id: id.into(), plan, run, driven, broken: None },
+        Err(e) => broken(plan, e.to_string()),
+    }
+}
+
+/// What is different between the runbooks of a plan and those of now; `None`: nothing.
+pub fn changed(plan: &Plan) -> Option<String> {
+    let mut differences = Vec::new();
+    for source in &plan.content.sources {
+        match runbook_text(&source.path) {
+            None => differences.push(format!("{} is gone", source.path.display())),
+            Some(text) if text == source.text => {}
+            Some(text) => {
+                let diff = similar::TextDiff::from_lines(source.text.as_str(), text.as_str());
+                let name = source.path.display().to_string();
+                differences.push(diff.unified_diff().context_radius(1).header(&format!("{name} (as planned)"), &format!("{name} (now)")).to_string());
+            }
+        }
+    }
+    (!differences.is_empty()).then(|| differences.join("\n"))
+}
+
+/// The database that records are mirrored to.
+pub fn audit_database(config: &Config) -> Option<DatabaseOptions> {
+    config.sources.get(config.acting.audit.as_ref()?).and_then(|source| database_options(&source.kind, source.timeout))
+}
+
+pub fn database_options(kind: &SourceKind, timeout: Duration) -> Option<DatabaseOptions> {
+    match kind {
+        SourceKind::Database { url, password, tls, connections } => Some(DatabaseOptions {
+            url: url.clone(),
+            password: password.clone(),
+            tls: tls.clone(),
+            timeout,
+            connections: *connections,
+        }),
+        _ => None,
+    }
+}
+
+/// The program that runs now, also after its file was replaced.
+fn program() -> Result<PathBuf, Refusal> {
+    let path = std::env::current_exe().map_err(|e| Refusal::Unavailable(format!("cannot find this program: {e}")))?;
+    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
+}

@@ -1,0 +1,123 @@
+//! `lastgreen runs`: what was run and what runs, as a list or one in full; and the list of runbooks.
+
+use std::fmt::Write as _;
+
+use super::args::RunsArgs;
+use super::desk::Desk;
+use super::exit;
+use super::run::complain;
+use crate::base::diag::suggestion;
+use crate::base::text::fit;
+use crate::base::units::short;
+use crate::cockpit::{Ledger, RunLine, Standing, step_mark};
+
+/// Prints; gives the exit code.
+pub fn runs(args: &RunsArgs, desk: &mut Desk) -> u8 {
+    if let Some(wanted) = &args.run {
+        let found = desk.state().and_then(|s| s.find(wanted).map_err(super::Refusal::Wrong)).and_then(|id| desk.line(&id));
+        return match found {
+            Ok(line) => {
+                if args.json {
+                    println!("{}", serde_json::to_string_pretty(&line.json(desk.now())).unwrap_or_default());
+                } else {
+                    print!("{}", one(&line, desk));
+                }
+                exit::DONE
+            }
+            Err(refusal) => complain(&refusal),
+        };
+    }
+    if let Some(state) = &args.state
+        && state != "open"
+        && !Standing::ALL.iter().any(|s| s.name() == state)
+    {
+        let hint = suggestion(state, Standing::ALL.iter().map(|s| s.name()).chain(["open"]));
+        eprintln!("there is no state `{state}`: {}", hint.unwrap_or_default());
+        return exit::USAGE;
+    }
+    if let Err(refusal) = desk.state() {
+        return complain(&refusal);
+    }
+    let wanted = |line: &RunLine| {
+        let standing = line.standing();
+        let state = args.state.as_deref().is_none_or(|s| if s == "open" { standing.is_open() } else { standing.name() == s });
+        state && args.runbook.as_ref().is_none_or(|name| line.plan.content.runbook == *name)
+    };
+    let all = desk.runs();
+    let shown: Vec<_> = all.iter().filter(|line| wanted(line)).take(args.limit).collect();
+    let now = desk.now();
+    if args.json {
+        let list: Vec<_> = shown.iter().map(|line| line.json(now)).collect();
+        println!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
+        return exit::DONE;
+    }
+    if shown.is_empty() {
+        println!("no runs");
+    }
+    for line in shown {
+        let started = line.run.started.map_or_else(|| "not begun".into(), |at| at.iso());
+        let (over, count) = line.progress();
+        println!(
+            "{}  {started}  {:14}  {:24}  {over}/{count}  {:>8}  {}  {}",
+            line.id,
+            line.standing().word(),
+            fit(&line.plan.content.runbook, 24),
+            short(line.elapsed(now)),
+            line.run.by.user,
+            fit(&line.words(), 80),
+        );
+    }
+    exit::DONE
+}
+
+/// One run in full. Writing into a string cannot fail.
+fn one(line: &RunLine, desk: &Desk) -> String {
+    let mut out = String::new();
+    let c = &line.plan.content;
+    let _ = writeln!(out, "{}  {}  on {} ({})", line.id, c.title, c.environment.name, c.environment.tier);
+    let _ = writeln!(out, "{} after {}: {}", line.standing().word(), short(line.elapsed(desk.now())), line.words());
+    let _ = writeln!(out, "by {}, runner {} on {}", line.run.by, line.run.runner.pid, line.run.runner.host);
+    if let Some(reason) = &c.reason {
+        let _ = writeln!(out, "reason: {reason}");
+    }
+    for (i, (_, name, run)) in line.steps().iter().enumerate() {
+        let took = run.started.zip(run.ended).map_or_else(String::new, |(a, b)| short(b.since(a)));
+        let _ = writeln!(out, "{} {:>2} {name}  {}  {took}  {}", step_mark(run.state), i + 1, run.state.word(), run.message);
+    }
+    for (at, text, loud) in &line.run.notes {
+        let _ = writeln!(out, "{} {}: {text}", if *loud { "!!" } else { "--" }, at.iso());
+    }
+    out
+}
+
+/// The runbooks there are.
+pub fn list_runbooks(desk: &mut Desk) -> String {
+    let loaded = desk.runbooks();
+    let runs = desk.runs();
+    let mut out = String::new();
+    if loaded.is_empty() {
+        let _ = writeln!(out, "there are no runbooks in {}", desk.config.acting.runbooks.display());
+    }
+    for line in Ledger::lines(&loaded, &runs, desk.now()) {
+        match &line.loaded.runbook {
+            Some(runbook) => {
+                let last = line.last.map_or_else(|| "never run".to_string(), |(at, standing)| format!("{} {}", standing.word(), at.iso()));
+                let due = line.due.words();
+                let _ = writeln!(
+                    out,
+                    "{:24}  {:10}  {:8}  {:32}  {last}  {}",
+                    line.name,
+                    runbook.front.status.word(),
+                    runbook.danger.word(),
+                    fit(&runbook.front.title, 32),
+                    if due == "never run" { "" } else { &due }
+                );
+            }
+            None => {
+                let errors = line.loaded.findings.len();
+                let _ = writeln!(out, "{:24}  has {errors} mistakes: lastgreen check", line.name);
+            }
+        }
+    }
+    out
+}

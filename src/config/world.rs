@@ -1,0 +1,83 @@
+//! From a configuration to what plans are made against, and the runbooks it has: its folder's, over its profile's.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+
+use super::model::{Config, SourceKind};
+use super::profiles::PROFILES;
+use crate::base::clock::Stamp;
+use crate::base::diag::{Diagnostic, Severity};
+use crate::runbook::{Environment, Frozen, Loaded, World, load};
+
+/// Every runbook, by name; those with mistakes have findings instead.
+pub fn runbooks(config: &Config, now: Stamp) -> Vec<Loaded> {
+    let mut found: IndexMap<String, Loaded> = IndexMap::new();
+    let shipped = PROFILES.iter().find(|p| config.acting.profile.as_deref() == Some(p.name));
+    for (file, text) in shipped.map_or(&[][..], |p| p.runbooks) {
+        let path = shipped_path(shipped.map_or("", |p| p.name), file);
+        let loaded = load(&path, text, now);
+        found.insert(loaded.name.clone(), loaded);
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&config.acting.runbooks)
+        .map(|entries| entries.flatten().map(|e| e.path()).collect())
+        .unwrap_or_default();
+    files.retain(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"));
+    files.sort();
+    for path in files {
+        let loaded = match std::fs::read_to_string(&path) {
+            Ok(text) => load(&path, &text, now),
+            Err(e) => unreadable(&path, &e),
+        };
+        found.insert(loaded.name.clone(), loaded);
+    }
+    let mut all: Vec<Loaded> = found.into_values().collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Loaded {
+    let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let finding = Diagnostic {
+        severity: Severity::Error,
+        file: path.to_path_buf(),
+        line: 1,
+        column: 1,
+        cause: format!("cannot be read: {error}"),
+        hint: None,
+    };
+    Loaded { name, runbook: None, findings: vec![finding] }
+}
+
+fn shipped_path(profile: &str, file: &str) -> PathBuf {
+    PathBuf::from(format!("profile {profile}")).join(file)
+}
+
+/// The text of a runbook as it is now: of a file, or of a shipped one. `None`: it is gone.
+pub fn runbook_text(path: &Path) -> Option<String> {
+    for profile in &PROFILES {
+        for (file, text) in profile.runbooks {
+            if shipped_path(profile.name, file) == *path {
+                return Some((*text).to_string());
+            }
+        }
+    }
+    std::fs::read_to_string(path).ok()
+}
+
+/// What a plan is made against.
+pub fn world(config: &Config, runbooks: &[Loaded]) -> World {
+    let databases = config.sources.iter().filter(|(_, s)| matches!(s.kind, SourceKind::Database { .. }));
+    World {
+        environment: Environment { name: config.environment.name.clone(), tier: config.environment.tier.name().into() },
+        vars: config.acting.vars.iter().map(|(name, value)| (name.clone(), Json::from(value.as_str()))).collect(),
+        services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.shown())).collect(),
+        databases: databases.map(|(name, source)| (name.to_string(), source.kind.place())).collect(),
+        signals: config.signals.iter().map(|(name, s)| (name.to_string(), s.signal.unit)).collect(),
+        channels: config.acting.notify.clone(),
+        always: config.acting.always.clone(),
+        runbooks: runbooks.iter().filter_map(|l| Some((l.name.clone(), l.runbook.clone()?))).collect(),
+        config: Frozen { path: config.path.clone(), text: config.text.to_string() },
+    }
+}
