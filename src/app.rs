@@ -15,8 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
-use crate::cli::{self, Cli, Desk, Sub, exit};
-use crate::cockpit::State;
+use crate::cli::{self, Clerk, Cli, Desk, Sub, exit};
+use crate::cockpit::{News, Order, State};
 use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, Ui};
 use crate::reading::Delivery;
 use crate::source::{Mailbox, Poller};
@@ -319,7 +319,9 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Resu
     let mailbox = Arc::new(Mailbox::default());
     let window = files.config.ui.window;
     let poller = cli::connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;
-    let state = State::new(files.config.clone(), files.keymap.clone(), Clock::System.now());
+    let mut state = State::new(files.config.clone(), files.keymap.clone(), Clock::System.now());
+    state.read_only = cli.read_only;
+    let clerk = Clerk::start(Desk::new(files.config.clone(), cli.read_only));
     let joined = Joined {
         path: path.to_path_buf(),
         wishes,
@@ -329,6 +331,7 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Resu
         seen: Vec::new(),
         theme: files.theme.name.clone(),
         config: files.config,
+        clerk,
     };
     let session = Session::new(screen, state, files.theme, joined);
     let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
@@ -368,6 +371,7 @@ struct Joined<'a> {
     seen: Vec<Option<SystemTime>>,
     theme: String,
     config: Arc<Config>,
+    clerk: Clerk,
 }
 
 impl Joined<'_> {
@@ -382,7 +386,20 @@ impl Outside for Joined<'_> {
     }
 
     fn rung(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(self.mailbox.rung())
+        Box::pin(async {
+            tokio::select! {
+                () = self.mailbox.rung() => {}
+                () = self.clerk.rung() => {}
+            }
+        })
+    }
+
+    fn order(&mut self, order: Order) {
+        self.clerk.order(order);
+    }
+
+    fn heard(&mut self) -> Vec<News> {
+        self.clerk.take()
     }
 
     fn set_window(&mut self, window: Duration) {
@@ -410,6 +427,7 @@ impl Outside for Joined<'_> {
             self.poller = Some(poller);
             self.mailbox = mailbox;
         }
+        self.clerk.reload(files.config.clone());
         self.config = files.config.clone();
         self.theme.clone_from(&files.theme.name);
         Ok(Reload { config: files.config, keymap: files.keymap, theme: files.theme })

@@ -7,7 +7,7 @@ use lastgreen::keymap::{self, Action, Scope};
 fn table() -> String {
     let keymap = keymap::load("default", Path::new(".")).expect("the default keymap");
     let mut out = String::from("| key | does | where |\n|---|---|---|\n");
-    for scope in [Scope::Everywhere, Scope::Charts, Scope::Lists, Scope::Log] {
+    for scope in Scope::ALL {
         for action in Action::ALL.iter().filter(|a| a.scope() == scope) {
             let keys: Vec<String> = keymap.keys(*action).iter().map(|k| format!("`{k}`")).collect();
             match action.board() {

@@ -5,6 +5,7 @@ mod args;
 mod attach;
 mod audit;
 mod check;
+mod clerk;
 mod connect;
 mod desk;
 mod export;
@@ -24,6 +25,7 @@ pub use args::{
 pub use attach::{abort, attach, resume};
 pub use audit::audit;
 pub use check::check;
+pub use clerk::Clerk;
 pub use connect::{connect, describe_nowhere};
 pub use desk::{Desk, Refusal, audit_database, changed};
 pub use export::export;

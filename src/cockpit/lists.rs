@@ -1,5 +1,6 @@
 //! Lists and tables: sorted, filtered, scrolled. One shape for every panel that shows rows.
 
+use super::runs::Standing;
 use super::state::State;
 use super::summary::alert_verdict;
 use crate::base::units::{Unit, short};
@@ -68,6 +69,7 @@ pub fn table_of(state: &State, panel: &Panel) -> TableData {
         PanelKind::Alerts => alerts(state, panel),
         PanelKind::Services => services(state, panel),
         PanelKind::Events => events(state, panel),
+        PanelKind::Runbooks => runbooks(state),
         _ => values(state, panel),
     }
 }
@@ -119,6 +121,41 @@ fn events(state: &State, panel: &Panel) -> TableData {
             };
             data.rows.push(Row { cells: vec![event.at.day_hm(), event.kind.clone(), event.text.clone(), word.into()], verdict });
         }
+    }
+    data
+}
+
+fn runbooks(state: &State) -> TableData {
+    let mut data = TableData {
+        columns: columns(&["runbook", "title", "owner", "status", "danger", "last run", "due"]),
+        rows: Vec::new(),
+        dispensable: &[2, 4, 3, 1],
+    };
+    for line in &state.ledger.runbooks {
+        let Some(runbook) = &line.loaded.runbook else {
+            let first = line.loaded.findings.first().map_or_else(String::new, |f| format!("line {}: {}", f.line, f.cause));
+            let cells = [line.name.as_str(), &first, "", "mistakes", "", "", ""].map(str::to_string).to_vec();
+            data.rows.push(Row { cells, verdict: Some(Verdict::Fail) });
+            continue;
+        };
+        let last = line.last.map_or_else(|| "never".to_string(), |(at, standing)| format!("{} {}", at.day_hm(), standing.word()));
+        let verdict = match line.last {
+            Some((_, Standing::Failed | Standing::Broken)) => Some(Verdict::Fail),
+            _ if line.due.is_late() => Some(Verdict::Warn),
+            Some((_, Standing::Done)) => Some(Verdict::Pass),
+            _ => None,
+        };
+        let front = &runbook.front;
+        let cells = vec![
+            line.name.clone(),
+            front.title.clone(),
+            front.owner.clone(),
+            front.status.word().into(),
+            runbook.danger.word().into(),
+            last,
+            format!("{} {}", front.frequency.word(), line.due.words()).trim().to_string(),
+        ];
+        data.rows.push(Row { cells, verdict });
     }
     data
 }

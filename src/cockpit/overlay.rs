@@ -1,6 +1,10 @@
-//! What can lie over the board: help, the palette, the query behind a panel, a line to type a search in.
+//! What can lie over the board: help, the palette, the query behind a panel, a line to type a search in, a runbook on its
+//! way to being run, a run.
 
 use tui_input::Input;
+
+use super::dialog::Dialog;
+use super::runview::RunView;
 
 #[derive(Clone, Debug)]
 pub enum Overlay {
@@ -18,4 +22,8 @@ pub enum Overlay {
     Search {
         input: Input,
     },
+    /// A runbook on its way to being run.
+    Dialog(Box<Dialog>),
+    /// A run, looked at.
+    Run(Box<RunView>),
 }

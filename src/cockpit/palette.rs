@@ -8,7 +8,7 @@ use nucleo_matcher::{Config as MatcherConfig, Matcher, Utf32Str};
 use super::state::State;
 use crate::base::units::short;
 use crate::config::WINDOWS;
-use crate::keymap::Action;
+use crate::keymap::{Action, Scope};
 use crate::theme;
 
 /// What an entry does.
@@ -19,6 +19,8 @@ pub enum Does {
     Panel { board: usize, panel: usize },
     Window(Duration),
     Theme(String),
+    Runbook(String),
+    Run(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +34,7 @@ pub struct Entry {
 /// The entries that match, best first; all of them for an empty query.
 pub fn entries(state: &State, query: &str) -> Vec<Entry> {
     let mut all = Vec::new();
-    for action in Action::ALL.iter().filter(|a| a.board().is_none()) {
+    for action in Action::ALL.iter().filter(|a| a.board().is_none() && a.scope() != Scope::Run) {
         let keys = state.keymap.keys(*action).join("  ");
         all.push(Entry { words: format!("{}: {}", action.name(), action.doc()), keys, does: Does::Act(*action) });
     }
@@ -46,6 +48,14 @@ pub fn entries(state: &State, query: &str) -> Vec<Entry> {
                 does: Does::Panel { board: i, panel: j },
             });
         }
+    }
+    for line in &state.ledger.runbooks {
+        let title = line.loaded.runbook.as_ref().map_or("", |r| &r.front.title);
+        all.push(Entry { words: format!("run {}: {title}", line.name), keys: String::new(), does: Does::Runbook(line.name.clone()) });
+    }
+    for run in state.ledger.runs.iter().take(10) {
+        let words = format!("look at {} {} {}", run.plan.content.runbook, run.standing().word(), run.id);
+        all.push(Entry { words, keys: String::new(), does: Does::Run(run.id.clone()) });
     }
     for window in WINDOWS {
         all.push(Entry { words: format!("window {}", short(window)), keys: String::new(), does: Does::Window(window) });

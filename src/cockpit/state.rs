@@ -1,12 +1,14 @@
 //! The whole state of the cockpit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lists::ListView;
 use super::logs::LogView;
+use super::orders::OutputTail;
 use super::overlay::Overlay;
+use super::runs::Ledger;
 use super::store::Store;
 use super::summary::Summary;
 use crate::base::clock::Stamp;
@@ -61,6 +63,13 @@ pub struct State {
     pub notice: Option<Notice>,
     /// Keys of a sequence that is not complete yet.
     pub pending: Vec<Chord>,
+    pub ledger: Ledger,
+    /// The output of the step that is looked at.
+    pub output: Option<OutputTail>,
+    /// Runs whose view was left: they do not open by themselves again.
+    pub left: HashSet<String>,
+    /// Nothing may be run or answered here.
+    pub read_only: bool,
 }
 
 impl State {
@@ -82,6 +91,10 @@ impl State {
             overlay: None,
             notice: None,
             pending: Vec::new(),
+            ledger: Ledger::default(),
+            output: None,
+            left: HashSet::new(),
+            read_only: false,
         }
     }
 
@@ -141,7 +154,7 @@ const NARROWEST: u16 = 24;
 
 /// Whether a panel shows rows.
 pub fn is_list(kind: PanelKind) -> bool {
-    matches!(kind, PanelKind::Table | PanelKind::Events | PanelKind::Alerts | PanelKind::Services)
+    matches!(kind, PanelKind::Table | PanelKind::Events | PanelKind::Alerts | PanelKind::Services | PanelKind::Runbooks)
 }
 
 pub fn is_chart(kind: PanelKind) -> bool {

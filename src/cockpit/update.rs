@@ -7,8 +7,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use super::lists::{ListView, table_of};
+use super::dialog::{Dialog, Went};
+use super::orders::{self, News, Order};
 use super::overlay::Overlay;
 use super::palette::{Does, entries};
+use super::runview;
 use super::state::{Cursor, Frozen, Notice, State, is_chart, is_list};
 use super::summary::{Summary, shown};
 use crate::base::clock::Stamp;
@@ -34,6 +37,8 @@ pub enum Message {
         text: String,
         fault: bool,
     },
+    /// What the desk says.
+    Heard(Box<News>, Stamp),
 }
 
 /// What the cockpit wants done outside.
@@ -48,6 +53,8 @@ pub enum Command {
     Suspend,
     Theme(String),
     NextTheme,
+    /// Something for the desk.
+    Desk(Order),
 }
 
 /// How long a notice stays.
@@ -80,6 +87,7 @@ pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec
         }
         Message::Reloaded(config, keymap) => reloaded(state, config, keymap),
         Message::Notice { text, fault } => notice(state, text, fault),
+        Message::Heard(news, now) => return orders::heard(state, *news, now),
     }
     Vec::new()
 }
@@ -113,6 +121,8 @@ fn on_key(state: &mut State, key: KeyEvent, width: u16) -> Vec<Command> {
     match state.overlay.take() {
         Some(Overlay::Palette { input, selected }) => return palette_key(state, input, selected, key, width),
         Some(Overlay::Search { input }) => return search_key(state, input, key),
+        Some(Overlay::Dialog(dialog)) => return dialog_key(state, dialog, key),
+        Some(Overlay::Run(view)) => return runview::key(state, view, key),
         other => state.overlay = other,
     }
     state.pending.push(Chord::from(key));
@@ -129,8 +139,21 @@ fn on_key(state: &mut State, key: KeyEvent, width: u16) -> Vec<Command> {
     }
 }
 
+fn dialog_key(state: &mut State, mut dialog: Box<Dialog>, key: KeyEvent) -> Vec<Command> {
+    match dialog.key(key, state.now) {
+        Went::Closed => {
+            notice(state, "left: nothing has changed", false);
+            Vec::new()
+        }
+        Went::On(order) => {
+            state.overlay = Some(Overlay::Dialog(dialog));
+            order.map(Command::Desk).into_iter().collect()
+        }
+    }
+}
+
 /// The editing keys every line of text has.
-fn edit(input: &mut Input, key: KeyEvent) -> bool {
+pub(super) fn edit(input: &mut Input, key: KeyEvent) -> bool {
     let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
     let request = match key.code {
         KeyCode::Char('u') if ctrl => InputRequest::DeleteLine,
@@ -149,7 +172,7 @@ fn edit(input: &mut Input, key: KeyEvent) -> bool {
     input.handle(request).is_some_and(|changed| changed.value)
 }
 
-fn leaves(key: KeyEvent) -> bool {
+pub(super) fn leaves(key: KeyEvent) -> bool {
     key.code == KeyCode::Esc || key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
@@ -184,6 +207,8 @@ fn run_entry(state: &mut State, does: Does, width: u16) -> Vec<Command> {
         }
         Does::Window(window) => return set_window(state, window),
         Does::Theme(name) => return vec![Command::Theme(name)],
+        Does::Runbook(name) => return orders::begin_dialog(state, &name),
+        Does::Run(id) => return orders::open(state, id),
     }
     Vec::new()
 }
@@ -246,6 +271,8 @@ fn type_text(state: &mut State, text: &str) {
             }
             input.value().to_string()
         }
+        Some(Overlay::Dialog(dialog)) => return dialog.paste(&clean),
+        Some(Overlay::Run(view)) => return runview::paste(view, &clean),
         _ => return,
     };
     if let Some(Overlay::Search { .. }) = state.overlay {
@@ -286,6 +313,21 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         Action::NextPanel => step_panel(state, 1),
         Action::PreviousPanel => step_panel(state, -1),
         Action::Left | Action::Right | Action::Up | Action::Down => move_focus(state, action, width),
+        Action::Run | Action::Zoom if state.panel().is_some_and(|p| p.kind == PanelKind::Runbooks) => {
+            let list = state.list(state.focus());
+            let rows = state.panel().map(|panel| list.shown(&table_of(state, panel))).unwrap_or_default();
+            let chosen = rows.get(list.selected.min(rows.len().saturating_sub(1))).and_then(|row| row.cells.first().cloned());
+            return chosen.map(|name| orders::begin_dialog(state, &name)).unwrap_or_default();
+        }
+        Action::Run => notice(state, "runbooks are chosen on their board", false),
+        Action::OpenRun => {
+            let environment = state.config.environment.name.clone();
+            let run = state.ledger.open(&environment).or_else(|| state.ledger.runs.first()).map(|run| run.id.clone());
+            match run {
+                Some(id) => return orders::open(state, id),
+                None => notice(state, "there is no run yet", false),
+            }
+        }
         Action::Zoom => state.nav.zoomed = !state.nav.zoomed && state.panel().is_some(),
         Action::NextBoard => go_to_board(state, (state.nav.board + 1) % state.config.boards.len().max(1)),
         Action::PreviousBoard => {

@@ -28,7 +28,7 @@ impl Resolver<'_> {
                         );
                     }
                 }
-                let bare = matches!(panel.kind, PanelKind::Alerts | PanelKind::Services | PanelKind::Logs);
+                let bare = matches!(panel.kind, PanelKind::Alerts | PanelKind::Services | PanelKind::Runbooks | PanelKind::Logs);
                 if panel.signals.is_empty() && !bare {
                     self.findings.error(shape.name.span(), format!("panel `{}` has no signals", panel.title), None);
                 }
@@ -41,6 +41,11 @@ impl Resolver<'_> {
         }
         if boards.is_empty() {
             boards = plain_boards(signals);
+        }
+        // Runbooks can always be reached, whatever boards somebody likes.
+        if !boards.iter().flat_map(|b| &b.panels).any(|p| p.kind == PanelKind::Runbooks) {
+            let panel = Panel { title: "Runbooks".into(), kind: PanelKind::Runbooks, signals: Vec::new() };
+            boards.push(Board { name: "Runbooks".into(), columns: Some(1), panels: vec![panel] });
         }
         boards
     }

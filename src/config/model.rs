@@ -239,6 +239,8 @@ pub enum PanelKind {
     Alerts,
     /// Sources and probes.
     Services,
+    /// Runbooks, what is due, and what was run.
+    Runbooks,
     Logs,
 }
 

@@ -172,6 +172,9 @@ impl Demo {
             r#"# The configuration of `lastgreen demo`. Copy it to begin one of your own.
 profile = "rag"
 
+# Runs, their journals and what is still to be told live here; everywhere else in the XDG state folder.
+state_dir = "state"
+
 # Short windows, so that the story is told in minutes.
 [vars]
 window = "1m"
@@ -222,11 +225,18 @@ kind = "http"
 url = "http://{canary}"
 interval = "2s"
 timeout = "2s"
+
+# What every run tells, and where.
+[notify.ops]
+kind = "webhook"
+url = "http://{webhook}/"
+events = ["start", "success", "failure", "waiting", "rollback", "abort"]
 "#,
             hint = scenario.hint(),
             prometheus = p.prometheus,
             stable = p.stable,
             canary = p.canary,
+            webhook = p.webhook,
             qdrant = p.qdrant,
             database = p.database.display(),
         )

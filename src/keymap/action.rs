@@ -7,15 +7,21 @@ pub enum Scope {
     Charts,
     Lists,
     Log,
+    Runbooks,
+    Run,
 }
 
 impl Scope {
+    pub const ALL: [Scope; 6] = [Scope::Everywhere, Scope::Charts, Scope::Lists, Scope::Log, Scope::Runbooks, Scope::Run];
+
     pub fn word(self) -> &'static str {
         match self {
             Scope::Everywhere => "everywhere",
             Scope::Charts => "charts",
             Scope::Lists => "lists",
             Scope::Log => "log",
+            Scope::Runbooks => "runbooks",
+            Scope::Run => "a run",
         }
     }
 }
@@ -91,6 +97,15 @@ actions! {
     MoreLog "more-log" Log "show finer log levels";
     LessLog "less-log" Log "show coarser log levels only";
     LogTarget "log-target" Log "show the next target only, then all again";
+    Run "run" Runbooks "plan the selected runbook and show what it would do; nothing begins without another key";
+    OpenRun "open-run" Everywhere "look at the run that is under way, or at the last one";
+    Pause "pause" Run "pause the run after its current step, or let it go on";
+    Abort "abort" Run "end the run: shows what that leaves behind, and asks";
+    Resume "resume" Run "take up a run whose runner is gone";
+    Detach "detach" Run "leave the view; the run goes on";
+    Wrap "wrap" Run "wrap long lines of output, or cut them";
+    StepBefore "step-before" Run "show the output of the step before";
+    StepAfter "step-after" Run "show the output of the step after";
 }
 
 impl Action {

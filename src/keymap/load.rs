@@ -1,10 +1,10 @@
-//! Keymap files: `"g g" = "first"` under `[keys]`, over the keymap named by `extends`.
+//! Keymap files: `"g g" = "first"` under `[keys]` (and `[run]`, for the view of a run), over the keymap named by `extends`.
 
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Action, Chord, Keymap};
+use super::{Action, Chord, Keymap, Table};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::layer;
 
@@ -44,12 +44,13 @@ fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Keymap,
     for (key, value) in table.get_ref().iter() {
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("extends", _) => {}
-            ("keys", DeValue::Table(keys)) => {
+            (name @ ("keys" | "run"), DeValue::Table(keys)) => {
+                let table = if name == "run" { Table::Run } else { Table::Keys };
                 for (keys, action) in keys.iter() {
-                    bind(&mut findings, &mut keymap, (keys.get_ref(), keys.span()), (action.get_ref().as_str(), action.span()));
+                    bind(&mut findings, &mut keymap, table, (keys.get_ref(), keys.span()), (action.get_ref().as_str(), action.span()));
                 }
             }
-            (other, _) => findings.error(key.span(), format!("unknown section `{other}`"), suggestion(other, ["extends", "keys"])),
+            (other, _) => findings.error(key.span(), format!("unknown section `{other}`"), suggestion(other, ["extends", "keys", "run"])),
         }
     }
     if keymap.keys(Action::Quit).is_empty() {
@@ -60,7 +61,7 @@ fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Keymap,
 
 type At<T> = (T, std::ops::Range<usize>);
 
-fn bind(findings: &mut Findings, keymap: &mut Keymap, keys: At<&str>, action: At<Option<&str>>) {
+fn bind(findings: &mut Findings, keymap: &mut Keymap, table: Table, keys: At<&str>, action: At<Option<&str>>) {
     let chords: Result<Vec<Chord>, String> = keys.0.split_whitespace().map(Chord::parse).collect();
     let chords = match chords {
         Ok(chords) => chords,
@@ -80,7 +81,7 @@ fn bind(findings: &mut Findings, keymap: &mut Keymap, keys: At<&str>, action: At
         },
         None => return findings.error(action.1, "an action is written as a text", Some("\"q\" = \"quit\"".into())),
     };
-    if let Err(cause) = keymap.bind(&chords, bound) {
+    if let Err(cause) = keymap.bind(table, &chords, bound) {
         findings.error(keys.1, cause, None);
     }
 }

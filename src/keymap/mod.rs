@@ -9,4 +9,4 @@ mod trie;
 pub use action::{Action, Scope};
 pub use chord::Chord;
 pub use load::{load, shipped_names};
-pub use trie::{Keymap, Lookup};
+pub use trie::{Keymap, Lookup, Table};

@@ -13,6 +13,8 @@ enum Node {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Keymap {
     root: IndexMap<Chord, Node>,
+    /// What is different while a run is looked at.
+    run: IndexMap<Chord, Node>,
 }
 
 /// What a sequence of chords leads to.
@@ -24,14 +26,22 @@ pub enum Lookup {
     Act(Action),
 }
 
+/// The tables of a keymap file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    Keys,
+    Run,
+}
+
 impl Keymap {
     /// Binds a sequence, or unbinds it with `None`. A new binding replaces what stood there.
     ///
     /// # Errors
     /// When the sequence is empty, or a part of it is bound already (`g` and `g g` cannot both be).
-    pub fn bind(&mut self, chords: &[Chord], action: Option<Action>) -> Result<(), String> {
+    pub fn bind(&mut self, table: Table, chords: &[Chord], action: Option<Action>) -> Result<(), String> {
+        let root = if table == Table::Run { &mut self.run } else { &mut self.root };
         let (last, path) = chords.split_last().ok_or("an empty key")?;
-        let mut here = &mut self.root;
+        let mut here = &mut *root;
         for chord in path {
             let next = here.entry(*chord).or_insert_with(|| Node::More(IndexMap::new()));
             match next {
@@ -44,28 +54,29 @@ impl Keymap {
             (_, Some(action)) => drop(here.insert(*last, Node::Act(action))),
             (_, None) => {
                 here.shift_remove(last);
-                prune(&mut self.root);
+                prune(root);
             }
         }
         Ok(())
     }
 
     pub fn lookup(&self, chords: &[Chord]) -> Lookup {
-        let mut here = &self.root;
-        for (i, chord) in chords.iter().enumerate() {
-            match here.get(chord) {
-                Some(Node::Act(action)) if i + 1 == chords.len() => return Lookup::Act(*action),
-                Some(Node::More(more)) => here = more,
-                _ => return Lookup::Nothing,
-            }
+        find(&self.root, chords)
+    }
+
+    /// The same while a run is looked at: its own keys first.
+    pub fn lookup_in_run(&self, chords: &[Chord]) -> Lookup {
+        match find(&self.run, chords) {
+            Lookup::Nothing => find(&self.root, chords),
+            found => found,
         }
-        Lookup::Prefix
     }
 
     /// Every binding: the keys as written, and the action.
     pub fn bindings(&self) -> Vec<(String, Action)> {
         let mut out = Vec::new();
         collect(&self.root, "", &mut out);
+        collect(&self.run, "", &mut out);
         out
     }
 
@@ -75,6 +86,18 @@ impl Keymap {
         keys.sort_by_key(String::len);
         keys
     }
+}
+
+fn find(root: &IndexMap<Chord, Node>, chords: &[Chord]) -> Lookup {
+    let mut here = root;
+    for (i, chord) in chords.iter().enumerate() {
+        match here.get(chord) {
+            Some(Node::Act(action)) if i + 1 == chords.len() => return Lookup::Act(*action),
+            Some(Node::More(more)) => here = more,
+            _ => return Lookup::Nothing,
+        }
+    }
+    Lookup::Prefix
 }
 
 /// A beginning that leads nowhere any more is no key.

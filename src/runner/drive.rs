@@ -66,6 +66,8 @@ pub(super) struct Driver {
 /// The runner was asked to end while nothing could be written down.
 pub(super) struct Gone;
 
+/// How often the run's folder is looked for.
+const LOOK: Duration = Duration::from_secs(2);
 /// Between tries to write down what could not be.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -340,6 +342,7 @@ impl Driver {
     /// the work was done.
     pub(super) async fn listen<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, Gone> {
         tokio::pin!(work);
+        let mut look = tokio::time::interval(LOOK);
         let mut leave = self.leave.clone();
         let leaving = *leave.borrow();
         loop {
@@ -347,6 +350,8 @@ impl Driver {
                 done = &mut work => return Ok(Some(done)),
                 Some((text, loud)) = noted(&mut self.held) => self.append(Event::Noted { text, loud }).await?,
                 _ = leave.wait_for(|leave| *leave), if !leaving => return Ok(None),
+                // A run whose folder was taken away is nobody's any more.
+                _ = look.tick() => if !self.home.join("plan.json").exists() { return Err(Gone) },
                 Some(control) = self.control.recv() => {
                     let before = (self.run.phase.clone(), self.run.aborts);
                     self.answer(control).await?;

@@ -107,7 +107,8 @@ impl Post {
                 }
             }
             left = !self.once().await;
-            if *end.borrow() {
+            // What was written while the last round was under way needs one more.
+            if ended {
                 break;
             }
         }

@@ -16,7 +16,7 @@ use super::clipboard;
 use super::screen::{Screen, restore};
 use super::script::{PATIENCE, Script, Step};
 use crate::base::clock::Clock;
-use crate::cockpit::{Command, Message, State, update};
+use crate::cockpit::{Command, Message, News, Order, State, update};
 use crate::config::Config;
 use crate::keymap::Keymap;
 use crate::reading::Delivery;
@@ -49,6 +49,10 @@ pub trait Outside {
     /// What is wrong with the theme, in words.
     fn theme(&mut self, name: &str) -> Result<Theme, String>;
     fn next_theme(&mut self) -> Theme;
+    /// Something for the desk; what comes of it is heard later.
+    fn order(&mut self, order: Order);
+    /// What the desk has said since the last time.
+    fn heard(&mut self) -> Vec<News>;
 }
 
 /// At most so many frames a second after keys.
@@ -155,7 +159,7 @@ impl<O: Outside> Session<O> {
                 Woken::Input(None) => break,
                 Woken::Input(Some(event)) => self.input(event?)?,
                 Woken::Frame => self.draw()?,
-                Woken::News => self.news(),
+                Woken::News => self.news()?,
                 Woken::Script => self.play()?,
                 Woken::Clock => {
                     ticks += 1;
@@ -182,6 +186,7 @@ impl<O: Outside> Session<O> {
             None => return Ok(()),
             Some(Step::Wait(time)) => playing.due = now + time,
             Some(Step::Press(key)) => {
+                self.state.now = self.clock.now();
                 self.send(Message::Key(key))?;
                 self.wish(Duration::ZERO);
                 playing.due = now + FRAME * 2;
@@ -205,14 +210,19 @@ impl<O: Outside> Session<O> {
         Ok(())
     }
 
-    fn news(&mut self) {
+    fn news(&mut self) -> io::Result<()> {
         self.gathered = Instant::now();
+        for news in self.outside.heard() {
+            self.send(Message::Heard(Box::new(news), self.clock.now()))?;
+            self.wish(GATHER);
+        }
         let delivery = self.outside.take();
         if !delivery.is_empty() {
             let now = self.clock.now();
             update(&mut self.state, Message::Delivered(Box::new(delivery), now), &mut self.size);
             self.wish(GATHER);
         }
+        Ok(())
     }
 
     /// Wishes a frame in so long, or sooner if one is due already; never sooner than the pace allows.
@@ -229,6 +239,8 @@ impl<O: Outside> Session<O> {
     }
 
     fn input(&mut self, event: Event) -> io::Result<()> {
+        // Confirming depends on when a key was pressed.
+        self.state.now = self.clock.now();
         let message = match event {
             Event::Key(key) => Message::Key(key),
             Event::Paste(text) => Message::Paste(text),
@@ -286,6 +298,7 @@ impl<O: Outside> Session<O> {
                 Ok(theme) => self.theme = theme,
                 Err(words) => self.say(&words, true),
             },
+            Command::Desk(order) => self.outside.order(order),
             Command::NextTheme => {
                 self.theme = self.outside.next_theme();
                 let name = format!("theme {}", self.theme.name);

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ratatui::layout::Rect;
 
 use super::paint::Paint;
-use super::{distribution, logs, panel, series, stack, stats, table};
+use super::{distribution, logs, panel, runbooks, series, stack, stats, table};
 use crate::cockpit::State;
 use crate::config::{Panel, PanelKind};
 use crate::theme::Role;
@@ -76,6 +76,7 @@ fn one(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &Panel
         PanelKind::Stack => stack::draw(state, paint, body, panel),
         PanelKind::Distribution => distribution::draw(state, paint, body, panel),
         PanelKind::Table | PanelKind::Events | PanelKind::Alerts | PanelKind::Services => table::draw(state, paint, body, index, panel),
+        PanelKind::Runbooks => runbooks::draw(state, paint, body, index, panel),
         PanelKind::Logs => logs::draw(state, paint, body),
     }
 }

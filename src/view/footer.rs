@@ -59,6 +59,12 @@ fn wanted(state: &State) -> Vec<(Action, &'static str)> {
         keys.push((Action::WindowLonger, "window"));
         keys.push((Action::CursorLeft, "read values"));
     }
+    if kind == Some(PanelKind::Runbooks) && state.overlay.is_none() {
+        keys.push((Action::Run, "run it…"));
+    }
+    if state.overlay.is_none() && state.ledger.runs.iter().any(|r| r.standing().is_open()) {
+        keys.push((Action::OpenRun, "open run"));
+    }
     if kind.is_some_and(is_list) {
         keys.extend([(Action::Search, "filter"), (Action::Sort, "sort")]);
     }

@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::paint::{Paint, role};
 use crate::base::text::{fit, width};
-use crate::cockpit::{State, alert_verdict};
+use crate::cockpit::{Standing, State, alert_verdict};
 use crate::config::Tier;
 use crate::reading::SourceState;
 use crate::signal::Verdict;
@@ -54,6 +54,16 @@ pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
         let used = paint.text(area, x, 0, &format!("{} {}", i + 1, board.name), if here { Role::Focus } else { Role::Dim });
         let verdict_role = worst.map_or(Role::Dim, role);
         x += used + paint.text(area, x + used, 0, &mark, verdict_role) + 2;
+    }
+    // A run that is under way stands where it is seen from every board.
+    if let Some(run) = state.ledger.open(&state.config.environment.name) {
+        let standing = run.standing();
+        let (over, count) = run.progress();
+        let text = format!(" {} {}/{count} {} ", run.plan.content.runbook, (over + 1).min(count), standing.word());
+        if x + crate::base::text::width(&text) as u16 <= area.width {
+            paint.right(area, 0, &text, if standing == Standing::Running { Role::Accent } else { Role::Warn });
+        }
+        return;
     }
     let window = format!("window {} ", crate::base::units::short(state.window));
     if x + window.len() as u16 <= area.width {

@@ -11,7 +11,7 @@ use crate::theme::Role;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, scroll: u16) {
     let mut lines: Vec<(String, String)> = Vec::new();
-    for scope in [Scope::Everywhere, Scope::Charts, Scope::Lists, Scope::Log] {
+    for scope in Scope::ALL {
         lines.push((String::new(), scope.word().to_string()));
         for action in Action::ALL.iter().filter(|a| a.scope() == scope) {
             let keys = state.keymap.keys(*action);

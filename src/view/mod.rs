@@ -1,6 +1,7 @@
 //! Drawing: from state and theme to a buffer, nothing else. One file a panel, one an overlay.
 
 mod board;
+mod dialog;
 mod distribution;
 mod footer;
 mod header;
@@ -11,6 +12,8 @@ mod palette;
 mod panel;
 mod plot;
 mod query;
+mod run;
+mod runbooks;
 mod series;
 mod stack;
 mod stats;
@@ -72,6 +75,8 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Op
         Some(Overlay::Help { scroll }) => help::draw(state, &mut paint, parts.board, *scroll),
         Some(Overlay::Query { scroll }) => query::draw(state, &mut paint, parts.board, *scroll),
         Some(Overlay::Palette { input, selected }) => return palette::draw(state, &mut paint, parts.board, input, *selected),
+        Some(Overlay::Dialog(dialog)) => return dialog::draw(state, &mut paint, parts.board, dialog),
+        Some(Overlay::Run(view)) => return run::draw(state, &mut paint, parts.board, view),
         Some(Overlay::Search { .. }) | None => {}
     }
     cursor

@@ -1,0 +1,229 @@
+//! The desk behind a cockpit: a thread that plans, begins and answers, and tells what journals say. The cockpit never
+//! waits for it.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::desk::{Desk, Refusal, audit_database};
+use crate::base::clock::Clock;
+use crate::cockpit::{Ledger, News, Order, OutputTail};
+use crate::config::Config;
+use crate::journal::unwatched;
+use crate::runbook::Loaded;
+use crate::runner::{Request, deliver_waiting, sync_run};
+
+/// How often journals are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often runbook files are.
+const REREAD: Duration = Duration::from_secs(5);
+/// How often what was left undelivered is tried again.
+const DELIVER: Duration = Duration::from_secs(30);
+/// The most of an output that is shown, in bytes.
+const TAIL: u64 = 128 << 10;
+
+/// What the cockpit's side holds.
+pub struct Clerk {
+    orders: Sender<Errand>,
+    news: Arc<Mutex<Vec<News>>>,
+    rung: Arc<Notify>,
+}
+
+enum Errand {
+    Order(Order),
+    Config(Arc<Config>),
+}
+
+impl Clerk {
+    /// Starts the thread.
+    pub fn start(desk: Desk) -> Clerk {
+        let (orders, received) = channel();
+        let (news, rung) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+        let work = Work {
+            desk,
+            received,
+            news: news.clone(),
+            rung: rung.clone(),
+            loaded: Vec::new(),
+            read_at: None,
+            delivered_at: Instant::now(),
+            looked_at: None,
+            shown: String::new(),
+            tail: OutputTail::default(),
+        };
+        // Without it the cockpit watches on.
+        let _ = std::thread::Builder::new().name("desk".into()).spawn(move || work.serve());
+        Clerk { orders, news, rung }
+    }
+
+    pub fn order(&self, order: Order) {
+        // The thread lives as long as this does.
+        let _ = self.orders.send(Errand::Order(order));
+    }
+
+    pub fn reload(&self, config: Arc<Config>) {
+        let _ = self.orders.send(Errand::Config(config));
+    }
+
+    pub fn take(&self) -> Vec<News> {
+        std::mem::take(&mut *self.news.lock().unwrap_or_else(|p| p.into_inner()))
+    }
+
+    pub async fn rung(&self) {
+        self.rung.notified().await;
+    }
+}
+
+struct Work {
+    desk: Desk,
+    received: Receiver<Errand>,
+    news: Arc<Mutex<Vec<News>>>,
+    rung: Arc<Notify>,
+    loaded: Vec<Loaded>,
+    read_at: Option<Instant>,
+    delivered_at: Instant,
+    looked_at: Option<(String, String)>,
+    /// What the ledger looked like when it was last told.
+    shown: String,
+    tail: OutputTail,
+}
+
+impl Work {
+    fn serve(mut self) {
+        loop {
+            self.look();
+            match self.received.recv_timeout(LOOK) {
+                Ok(Errand::Order(order)) => self.does(order),
+                Ok(Errand::Config(config)) => {
+                    self.desk = self.desk.on(config);
+                    self.read_at = None;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn tell(&self, news: News) {
+        let mut waiting = self.news.lock().unwrap_or_else(|p| p.into_inner());
+        // Of ledgers and outputs the newest is enough.
+        waiting.retain(|old| !matches!((old, &news), (News::Ledger(_), News::Ledger(_)) | (News::Output(_), News::Output(_))));
+        waiting.push(news);
+        drop(waiting);
+        self.rung.notify_one();
+    }
+
+    fn look(&mut self) {
+        if self.read_at.is_none_or(|at| at.elapsed() > REREAD) {
+            self.loaded = self.desk.runbooks();
+            self.read_at = Some(Instant::now());
+        }
+        let ledger = self.desk.ledger(&self.loaded);
+        let seen = fingerprint(&ledger);
+        if seen != self.shown {
+            self.shown = seen;
+            self.tell(News::Ledger(Box::new(ledger)));
+        }
+        self.read_output();
+        if self.delivered_at.elapsed() > DELIVER {
+            self.delivered_at = Instant::now();
+            self.deliver();
+        }
+    }
+
+    /// Brings what runners have left: theirs is over, and this cockpit is here.
+    fn deliver(&mut self) {
+        let over: Vec<String> = self.desk.runs().iter().filter(|r| !r.driven).map(|r| r.id.clone()).collect();
+        let Ok(state) = self.desk.state() else { return };
+        if self.desk.read_only {
+            return;
+        }
+        let (state, database) = (state.clone(), audit_database(&self.desk.config));
+        // A thread of its own: a database that hangs must not keep an abort waiting.
+        std::thread::spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            runtime.block_on(async {
+                deliver_waiting(&state, &Clock::System, &unwatched()).await;
+                if let Some(database) = database {
+                    for id in over {
+                        if let Err(e) = sync_run(&state, &id, &database).await {
+                            log::debug!(target: "mirror", "{id}: {e}");
+                            return;
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    fn does(&mut self, order: Order) {
+        let said = |done: Result<(), Refusal>, words: &str| News::Said(done.map(|()| words.to_string()).map_err(|r| r.words().to_string()));
+        let news = match order {
+            Order::Plan { runbook, inputs, reason } => {
+                // Whoever may not run it is told before anything is typed.
+                let planned = self.desk.plan(&runbook, inputs, reason, false);
+                let permitted = planned.and_then(|plan| self.desk.permit(plan.content.danger).map(|()| plan));
+                News::Planned(permitted.map(Arc::new).map_err(|r| r.words().to_string()))
+            }
+            Order::Begin(plan) => News::Begun(self.desk.begin(&plan).map_err(|r| r.words().to_string())),
+            Order::Answer { run, step, choice, note } => {
+                let words = format!("answered: {}", choice.word());
+                said(self.desk.tell(&run, &Request::Answer { step, choice, note }), &words)
+            }
+            Order::Pause(run) => said(self.desk.tell(&run, &Request::Pause), "it pauses after the current step"),
+            Order::Resume(run) => said(self.desk.resume(&run), "it goes on"),
+            Order::Abort { run, undo } => {
+                let words = if undo { "aborting, and undoing what was done" } else { "aborting" };
+                said(self.desk.abort(&run, undo, ""), words)
+            }
+            Order::Look(looked_at) => {
+                if self.looked_at != looked_at {
+                    self.looked_at = looked_at;
+                    self.tail = OutputTail::default();
+                }
+                return;
+            }
+        };
+        self.tell(news);
+    }
+
+    fn read_output(&mut self) {
+        let Some((run, step)) = &self.looked_at else { return };
+        let tail = self.desk.output(run, step).and_then(|path| tail(&path)).unwrap_or_default();
+        let tail = OutputTail { run: run.clone(), step: step.clone(), ..tail };
+        if tail != self.tail {
+            self.tail = tail.clone();
+            self.tell(News::Output(tail));
+        }
+    }
+}
+
+/// The end of a file, in lines.
+fn tail(path: &std::path::Path) -> Option<OutputTail> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    let from = length.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<String> = text.lines().skip(usize::from(from > 0)).map(str::to_string).collect();
+    Some(OutputTail { lines, cut: from > 0, ..OutputTail::default() })
+}
+
+/// What can be seen of a ledger: the same means that nothing has to be told.
+fn fingerprint(ledger: &Ledger) -> String {
+    let mut out = String::new();
+    for run in &ledger.runs {
+        out += &format!("{} {} {};", run.id, run.run.seq, run.standing().word());
+    }
+    for line in &ledger.runbooks {
+        // Minutes are enough for what is due.
+        let due = line.due.words();
+        out += &format!("{} {} {} {:?};", line.name, due.split(['s', ' ']).next().unwrap_or(""), line.loaded.findings.len(), line.last);
+    }
+    format!("{out}{:?}{:?}", ledger.stuck, ledger.fault)
+}

@@ -1,0 +1,130 @@
+//! What the cockpit wants of the desk, and what the desk says: planning, beginning, answering. Nothing of it waits.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::dialog::{Dialog, Stage};
+use super::overlay::Overlay;
+use super::runs::{Ledger, Standing};
+use super::runview::RunView;
+use super::state::{Notice, State};
+use super::update::Command;
+use crate::base::clock::Stamp;
+use crate::runbook::{Choice, Plan};
+
+/// What the desk is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Order {
+    Plan { runbook: String, inputs: IndexMap<String, String>, reason: Option<String> },
+    Begin(Arc<Plan>),
+    Answer { run: String, step: String, choice: Choice, note: String },
+    Pause(String),
+    Resume(String),
+    Abort { run: String, undo: bool },
+    /// Whose output is looked at.
+    Look(Option<(String, String)>),
+}
+
+/// What the desk says.
+#[derive(Clone, Debug)]
+pub enum News {
+    Ledger(Box<Ledger>),
+    Planned(Result<Arc<Plan>, String>),
+    /// The id of a run that has begun.
+    Begun(Result<String, String>),
+    /// How an answer, a pause or an abort went.
+    Said(Result<String, String>),
+    Output(OutputTail),
+}
+
+/// The end of a step's output.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutputTail {
+    pub run: String,
+    pub step: String,
+    pub lines: Vec<String>,
+    /// There is more before it.
+    pub cut: bool,
+}
+
+/// How long a word of the desk stays.
+const SHOWN: std::time::Duration = std::time::Duration::from_secs(6);
+
+pub fn heard(state: &mut State, news: News, now: Stamp) -> Vec<Command> {
+    state.now = now;
+    match news {
+        News::Ledger(ledger) => {
+            state.ledger = *ledger;
+            return open_by_itself(state);
+        }
+        News::Output(tail) => state.output = Some(tail),
+        News::Planned(planned) => {
+            if let Some(Overlay::Dialog(dialog)) = &mut state.overlay {
+                dialog.planned(planned, now);
+            }
+        }
+        News::Begun(Ok(id)) => {
+            // Whoever has left the dialog meanwhile still wants to see it.
+            if matches!(state.overlay, None | Some(Overlay::Dialog(_))) {
+                return open(state, id);
+            }
+        }
+        News::Begun(Err(why)) => match &mut state.overlay {
+            Some(Overlay::Dialog(dialog)) => dialog.stage = Stage::Refused(why),
+            _ => say(state, why, true),
+        },
+        News::Said(Ok(words)) => say(state, words, false),
+        News::Said(Err(why)) => say(state, why, true),
+    }
+    Vec::new()
+}
+
+fn say(state: &mut State, text: String, fault: bool) {
+    state.notice = Some(Notice { text, until: state.now.plus(SHOWN), fault });
+}
+
+/// Opens the view of a run.
+pub fn open(state: &mut State, id: String) -> Vec<Command> {
+    state.overlay = Some(Overlay::Run(Box::new(RunView::new(id))));
+    state.output = None;
+    super::runview::look(state)
+}
+
+/// The view opens by itself when a run is under way here, unless somebody is busy with something else or has left it.
+fn open_by_itself(state: &mut State) -> Vec<Command> {
+    if let Some(Overlay::Run(_)) = &state.overlay {
+        return super::runview::look(state);
+    }
+    if state.overlay.is_some() {
+        return Vec::new();
+    }
+    let under_way = |run: &&Arc<super::runs::RunLine>| {
+        matches!(run.standing(), Standing::Running | Standing::Waiting)
+            && run.plan.content.environment.name == state.config.environment.name
+            && !state.left.contains(&run.id)
+    };
+    match state.ledger.runs.iter().find(under_way).map(|run| run.id.clone()) {
+        Some(id) => open(state, id),
+        None => Vec::new(),
+    }
+}
+
+/// Opens the dialog of the selected runbook.
+pub fn begin_dialog(state: &mut State, name: &str) -> Vec<Command> {
+    if state.read_only {
+        say(state, "this cockpit only looks (--read-only)".into(), true);
+        return Vec::new();
+    }
+    let Some(line) = state.ledger.runbooks.iter().find(|line| line.name == name) else { return Vec::new() };
+    let Some(runbook) = line.loaded.runbook.clone() else {
+        let first = line.loaded.findings.first().map_or_else(String::new, ToString::to_string);
+        say(state, format!("{name} has mistakes: {}", first.lines().next().unwrap_or("")), true);
+        return Vec::new();
+    };
+    let dialog = Dialog::new(&runbook);
+    let order = dialog.order();
+    let plans = matches!(dialog.stage, Stage::Planning);
+    state.overlay = Some(Overlay::Dialog(Box::new(dialog)));
+    if plans { vec![Command::Desk(order)] } else { Vec::new() }
+}

@@ -1,0 +1,132 @@
+//! The dialog before a run: what it is for, the plan word by word, and what has to be typed. Its last rows stay, however
+//! small the screen is.
+
+use ratatui::layout::{Position, Rect};
+
+use super::paint::{Paint, wrap};
+use super::palette::window;
+use crate::base::text::{fit, width};
+use crate::cockpit::{Dialog, Stage, State};
+use crate::config::Tier;
+use crate::runbook::{Confirmation, Danger, Plan};
+use crate::theme::Role;
+
+pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Option<Position> {
+    let environment = &state.config.environment;
+    let what = match dialog.danger {
+        Danger::Safe => "Run",
+        Danger::Caution => "Run (caution)",
+        Danger::Danger => "Run (DANGER)",
+    };
+    let title = format!("{what}: {} on {} {}", dialog.title, environment.tier.word(), environment.name);
+    let inner = window(paint, area, 110, area.height, &fit(&title, usize::from(area.width.saturating_sub(6))));
+    if environment.tier == Tier::Production && dialog.danger > Danger::Safe {
+        // The frame itself says where this is.
+        let style = paint.theme.style(Role::Production);
+        let edge = Rect { x: inner.x.saturating_sub(1), y: inner.y.saturating_sub(1), width: (title.len() as u16 + 2).min(inner.width), height: 1 };
+        paint.buffer.set_style(edge.intersection(paint.buffer.area), style);
+    }
+    if inner.height < 3 || inner.width < 20 {
+        return None;
+    }
+    match &dialog.stage {
+        Stage::Inputs { error } => inputs(paint, inner, dialog, error.as_deref()),
+        Stage::Planning => say(paint, inner, "planning …", Role::Dim),
+        Stage::Starting(_) => say(paint, inner, "starting the runner …", Role::Accent),
+        Stage::Refused(why) => {
+            let rows = paint.wrapped(inner, 0, why, Role::Fail);
+            paint.text(inner, 0, rows + 1, "Nothing was done.  Esc: back", Role::Text);
+            None
+        }
+        Stage::Shown { plan, typed, complaint, scroll, .. } => {
+            let rows = 2 + u16::from(complaint.is_some());
+            let body = Rect { height: inner.height.saturating_sub(rows + 1), ..inner };
+            plan_lines(paint, body, plan, *scroll);
+            let line = if paint.unicode() { "─" } else { "-" };
+            paint.text(inner, 0, body.height, &line.repeat(usize::from(inner.width)), Role::Border);
+            let mut y = body.height + 1;
+            if let Some(complaint) = complaint {
+                paint.text(inner, 0, y, complaint, Role::Warn);
+                y += 1;
+            }
+            let cursor = confirmation(paint, inner, y, plan, typed.value(), typed.visual_cursor() as u16);
+            let keys = "Esc: leave, nothing changes   Tab: inputs and reason   arrows: read on";
+            paint.text(inner, 0, y + 1, keys, Role::Dim);
+            cursor
+        }
+    }
+}
+
+fn say(paint: &mut Paint, area: Rect, words: &str, role: Role) -> Option<Position> {
+    paint.text(area, 0, 0, words, role);
+    None
+}
+
+fn confirmation(paint: &mut Paint, area: Rect, y: u16, plan: &Plan, typed: &str, cursor: u16) -> Option<Position> {
+    match plan.confirmation() {
+        Confirmation::Key => {
+            paint.text(area, 0, y, "Press y to run it.", Role::Accent);
+            None
+        }
+        Confirmation::Type(wanted) => {
+            let ask = format!("Type {wanted} and Enter to run it: ");
+            let x = paint.text(area, 0, y, &ask, Role::Accent);
+            paint.text(area, x, y, typed, Role::Title);
+            Some(Position::new(area.x + (x + cursor).min(area.width.saturating_sub(1)), area.y + y))
+        }
+    }
+}
+
+fn plan_lines(paint: &mut Paint, area: Rect, plan: &Plan, scroll: u16) {
+    let cells = usize::from(area.width);
+    let mut lines: Vec<(String, Role)> = Vec::new();
+    for line in plan.lines() {
+        let role = match line.chars().next() {
+            Some(' ') if line.trim_start().starts_with(|c: char| c.is_ascii_digit()) && !line.starts_with("     ") => Role::Title,
+            Some(' ') => Role::Text,
+            _ if line.starts_with("no undo") => Role::Warn,
+            _ => Role::Text,
+        };
+        if width(&line) <= cells {
+            lines.push((line, role));
+        } else {
+            // What goes on in a second row stands under its beginning.
+            let indent = line.len() - line.trim_start().len();
+            for (i, part) in wrap(line.trim_start(), cells.saturating_sub(indent + 2)).into_iter().enumerate() {
+                lines.push((format!("{}{part}", " ".repeat(indent + if i > 0 { 2 } else { 0 })), role));
+            }
+        }
+    }
+    let most = (lines.len() as u16).saturating_sub(area.height);
+    let first = scroll.min(most);
+    for (y, (line, role)) in lines.iter().skip(usize::from(first)).take(usize::from(area.height)).enumerate() {
+        paint.text(area, 0, y as u16, line, *role);
+    }
+    let below = most - first;
+    if below > 0 {
+        paint.right(area, area.height.saturating_sub(1), &format!(" {below} more lines "), Role::Accent);
+    }
+}
+
+fn inputs(paint: &mut Paint, area: Rect, dialog: &Dialog, error: Option<&str>) -> Option<Position> {
+    let wide = dialog.fields.iter().map(|f| width(&f.name)).max().unwrap_or(0) as u16;
+    let mut cursor = None;
+    for (i, field) in dialog.fields.iter().enumerate() {
+        let y = i as u16 * 2;
+        let focused = i == dialog.focus;
+        paint.text(area, 0, y, if focused { ">" } else { " " }, Role::Accent);
+        paint.text(area, 2, y, &field.name, if focused { Role::Focus } else { Role::Title });
+        let x = wide + 4;
+        paint.text(area, x, y, field.input.value(), Role::Text);
+        paint.text(area, x, y + 1, &field.hint, Role::Dim);
+        if focused {
+            let column = (x + field.input.visual_cursor() as u16).min(area.width.saturating_sub(1));
+            cursor = (y < area.height).then(|| Position::new(area.x + column, area.y + y));
+        }
+    }
+    let y = dialog.fields.len() as u16 * 2;
+    let rows = error.map_or(0, |error| paint.wrapped(Rect { y: area.y + y, height: area.height.saturating_sub(y + 1), ..area }, 0, error, Role::Fail));
+    let keys = "Enter: show the plan   Tab: next line   Esc: leave, nothing changes";
+    paint.text(area, 0, (y + rows + 1).min(area.height.saturating_sub(1)), keys, Role::Dim);
+    cursor
+}
