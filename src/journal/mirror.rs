@@ -2,9 +2,10 @@
 //! its run and number; what is there already is compared, never written again.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 use super::lock::Holder;
 use super::record::Line;
@@ -37,6 +38,13 @@ fn lock_key(environment: &str) -> i64 {
     let mut first = [0u8; 8];
     first.copy_from_slice(&hash[..8]);
     i64::from_be_bytes(first)
+}
+
+/// Somebody else who has an environment, and how long nothing was heard of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Other {
+    pub holder: Option<Holder>,
+    pub silent: Duration,
 }
 
 /// The first way in which journal and mirror differ.
@@ -126,20 +134,40 @@ impl Mirror {
         Ok(rows.into_iter().map(|(seq, line)| (seq as u64, line)).collect())
     }
 
-    /// Tries to take an environment across hosts, for as long as this connection lives. `Ok(Err(holder))`: somebody else
+    /// Tries to take an environment across hosts, for as long as this connection lives. `Ok(Err(other))`: somebody else
     /// has it. SQLite is a file of one host: its lock is enough.
     ///
     /// # Errors
     /// What the database said.
-    pub async fn lock(&mut self, environment: &str, holder: &Holder) -> Result<Result<(), Option<Holder>>, sqlx::Error> {
+    pub async fn lock(&mut self, environment: &str, holder: &Holder) -> Result<Result<(), Other>, sqlx::Error> {
         let Session::Postgres(pg) = &mut self.session else { return Ok(Ok(())) };
         let ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(lock_key(environment)).fetch_one(&mut *pg).await?;
-        if !ours {
-            let row = sqlx::query("SELECT holder FROM lastgreen.locks WHERE environment = $1").bind(environment).fetch_optional(&mut *pg).await?;
-            return Ok(Err(row.and_then(|r| serde_json::from_str(&r.try_get::<String, _>(0).ok()?).ok())));
+        if ours {
+            self.beat(environment, holder).await?;
+            return Ok(Ok(()));
         }
-        self.beat(environment, holder).await?;
-        Ok(Ok(()))
+        let query = "SELECT holder, extract(epoch FROM now() - beat)::float8 FROM lastgreen.locks WHERE environment = $1";
+        let row: Option<(String, f64)> = sqlx::query_as(query).bind(environment).fetch_optional(&mut *pg).await?;
+        let (holder, silent) = row.map_or((None, 0.0), |(text, silent)| (serde_json::from_str(&text).ok(), silent));
+        Ok(Err(Other { holder, silent: Duration::from_secs_f64(silent.clamp(0.0, 1e9)) }))
+    }
+
+    /// Ends the session that holds an environment: its owner is dead, and only the server does not know yet.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn end_holder(&mut self, environment: &str) -> Result<(), sqlx::Error> {
+        let Session::Postgres(pg) = &mut self.session else { return Ok(()) };
+        let key = lock_key(environment);
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 \
+             AND classid::bigint = $1 AND objid::bigint = $2",
+        )
+        .bind((key >> 32) & 0xffff_ffff)
+        .bind(key & 0xffff_ffff)
+        .execute(&mut *pg)
+        .await?;
+        Ok(())
     }
 
     /// Says who holds the lock and that it lives. An error means that the connection, and the lock with it, is gone.

@@ -10,7 +10,7 @@ mod state;
 
 pub use file::{Journal, JournalError, Moment, Watchpoint, is_driven, read, unwatched};
 pub use lock::{Holder, HostLock, Tried, holder};
-pub use mirror::{Difference, Mirror, compare, note, noted};
+pub use mirror::{Difference, Mirror, Other, compare, note, noted};
 pub use outbox::{Letter, Outbox};
 pub use record::{GENESIS, Line, Replay, VERSION, Wrong, frame, parse, replay};
 pub use state::{StateDir, private, trusted, write_private};

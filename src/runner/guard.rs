@@ -1,13 +1,14 @@
 //! One mutating run per environment: the lock of this host, and the database's across hosts where it answers. A lock
 //! that cannot be taken across hosts is said out loud, and is no dead end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::base::clock::Clock;
-use crate::journal::{Holder, HostLock, Mirror, StateDir, Tried};
+use crate::journal::{Holder, HostLock, Mirror, Other, StateDir, Tried};
 use crate::source::{DatabaseOptions, Session};
 
 /// How long the database is waited for: an emergency does not wait for a database that is away.
@@ -49,11 +50,8 @@ pub async fn take(state: &StateDir, environment: &str, holder: Holder, database:
     let mut held = Held { host, across: None, database: database.cloned(), environment: environment.to_string() };
     if database.is_some() {
         match held.take_across().await {
-            Ok(Ok(())) => {}
-            Ok(Err(other)) => {
-                let who = other.map_or_else(|| "a run on another host".into(), |holder| holder.to_string());
-                return Ok(Taking::Refused(format!("{environment} is taken on another host: {who}")));
-            }
+            Ok(Ok(note)) => notes.extend(note.map(|text| (text, false))),
+            Ok(Err(other)) => return Ok(Taking::Refused(format!("{environment} is taken: {}", describe(&other)))),
             Err(why) => notes.push((format!("NOT LOCKED ACROSS HOSTS: {why}; somebody on another host could act on {environment} as well"), true)),
         }
     }
@@ -61,21 +59,22 @@ pub async fn take(state: &StateDir, environment: &str, holder: Holder, database:
 }
 
 impl Held {
-    async fn take_across(&mut self) -> Result<Result<(), Option<Holder>>, String> {
-        let Some(database) = &self.database else { return Ok(Ok(())) };
+    /// Takes the database's lock; `Ok(Ok(note))` says when it was taken over from somebody who is dead.
+    async fn take_across(&mut self) -> Result<Result<Option<String>, Other>, String> {
+        let Some(database) = &self.database else { return Ok(Ok(None)) };
         let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
         let taking = async {
             let session = Session::open(&options).await.map_err(|f| f.message)?;
             let mut mirror = Mirror::new(session).await.map_err(|e| e.to_string())?;
-            let answer = mirror.lock(&self.environment, self.host.holder()).await.map_err(|e| e.to_string())?;
+            let answer = lock(&mut mirror, &self.environment, self.host.holder()).await.map_err(|e| e.to_string())?;
             Ok::<_, String>((mirror, answer))
         };
-        match tokio::time::timeout(PATIENCE, taking).await {
-            Err(_) => Err(format!("the database did not answer within {}", crate::base::units::short(PATIENCE))),
+        match tokio::time::timeout(PATIENCE * 2, taking).await {
+            Err(_) => Err(format!("the database did not answer within {}", crate::base::units::short(PATIENCE * 2))),
             Ok(Err(e)) => Err(crate::base::secret::outside(&e)),
-            Ok(Ok((mirror, Ok(())))) => {
+            Ok(Ok((mirror, Ok(note)))) => {
                 self.across = Some(mirror);
-                Ok(Ok(()))
+                Ok(Ok(note))
             }
             Ok(Ok((mirror, Err(other)))) => {
                 mirror.close().await;
@@ -99,9 +98,9 @@ impl Held {
             }
         }
         match self.take_across().await {
-            Ok(Ok(())) => Some(("locked across hosts again".into(), false)),
+            Ok(Ok(_)) => Some(("locked across hosts again".into(), false)),
             Ok(Err(other)) => {
-                let who = other.map_or_else(|| "a run on another host".into(), |holder| holder.to_string());
+                let who = describe(&other);
                 // Said once; this run goes on, because stopping half-way is worse.
                 self.database = None;
                 Some((format!("TWO RUNS AT ONCE: while the database was away somebody else took the environment: {who}"), true))
@@ -135,6 +134,34 @@ impl Held {
         });
         Keeping { notes, end, task }
     }
+}
+
+fn describe(other: &Other) -> String {
+    other.holder.as_ref().map_or_else(|| "by a run on another host".into(), ToString::to_string)
+}
+
+/// After this long without a word the owner is taken for dead: twelve beats.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// Takes the database's lock, also from an owner who is dead and whose session the server still holds open.
+async fn lock(mirror: &mut Mirror, environment: &str, holder: &Holder) -> Result<Result<Option<String>, Other>, sqlx::Error> {
+    let other = match mirror.lock(environment, holder).await? {
+        Ok(()) => return Ok(Ok(None)),
+        Err(other) => other,
+    };
+    let gone = |old: &Holder| old.runner.host == holder.runner.host && !Path::new(&format!("/proc/{}", old.runner.pid)).exists();
+    if other.silent < SILENT && !other.holder.as_ref().is_some_and(gone) {
+        return Ok(Err(other));
+    }
+    mirror.end_holder(environment).await?;
+    for _ in 0..20 {
+        if mirror.lock(environment, holder).await?.is_ok() {
+            let text = format!("took the lock across hosts over from a run that is dead: {}", describe(&other));
+            return Ok(Ok(Some(text)));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(Err(other))
 }
 
 /// An environment being kept: what has to be said about it comes through `notes`.

@@ -1,12 +1,13 @@
 //! Real servers for tests, on free loopback ports, ended with the test; and a hand-made HTTP server that misbehaves.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -297,4 +298,47 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
 pub fn respond(stream: &mut TcpStream, status: &str, headers: &[&str], body: &str) {
     let extra: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
     let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{extra}\r\n{body}", body.len());
+}
+
+/// An HTTP server that counts what is done to it: `POST /apply/RUN/STEP`, `GET /applied/RUN/STEP`, `PUT /set/…`,
+/// `POST /hook` (letters, by their id), `GET /healthz`.
+pub struct Counting {
+    pub port: u16,
+    server: Canned,
+    letters: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Counting {
+    pub fn start() -> Counting {
+        let counts: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
+        let letters: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+        let kept = letters.clone();
+        let server = Canned::new(move |request, stream| {
+            let (head, body) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
+            let path = head.split(' ').nth(1).unwrap_or("").to_string();
+            if let Some(what) = path.strip_prefix("/apply/") {
+                *counts.lock().expect("a lock").entry(what.to_string()).or_default() += 1;
+            }
+            if let Some(what) = path.strip_prefix("/applied/") {
+                let n = counts.lock().expect("a lock").get(what).copied().unwrap_or(0);
+                return respond(stream, "200 OK", &[], &format!("{{\"n\": {n}}}"));
+            }
+            if path == "/hook" {
+                let id = head.lines().find_map(|l| l.strip_prefix("idempotency-key: ")).unwrap_or("").to_string();
+                kept.lock().expect("a lock").push((id, body.to_string()));
+            }
+            respond(stream, "200 OK", &[], "{}");
+        });
+        Counting { port: server.port, server, letters }
+    }
+
+    /// The ids of the letters about a run, copies included.
+    pub fn letters(&self, run: &str) -> Vec<String> {
+        self.letters.lock().expect("a lock").iter().map(|(id, _)| id.clone()).filter(|id| id.starts_with(run)).collect()
+    }
+
+    /// Everything that was sent to the hook.
+    pub fn bodies(&self) -> Vec<String> {
+        self.letters.lock().expect("a lock").iter().map(|(_, body)| body.clone()).collect()
+    }
 }
