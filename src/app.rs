@@ -57,7 +57,7 @@ pub fn main() -> Result<u8> {
             });
         }
         Some(Sub::Runner(args)) => {
-            cli::start_logging(false);
+            cli::start_runner_logging();
             return Ok(cli::run_runner(args));
         }
         _ => {}

@@ -170,7 +170,7 @@ impl World {
                 let Phase::Waiting { question } = &now.phase else { continue };
                 let choice = if me.applied(&run, &question.step) > 0 { Choice::Done } else { Choice::Again };
                 let (reply, _) = oneshot::channel();
-                let request = Request::Answer { step: question.step.clone(), choice, note: String::new() };
+                let request = Request::Answer { asked: now.asked, step: question.step.clone(), choice, note: String::new() };
                 if sender.send(Control { request, by: Operator::default(), reply }).await.is_err() {
                     return;
                 }
@@ -187,7 +187,8 @@ impl World {
             runner: Runner { host: "test".into(), pid: std::process::id(), version: "0".into() },
             resumed_by: resumed.then(Operator::default),
             abort: None,
-            control,
+            shared: None,
+            control: Some(control),
             leave,
             patience: Duration::from_secs(10),
         };
@@ -281,9 +282,14 @@ fn judge(world: &World, run: &str, at: usize, counting: &Counting, figures: &mut
         sync_run(&state, run, &database).await.expect("mirrored");
         use sqlx::Connection;
         let mut pg = sqlx::PgConnection::connect(&world.pg).await.expect("connected");
-        let lines: i64 = sqlx::query_scalar("SELECT count(*) FROM lastgreen.records WHERE run = $1").bind(run).fetch_one(&mut pg).await.expect("counted");
+        let lines: i64 = sqlx::query_scalar("SELECT count(*) FROM lastgreen.records WHERE run = $1")
+            .bind(run)
+            .fetch_one(&mut pg)
+            .await
+            .expect("counted");
         let task = format!("run_{run}");
-        let events: i64 = sqlx::query_scalar("SELECT count(*) FROM task_events WHERE task_id = $1").bind(task).fetch_one(&mut pg).await.expect("counted");
+        let events: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM task_events WHERE task_id = $1").bind(task).fetch_one(&mut pg).await.expect("counted");
         (lines as usize, events)
     });
     if mirrored != replay.lines.len() || events != 2 {

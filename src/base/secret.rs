@@ -48,6 +48,14 @@ impl SecretRef {
         }
     }
 
+    /// The same, with a relative file counted from a folder.
+    pub fn beside(self, folder: &std::path::Path) -> SecretRef {
+        match self {
+            SecretRef::File(path) => SecretRef::File(folder.join(path)),
+            other => other,
+        }
+    }
+
     /// Fetches the value and makes the redactor know it.
     ///
     /// # Errors
@@ -118,8 +126,12 @@ pub fn remember(value: &str) {
     let mut known = KNOWN.write().unwrap_or_else(|poisoned| poisoned.into_inner());
     // A key of several lines is shown line by line; in a URL a value is written with percent signs.
     let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+    let quoted = serde_json::to_string(value).unwrap_or_default();
+    let quoted = quoted.trim_matches('"');
+    // The address of a webhook is its secret; a part of it opens as much.
+    let path = url::Url::parse(value).ok().filter(|url| url.has_host()).map(|url| url.path().to_string()).filter(|path| path.len() >= 12);
     let lines = value.lines().filter(|line| line.len() >= 16 && value.contains('\n') && !line.starts_with("-----"));
-    for form in [value, encoded.as_str()].into_iter().chain(lines) {
+    for form in [value, encoded.as_str(), quoted].into_iter().chain(path.as_deref()).chain(lines) {
         if !known.iter().any(|k| k == form) {
             known.push(form.to_string());
         }
@@ -139,7 +151,8 @@ pub fn redact(text: &str) -> std::borrow::Cow<'_, str> {
 
 /// Cleaned of control characters and redacted of known secrets: what text from outside passes before it is kept.
 pub fn outside(text: &str) -> String {
-    crate::base::text::clean(&redact(text)).into_owned()
+    // What a control character has kept apart may come together when that is gone.
+    redact(&crate::base::text::clean(&redact(text))).into_owned()
 }
 
 /// Redacts text that comes in pieces: what may be the beginning of a secret is held back until the rest is known.

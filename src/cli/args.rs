@@ -294,6 +294,9 @@ pub struct RunnerArgs {
     /// Take it up only to end it: `undo` or `leave`.
     #[arg(long)]
     pub abort: Option<String>,
+    /// Why it is ended.
+    #[arg(long, default_value = "")]
+    pub reason: String,
 }
 
 #[derive(Debug, Args)]

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, IsTerminal, Read, Seek, SeekFrom, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::args::{AbortArgs, AttachArgs, ResumeArgs};
@@ -18,13 +16,9 @@ use crate::runner::Request;
 /// How often the journal is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-fn find(desk: &Desk, wanted: &str) -> Result<String, Refusal> {
-    desk.state()?.find(wanted).map_err(Refusal::Wrong)
-}
-
 /// Looks on, answers or pauses. Gives the exit code.
 pub fn attach(args: &AttachArgs, desk: &mut Desk) -> u8 {
-    let id = match find(desk, &args.run) {
+    let id = match desk.find(&args.run) {
         Ok(id) => id,
         Err(refusal) => return complain(&refusal),
     };
@@ -40,23 +34,24 @@ pub fn attach(args: &AttachArgs, desk: &mut Desk) -> u8 {
 }
 
 fn answer(desk: &mut Desk, id: &str, word: &str, note: &str) -> Result<(), Refusal> {
-    let Phase::Waiting { question } = desk.line(id)?.run.phase.clone() else {
+    let line = desk.line(id)?;
+    let Phase::Waiting { question } = line.run.phase.clone() else {
         return Err(Refusal::Refused(format!("run {id} asks nothing now")));
     };
     let all: Vec<&str> = question.choices.iter().map(|c| c.word()).collect();
     let choice = Choice::parse(word).filter(|c| question.choices.contains(c));
     let choice = choice.ok_or_else(|| Refusal::Wrong(format!("`{word}` is no answer to this: {}", all.join(", "))))?;
-    desk.tell(id, &Request::Answer { step: question.step, choice, note: note.into() })
+    desk.tell(id, &Request::Answer { asked: line.run.asked, step: question.step, choice, note: note.into() })
 }
 
 /// Gives the exit code.
 pub fn resume(args: &ResumeArgs, desk: &mut Desk) -> u8 {
-    let id = match find(desk, &args.run).and_then(|id| desk.resume(&id).map(|()| id)) {
+    let id = match desk.find(&args.run).and_then(|id| desk.resume(&id).map(|()| id)) {
         Ok(id) => id,
         Err(refusal) => return complain(&refusal),
     };
     if args.detach {
-        println!("{id}");
+        say!("{id}");
         return exit::DONE;
     }
     follow(desk, &id, false)
@@ -64,7 +59,7 @@ pub fn resume(args: &ResumeArgs, desk: &mut Desk) -> u8 {
 
 /// Gives the exit code.
 pub fn abort(args: &AbortArgs, desk: &mut Desk) -> u8 {
-    match find(desk, &args.run).and_then(|id| abort_run(args, desk, &id)) {
+    match desk.find(&args.run).and_then(|id| abort_run(args, desk, &id)) {
         Ok(code) => code,
         Err(refusal) => complain(&refusal),
     }
@@ -113,8 +108,7 @@ struct Printed {
 
 /// Prints a run as it goes, until it ends, waits for somebody who is not there, or the operator leaves.
 pub fn follow(desk: &mut Desk, id: &str, json: bool) -> u8 {
-    let left = Arc::new(AtomicBool::new(false));
-    leave_on_interrupt(left.clone());
+    leave_on_interrupt(id.to_string());
     let mut printed = Printed::default();
     let answers = std::io::stdin().is_terminal() && !json;
     loop {
@@ -132,7 +126,9 @@ pub fn follow(desk: &mut Desk, id: &str, json: bool) -> u8 {
                 let Phase::Waiting { question } = &line.run.phase else { continue };
                 match prompt(question) {
                     Some((choice, note)) => {
-                        if let Err(refusal) = desk.tell(id, &Request::Answer { step: question.step.clone(), choice, note }) {
+                        if let Err(refusal) =
+                            desk.tell(id, &Request::Answer { asked: line.run.asked, step: question.step.clone(), choice, note })
+                        {
                             eprintln!("{}", refusal.words());
                         }
                         None
@@ -153,10 +149,6 @@ pub fn follow(desk: &mut Desk, id: &str, json: bool) -> u8 {
         if let Some(code) = code {
             return last_word(desk, &line, code, json);
         }
-        if left.load(Ordering::SeqCst) {
-            eprintln!("left; the run goes on: lastgreen attach {id}");
-            return exit::DONE;
-        }
         std::thread::sleep(LOOK);
     }
 }
@@ -171,18 +163,18 @@ fn over_code(line: &RunLine, standing: Standing) -> u8 {
 
 fn last_word(desk: &Desk, line: &RunLine, code: u8, json: bool) -> u8 {
     if json {
-        println!("{}", serde_json::to_string_pretty(&line.json(desk.now())).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(&line.json(desk.now())).unwrap_or_default());
         return code;
     }
-    println!("{} after {}: {}", line.standing().word(), short(line.elapsed(desk.now())), line.words());
+    say!("{} after {}: {}", line.standing().word(), short(line.elapsed(desk.now())), line.words());
     match line.standing() {
         Standing::Waiting => {
             if let Phase::Waiting { question } = &line.run.phase {
                 let all: Vec<&str> = question.choices.iter().map(|c| c.word()).collect();
-                println!("answer: lastgreen attach {} --answer {}", line.id, all.join("|"));
+                say!("answer: lastgreen attach {} --answer {}", line.id, all.join("|"));
             }
         }
-        Standing::Paused | Standing::Orphaned => println!("go on: lastgreen resume {}", line.id),
+        Standing::Paused | Standing::Orphaned => say!("go on: lastgreen resume {}", line.id),
         _ => {}
     }
     code
@@ -211,7 +203,7 @@ impl Printed {
     fn news(&mut self, desk: &Desk, line: &RunLine) {
         if let (Some(back), false) = (&line.run.rollback, self.rollback) {
             self.rollback = true;
-            println!("rolling back: {}", back.why);
+            say!("rolling back: {}", back.why);
         }
         let steps = line.steps();
         let count = steps.len();
@@ -224,20 +216,20 @@ impl Printed {
             let took = run.started.zip(run.ended).map_or_else(String::new, |(a, b)| format!("  {}", short(b.since(a))));
             match run.state {
                 StepState::Pending => {}
-                StepState::Running => println!("{} {}/{count} {name}", step_mark(run.state), i + 1),
-                state => println!("{} {}/{count} {name}  {}{took}  {}", step_mark(state), i + 1, state.word(), run.message),
+                StepState::Running => say!("{} {}/{count} {name}", step_mark(run.state), i + 1),
+                state => say!("{} {}/{count} {name}  {}{took}  {}", step_mark(state), i + 1, state.word(), run.message),
             }
         }
         for (at, text, loud) in line.run.notes.iter().skip(self.notes) {
-            println!("{} {}: {text}", if *loud { "!!" } else { "--" }, at.hms());
+            say!("{} {}: {text}", if *loud { "!!" } else { "--" }, at.hms());
         }
         self.notes = line.run.notes.len();
         if let Phase::Waiting { question } = &line.run.phase
             && self.asked.as_ref() != Some(question)
         {
-            println!("? {}", question.text);
+            say!("? {}", question.text);
             for item in &question.check {
-                println!("    - {item}");
+                say!("    - {item}");
             }
             self.asked = Some(question.clone());
         }
@@ -257,21 +249,22 @@ impl Printed {
         if file.read_to_end(&mut text).is_ok() {
             let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
             for line in String::from_utf8_lossy(&text[..whole]).lines() {
-                println!("  | {line}");
+                say!("  | {line}");
             }
             *from += whole as u64;
         }
     }
 }
 
-/// Ctrl+C leaves the run alone.
-fn leave_on_interrupt(left: Arc<AtomicBool>) {
+/// Ctrl+C leaves the run alone, also in the middle of a question.
+fn leave_on_interrupt(id: String) {
     let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build();
     if let Ok(waiting) = waiting {
         std::thread::spawn(move || {
             waiting.block_on(async {
                 if tokio::signal::ctrl_c().await.is_ok() {
-                    left.store(true, Ordering::SeqCst);
+                    eprintln!("\nleft; the run goes on: lastgreen attach {id}");
+                    std::process::exit(i32::from(exit::WAITS));
                 }
             });
         });

@@ -1,16 +1,18 @@
 //! `lastgreen audit`: what is on record, whether it is whole, and whether the database has the same.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::args::{AuditArgs, AuditSub};
-use super::desk::{Desk, Refusal, audit_database};
+use super::desk::{Desk, Refusal, audit_database, frozen_config};
 use super::exit;
 use super::run::complain;
 use crate::base::clock::Clock;
-use crate::journal::{self, Mirror, compare, unwatched};
-use crate::runbook::{Event, Record};
-use crate::runner::{deliver_waiting, sync_run};
+use crate::journal::{self, Mirror, StateDir, compare, unwatched};
+use crate::runbook::{Event, Record, Run};
+use crate::runner::{deliver_waiting, sweep_letters, sync_run};
 use crate::source::{DatabaseOptions, Session};
 
 /// Gives the exit code.
@@ -23,15 +25,15 @@ pub fn audit(args: &AuditArgs, desk: &mut Desk, runtime: &Runtime) -> u8 {
     done.unwrap_or_else(|refusal| complain(&refusal))
 }
 
-fn show(desk: &Desk, wanted: &str, json: bool) -> Result<u8, Refusal> {
+fn show(desk: &mut Desk, wanted: &str, json: bool) -> Result<u8, Refusal> {
+    let id = desk.find(wanted)?;
     let state = desk.state()?;
-    let id = state.find(wanted).map_err(Refusal::Wrong)?;
     let replay = journal::read(&state.run(&id)).map_err(|e| Refusal::Wrong(e.to_string()))?;
     for line in &replay.lines {
         if json {
-            println!("{}", line.text);
+            say!("{}", line.text);
         } else {
-            println!("{:>4}  {}  {}", line.record.seq, line.record.at.iso(), words(&line.record));
+            say!("{:>4}  {}  {}", line.record.seq, line.record.at.iso(), words(&line.record));
         }
     }
     if replay.torn > 0 {
@@ -45,7 +47,12 @@ pub fn words(record: &Record) -> String {
     match &record.event {
         Event::Started { title, environment, by, runner, drill, reason, .. } => {
             let reason = reason.as_ref().map_or_else(String::new, |r| format!(", because: {r}"));
-            format!("{by} began {title} on {environment}{}{reason} (process {} on {})", if *drill { " as a drill" } else { "" }, runner.pid, runner.host)
+            format!(
+                "{by} began {title} on {environment}{}{reason} (process {} on {})",
+                if *drill { " as a drill" } else { "" },
+                runner.pid,
+                runner.host
+            )
         }
         Event::Resumed { by, runner, cut } => {
             let cut = if *cut > 0 { format!(", {cut} torn bytes were cut off") } else { String::new() };
@@ -91,56 +98,108 @@ struct Verified {
     difference: Option<String>,
 }
 
-fn verify(desk: &Desk, wanted: Option<&str>, offline: bool, json: bool, runtime: &Runtime) -> Result<u8, Refusal> {
-    let state = desk.state()?;
+fn verify(desk: &mut Desk, wanted: Option<&str>, offline: bool, json: bool, runtime: &Runtime) -> Result<u8, Refusal> {
     let ids = match wanted {
-        Some(wanted) => vec![state.find(wanted).map_err(Refusal::Wrong)?],
-        None => state.ids(),
+        Some(wanted) => vec![desk.find(wanted)?],
+        None => desk.state()?.ids(),
     };
-    let database = if offline { None } else { audit_database(&desk.config) };
-    let mut mirror = match &database {
-        Some(options) => Some(runtime.block_on(open(options))?),
-        None => None,
-    };
-    let mut all = Vec::new();
-    for id in ids {
-        let mut verified = Verified { run: id.clone(), records: 0, ok: true, difference: None };
-        match journal::read(&state.run(&id)) {
-            Err(e) => verified.difference = Some(e.to_string()),
-            Ok(replay) => {
-                verified.records = replay.lines.len();
-                if replay.torn > 0 {
-                    verified.difference = Some(format!("line {}: torn: {} bytes were never written whole", replay.lines.len() + 1, replay.torn));
-                } else if let Err(e) = state.plan(&id) {
-                    verified.difference = Some(e);
-                } else if let Some(mirror) = &mut mirror {
-                    let there = runtime.block_on(mirror.lines(&id)).map_err(|e| Refusal::Unavailable(format!("the database: {e}")))?;
-                    verified.difference = compare(&replay.lines, &there).map(|d| format!("record {} {}", d.seq, d.what));
-                }
-            }
-        }
-        verified.ok = verified.difference.is_none();
-        all.push(verified);
+    let state = desk.state()?;
+    // What is on this disk first: that needs nobody else.
+    let mut all: Vec<Verified> = ids.iter().map(|id| verify_journal(state, id)).collect();
+    let mut unasked = None;
+    if !offline {
+        unasked = runtime.block_on(verify_mirrors(desk, state, &mut all, wanted.is_none())).err();
     }
-    let bad = all.iter().filter(|v| !v.ok).count();
+    let bad = all.iter().filter(|v| v.difference.is_some()).count();
     if json {
-        println!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(&all).unwrap_or_default());
     } else {
         for one in &all {
             match &one.difference {
-                None => println!("ok   {}  {} records", one.run, one.records),
-                Some(difference) => println!("BAD  {}  {difference}", one.run),
+                None => say!("ok   {}  {} records", one.run, one.records),
+                Some(difference) => say!("BAD  {}  {difference}", one.run),
             }
         }
-        let whole = if database.is_some() { "whole, and the database has the same" } else { "whole (the database was not asked)" };
-        println!("{} of {} runs are {whole}", all.len() - bad, all.len());
+        let what = match (&unasked, offline) {
+            (Some(why), _) => format!("whole; NOT COMPARED with the database: {why}"),
+            (None, true) => "whole; the database was not asked".into(),
+            (None, false) => "whole, and the database has the same".into(),
+        };
+        say!("{} of {} runs are {what}", all.len() - bad, all.len());
     }
-    Ok(if bad == 0 { exit::DONE } else { exit::FAILED })
+    Ok(match (bad, unasked) {
+        (0, None) => exit::DONE,
+        (0, Some(_)) => exit::UNAVAILABLE,
+        (_, _) => exit::FAILED,
+    })
 }
 
-async fn open(options: &DatabaseOptions) -> Result<Mirror, Refusal> {
-    let session = Session::open(options).await.map_err(|f| Refusal::Unavailable(format!("the database: {}", f.message)))?;
-    Mirror::new(session).await.map_err(|e| Refusal::Unavailable(format!("the database: {e}")))
+/// Whether a journal is whole, unchanged, and the one of its plan.
+fn verify_journal(state: &StateDir, id: &str) -> Verified {
+    let mut verified = Verified { run: id.to_string(), records: 0, ok: true, difference: None };
+    let folder = state.run(id);
+    let checked = || -> Result<usize, String> {
+        let plan = state.plan(id)?;
+        if !folder.join("journal.jsonl").exists() {
+            // It was planned and never begun.
+            return Ok(0);
+        }
+        let replay = journal::read(&folder).map_err(|e| e.to_string())?;
+        if replay.torn > 0 && !journal::is_driven(&folder) {
+            return Err(format!("line {}: torn: {} bytes were never written whole", replay.lines.len() + 1, replay.torn));
+        }
+        Run::fold(&plan, replay.lines.iter().map(|l| &l.record)).map_err(|e| e.to_string())?;
+        Ok(replay.lines.len())
+    };
+    match checked() {
+        Ok(records) => verified.records = records,
+        Err(difference) => verified.difference = Some(difference),
+    }
+    verified.ok = verified.difference.is_none();
+    verified
+}
+
+/// Compares each journal with the database that its plan names, and asks that of this configuration for runs of this
+/// host whose folders are gone.
+async fn verify_mirrors(desk: &Desk, state: &StateDir, all: &mut Vec<Verified>, whole: bool) -> Result<(), String> {
+    let mut mirrors: HashMap<String, Option<Mirror>> = HashMap::new();
+    for one in all.iter_mut().filter(|v| v.difference.is_none() && v.records > 0) {
+        let folder = state.run(&one.run);
+        let Some(database) = state.plan(&one.run).ok().and_then(|plan| audit_database(&frozen_config(&plan)?)) else { continue };
+        if !mirrors.contains_key(&database.url) {
+            mirrors.insert(database.url.clone(), open(&database).await?);
+        }
+        let there = match mirrors.get_mut(&database.url).and_then(Option::as_mut) {
+            Some(mirror) => mirror.lines(&one.run).await.map_err(|e| e.to_string())?,
+            None => Vec::new(),
+        };
+        let replay = journal::read(&folder).map_err(|e| e.to_string())?;
+        // One that is being written is ahead of its mirror.
+        one.difference = match compare(&replay.lines, &there) {
+            Some(difference) if journal::is_driven(&folder) && difference.seq as usize > there.len() => None,
+            other => other.map(|d| format!("record {} {}", d.seq, d.what)),
+        };
+        one.ok = one.difference.is_none();
+    }
+    if let (true, Some(database)) = (whole, audit_database(&desk.config))
+        && let Some(mut mirror) = open(&database).await?
+    {
+        let host = super::who::host();
+        for (run, line) in mirror.runs(&desk.config.environment.name).await.map_err(|e| e.to_string())? {
+            let begun_here =
+                serde_json::from_str::<serde_json::Value>(&line).ok().and_then(|v| Some(v.pointer("/event/runner/host")? == host.as_str()));
+            if begun_here == Some(true) && !all.iter().any(|v| v.run == run) && !state.run(&run).exists() {
+                let difference = Some("is in the database, and its folder is gone from this host".to_string());
+                all.push(Verified { run, records: 0, ok: false, difference });
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn open(options: &DatabaseOptions) -> Result<Option<Mirror>, String> {
+    let session = Session::open(options).await.map_err(|f| f.message)?;
+    Mirror::existing(session).await.map_err(|e| e.to_string())
 }
 
 #[derive(Default, Serialize)]
@@ -152,34 +211,40 @@ struct Synced {
     problems: Vec<String>,
 }
 
-fn sync(desk: &Desk, json: bool, runtime: &Runtime) -> Result<u8, Refusal> {
+fn sync(desk: &mut Desk, json: bool, runtime: &Runtime) -> Result<u8, Refusal> {
+    if desk.read_only {
+        return Err(Refusal::Refused("this is --read-only: nothing is written".into()));
+    }
     let state = desk.state()?;
     let mut synced = Synced::default();
-    match audit_database(&desk.config) {
-        None => synced.problems.push("there is no database to mirror to: add a database source, or name it under [audit]".into()),
-        Some(database) => {
-            for id in state.ids() {
-                match runtime.block_on(sync_run(state, &id, &database)) {
-                    Ok(done) => {
-                        synced.runs += 1;
-                        synced.records += done.records;
-                        synced.written += done.written;
-                    }
-                    Err(e) => synced.problems.push(format!("{id}: {e}")),
-                }
+    for id in state.ids() {
+        sweep_letters(state, &id, &Clock::System);
+        let Some(database) = state.plan(&id).ok().and_then(|plan| audit_database(&frozen_config(&plan)?)) else { continue };
+        match runtime.block_on(sync_run(state, &id, &database)) {
+            Ok(done) => {
+                synced.runs += 1;
+                synced.records += done.records;
+                synced.written += done.written;
             }
+            Err(e) => synced.problems.push(format!("{id}: {e}")),
         }
     }
-    synced.letters_waiting = runtime.block_on(deliver_waiting(state, &Clock::System, &unwatched()));
+    if audit_database(&desk.config).is_none() {
+        synced.problems.push("there is no database to mirror to: add a database source, or name it under [audit]".into());
+    }
+    synced.letters_waiting = runtime.block_on(deliver_waiting(state, &Clock::System, &unwatched())).len();
     if json {
-        println!("{}", serde_json::to_string_pretty(&synced).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(&synced).unwrap_or_default());
     } else {
         for problem in &synced.problems {
-            println!("not yet: {problem}");
+            say!("not yet: {problem}");
         }
-        println!(
+        say!(
             "{} runs, {} records, {} of them written now; {} letters still wait",
-            synced.runs, synced.records, synced.written, synced.letters_waiting
+            synced.runs,
+            synced.records,
+            synced.written,
+            synced.letters_waiting
         );
     }
     Ok(if synced.problems.is_empty() && synced.letters_waiting == 0 { exit::DONE } else { exit::UNAVAILABLE })

@@ -2,19 +2,20 @@
 //! waits for it.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::desk::{Desk, Refusal, audit_database};
+use super::desk::{Desk, Refusal, audit_database, frozen_config};
 use crate::base::clock::Clock;
 use crate::cockpit::{Ledger, News, Order, OutputTail};
 use crate::config::Config;
 use crate::journal::unwatched;
 use crate::runbook::Loaded;
-use crate::runner::{Request, deliver_waiting, sync_run};
+use crate::runner::{Request, deliver_waiting, sweep_letters, sync_run};
 
 /// How often journals are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -50,6 +51,7 @@ impl Clerk {
             loaded: Vec::new(),
             read_at: None,
             delivered_at: Instant::now(),
+            delivering: Arc::default(),
             looked_at: None,
             shown: String::new(),
             tail: OutputTail::default(),
@@ -85,6 +87,7 @@ struct Work {
     loaded: Vec<Loaded>,
     read_at: Option<Instant>,
     delivered_at: Instant,
+    delivering: Arc<AtomicBool>,
     looked_at: Option<(String, String)>,
     /// What the ledger looked like when it was last told.
     shown: String,
@@ -136,26 +139,31 @@ impl Work {
 
     /// Brings what runners have left: theirs is over, and this cockpit is here.
     fn deliver(&mut self) {
-        let over: Vec<String> = self.desk.runs().iter().filter(|r| !r.driven).map(|r| r.id.clone()).collect();
+        let over: Vec<_> = self.desk.runs().into_iter().filter(|r| !r.driven).collect();
         let Ok(state) = self.desk.state() else { return };
-        if self.desk.read_only {
+        if self.desk.read_only || self.delivering.load(Ordering::SeqCst) {
             return;
         }
-        let (state, database) = (state.clone(), audit_database(&self.desk.config));
+        let (state, busy) = (state.clone(), self.delivering.clone());
+        busy.store(true, Ordering::SeqCst);
         // A thread of its own: a database that hangs must not keep an abort waiting.
         std::thread::spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            runtime.block_on(async {
-                deliver_waiting(&state, &Clock::System, &unwatched()).await;
-                if let Some(database) = database {
-                    for id in over {
-                        if let Err(e) = sync_run(&state, &id, &database).await {
-                            log::debug!(target: "mirror", "{id}: {e}");
-                            return;
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                runtime.block_on(async {
+                    for run in &over {
+                        sweep_letters(&state, &run.id, &Clock::System);
+                    }
+                    deliver_waiting(&state, &Clock::System, &unwatched()).await;
+                    for run in &over {
+                        // Where a run's records go was frozen with its plan.
+                        let Some(database) = frozen_config(&run.plan).and_then(|config| audit_database(&config)) else { continue };
+                        if let Err(e) = sync_run(&state, &run.id, &database).await {
+                            log::debug!(target: "mirror", "{}: {e}", run.id);
                         }
                     }
-                }
-            });
+                });
+            }
+            busy.store(false, Ordering::SeqCst);
         });
     }
 
@@ -169,15 +177,15 @@ impl Work {
                 News::Planned(permitted.map(Arc::new).map_err(|r| r.words().to_string()))
             }
             Order::Begin(plan) => News::Begun(self.desk.begin(&plan).map_err(|r| r.words().to_string())),
-            Order::Answer { run, step, choice, note } => {
+            Order::Answer { run, asked, step, choice, note } => {
                 let words = format!("answered: {}", choice.word());
-                said(self.desk.tell(&run, &Request::Answer { step, choice, note }), &words)
+                said(self.desk.tell(&run, &Request::Answer { asked, step, choice, note }), &words)
             }
             Order::Pause(run) => said(self.desk.tell(&run, &Request::Pause), "it pauses after the current step"),
             Order::Resume(run) => said(self.desk.resume(&run), "it goes on"),
             Order::Abort { run, undo } => {
                 let words = if undo { "aborting, and undoing what was done" } else { "aborting" };
-                said(self.desk.abort(&run, undo, ""), words)
+                said(self.desk.abort(&run, undo, "from the cockpit"), words)
             }
             Order::Look(looked_at) => {
                 if self.looked_at != looked_at {

@@ -86,6 +86,32 @@ impl Desk {
         runbooks(&self.config, self.clock.now())
     }
 
+    /// The run an operator means: an id, a part of one, or `last`: the newest here that is open, otherwise the newest.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn find(&mut self, wanted: &str) -> Result<String, Refusal> {
+        if wanted != "last" {
+            return self.state()?.find(wanted).map_err(Refusal::Wrong);
+        }
+        self.state()?;
+        let environment = self.config.environment.name.clone();
+        let mut here = self.runs();
+        here.retain(|run| run.plan.content.environment.name == environment);
+        let open = here.iter().find(|run| run.standing().is_open());
+        open.or(here.first()).map(|run| run.id.clone()).ok_or_else(|| Refusal::Wrong(format!("there is no run on {environment} yet")))
+    }
+
+    /// Whether this operator may touch a run, by the roles that were in force where it was planned.
+    fn permit_run(&self, plan: &Plan) -> Result<(), Refusal> {
+        let Some(config) = frozen_config(plan) else {
+            return Err(Refusal::Wrong("the configuration in the plan is not one this program knows".into()));
+        };
+        self.permit(plan.content.danger)?;
+        let tier = config.environment.tier;
+        config.acting.roles.permit(&self.operator.user, &self.groups, tier, plan.content.danger).map_err(Refusal::Refused)
+    }
+
     /// # Errors
     /// Why this operator may not.
     pub fn permit(&self, danger: Danger) -> Result<(), Refusal> {
@@ -109,11 +135,6 @@ impl Desk {
         let Some(runbook) = &found.runbook else {
             return Err(Refusal::Wrong(found.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
         };
-        for path in [&runbook.path, &self.config.path] {
-            if path.exists() {
-                journal::trusted(path).map_err(Refusal::Refused)?;
-            }
-        }
         let reason = reason.map(|r| crate::base::secret::outside(&r));
         let asked = Asked { inputs, reason, drill, user: self.operator.user.clone(), host: self.operator.host.clone() };
         let read = |path: &Path| {
@@ -121,6 +142,11 @@ impl Desk {
             std::fs::read(path).map_err(|e| e.to_string())
         };
         let content = plan(runbook, &world(&self.config, &loaded), &asked, &read).map_err(|all| Refusal::Wrong(all.join("\n")))?;
+        for path in content.sources.iter().map(|s| &s.path).chain([&self.config.path]) {
+            if path.exists() {
+                journal::trusted(path).map_err(Refusal::Refused)?;
+            }
+        }
         let mut plan = Plan::new(content, self.operator.clone(), self.clock.now(), VALID);
         let runs = self.runs();
         for step in &plan.content.steps {
@@ -156,17 +182,21 @@ impl Desk {
     /// Why not: it is over, the runbook was changed, the environment is taken.
     pub fn resume(&mut self, id: &str) -> Result<(), Refusal> {
         let line = self.line(id)?;
-        self.permit(line.plan.content.danger)?;
+        self.permit_run(&line.plan)?;
         if line.driven {
             return self.tell(id, &Request::Continue);
         }
         match line.standing() {
             Standing::Broken => return Err(Refusal::Wrong(line.words())),
-            standing if !standing.is_open() => return Err(Refusal::Refused(format!("run {id} is {}: there is nothing to resume", standing.word()))),
+            standing if !standing.is_open() => {
+                return Err(Refusal::Refused(format!("run {id} is {}: there is nothing to resume", standing.word())));
+            }
             _ => {}
         }
         if let Some(difference) = changed(&line.plan) {
-            return Err(Refusal::Refused(format!("the runbook was changed since the run began; put it back, or abort the run:\n{difference}")));
+            return Err(Refusal::Refused(format!(
+                "the runbook was changed since the run began; put it back, or abort the run:\n{difference}"
+            )));
         }
         let by = serde_json::to_string(&self.operator).unwrap_or_default();
         let state = self.state()?;
@@ -183,7 +213,7 @@ impl Desk {
     /// Why it was not done.
     pub fn tell(&mut self, id: &str, request: &Request) -> Result<(), Refusal> {
         let line = self.line(id)?;
-        self.permit(line.plan.content.danger)?;
+        self.permit_run(&line.plan)?;
         let folder = self.state()?.run(id);
         match ask(&folder, request, &self.operator) {
             Ok(Reply { ok: true, .. }) => Ok(()),
@@ -199,7 +229,7 @@ impl Desk {
     /// Why it was not done.
     pub fn abort(&mut self, id: &str, undo: bool, reason: &str) -> Result<(), Refusal> {
         let line = self.line(id)?;
-        self.permit(line.plan.content.danger)?;
+        self.permit_run(&line.plan)?;
         let request = Request::Abort { undo, reason: reason.to_string() };
         if line.driven {
             return self.tell(id, &request);
@@ -209,7 +239,7 @@ impl Desk {
         }
         let by = serde_json::to_string(&self.operator).unwrap_or_default();
         let how = if undo { "undo" } else { "leave" };
-        match start(&program()?, &self.state()?.run(id), &["--by", &by, "--abort", how]) {
+        match start(&program()?, &self.state()?.run(id), &["--by", &by, "--abort", how, "--reason", reason]) {
             Ok(Started { ok: true, .. }) => Ok(()),
             Ok(Started { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
             Err(e) => Err(Refusal::Unavailable(e)),
@@ -300,11 +330,19 @@ pub fn changed(plan: &Plan) -> Option<String> {
             Some(text) => {
                 let diff = similar::TextDiff::from_lines(source.text.as_str(), text.as_str());
                 let name = source.path.display().to_string();
-                differences.push(diff.unified_diff().context_radius(1).header(&format!("{name} (as planned)"), &format!("{name} (now)")).to_string());
+                differences.push(
+                    diff.unified_diff().context_radius(1).header(&format!("{name} (as planned)"), &format!("{name} (now)")).to_string(),
+                );
             }
         }
     }
     (!differences.is_empty()).then(|| differences.join("\n"))
+}
+
+/// The configuration that a plan was made under.
+pub fn frozen_config(plan: &Plan) -> Option<Config> {
+    let frozen = &plan.content.config;
+    crate::config::load_text(&frozen.path, &frozen.text).config
 }
 
 /// The database that records are mirrored to.
@@ -314,13 +352,9 @@ pub fn audit_database(config: &Config) -> Option<DatabaseOptions> {
 
 pub fn database_options(kind: &SourceKind, timeout: Duration) -> Option<DatabaseOptions> {
     match kind {
-        SourceKind::Database { url, password, tls, connections } => Some(DatabaseOptions {
-            url: url.clone(),
-            password: password.clone(),
-            tls: tls.clone(),
-            timeout,
-            connections: *connections,
-        }),
+        SourceKind::Database { url, password, tls, connections } => {
+            Some(DatabaseOptions { url: url.clone(), password: password.clone(), tls: tls.clone(), timeout, connections: *connections })
+        }
         _ => None,
     }
 }

@@ -42,9 +42,18 @@ impl Log for Logger {
 
 /// Starts logging, once. In the cockpit everything down to debug is kept; headless, warnings are printed.
 pub fn start_logging(cockpit: bool) {
+    start(cockpit, if cockpit { LevelFilter::Debug } else { LevelFilter::Error });
+}
+
+/// Starts the log of a runner: what could not be delivered is worth a line there.
+pub fn start_runner_logging() {
+    start(false, LevelFilter::Warn);
+}
+
+fn start(cockpit: bool, level: LevelFilter) {
     let drain = cockpit.then(tui_logger::Drain::new);
     if log::set_boxed_logger(Box::new(Logger { drain })).is_ok() {
-        log::set_max_level(if cockpit { LevelFilter::Debug } else { LevelFilter::Error });
+        log::set_max_level(level);
         tui_logger::set_default_level(LevelFilter::Debug);
     }
 }

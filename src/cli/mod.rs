@@ -1,6 +1,14 @@
 //! The command line: one definition for parsing, help, man page and completions; one file a subcommand. What is printed
 //! comes from the same read model that the cockpit shows.
 
+/// Prints a line; a reader that has gone (`| head`) is no failure of ours.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+
 mod args;
 mod attach;
 mod audit;
@@ -30,7 +38,7 @@ pub use connect::{connect, describe_nowhere};
 pub use desk::{Desk, Refusal, audit_database, changed};
 pub use export::export;
 pub use init::init;
-pub use logging::start_logging;
+pub use logging::{start_logging, start_runner_logging};
 pub use run::run;
 pub use runner::{reach, run_runner};
 pub use runs::runs;

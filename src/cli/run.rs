@@ -12,7 +12,7 @@ use crate::runbook::{Confirmation, Plan};
 /// Plans, asks, begins, follows. Gives the exit code.
 pub fn run(args: &RunArgs, desk: &mut Desk) -> u8 {
     let Some(name) = &args.runbook else {
-        print!("{}", list_runbooks(desk));
+        say!("{}", list_runbooks(desk).trim_end());
         return exit::DONE;
     };
     let plan = match desk.plan(name, args.inputs.iter().cloned().collect(), args.reason.clone(), args.drill) {
@@ -21,9 +21,9 @@ pub fn run(args: &RunArgs, desk: &mut Desk) -> u8 {
     };
     if args.dry_run {
         if args.json {
-            println!("{}", serde_json::to_string_pretty(&plan).unwrap_or_default());
+            say!("{}", serde_json::to_string_pretty(&plan).unwrap_or_default());
         } else {
-            println!("{}", plan.lines().join("\n"));
+            say!("{}", plan.lines().join("\n"));
         }
         return exit::DONE;
     }
@@ -35,11 +35,11 @@ pub fn run(args: &RunArgs, desk: &mut Desk) -> u8 {
         Err(refusal) => return complain(&refusal),
     };
     if args.detach {
-        println!("{id}");
+        say!("{id}");
         return exit::DONE;
     }
     if !args.json {
-        println!("run {id} has begun; it goes on without this terminal (lastgreen attach {id})");
+        say!("run {id} has begun; it goes on without this terminal (lastgreen attach {id})");
     }
     follow(desk, &id, args.json)
 }

@@ -18,8 +18,8 @@ use crate::base::secret::SecretRef;
 use crate::config::{Config, SourceKind, load_text};
 use crate::effect::Reach;
 use crate::journal::{StateDir, private, unwatched};
-use crate::runbook::{Operator, RunResult, Runner};
-use crate::runner::{Ending, Setup, Started, drive, listen, take_leave};
+use crate::runbook::{Kind, Operator, Plan, RunResult, Runner};
+use crate::runner::{Ending, Setup, Started, drive, take_leave};
 
 /// How long letters and the mirror are tried for when the run is over.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,14 +53,14 @@ async fn lead(args: &RunnerArgs) -> Result<u8, String> {
     let plan = state.plan(&id)?;
     let frozen = &plan.content.config;
     let config = load_text(&frozen.path, &frozen.text).config.ok_or("the configuration in the plan is not one this program knows")?;
-    know_secrets(&config);
-    let clock = Clock::System;
-    let reach = reach(&config, clock);
+    let references = secrets(&config, &plan);
+    know(&references);
+    let hidden = references.iter().filter_map(|r| if let SecretRef::Env(name) = r { Some(name.clone()) } else { None }).collect();
+    let reach = Reach { hidden, ..reach(&config, Clock::System) };
     let by: Option<Operator> = match &args.by {
         Some(text) => Some(serde_json::from_str(text).map_err(|e| format!("--by: {e}"))?),
         None => None,
     };
-    let control = listen(&args.folder).map_err(|e| format!("cannot listen beside the run: {e}"))?;
     let runner = Runner { host: who::host(), pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() };
     let setup = Setup {
         state,
@@ -71,8 +71,9 @@ async fn lead(args: &RunnerArgs) -> Result<u8, String> {
         watchpoint: unwatched(),
         runner,
         resumed_by: by,
-        abort: args.abort.as_ref().map(|how| how == "undo"),
-        control,
+        abort: args.abort.as_ref().map(|how| (how == "undo", args.reason.clone())),
+        shared: Some(config.path.clone()),
+        control: None,
         leave,
         patience: PATIENCE,
     };
@@ -82,10 +83,7 @@ async fn lead(args: &RunnerArgs) -> Result<u8, String> {
         *saying.lock().unwrap_or_else(|p| p.into_inner()) = true;
         Started { ok: outcome.is_ok(), message: outcome.err() }.say();
     };
-    let socket = args.folder.join("control.sock");
-    let ended = drive(setup, begun).await;
-    let _ = std::fs::remove_file(socket);
-    match ended {
+    match drive(setup, begun).await {
         Ok(Ending::Over(RunResult::Done, _)) => Ok(exit::DONE),
         Ok(Ending::Over(result, _)) => Ok(result.exit_code()),
         Ok(Ending::Left) => Ok(exit::WAITS),
@@ -129,20 +127,36 @@ fn endings() -> Result<watch::Receiver<bool>, String> {
     Ok(leave)
 }
 
-/// Makes the redactor know what a script could print although no step was given it.
-fn know_secrets(config: &Config) {
-    let mut references: Vec<&SecretRef> = Vec::new();
+/// Every secret that the configuration or the plan refers to.
+fn secrets(config: &Config, plan: &Plan) -> Vec<SecretRef> {
+    let mut all: Vec<SecretRef> = Vec::new();
     for source in config.sources.values() {
-        if let SourceKind::Database { password: Some(reference), .. } | SourceKind::Redis { password: Some(reference), .. } = &source.kind {
-            references.push(reference);
+        match &source.kind {
+            SourceKind::Database { password, .. } | SourceKind::Redis { password, .. } => all.extend(password.clone()),
+            SourceKind::Prometheus(e) | SourceKind::Alertmanager(e) | SourceKind::Http(e) | SourceKind::Qdrant { endpoint: e, .. } => {
+                all.extend(e.secrets().into_iter().cloned());
+            }
+            SourceKind::Scrape { targets, .. } => all.extend(targets.iter().flat_map(|t| t.endpoint.secrets()).cloned()),
+            SourceKind::Command { .. } => {}
         }
     }
-    for endpoint in config.acting.services.values() {
-        references.extend(endpoint.secrets());
+    let channels = config.acting.notify.values().chain(plan.content.notices.iter().map(|n| &n.channel));
+    all.extend(channels.flat_map(|channel| channel.secrets()).cloned());
+    all.extend(config.acting.services.values().flat_map(|endpoint| endpoint.secrets()).cloned());
+    for step in plan.all() {
+        for kind in [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()].into_iter().flatten() {
+            match kind {
+                Kind::Script(script) => all.extend(script.secrets.iter().map(|(_, reference)| reference.clone())),
+                Kind::Http(call) => all.extend(call.secret_headers.iter().map(|(_, reference)| reference.clone())),
+                _ => {}
+            }
+        }
     }
-    for channel in config.acting.notify.values() {
-        references.extend(channel.secrets());
-    }
+    all
+}
+
+/// Makes the redactor know what a script could print although its step was not given it.
+fn know(references: &[SecretRef]) {
     for reference in references {
         // A command may take long or ask; it is fetched when it is needed, and known from then on.
         if !matches!(reference, SecretRef::Cmd(_)) {
@@ -158,6 +172,7 @@ pub fn reach(config: &Config, clock: Clock) -> Reach {
         services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.clone())).collect(),
         databases: databases.collect(),
         channels: config.acting.notify.clone(),
+        hidden: Vec::new(),
         signals: Arc::new(LiveSignals::new(config.clone(), tokio::runtime::Handle::current(), clock.clone())),
         clock,
     }

@@ -14,13 +14,13 @@ use crate::cockpit::{Ledger, RunLine, Standing, step_mark};
 /// Prints; gives the exit code.
 pub fn runs(args: &RunsArgs, desk: &mut Desk) -> u8 {
     if let Some(wanted) = &args.run {
-        let found = desk.state().and_then(|s| s.find(wanted).map_err(super::Refusal::Wrong)).and_then(|id| desk.line(&id));
+        let found = desk.find(wanted).and_then(|id| desk.line(&id));
         return match found {
             Ok(line) => {
                 if args.json {
-                    println!("{}", serde_json::to_string_pretty(&line.json(desk.now())).unwrap_or_default());
+                    say!("{}", serde_json::to_string_pretty(&line.json(desk.now())).unwrap_or_default());
                 } else {
-                    print!("{}", one(&line, desk));
+                    say!("{}", one(&line, desk).trim_end());
                 }
                 exit::DONE
             }
@@ -48,16 +48,16 @@ pub fn runs(args: &RunsArgs, desk: &mut Desk) -> u8 {
     let now = desk.now();
     if args.json {
         let list: Vec<_> = shown.iter().map(|line| line.json(now)).collect();
-        println!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
         return exit::DONE;
     }
     if shown.is_empty() {
-        println!("no runs");
+        say!("no runs");
     }
     for line in shown {
         let started = line.run.started.map_or_else(|| "not begun".into(), |at| at.iso());
         let (over, count) = line.progress();
-        println!(
+        say!(
             "{}  {started}  {:14}  {:24}  {over}/{count}  {:>8}  {}  {}",
             line.id,
             line.standing().word(),

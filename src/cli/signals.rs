@@ -112,9 +112,9 @@ impl LiveSignals {
 impl Signals for LiveSignals {
     fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<Seen>> {
         Box::pin(async move {
-            self.see(checks).await.unwrap_or_else(|why| {
-                checks.iter().map(|_| Seen { holds: Err(why.clone()), reason: why.clone(), at: None }).collect()
-            })
+            self.see(checks)
+                .await
+                .unwrap_or_else(|why| checks.iter().map(|_| Seen { holds: Err(why.clone()), reason: why.clone(), at: None }).collect())
         })
     }
 }

@@ -41,7 +41,7 @@ pub fn groups(user: &str) -> Vec<String> {
 
 /// Where the connection came from: our own environment, or that of whoever started us (`sudo` takes it away).
 fn ssh_peer() -> Option<String> {
-    let first = |text: &str| text.split_whitespace().next().map(str::to_string);
+    let first = |text: &str| text.split_whitespace().next()?.parse::<std::net::IpAddr>().ok().map(|address| address.to_string());
     if let Ok(connection) = std::env::var("SSH_CONNECTION") {
         return first(&connection);
     }

@@ -23,10 +23,19 @@ pub struct Field {
 #[derive(Clone, Debug)]
 pub enum Stage {
     /// Lines to fill in; what the last attempt to plan said.
-    Inputs { error: Option<String> },
+    Inputs {
+        error: Option<String>,
+    },
     Planning,
     /// The plan, and what was typed so far.
-    Shown { plan: Arc<Plan>, typed: Input, first_key: Stamp, shown_at: Stamp, complaint: Option<&'static str>, scroll: u16 },
+    Shown {
+        plan: Arc<Plan>,
+        typed: Input,
+        first_key: Stamp,
+        shown_at: Stamp,
+        complaint: Option<&'static str>,
+        scroll: u16,
+    },
     /// The runner is being started.
     Starting(Arc<Plan>),
     Refused(String),

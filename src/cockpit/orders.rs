@@ -16,12 +16,25 @@ use crate::runbook::{Choice, Plan};
 /// What the desk is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
-    Plan { runbook: String, inputs: IndexMap<String, String>, reason: Option<String> },
+    Plan {
+        runbook: String,
+        inputs: IndexMap<String, String>,
+        reason: Option<String>,
+    },
     Begin(Arc<Plan>),
-    Answer { run: String, step: String, choice: Choice, note: String },
+    Answer {
+        run: String,
+        asked: u64,
+        step: String,
+        choice: Choice,
+        note: String,
+    },
     Pause(String),
     Resume(String),
-    Abort { run: String, undo: bool },
+    Abort {
+        run: String,
+        undo: bool,
+    },
     /// Whose output is looked at.
     Look(Option<(String, String)>),
 }

@@ -15,7 +15,7 @@ use crate::runbook::{Choice, Phase, StepState};
 #[derive(Clone, Debug)]
 pub enum Asking {
     /// A note to an answer; Enter sends both.
-    Note { step: String, choice: Choice, note: Input },
+    Note { asked: u64, step: String, choice: Choice, note: Input },
     /// What the abort is to do with what was done.
     Abort,
     /// Text to look for in the output.
@@ -69,7 +69,7 @@ pub fn key(state: &mut State, mut view: Box<RunView>, key: KeyEvent) -> Vec<Comm
         && let Some(choice) = question.choices.get(digit as usize - '1' as usize)
         && !state.read_only
     {
-        view.asking = Some(Asking::Note { step: question.step.clone(), choice: *choice, note: Input::default() });
+        view.asking = Some(Asking::Note { asked: line.run.asked, step: question.step.clone(), choice: *choice, note: Input::default() });
         state.overlay = Some(Overlay::Run(view));
         return Vec::new();
     }
@@ -158,12 +158,13 @@ fn asked(state: &mut State, mut view: Box<RunView>, asking: Asking, key: KeyEven
         return commands;
     }
     match asking {
-        Asking::Note { step, choice, mut note } => {
+        Asking::Note { asked, step, choice, mut note } => {
             if key.code == KeyCode::Enter {
-                commands.push(Command::Desk(Order::Answer { run: view.run.clone(), step, choice, note: note.value().trim().into() }));
+                let (run, note) = (view.run.clone(), note.value().trim().to_string());
+                commands.push(Command::Desk(Order::Answer { run, asked, step, choice, note }));
             } else {
                 edit(&mut note, key);
-                view.asking = Some(Asking::Note { step, choice, note });
+                view.asking = Some(Asking::Note { asked, step, choice, note });
             }
         }
         Asking::Abort => match key.code {

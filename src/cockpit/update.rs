@@ -6,8 +6,8 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::lists::{ListView, table_of};
 use super::dialog::{Dialog, Went};
+use super::lists::{ListView, table_of};
 use super::orders::{self, News, Order};
 use super::overlay::Overlay;
 use super::palette::{Does, entries};

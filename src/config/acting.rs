@@ -96,7 +96,11 @@ impl Resolver<'_> {
                 Some(Channel::Webhook { url: url.to_string(), secret: self.secret(shape.secret.as_ref()) })
             }
             ChannelKind::Email => {
-                let smtp = self.url(shape.smtp.as_ref(), span, &["smtp", "smtps"])?;
+                let mut smtp = self.url(shape.smtp.as_ref(), span, &["smtp", "smtps"])?;
+                // A password does not go over a line that anybody can read.
+                if smtp.scheme() == "smtp" && shape.password.is_some() && !smtp.query_pairs().any(|(key, _)| key == "tls") {
+                    smtp.query_pairs_mut().append_pair("tls", "required");
+                }
                 let from = shape.from.as_ref().map(|from| from.get_ref().clone());
                 if from.is_none() || shape.to.is_empty() {
                     let hint = Some("write from = \"lastgreen@example.org\" and to = [\"oncall@example.org\"]".into());

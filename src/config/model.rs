@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::roles::Roles;
 use crate::base::endpoint::{Endpoint, Tls};
 use crate::base::secret::SecretRef;
-use super::roles::Roles;
 use crate::reading::Question;
 use crate::runbook::{Channel, Notice};
 use crate::signal::{Objective, Rule, Signal};

@@ -17,7 +17,6 @@ use crate::base::units::{self, Unit, short};
 use crate::reading::{Ask, Health, Past, Question};
 use crate::signal::{Baseline, Condition, Signal};
 
-
 /// The outcome of loading: a configuration when nothing is wrong, and everything there is to say.
 #[derive(Debug)]
 pub struct Loaded {
@@ -30,7 +29,9 @@ pub struct Loaded {
 /// # Errors
 /// When the file cannot be read at all.
 pub fn load_file(path: &Path) -> std::io::Result<Loaded> {
-    Ok(load_text(path, &std::fs::read_to_string(path)?))
+    // From wherever it is read again, it is the same file, and what it names lies beside it.
+    let path = std::path::absolute(path)?;
+    Ok(load_text(&path, &std::fs::read_to_string(&path)?))
 }
 
 /// Checks a configuration's text; the path is for messages and for files named in it.
@@ -45,7 +46,8 @@ pub fn load_text(path: &Path, text: &str) -> Loaded {
         }
     }
     let file = user.over(file);
-    let mut resolver = Resolver { findings: &mut findings, vars: &file.vars, kinds: IndexMap::new() };
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    let mut resolver = Resolver { findings: &mut findings, vars: &file.vars, kinds: IndexMap::new(), folder };
     let config = resolver.config(path, text, &file);
     let failed = findings.has_errors();
     Loaded { config: config.filter(|_| !failed), findings: findings.found }
@@ -62,6 +64,8 @@ pub(super) struct Resolver<'a> {
     pub(super) findings: &'a mut Findings,
     pub(super) vars: &'a IndexMap<String, String>,
     pub(super) kinds: IndexMap<Arc<str>, KindShape>,
+    /// Where the file is: relative paths in it count from there.
+    pub(super) folder: PathBuf,
 }
 
 impl Resolver<'_> {

@@ -1,6 +1,7 @@
 //! From a source's fields to what its client needs.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -89,17 +90,19 @@ impl Resolver<'_> {
 
     fn database(&mut self, shape: &SourceShape, span: &Range<usize>) -> Option<SourceKind> {
         let text = self.required(shape.url.as_ref(), span)?;
-        let (url, at) = (text.get_ref().clone(), text.span());
+        let (mut url, at) = (text.get_ref().clone(), text.span());
         if !url.starts_with("sqlite:") {
             self.url(Some(&text.clone()), span, &["postgres", "postgresql"])?;
         } else if url.len() <= "sqlite:".len() {
             self.findings.error(at, "this names no SQLite file", Some("write url = \"sqlite:/var/lib/app/app.db\"".into()));
             return None;
+        } else if let Some(file) = url.strip_prefix("sqlite:").filter(|file| !file.starts_with('/') && !file.starts_with(':')) {
+            url = format!("sqlite:{}", self.folder.join(file).display());
         }
         Some(SourceKind::Database {
             url,
             password: self.secret(shape.password.as_ref()),
-            tls: tls(shape),
+            tls: self.tls(shape),
             connections: shape.connections.unwrap_or(3).clamp(1, 20),
         })
     }
@@ -143,7 +146,7 @@ impl Resolver<'_> {
             let lower = name.to_ascii_lowercase();
             let telling = ["auth", "token", "key", "secret", "cookie", "password"].iter().any(|word| lower.contains(word));
             match (SecretRef::parse(value.get_ref()), telling) {
-                (Ok(reference), _) => secret_headers.push((name.clone(), reference)),
+                (Ok(reference), _) => secret_headers.push((name.clone(), reference.beside(&self.folder))),
                 (Err(_), false) => headers.push((name.clone(), value.get_ref().clone())),
                 (Err(_), true) => {
                     let hint = Some("write a reference: \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\"".to_string());
@@ -163,7 +166,7 @@ impl Resolver<'_> {
             (_, _, Some(value), _) => Auth::Header { name: "api-key", value },
             _ => Auth::None,
         };
-        let tls = tls(shape);
+        let tls = self.tls(shape);
         if tls.cert.is_some() != tls.key.is_some() {
             self.findings.error(span.clone(), "a client certificate needs both tls.cert and tls.key", None);
         }
@@ -177,10 +180,12 @@ impl Resolver<'_> {
 
     pub(super) fn secret(&mut self, text: Option<&Text>) -> Option<SecretRef> {
         let text = text?;
-        SecretRef::parse(text.get_ref()).map_err(|e| self.findings.error(text.span(), e, None)).ok()
+        let reference = SecretRef::parse(text.get_ref()).map_err(|e| self.findings.error(text.span(), e, None)).ok();
+        reference.map(|reference| reference.beside(&self.folder))
     }
-}
 
-fn tls(shape: &SourceShape) -> Tls {
-    Tls { ca: shape.tls.ca.clone(), cert: shape.tls.cert.clone(), key: shape.tls.key.clone() }
+    fn tls(&self, shape: &SourceShape) -> Tls {
+        let beside = |path: &Option<PathBuf>| path.as_ref().map(|path| self.folder.join(path));
+        Tls { ca: beside(&shape.tls.ca), cert: beside(&shape.tls.cert), key: beside(&shape.tls.key) }
+    }
 }

@@ -20,9 +20,8 @@ pub fn runbooks(config: &Config, now: Stamp) -> Vec<Loaded> {
         let loaded = load(&path, text, now);
         found.insert(loaded.name.clone(), loaded);
     }
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&config.acting.runbooks)
-        .map(|entries| entries.flatten().map(|e| e.path()).collect())
-        .unwrap_or_default();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&config.acting.runbooks).map(|entries| entries.flatten().map(|e| e.path()).collect()).unwrap_or_default();
     files.retain(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"));
     files.sort();
     for path in files {

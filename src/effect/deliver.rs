@@ -25,7 +25,11 @@ pub async fn deliver(letter: &Letter) -> Result<(), String> {
             let url = fetch_secret(webhook).await.map_err(|f| f.message)?;
             let answer = post(url.expose(), &json!({"text": slack_text(letter)}), letter, None).await?;
             // Slack says so in one word; anything else is a page of somebody in between.
-            if answer.trim() == "ok" { Ok(()) } else { Err(format!("it answered `{}` instead of `ok`", fit(answer.trim(), 60))) }
+            if answer.trim() == "ok" {
+                Ok(())
+            } else {
+                Err(format!("it answered `{}` instead of `ok`", fit(&crate::base::secret::outside(answer.trim()), 60)))
+            }
         }
         Channel::Pagerduty { key, url } => {
             let key = fetch_secret(key).await.map_err(|f| f.message)?;
@@ -74,7 +78,7 @@ async fn post(url: &str, body: &Json, letter: &Letter, token: Option<&str>) -> R
     if answer.status.is_success() {
         return Ok(answer.text());
     }
-    Err(format!("it answered {}: {}", answer.status.as_u16(), crate::base::secret::outside(&fit(answer.text().trim(), 120))))
+    Err(format!("it answered {}: {}", answer.status.as_u16(), fit(&crate::base::secret::outside(answer.text().trim()), 120)))
 }
 
 /// Slack's own signs are written out, so that nobody's output calls a whole channel.

@@ -22,20 +22,23 @@ pub async fn perform(reach: &Reach, call: &HttpCall, order: &Order<'_>, limit: D
         tap.say(line);
     }
     let status = answer.status.as_u16();
-    let said = outside(&fit(text.trim(), 200));
+    let said = fit(&outside(text.trim()), 200).into_owned();
     let json: Json = serde_json::from_slice(&answer.body).unwrap_or(Json::Null);
     // An answer that refuses did nothing; one that broke may have.
     let touched = call.mutates && !answer.status.is_client_error();
     if !call.status.contains(&status) {
         let wanted: Vec<String> = call.status.iter().map(u16::to_string).collect();
-        return Came::otherwise(format!("answered {status}, wanted {}: {said}", wanted.join(" or ")), touched);
+        let words = format!("answered {status}, wanted {}: {said}", wanted.join(" or "));
+        // Somebody in between, or a server in trouble, has not answered the question.
+        let certain = !answer.status.is_server_error() && ![401, 403, 407, 408, 429].contains(&status);
+        return Came { certain, ..Came::badly(words, touched) };
     }
     for wanted in &call.expect {
         if let Err(e) = expect::check(&json, wanted) {
-            return Came::otherwise(e, touched);
+            return Came { certain: !json.is_null(), ..Came::badly(e, touched) };
         }
     }
-    let output = Output { text: outside(&fit(text.trim(), 4000)), json: redacted(json) };
+    let output = Output { text: fit(&outside(text.trim()), 4000).into_owned(), json: redacted(json) };
     Came { output, ..Came::well(format!("answered {status}"), touched) }
 }
 
@@ -58,13 +61,14 @@ async fn send(reach: &Reach, call: &HttpCall, order: &Order<'_>, limit: Duration
         request = request.body(body.clone());
     }
     web.send(request).await.map_err(|fault| {
-        let never_sent = matches!(fault.kind, FaultKind::Tls | FaultKind::Local | FaultKind::Query) || fault.message.starts_with("cannot reach");
+        let never_sent =
+            matches!(fault.kind, FaultKind::Tls | FaultKind::Local | FaultKind::Query) || fault.message.starts_with("cannot reach");
         (fault.message, !never_sent)
     })
 }
 
 /// A document without known secrets and control characters.
-fn redacted(json: Json) -> Json {
+pub(super) fn redacted(json: Json) -> Json {
     match json {
         Json::String(text) => Json::String(outside(&text)),
         Json::Array(items) => items.into_iter().map(redacted).collect(),

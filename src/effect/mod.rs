@@ -12,9 +12,10 @@ mod tap;
 mod validation;
 
 pub use deliver::deliver;
-pub use script::end_orphan;
-pub use validation::look_once;
+pub use script::{end_orphan, is_at_work};
+pub use sql::settle_sql;
 pub use tap::Tap;
+pub use validation::look_once;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ pub struct Reach {
     pub services: HashMap<String, Endpoint>,
     pub databases: HashMap<String, DatabaseOptions>,
     pub channels: IndexMap<String, Channel>,
+    /// Variables of our own environment that hold secrets: a script gets those it was given, and no others.
+    pub hidden: Vec<String>,
     pub signals: Arc<dyn Signals>,
     pub clock: Clock,
 }
@@ -116,7 +119,7 @@ pub struct Came {
 
 impl Came {
     fn well(message: impl Into<String>, touched: bool) -> Came {
-        Came { ok: true, message: message.into(), touched, certain: true, output: Output::default() }
+        Came { ok: true, message: crate::base::secret::outside(&message.into()), touched, certain: true, output: Output::default() }
     }
 
     fn badly(message: impl AsRef<str>, touched: bool) -> Came {
@@ -139,13 +142,13 @@ pub async fn perform(reach: &Reach, order: Order<'_>, tap: &mut Tap) -> Came {
     let mut stop = order.stop.clone();
     // A script ends its own processes; everything else can simply be let go of.
     if let Kind::Script(script) = order.kind {
-        return script::perform(script, &order, limit, tap).await;
+        return script::perform(reach, script, &order, limit, tap).await;
     }
     let work = async {
         match order.kind {
             Kind::HealthCheck { targets } => health::perform(reach, targets, limit, tap).await,
             Kind::Http(call) => http::perform(reach, call, &order, limit, tap).await,
-            Kind::Sql(call) => sql::perform(reach, call, limit, tap).await,
+            Kind::Sql(call) => sql::perform(reach, call, &order, limit, tap).await,
             Kind::Validation { checks, hold, samples } => validation::perform(reach, checks, *hold, *samples, tap).await,
             Kind::Wait { time: Some(time), .. } => {
                 tokio::time::sleep(*time).await;

@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::tap::Pipe;
-use super::{Came, Order, Tap};
+use super::{Came, Order, Reach, Tap};
+use crate::base::secret::Streaming;
 use crate::base::text::{fit, hex};
 use crate::base::units::short;
 use crate::runbook::{Output, Script};
@@ -23,15 +24,15 @@ use crate::source::fetch_secret;
 /// Between asking a group to end and ending it.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long output is waited for once the script itself has ended: whoever it left behind may hold the pipe open.
-const DRAIN: Duration = Duration::from_millis(500);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// The file that names the process group of a step while it runs.
 fn pid_file(home: &Path) -> PathBuf {
     home.join("script.pid")
 }
 
-pub async fn perform(script: &Script, order: &Order<'_>, limit: Duration, tap: &mut Tap) -> Came {
-    let mut command = match prepare(script, order).await {
+pub async fn perform(reach: &Reach, script: &Script, order: &Order<'_>, limit: Duration, tap: &mut Tap) -> Came {
+    let mut command = match prepare(reach, script, order).await {
         Ok(command) => command,
         Err(e) => return Came::badly(e, false),
     };
@@ -45,7 +46,7 @@ pub async fn perform(script: &Script, order: &Order<'_>, limit: Duration, tap: &
     pump(child.stderr.take(), Pipe::Err, sender);
     let deadline = Instant::now() + limit;
     let mut stop = order.stop.clone();
-    let mut out = Vec::new();
+    let mut out = Said::default();
     let status = loop {
         tokio::select! {
             Some((pipe, piece)) = pieces.recv() => take(tap, &mut out, pipe, &piece),
@@ -57,17 +58,22 @@ pub async fn perform(script: &Script, order: &Order<'_>, limit: Duration, tap: &
     if status.is_err() {
         end(group, &mut child).await;
     }
-    while let Ok(Some((pipe, piece))) = timeout(DRAIN, pieces.recv()).await {
+    let drained = Instant::now() + DRAIN;
+    while let Ok(Some((pipe, piece))) = timeout_at(drained, pieces.recv()).await {
         take(tap, &mut out, pipe, &piece);
     }
     tap.finish();
     let _ = std::fs::remove_file(pid_file(order.home));
-    let text = crate::base::secret::redact(String::from_utf8_lossy(&out).trim()).into_owned();
+    let text = out.finish();
+    // What is read as JSON is read whole; lines for people are cut where they are too long.
+    let json = super::http::redacted(serde_json::from_str(&text).unwrap_or(Json::Null));
     let text: String = text.lines().map(|l| crate::base::text::clean(l).into_owned()).collect::<Vec<_>>().join("\n");
-    let output = Output { json: serde_json::from_str(&text).unwrap_or(Json::Null), text };
+    let output = Output { json, text };
     let last = tap.last().map_or_else(String::new, |line| format!(": {}", fit(line, 160)));
     let came = match status {
-        Ok(Ok(status)) if status.success() => Came::well(tap.last().map_or_else(|| "ended well".into(), |l| fit(l, 160).into_owned()), script.mutates),
+        Ok(Ok(status)) if status.success() => {
+            Came::well(tap.last().map_or_else(|| "ended well".into(), |l| fit(l, 160).into_owned()), script.mutates)
+        }
         // As `test` and `grep` say "no".
         Ok(Ok(status)) if status.code() == Some(1) => Came::otherwise(format!("{status}{last}"), script.mutates),
         Ok(Ok(status)) => Came::badly(format!("{status}{last}"), script.mutates),
@@ -80,12 +86,30 @@ pub async fn perform(script: &Script, order: &Order<'_>, limit: Duration, tap: &
 /// The most of standard output that later steps get.
 const AT_HAND: usize = 64 << 10;
 
-fn take(tap: &mut Tap, out: &mut Vec<u8>, pipe: Pipe, piece: &[u8]) {
+/// The end of standard output, without known secrets: cut only after they were taken out.
+#[derive(Default)]
+struct Said {
+    stream: Streaming,
+    text: String,
+}
+
+impl Said {
+    fn feed(&mut self, piece: &[u8]) {
+        self.text += &self.stream.feed(piece);
+        let extra = self.text.len().saturating_sub(AT_HAND);
+        self.text.drain(..self.text.ceil_char_boundary(extra));
+    }
+
+    fn finish(mut self) -> String {
+        self.text += &self.stream.finish();
+        self.text.trim().to_string()
+    }
+}
+
+fn take(tap: &mut Tap, out: &mut Said, pipe: Pipe, piece: &[u8]) {
     tap.feed(pipe, piece);
     if pipe == Pipe::Out {
-        out.extend_from_slice(piece);
-        let extra = out.len().saturating_sub(AT_HAND);
-        out.drain(..extra);
+        out.feed(piece);
     }
 }
 
@@ -111,7 +135,7 @@ async fn end(group: Option<Pid>, child: &mut tokio::process::Child) {
     let _ = child.wait().await;
 }
 
-async fn prepare(script: &Script, order: &Order<'_>) -> Result<Command, String> {
+async fn prepare(reach: &Reach, script: &Script, order: &Order<'_>) -> Result<Command, String> {
     let (path, text) = match (&script.file, &script.inline) {
         (Some(file), _) => {
             let path = PathBuf::from(file);
@@ -126,7 +150,9 @@ async fn prepare(script: &Script, order: &Order<'_>) -> Result<Command, String> 
             let path = order.home.join("output").join(format!("{}.script", order.key.replace('/', "__")));
             let mut options = std::fs::OpenOptions::new();
             let written = options.write(true).create(true).truncate(true).mode(0o700).open(&path);
-            written.and_then(|mut f| std::io::Write::write_all(&mut f, text.as_bytes())).map_err(|e| format!("cannot write the script: {e}"))?;
+            written
+                .and_then(|mut f| std::io::Write::write_all(&mut f, text.as_bytes()))
+                .map_err(|e| format!("cannot write the script: {e}"))?;
             (path, text.clone())
         }
         (None, None) => return Err("there is no script".into()),
@@ -134,10 +160,18 @@ async fn prepare(script: &Script, order: &Order<'_>) -> Result<Command, String> 
     let with = if script.interpreter.is_empty() { shebang(&text) } else { script.interpreter.clone() };
     // The process names itself before it becomes the script, so that a runner which comes later can find it.
     let mut command = Command::new("sh");
-    command.args(["-c", "echo $$ > \"$1\" && shift && exec \"$@\"", "sh"]).arg(pid_file(order.home)).args(with).arg(&path).args(&script.args);
+    command
+        .args(["-c", "echo $$ > \"$1\" || exit 125; shift; exec \"$@\"", "sh"])
+        .arg(pid_file(order.home))
+        .args(with)
+        .arg(&path)
+        .args(&script.args);
     let cwd = script.cwd.as_ref().map_or_else(|| order.folder.to_path_buf(), |cwd| order.folder.join(cwd));
     command.current_dir(&cwd).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     command.env("LASTGREEN_RUN", order.run).env("LASTGREEN_STEP", order.key).env("LASTGREEN_ENVIRONMENT", order.environment);
+    for name in &reach.hidden {
+        command.env_remove(name);
+    }
     for (name, value) in &script.env {
         command.env(name, value);
     }
@@ -155,29 +189,46 @@ fn shebang(text: &str) -> Vec<String> {
     }
 }
 
+/// The process group of a step that a runner which is gone has left at work, if it has.
+pub fn is_at_work(home: &Path) -> Option<Pid> {
+    let group: i32 = std::fs::read_to_string(pid_file(home)).ok()?.trim().parse().ok()?;
+    let group = Pid::from_raw(group)?;
+    test_kill_process_group(group).ok()?;
+    // The number may be another program's by now; ours have their run in their environment, the leader or its children.
+    let marker = format!("LASTGREEN_RUN={}", home.file_name().map(|n| n.to_string_lossy()).unwrap_or_default());
+    let is_ours = |pid: &str| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        group_of(pid) == Some(group.as_raw_nonzero().get()) && environment.split(|b| *b == 0).any(|pair| pair == marker.as_bytes())
+    };
+    let processes = std::fs::read_dir("/proc").ok()?.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+    processes.filter(|name| name.bytes().all(|b| b.is_ascii_digit())).any(|pid| is_ours(&pid)).then_some(group)
+}
+
+fn group_of(pid: &str) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything; behind it: state, parent, group.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
+}
+
 /// Waits for what a runner that is gone has left running, and ends it when it takes longer than its step may.
 /// Says what was found.
 pub async fn end_orphan(home: &Path, patience: Duration) -> Option<String> {
-    let file = pid_file(home);
-    let group: i32 = std::fs::read_to_string(&file).ok()?.trim().parse().ok()?;
-    let group = Pid::from_raw(group)?;
-    // The number may be another program's by now; ours has its run in its environment.
-    let ours = std::fs::read(format!("/proc/{}/environ", group.as_raw_nonzero())).unwrap_or_default();
-    let marker = format!("LASTGREEN_RUN={}", home.file_name().map(|n| n.to_string_lossy()).unwrap_or_default());
-    let is_ours = ours.split(|b| *b == 0).any(|pair| pair == marker.as_bytes());
+    let group = is_at_work(home);
     let mut said = None;
-    if is_ours {
+    if let Some(group) = group {
         let deadline = Instant::now() + patience;
         said = Some(format!("the script was still running (process group {}), and was waited for", group.as_raw_nonzero()));
-        while test_kill_process_group(group).is_ok() {
+        while is_at_work(home).is_some() {
             if Instant::now() >= deadline {
+                let _ = kill_process_group(group, Signal::TERM);
+                sleep(GRACE).await;
                 let _ = kill_process_group(group, Signal::KILL);
-                said = Some("the script was still running after its time-out, and was ended".into());
+                said = Some("the script was still running, and was ended".into());
                 break;
             }
             sleep(Duration::from_millis(50)).await;
         }
     }
-    let _ = std::fs::remove_file(&file);
+    let _ = std::fs::remove_file(pid_file(home));
     said
 }

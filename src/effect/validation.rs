@@ -34,7 +34,10 @@ pub async fn perform(reach: &Reach, checks: &[Check], hold: Duration, samples: u
             let fewest = seen_at.iter().map(BTreeSet::len).min().unwrap_or(0);
             if begun.elapsed() >= hold && fewest >= samples as usize {
                 let held = if hold.is_zero() { String::new() } else { format!(" for {}", short(hold)) };
-                return Came { output: Output { text: words.clone(), json: serde_json::Value::Null }, ..Came::well(format!("{words}{held}"), false) };
+                return Came {
+                    output: Output { text: words.clone(), json: serde_json::Value::Null },
+                    ..Came::well(format!("{words}{held}"), false)
+                };
             }
         } else {
             since = None;

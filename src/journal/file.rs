@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::record::{GENESIS, Line, Replay, Wrong, frame, replay};
 use crate::base::clock::Stamp;
@@ -33,6 +34,8 @@ pub fn unwatched() -> Watchpoint {
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    #[error("this cannot stand in a journal, a fault of ours: {0}")]
+    Illegal(#[from] crate::runbook::Broken),
     #[error("{path}: another runner drives this run")]
     Driven { path: PathBuf },
     #[error("{path}: {error}")]
@@ -50,6 +53,8 @@ pub struct Journal {
     good: u64,
     sum: String,
     seq: u64,
+    /// Something stands behind what is good, and could not be taken away.
+    dirty: bool,
     watch: Watchpoint,
 }
 
@@ -63,9 +68,10 @@ impl Journal {
     pub fn create(folder: &Path, run: &str, watch: Watchpoint) -> Result<Journal, JournalError> {
         let path = folder.join(FILE);
         let made = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(&path);
-        let file = made.and_then(|file| sync_folder(folder).map(|()| file)).map_err(|error| JournalError::Io { path: path.clone(), error })?;
+        let file =
+            made.and_then(|file| sync_folder(folder).map(|()| file)).map_err(|error| JournalError::Io { path: path.clone(), error })?;
         alone(&file, &path)?;
-        Ok(Journal { path, run: run.into(), file, good: 0, sum: GENESIS.into(), seq: 0, watch })
+        Ok(Journal { path, run: run.into(), file, good: 0, sum: GENESIS.into(), seq: 0, dirty: false, watch })
     }
 
     /// Opens a journal again; a torn last line is cut off.
@@ -79,7 +85,7 @@ impl Journal {
         alone(&file, &path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
-        let mut replay = replay(&bytes).map_err(|wrong| JournalError::Wrong { path: path.clone(), wrong })?;
+        let mut replay = replay_of(folder, &bytes).map_err(|wrong| JournalError::Wrong { path: path.clone(), wrong })?;
         if replay.torn > 0 {
             file.set_len(replay.good).map_err(io)?;
         }
@@ -90,8 +96,14 @@ impl Journal {
         }
         file.sync_data().map_err(io)?;
         let (sum, seq) = replay.lines.last().map_or((GENESIS.to_string(), 0), |l| (l.sum.clone(), l.record.seq));
-        let journal = Journal { path, run: run.into(), file, good: replay.good, sum, seq, watch };
+        let journal = Journal { path, run: run.into(), file, good: replay.good, sum, seq, dirty: false, watch };
         Ok((journal, replay))
+    }
+
+    /// Takes away what stands behind what is good.
+    fn clear(&mut self) -> std::io::Result<()> {
+        self.file.set_len(self.good)?;
+        self.file.seek(SeekFrom::Start(self.good)).map(drop)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -107,14 +119,17 @@ impl Journal {
         let record = Record { seq: self.seq + 1, at, run: self.run.clone(), event };
         let line = frame(&record, &self.sum);
         let bytes = [line.text.as_bytes(), b"\n"].concat();
+        if self.dirty {
+            self.clear().map_err(|error| JournalError::Io { path: self.path.clone(), error })?;
+            self.dirty = false;
+        }
         let written = self.file.write_all(&bytes).and_then(|()| {
             (self.watch)(Moment::Written);
             self.file.sync_data()
         });
         if let Err(error) = written {
-            // What was written of it must not stay: the next record would stand behind half a line. When even that
-            // fails, opening the journal again cuts it.
-            let _ = self.file.set_len(self.good).and_then(|()| self.file.seek(SeekFrom::Start(self.good)));
+            // What was written of it must not stay: the next record would stand behind it.
+            self.dirty = self.clear().is_err();
             return Err(JournalError::Io { path: self.path.clone(), error });
         }
         (self.watch)(Moment::Synced);
@@ -127,12 +142,20 @@ impl Journal {
 
 /// One writer a journal: the kernel keeps others out for as long as the file is open here.
 fn alone(file: &File, path: &Path) -> Result<(), JournalError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Driven { path: path.to_path_buf() }),
-        Err(std::fs::TryLockError::Error(error)) => Err(JournalError::Io { path: path.to_path_buf(), error }),
+    let deadline = Instant::now() + GLANCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            // Whoever only looks whether it is driven has it for a moment.
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(JournalError::Driven { path: path.to_path_buf() }),
+            Err(std::fs::TryLockError::Error(error)) => return Err(JournalError::Io { path: path.to_path_buf(), error }),
+        }
     }
 }
+
+/// How long somebody's look at a journal may keep its writer out.
+const GLANCE: Duration = Duration::from_millis(300);
 
 /// Makes a new entry of a folder lasting.
 pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
@@ -146,7 +169,19 @@ pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
 pub fn read(folder: &Path) -> Result<Replay, JournalError> {
     let path = folder.join(FILE);
     let bytes = std::fs::read(&path).map_err(|error| JournalError::Io { path: path.clone(), error })?;
-    replay(&bytes).map_err(|wrong| JournalError::Wrong { path, wrong })
+    replay_of(folder, &bytes).map_err(|wrong| JournalError::Wrong { path, wrong })
+}
+
+/// A journal belongs to the run whose folder it is in.
+fn replay_of(folder: &Path, bytes: &[u8]) -> Result<Replay, Wrong> {
+    let replay = replay(bytes)?;
+    let run = folder.file_name().map(|name| name.to_string_lossy());
+    match replay.lines.first() {
+        Some(line) if run.as_deref() != Some(line.record.run.as_str()) => {
+            Err(Wrong::Broken { line: 1, what: format!("it belongs to another run, {}", line.record.run) })
+        }
+        _ => Ok(replay),
+    }
 }
 
 /// Whether a runner has a journal open now.

@@ -25,7 +25,16 @@ pub struct Holder {
 
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} runs {} since {} (run {}, process {} on {})", self.by, self.runbook, self.since.iso(), self.run, self.runner.pid, self.runner.host)
+        write!(
+            f,
+            "{} runs {} since {} (run {}, process {} on {})",
+            self.by,
+            self.runbook,
+            self.since.iso(),
+            self.run,
+            self.runner.pid,
+            self.runner.host
+        )
     }
 }
 

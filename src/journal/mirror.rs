@@ -62,9 +62,11 @@ impl Mirror {
     pub async fn new(mut session: Session) -> Result<Mirror, sqlx::Error> {
         let has_events = match &mut session {
             Session::Postgres(pg) => {
-                let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.records') IS NOT NULL AND to_regclass('lastgreen.locks') IS NOT NULL")
-                    .fetch_one(&mut *pg)
-                    .await?;
+                let there: bool = sqlx::query_scalar(
+                    "SELECT to_regclass('lastgreen.records') IS NOT NULL AND to_regclass('lastgreen.locks') IS NOT NULL",
+                )
+                .fetch_one(&mut *pg)
+                .await?;
                 if !there {
                     // Two that begin at once would trip over each other's tables.
                     let mut transaction = pg.begin().await?;
@@ -81,12 +83,45 @@ impl Mirror {
             }
             Session::Sqlite(lite) => {
                 sqlx::raw_sql(LITE_SCHEMA).execute(&mut *lite).await?;
-                let n: i64 =
-                    sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'task_events'").fetch_one(&mut *lite).await?;
+                let n: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'task_events'")
+                    .fetch_one(&mut *lite)
+                    .await?;
                 n > 0
             }
         };
         Ok(Mirror { session, has_events })
+    }
+
+    /// Looks only: makes nothing. `Ok(None)`: there is no mirror in this database.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn existing(mut session: Session) -> Result<Option<Mirror>, sqlx::Error> {
+        let there: bool = match &mut session {
+            Session::Postgres(pg) => sqlx::query_scalar("SELECT to_regclass('lastgreen.records') IS NOT NULL").fetch_one(&mut *pg).await?,
+            Session::Sqlite(lite) => {
+                let query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'lastgreen_records'";
+                sqlx::query_scalar::<_, i64>(query).fetch_one(&mut *lite).await? > 0
+            }
+        };
+        Ok(there.then_some(Mirror { session, has_events: false }))
+    }
+
+    /// The first lines of every run that began in an environment: `(run, line)`.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn runs(&mut self, environment: &str) -> Result<Vec<(String, String)>, sqlx::Error> {
+        match &mut self.session {
+            Session::Postgres(pg) => {
+                let query = "SELECT run, line FROM lastgreen.records WHERE seq = 1 AND environment = $1 ORDER BY run";
+                sqlx::query_as(query).bind(environment).fetch_all(&mut *pg).await
+            }
+            Session::Sqlite(lite) => {
+                let query = "SELECT run, line FROM lastgreen_records WHERE seq = 1 AND environment = ? ORDER BY run";
+                sqlx::query_as(query).bind(environment).fetch_all(&mut *lite).await
+            }
+        }
     }
 
     /// How many records of a run are there.
@@ -170,6 +205,16 @@ impl Mirror {
         Ok(())
     }
 
+    /// Takes the row away that says who holds the environment.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn let_go(&mut self, environment: &str, run: &str) -> Result<(), sqlx::Error> {
+        let Session::Postgres(pg) = &mut self.session else { return Ok(()) };
+        let query = "DELETE FROM lastgreen.locks WHERE environment = $1 AND holder::json->>'run' = $2";
+        sqlx::query(query).bind(environment).bind(run).execute(&mut *pg).await.map(drop)
+    }
+
     /// Says who holds the lock and that it lives. An error means that the connection, and the lock with it, is gone.
     ///
     /// # Errors
@@ -239,7 +284,16 @@ async fn push_pg(pg: &mut PgConnection, plan: &Plan, lines: &[Line], environment
                 literal(kind),
                 literal(&metadata)
             );
-            sqlx::query(AssertSqlSafe(statement)).persistent(false).execute(&mut *transaction).await?;
+            // A table of theirs that will not take the row must not keep the records out.
+            let mut inner = transaction.begin().await?;
+            match sqlx::query(AssertSqlSafe(statement)).persistent(false).execute(&mut *inner).await {
+                Ok(_) => inner.commit().await?,
+                Err(e @ sqlx::Error::Database(_)) => {
+                    log::warn!(target: "mirror", "no row in task_events: {e}");
+                    inner.rollback().await?;
+                }
+                Err(e) => return Err(e),
+            }
         }
     }
     transaction.commit().await
@@ -251,19 +305,26 @@ fn literal(text: &str) -> String {
     format!("E'{escaped}'")
 }
 
-async fn push_lite(lite: &mut SqliteConnection, plan: &Plan, lines: &[Line], environment: &str, has_events: bool) -> Result<(), sqlx::Error> {
+async fn push_lite(
+    lite: &mut SqliteConnection,
+    plan: &Plan,
+    lines: &[Line],
+    environment: &str,
+    has_events: bool,
+) -> Result<(), sqlx::Error> {
     let mut transaction = lite.begin().await?;
     for line in lines {
-        let fresh = sqlx::query("INSERT OR IGNORE INTO lastgreen_records (run, seq, at, environment, type, line) VALUES (?, ?, ?, ?, ?, ?)")
-            .bind(&line.record.run)
-            .bind(line.record.seq as i64)
-            .bind(line.record.at.iso())
-            .bind(environment)
-            .bind(kind_of(&line.record.event))
-            .bind(&line.text)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
+        let fresh =
+            sqlx::query("INSERT OR IGNORE INTO lastgreen_records (run, seq, at, environment, type, line) VALUES (?, ?, ?, ?, ?, ?)")
+                .bind(&line.record.run)
+                .bind(line.record.seq as i64)
+                .bind(line.record.at.iso())
+                .bind(environment)
+                .bind(kind_of(&line.record.event))
+                .bind(&line.text)
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
         if let (1, true, Some((task, kind, metadata))) = (fresh, has_events, event_row(plan, line)) {
             sqlx::query("INSERT INTO task_events (task_id, event_type, metadata) VALUES (?, ?, ?)")
                 .bind(task)
@@ -293,13 +354,14 @@ pub fn compare(journal: &[Line], mirror: &[(u64, String)]) -> Option<Difference>
     Some(Difference { seq: extra.0, what: "is in the database and not in the journal".into() })
 }
 
-/// How many records of a run are known to be mirrored: a note that saves asking.
-pub fn noted(folder: &Path) -> u64 {
-    std::fs::read_to_string(folder.join("mirrored")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+/// How many records of a run are known to be in a database: a note that saves asking.
+pub fn noted(folder: &Path, database: &str) -> u64 {
+    let text = std::fs::read_to_string(folder.join("mirrored")).unwrap_or_default();
+    text.split_once(' ').filter(|(_, place)| *place == database).and_then(|(count, _)| count.parse().ok()).unwrap_or(0)
 }
 
 /// Notes how many are.
-pub fn note(folder: &Path, count: u64) {
+pub fn note(folder: &Path, count: u64, database: &str) {
     // Only a note: without it somebody asks the database.
-    let _ = std::fs::write(folder.join("mirrored"), count.to_string());
+    let _ = std::fs::write(folder.join("mirrored"), format!("{count} {database}"));
 }

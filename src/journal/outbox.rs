@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::file::sync_folder;
 use super::state::{StateDir, write_private};
 use crate::base::clock::Stamp;
+use crate::base::text::hex;
 use crate::runbook::{Channel, Occasion, slug};
 
 /// Something to tell.
@@ -18,6 +20,8 @@ pub struct Letter {
     /// The same for every copy: receivers that can tell copies apart do it by this.
     pub id: String,
     pub run: String,
+    /// The record it is about: letters of a run go out in this order.
+    pub seq: u64,
     pub occasion: Occasion,
     pub name: String,
     pub channel: Channel,
@@ -47,7 +51,8 @@ impl Outbox {
 
     /// The name of a letter about a record.
     pub fn id(run: &str, seq: u64, channel: &str) -> String {
-        format!("{run}-{seq}-{}", slug(channel))
+        // Two names may come to the same slug.
+        format!("{run}-{seq}-{}-{}", slug(channel), &hex(&Sha256::digest(channel))[..4])
     }
 
     fn path(&self, id: &str) -> PathBuf {
@@ -84,7 +89,7 @@ impl Outbox {
             .filter(|e| e.path().extension().is_some_and(|x| x == "json"))
             .filter_map(|e| serde_json::from_slice(&std::fs::read(e.path()).ok()?).ok())
             .collect();
-        letters.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        letters.sort_by(|a, b| (a.at, a.seq, &a.id).cmp(&(b.at, b.seq, &b.id)));
         letters
     }
 

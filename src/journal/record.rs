@@ -47,14 +47,8 @@ const JOINT: &str = ",\"sum\":\"";
 
 /// Frames a record behind the one whose sum is `prev`.
 pub fn frame(record: &Record, prev: &str) -> Line {
-    let body = Body {
-        v: VERSION,
-        seq: record.seq,
-        at: record.at,
-        run: record.run.clone(),
-        event: record.event.clone(),
-        prev: prev.to_string(),
-    };
+    let body =
+        Body { v: VERSION, seq: record.seq, at: record.at, run: record.run.clone(), event: record.event.clone(), prev: prev.to_string() };
     // Events are trees of texts and numbers: they always have a JSON form.
     let body = serde_json::to_string(&body).unwrap_or_default();
     let sum = hex(&Sha256::digest(body.as_bytes()));

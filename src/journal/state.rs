@@ -122,7 +122,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub fn private(path: &Path) -> Result<(), String> {
     let meta = std::fs::metadata(path).map_err(|e| format!("cannot look at {}: {e}", path.display()))?;
     let us = rustix::process::geteuid().as_raw();
-    if meta.uid() != us && us != 0 {
+    if meta.uid() != us {
         return Err(format!("{} belongs to another user", path.display()));
     }
     let mode = meta.permissions().mode() & 0o777;
@@ -134,8 +134,14 @@ pub fn private(path: &Path) -> Result<(), String> {
 }
 
 /// # Errors
-/// When anybody could have written the file.
+/// When anybody could have written the file, or put another in its place.
 pub fn trusted(path: &Path) -> Result<(), String> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let around = std::fs::metadata(folder).map_err(|e| format!("cannot look at {}: {e}", folder.display()))?.permissions().mode();
+    // A sticky folder lets nobody replace what is somebody else's.
+    if around & 0o002 != 0 && around & 0o1000 == 0 {
+        return Err(format!("anybody may put files into {} (mode {:o}): chmod o-w {}", folder.display(), around & 0o777, folder.display()));
+    }
     let meta = std::fs::metadata(path).map_err(|e| format!("cannot look at {}: {e}", path.display()))?;
     let mode = meta.permissions().mode() & 0o777;
     if mode & 0o002 != 0 {

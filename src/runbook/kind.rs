@@ -195,8 +195,7 @@ pub enum Kind {
 }
 
 /// Words of `type:` in a runbook.
-pub const WORDS: [&str; 10] =
-    ["health_check", "script", "http", "sql", "validation", "wait", "manual", "notify", "runbook", "load"];
+pub const WORDS: [&str; 10] = ["health_check", "script", "http", "sql", "validation", "wait", "manual", "notify", "runbook", "load"];
 
 impl Kind {
     pub fn word(&self) -> &'static str {
@@ -220,6 +219,7 @@ impl Kind {
             Kind::Script(script) => script.mutates,
             Kind::Http(call) => call.mutates,
             Kind::Sql(call) => call.mutates,
+            Kind::Load(load) => load.method == "POST",
             _ => false,
         }
     }
@@ -230,7 +230,7 @@ impl Kind {
             Kind::HealthCheck { .. } | Kind::Http(_) | Kind::Notify { .. } => 30,
             Kind::Sql(_) => 60,
             Kind::Script(_) | Kind::Load(_) => 300,
-            Kind::Validation { hold, .. } => hold.as_secs() * 2 + 120,
+            Kind::Validation { hold, samples, .. } => hold.as_secs() * 2 + u64::from(*samples) * 30 + 30,
             Kind::Wait { time: Some(time), .. } => time.as_secs() + 60,
             Kind::Wait { time: None, .. } => 600,
             Kind::Manual { .. } | Kind::Runbook { .. } => return None,

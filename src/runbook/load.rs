@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::kind::Kind;
 use super::model::{
-    Channel, Checklists, Danger, Front, Frequency, Input, InputType, Notification, Occasion, Rollback, Runbook, Status, Step, Trigger,
+    Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, Rollback, Runbook, Status, Step, Trigger,
 };
 use super::steps::{self, Ids};
 use super::template;
@@ -227,10 +228,11 @@ fn rollback(r: &mut Reader, f: &mut Fields, ids: &mut Ids) -> Rollback {
         conditions.push(text.text);
     }
     let mut steps: Vec<Step> = Vec::new();
+    let timeout = f.duration(r, "timeout");
     if let Some((node, at)) = f.node("script")
         && let Some(text) = r.text_of(node, "script")
     {
-        steps.push(steps::rollback_script(text.text, at));
+        steps.push(steps::rollback_script(text.text, timeout, at, ids));
     }
     for node in f.list(r, "steps") {
         steps.extend(steps::step(r, node, ids).map(|s| Step { id: format!("rollback/{}", s.id), ..s }));
@@ -287,17 +289,16 @@ pub const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 
 fn checklists(r: &mut Reader, f: &mut Fields) -> Checklists {
     let Some(mut f) = f.map(r, "checklists", "`checklists`") else { return Checklists::default() };
-    let lists =
-        Checklists { before: f.strings(r, "before"), during: f.strings(r, "during"), after: f.strings(r, "after") };
+    let lists = Checklists { before: f.strings(r, "before"), during: f.strings(r, "during"), after: f.strings(r, "after") };
     f.finish(r);
     lists
 }
 
 /// `[SERVICE_NAME]`: what a template leaves to be filled in.
 fn is_placeholder(text: &str) -> bool {
-    text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).is_some_and(|inside| {
-        inside.len() > 2 && inside.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-    })
+    text.strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .is_some_and(|inside| inside.len() > 2 && inside.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
 }
 
 /// Values, and lines of scripts, that are nothing but a placeholder; `echo "[ERROR] …"` is none.
@@ -305,11 +306,17 @@ fn placeholders(text: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (i, line) in text.lines().enumerate() {
         let value = line.split(" #").next().unwrap_or(line).trim().trim_start_matches("- ");
-        let value = match value.split_once(": ") {
-            Some((key, rest)) if key.chars().all(|c| c.is_alphanumeric() || c == '_') => rest,
-            _ => value,
+        let is_key = |key: &str| key.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let (keyed, value) = match value.split_once(": ") {
+            Some((key, rest)) if is_key(key) => (true, rest.trim()),
+            _ => (line.trim().starts_with("- "), value.trim()),
         };
-        let value = value.trim().trim_matches(['"', '\'']);
+        let bare = value.trim_matches(['"', '\'']);
+        // Without quotes behind a key it is a list.
+        if keyed && bare == value {
+            continue;
+        }
+        let value = bare;
         if is_placeholder(value) {
             found.push((value.to_string(), i + 1));
         }
@@ -322,33 +329,38 @@ fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollb
     let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
     let mut before: Vec<&str> = Vec::new();
     for step in steps.iter().chain(&rollback.steps) {
-        let kinds = [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()];
-        let mut texts: Vec<String> = Vec::new();
-        for kind in kinds.into_iter().flatten() {
-            let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
-            let collected = template::render_tree(&mut tree, &mut |text, _| {
-                texts.push(text.to_string());
-                Ok(Json::Null)
-            });
-            debug_assert!(collected.is_ok(), "collecting cannot fail");
-        }
-        let mut all = Vec::new();
-        for text in texts {
-            match template::uses(&text) {
-                Ok(uses) => all.extend(uses.0),
-                Err(e) => r.error(step.at, format!("in step `{}`: `{}`: {e}", step.name, text.trim()), None),
-            }
-        }
-        if let Some(when) = &step.when {
-            match template::uses_of_expression(when) {
-                Ok(uses) => all.extend(uses.0),
-                Err(e) => r.error(step.at, format!("in step `{}`: when: {e}", step.name), None),
-            }
-        }
-        for name in all {
-            check_name(r, step, &name, &names, &before);
-        }
+        check_texts(r, step, &[Some(&step.kind), step.probe.as_ref()], &names, &before);
+        // What undoes a step may use what the step gave.
         before.push(&step.id);
+        check_texts(r, step, &[step.undo.as_ref()], &names, &before);
+    }
+}
+
+fn check_texts(r: &mut Reader, step: &Step, kinds: &[Option<&Kind>], names: &[&str], before: &[&str]) {
+    let mut texts: Vec<String> = Vec::new();
+    for kind in kinds.iter().flatten() {
+        let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
+        let collected = template::render_tree(&mut tree, &mut |text, _| {
+            texts.push(text.to_string());
+            Ok(Json::Null)
+        });
+        debug_assert!(collected.is_ok(), "collecting cannot fail");
+    }
+    let mut all = Vec::new();
+    for text in texts {
+        match template::uses(&text) {
+            Ok(uses) => all.extend(uses.0),
+            Err(e) => r.error(step.at, format!("in step `{}`: `{}`: {e}", step.name, text.trim()), None),
+        }
+    }
+    if let Some(when) = step.when.as_ref().filter(|_| kinds.len() > 1) {
+        match template::uses_of_expression(when) {
+            Ok(uses) => all.extend(uses.0),
+            Err(e) => r.error(step.at, format!("in step `{}`: when: {e}", step.name), None),
+        }
+    }
+    for name in all {
+        check_name(r, step, &name, names, before);
     }
 }
 

@@ -16,11 +16,11 @@ pub use event::{Choice, Event, Operator, Outcome, Output, Question, QuestionKind
 pub use kind::{Address, Check, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, Target, millis};
 pub use load::{Loaded, PAGERDUTY, load};
 pub use model::{
-    Channel, Checklists, Danger, Front, Frequency, Input, InputType, Notification, Occasion, OnFailure, Retry, Rollback, Runbook, Status,
+    Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, OnFailure, Retry, Rollback, Runbook, Status,
     Step, Trigger,
 };
-pub use plan::{Confirmation, Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile};
+pub use plan::{Confirmation, Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile, When};
 pub use planner::{Asked, World, plan};
 pub use run::{Back, Broken, Next, Phase, Run, StepRun, StepState};
 pub use steps::{is_condition, slug};
-pub use template::{fill, holds, is_template};
+pub use template::{fill, holds, is_template, render};

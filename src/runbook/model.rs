@@ -235,6 +235,7 @@ pub struct Step {
     /// Without one: the rollback where it is automatic and its conditions hold, otherwise stop.
     pub on_failure: Option<OnFailure>,
     pub undo: Option<Kind>,
+    pub undo_timeout: Option<Duration>,
     /// Byte offset among all that was read, for messages.
     pub at: usize,
 }

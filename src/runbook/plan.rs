@@ -48,8 +48,9 @@ pub struct Planned {
     pub name: String,
     #[serde(flatten)]
     pub kind: Kind,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<String>,
+    /// Each must be true for the step to be done: those of the runbooks around it, and last its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<When>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guard: Vec<Check>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::maybe")]
@@ -63,11 +64,24 @@ pub struct Planned {
     pub on_failure: Option<OnFailure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Kind>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::maybe")]
+    pub undo_timeout: Option<Duration>,
     /// Values of templates that only the run will know: inputs as its own runbook sees them.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub inputs: Map<String, Json>,
     /// Where scripts run and their files are.
     pub folder: PathBuf,
+}
+
+/// A condition, and the runbook whose inputs and steps it speaks of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct When {
+    pub expression: String,
+    /// What the keys of that runbook's steps begin with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub inputs: Map<String, Json>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -169,15 +183,16 @@ impl Plan {
             return Some(std::borrow::Cow::Owned(Planned {
                 key: key.into(),
                 name: format!("undo: {}", step.name),
-                timeout: kind.default_timeout(),
+                timeout: step.undo_timeout.or_else(|| kind.default_timeout()),
                 kind,
-                when: None,
+                when: Vec::new(),
                 guard: Vec::new(),
                 retry: None,
                 idempotent: false,
                 probe: None,
                 on_failure: Some(OnFailure::Ask),
                 undo: None,
+                undo_timeout: None,
                 inputs: step.inputs.clone(),
                 folder: step.folder.clone(),
             }));
@@ -315,8 +330,8 @@ impl Planned {
             lines.extend(check.iter().map(|item| format!("       - {item}")));
         }
         let checks = |list: &[Check]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        if let Some(when) = &self.when {
-            lines.push(format!("     only when {when}"));
+        for when in &self.when {
+            lines.push(format!("     only when {}", when.expression));
         }
         if !self.guard.is_empty() {
             lines.push(format!("     only while {}", checks(&self.guard)));

@@ -9,8 +9,8 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::kind::{Check, Kind, Script};
-use super::model::{Channel, Danger, InputType, Runbook, Status, Step};
-use super::plan::{Content, Environment, Frozen, Notice, Planned, RollbackPlan, SourceFile};
+use super::model::{Channel, Danger, InputType, OnFailure, Runbook, Status, Step};
+use super::plan::{Content, Environment, Frozen, Notice, Planned, RollbackPlan, SourceFile, When};
 use super::template;
 use crate::base::diag::{position, suggestion};
 use crate::base::text::hex;
@@ -153,7 +153,14 @@ impl Planner<'_> {
         })
     }
 
-    fn steps(&mut self, runbook: &Runbook, steps: &[Step], inputs: &Map<String, Json>, prefix: &str, outer: &mut Vec<String>) -> Vec<Planned> {
+    fn steps(
+        &mut self,
+        runbook: &Runbook,
+        steps: &[Step],
+        inputs: &Map<String, Json>,
+        prefix: &str,
+        outer: &mut Vec<String>,
+    ) -> Vec<Planned> {
         if !self.sources.iter().any(|s| s.path == runbook.path) {
             self.sources.push(SourceFile { path: runbook.path.clone(), text: runbook.text.to_string() });
             self.danger = self.danger.max(runbook.danger);
@@ -169,18 +176,22 @@ impl Planner<'_> {
             self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, step.at).0);
             let kind = self.kind(runbook, step, &step.kind, inputs);
             if let Kind::Runbook { name, inputs: given } = &kind {
-                planned.extend(self.nested(step, name, given, prefix, outer));
+                planned.extend(self.nested(step, name, given, (prefix, inputs), outer));
                 continue;
-            }
-            for check in step.guard.iter().chain(kind.checks()) {
-                self.check(&step.name, check);
             }
             let probe = step.probe.as_ref().map(|p| self.kind(runbook, step, p, inputs));
             let undo = step.undo.as_ref().map(|u| self.kind(runbook, step, u, inputs));
+            let others = [probe.as_ref(), undo.as_ref()].into_iter().flatten().flat_map(Kind::checks);
+            for check in step.guard.iter().chain(kind.checks()).chain(others) {
+                self.check(&step.name, check);
+            }
+            if let Some(when) = &step.when {
+                self.vars_exist(step, &template::uses_of_expression(when).unwrap_or_default());
+            }
             planned.push(Planned {
                 key: format!("{prefix}{}", step.id),
                 name: step.name.clone(),
-                when: step.when.clone(),
+                when: step.when.iter().map(|expression| when(expression, prefix, inputs)).collect(),
                 guard: step.guard.clone(),
                 timeout: step.timeout.or_else(|| kind.default_timeout()),
                 kind,
@@ -189,6 +200,7 @@ impl Planner<'_> {
                 probe,
                 on_failure: step.on_failure,
                 undo,
+                undo_timeout: step.undo_timeout,
                 inputs: if prefix.is_empty() { Map::new() } else { inputs.clone() },
                 folder: folder_of(&runbook.path),
             });
@@ -197,7 +209,14 @@ impl Planner<'_> {
     }
 
     /// The steps of another runbook, in the place of the step that names it.
-    fn nested(&mut self, step: &Step, name: &str, given: &Map<String, Json>, prefix: &str, outer: &mut Vec<String>) -> Vec<Planned> {
+    fn nested(
+        &mut self,
+        step: &Step,
+        name: &str,
+        given: &Map<String, Json>,
+        (prefix, own_inputs): (&str, &Map<String, Json>),
+        outer: &mut Vec<String>,
+    ) -> Vec<Planned> {
         let Some(inner) = self.world.runbooks.get(name).cloned() else {
             let hint = suggestion(name, self.world.runbooks.keys().map(String::as_str));
             self.problem(format!("step `{}`: there is no runbook `{name}`", step.name), hint);
@@ -210,6 +229,21 @@ impl Planner<'_> {
         if step.undo.is_some() || step.probe.is_some() || step.retry.is_some() || step.timeout.is_some() {
             self.problem(format!("step `{}`: the runbook's own steps carry undo, probe, retry and timeout", step.name), None);
         }
+        if step.on_failure == Some(OnFailure::Continue) {
+            self.problem(
+                format!("step `{}`: a runbook that failed half-way is not gone past: its own steps say what follows", step.name),
+                None,
+            );
+        }
+        if !inner.rollback.steps.is_empty() {
+            self.problem(format!("step `{}`: {name} has a rollback of its own, and can only be run by itself", step.name), None);
+        }
+        if given.values().any(|v| v.as_str().is_some_and(template::is_template)) {
+            self.problem(format!("step `{}`: inputs of another runbook have to be known when it is planned", step.name), None);
+        }
+        for check in &step.guard {
+            self.check(&step.name, check);
+        }
         self.permitted(&inner);
         let given: IndexMap<String, Json> = given.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let inputs = self.inputs(&inner, &given);
@@ -218,15 +252,12 @@ impl Planner<'_> {
         outer.pop();
         for inside in &mut steps {
             inside.name = format!("{}: {}", step.name, inside.name);
-            // The condition of the outer step stands above that of each inner one.
-            inside.when = match (&step.when, &inside.when) {
-                (Some(a), Some(b)) => Some(format!("({a}) and ({b})")),
-                (a, b) => a.clone().or_else(|| b.clone()),
-            };
+            // Conditions and guards of the outer step stand above those of each inner one.
+            if let Some(expression) = &step.when {
+                inside.when.insert(0, when(expression, prefix, own_inputs));
+            }
+            inside.guard.splice(0..0, step.guard.iter().cloned());
             inside.on_failure = inside.on_failure.or(step.on_failure);
-        }
-        if let Some(first) = steps.first_mut() {
-            first.guard.splice(0..0, step.guard.iter().cloned());
         }
         steps
     }
@@ -236,11 +267,21 @@ impl Planner<'_> {
         let context = self.context(inputs);
         let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
         let mut wrong = Vec::new();
-        let mut render = |text: &str, typed: bool| match template::uses(text) {
-            Ok(uses) if uses.is_late() => Ok(Json::from(text)),
-            Ok(_) if typed => template::render_value(text, &context),
-            Ok(_) => template::render(text, &context).map(Json::String),
-            Err(e) => Err(e),
+        let mut used = template::Uses::default();
+        let mut render = |text: &str, typed: bool| {
+            let uses = template::uses(text)?;
+            let late = uses.is_late();
+            used.0.extend(uses.0);
+            let value = match (late, typed) {
+                (true, _) => return Ok(Json::from(text)),
+                (false, true) => template::render_value(text, &context)?,
+                (false, false) => Json::String(template::render(text, &context)?),
+            };
+            // It would be read as a template in the run.
+            match value.as_str() {
+                Some(made) if template::is_template(made) => Err(format!("`{text}` comes to a text with template signs in it")),
+                _ => Ok(value),
+            }
         };
         if let Err(e) = template::render_tree(&mut tree, &mut render) {
             wrong.push(e);
@@ -255,6 +296,7 @@ impl Planner<'_> {
         for e in wrong {
             self.problem(format!("step `{}`: {e}", step.name), None);
         }
+        self.vars_exist(step, &used);
         self.resolve(runbook, step, &mut kind);
         kind
     }
@@ -267,7 +309,12 @@ impl Planner<'_> {
                     None => {
                         let hint = suggestion(service, self.world.services.keys().map(String::as_str));
                         let hint = hint.or_else(|| Some(format!("add [services.{service}] with url = \"http://…\" to the configuration")));
-                        self.problems.push(format!("{}: step `{}`: there is no service `{service}` ({})", self.here, step.name, hint.unwrap_or_default()));
+                        self.problems.push(format!(
+                            "{}: step `{}`: there is no service `{service}` ({})",
+                            self.here,
+                            step.name,
+                            hint.unwrap_or_default()
+                        ));
                         continue;
                     }
                 }
@@ -278,6 +325,15 @@ impl Planner<'_> {
             {
                 self.problems.push(format!("{}: step `{}`: `{}` is not a URL: {e}", self.here, step.name, address.path));
             }
+        }
+        let folder = folder_of(&runbook.path);
+        let secrets = match kind {
+            Kind::Script(script) => Some(&mut script.secrets),
+            Kind::Http(call) => Some(&mut call.secret_headers),
+            _ => None,
+        };
+        for (_, reference) in secrets.into_iter().flatten() {
+            *reference = reference.clone().beside(&folder);
         }
         match kind {
             Kind::Sql(call) => match self.world.databases.get(&call.source) {
@@ -300,6 +356,16 @@ impl Planner<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn vars_exist(&mut self, step: &Step, uses: &template::Uses) {
+        for name in uses.0.iter().filter_map(|name| name.strip_prefix("vars.")) {
+            let name = name.split('.').next().unwrap_or(name);
+            if !self.world.vars.contains_key(name) {
+                let hint = suggestion(name, self.world.vars.keys().map(String::as_str));
+                self.problem(format!("step `{}`: there is no `{name}` under [vars]", step.name), hint);
+            }
         }
     }
 
@@ -330,10 +396,12 @@ impl Planner<'_> {
     fn notices(&mut self, runbook: &Runbook) -> Vec<Notice> {
         let own = |name: &str| runbook.notifications.iter().any(|n| n.name == name && n.own.is_none());
         let mut notices: Vec<Notice> = self.world.always.iter().filter(|n| !own(&n.name)).cloned().collect();
-        for wanted in &runbook.notifications {
+        for (i, wanted) in runbook.notifications.iter().enumerate() {
+            // One that a runbook describes itself is not the configured one of the same name.
+            let name = if wanted.own.is_some() { format!("{} {}", wanted.name, i + 1) } else { wanted.name.clone() };
             let channel = wanted.own.clone().or_else(|| self.world.channels.get(&wanted.name).cloned());
             match channel {
-                Some(channel) => notices.push(Notice { name: wanted.name.clone(), channel, events: wanted.events.clone() }),
+                Some(channel) => notices.push(Notice { name, channel, events: wanted.events.clone() }),
                 None => {
                     let known = suggestion(&wanted.name, self.world.channels.keys().map(String::as_str));
                     let hint = known.unwrap_or_else(|| format!("add [notify.{}] to the configuration", wanted.name));
@@ -343,6 +411,11 @@ impl Planner<'_> {
         }
         notices
     }
+}
+
+fn when(expression: &str, prefix: &str, inputs: &Map<String, Json>) -> When {
+    let inputs = if prefix.is_empty() { Map::new() } else { inputs.clone() };
+    When { expression: expression.to_string(), prefix: prefix.to_string(), inputs }
 }
 
 fn folder_of(path: &Path) -> PathBuf {

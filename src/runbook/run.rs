@@ -113,6 +113,8 @@ pub struct Run {
     pub rollback: Option<Back>,
     pub notes: Vec<(Stamp, String, bool)>,
     pub seq: u64,
+    /// The record that asked last: an answer names it, so that it cannot be taken for an answer to something else.
+    pub asked: u64,
 }
 
 impl Default for Run {
@@ -130,6 +132,7 @@ impl Default for Run {
             rollback: None,
             notes: Vec::new(),
             seq: 0,
+            asked: 0,
         }
     }
 }
@@ -142,15 +145,25 @@ pub enum Next {
     /// Start a step (again).
     Step(String),
     /// Write down what is known already.
-    Conclude { step: String, outcome: Outcome, message: String },
+    Conclude {
+        step: String,
+        outcome: Outcome,
+        message: String,
+    },
     Ask(Question),
     /// An answer, or somebody who lets it go on, is needed.
     Await,
     Pause,
-    Rollback { why: String, steps: Vec<String> },
+    Rollback {
+        why: String,
+        steps: Vec<String>,
+    },
     /// Try a failed step again, after its back-off.
     Retry(String),
-    Finish { result: RunResult, message: String },
+    Finish {
+        result: RunResult,
+        message: String,
+    },
     Over,
 }
 
@@ -169,6 +182,11 @@ impl Run {
 
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// Whether nothing of it has been begun yet.
+    pub fn is_untouched(&self) -> bool {
+        self.steps.values().all(|step| step.state == StepState::Pending && step.attempts == 0)
     }
 
     /// The step that runs, or whose end is not known.
@@ -208,18 +226,23 @@ impl Run {
     fn transition(&mut self, plan: &Plan, record: &Record) -> Result<(), String> {
         let at = record.at;
         match &record.event {
-            Event::Started { by, runner, .. } => {
+            Event::Started { by, runner, fingerprint, .. } => {
+                if *fingerprint != plan.fingerprint {
+                    return Err("the plan beside this journal is not the one the run began with".into());
+                }
                 self.phase = Phase::Running;
                 (self.by, self.runner, self.started) = (by.clone(), runner.clone(), Some(at));
                 self.steps = plan.content.steps.iter().map(|s| (s.key.clone(), StepRun::default())).collect();
             }
             Event::Resumed { runner, .. } => {
                 self.runner = runner.clone();
-                for step in self.steps.values_mut().filter(|s| s.state == StepState::Running) {
+                for (key, step) in self.steps.iter_mut().filter(|(_, s)| !s.state.is_over()) {
+                    // What a probe said then may not be so now.
+                    step.probed = None;
                     // A question that is open stays open; everything else was cut off in the middle.
-                    if !matches!(self.phase, Phase::Waiting { .. }) {
+                    if step.state == StepState::Running && !matches!(self.phase, Phase::Waiting { .. }) {
                         step.state = StepState::Unknown;
-                        step.probed = None;
+                        step.touched |= plan.step(key).is_some_and(|s| s.kind.mutates());
                     }
                 }
                 if let Phase::Paused { .. } = self.phase {
@@ -238,7 +261,8 @@ impl Run {
             Event::StepFinished { step, outcome, message, touched, output, .. } => {
                 let s = self.open_step(step)?;
                 if s.state == StepState::Failed {
-                    return Err(format!("step `{step}` has failed already"));
+                    // A further attempt that did not come to its start.
+                    s.attempts += 1;
                 }
                 s.state = match outcome {
                     Outcome::Done => StepState::Done,
@@ -259,6 +283,7 @@ impl Run {
                     return Err(format!("step `{}` is not part of this run", question.step));
                 }
                 self.phase = Phase::Waiting { question: question.clone() };
+                self.asked = record.seq;
             }
             Event::Answered { step, choice, note, .. } => self.answered(step, *choice, note)?,
             Event::PauseWanted { .. } => self.pause_wanted = true,
@@ -275,8 +300,12 @@ impl Run {
                 }
             }
             Event::AbortWanted { undo, .. } => {
-                self.aborts += 1;
-                self.undo_wanted = *undo;
+                // Who wants it undone while it is being undone has it already.
+                if !(*undo && self.rollback.is_some()) {
+                    self.aborts += 1;
+                    self.undo_wanted = *undo;
+                }
+                self.pause_wanted = false;
                 self.phase = Phase::Running;
             }
             Event::RollbackStarted { why, steps } => {
@@ -370,8 +399,7 @@ impl Run {
         match &self.rollback {
             Some(back) => match back.steps.iter().find(pending) {
                 Some(key) => Next::Step(key.clone()),
-                None if back.aborts > 0 => Next::Finish { result: RunResult::Aborted, message: "aborted, and undone".into() },
-                None => Next::Finish { result: RunResult::RolledBack, message: format!("rolled back: {}", back.why) },
+                None => self.went_back(back),
             },
             None => match plan.content.steps.iter().map(|s| &s.key).find(pending) {
                 Some(key) => Next::Step(key.clone()),
@@ -380,8 +408,20 @@ impl Run {
         }
     }
 
+    fn went_back(&self, back: &Back) -> Next {
+        let state = |key: &&String| self.steps.get(*key).is_some_and(|s| matches!(s.state, StepState::Failed | StepState::Skipped));
+        let short_of = match back.steps.iter().filter(state).count() {
+            0 => String::new(),
+            n => format!(" ({n} of {} steps back were not done)", back.steps.len()),
+        };
+        match back.aborts {
+            0 => Next::Finish { result: RunResult::RolledBack, message: format!("rolled back{short_of}: {}", back.why) },
+            _ => Next::Finish { result: RunResult::Aborted, message: format!("aborted, and undone{short_of}") },
+        }
+    }
+
     /// Whether an abort was wanted that nothing was done about yet.
-    fn is_aborting(&self) -> bool {
+    pub fn is_aborting(&self) -> bool {
         self.aborts > self.rollback.as_ref().map_or(0, |back| back.aborts)
     }
 
@@ -464,7 +504,10 @@ impl Run {
         let rollback = &plan.content.rollback;
         let mut context = self.context(plan, planned);
         if let Json::Object(map) = &mut context {
-            map.insert("step".into(), json!({"id": key, "name": planned.name, "status": "failed", "type": planned.kind.word(), "message": step.message}));
+            map.insert(
+                "step".into(),
+                json!({"id": key, "name": planned.name, "status": "failed", "type": planned.kind.word(), "message": step.message}),
+            );
             map.insert("validation".into(), json!({"failed": matches!(planned.kind, Kind::Validation { .. } | Kind::HealthCheck { .. })}));
         }
         let any = |condition: &String| template::holds(condition, &context) == Ok(true);
@@ -499,7 +542,9 @@ impl Run {
                 StepState::Running | StepState::Unknown if step.kind.mutates() => {
                     lines.push(format!("{} is in the middle and {undo}", step.name));
                 }
-                _ if run.touched => lines.push(format!("{} {} and {undo}", step.name, if run.state == StepState::Done { "is done" } else { "was begun" })),
+                _ if run.touched => {
+                    lines.push(format!("{} {} and {undo}", step.name, if run.state == StepState::Done { "is done" } else { "was begun" }))
+                }
                 _ => {}
             }
         }
@@ -511,20 +556,26 @@ impl Run {
 
     /// What templates of a step can see.
     pub fn context(&self, plan: &Plan, planned: &Planned) -> Json {
-        let c = &plan.content;
-        let key = planned.key.trim_start_matches("undo/").trim_start_matches("rollback/");
+        let key = planned.key.strip_prefix("undo/").unwrap_or(&planned.key);
+        let key = key.strip_prefix("rollback/").unwrap_or(key);
         let prefix = key.rsplit_once('/').map(|(outer, _)| format!("{outer}/")).unwrap_or_default();
+        self.scope(plan, &prefix, if prefix.is_empty() { &plan.content.inputs } else { &planned.inputs })
+    }
+
+    /// What is seen from inside a runbook: its inputs, and its own steps by their ids. The outermost has no prefix.
+    pub fn scope(&self, plan: &Plan, prefix: &str, inputs: &serde_json::Map<String, Json>) -> Json {
+        let c = &plan.content;
         let mut steps = serde_json::Map::new();
         for (key, run) in &self.steps {
             // Steps of the same runbook, by their own ids.
-            let Some(id) = key.strip_prefix(prefix.as_str()).filter(|id| !id.contains('/')) else { continue };
+            let Some(id) = key.strip_prefix(prefix).filter(|id| !id.contains('/')) else { continue };
             steps.insert(
                 id.to_string(),
                 json!({"status": run.state.word(), "output": run.output.text, "json": run.output.json, "message": run.message}),
             );
         }
         json!({
-            "inputs": if planned.inputs.is_empty() { &c.inputs } else { &planned.inputs },
+            "inputs": inputs,
             "environment": {"name": c.environment.name, "tier": c.environment.tier},
             "vars": c.vars,
             "operator": {"user": plan.by.user, "host": plan.by.host},
@@ -554,9 +605,10 @@ impl Event {
     /// The step an event is about.
     pub fn step(&self) -> Option<&str> {
         match self {
-            Event::StepStarted { step, .. } | Event::StepProbed { step, .. } | Event::StepFinished { step, .. } | Event::Answered { step, .. } => {
-                Some(step)
-            }
+            Event::StepStarted { step, .. }
+            | Event::StepProbed { step, .. }
+            | Event::StepFinished { step, .. }
+            | Event::Answered { step, .. } => Some(step),
             Event::Asked { question } => Some(&question.step),
             _ => None,
         }

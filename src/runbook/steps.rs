@@ -22,6 +22,9 @@ pub struct Ids(BTreeSet<String>);
 impl Ids {
     fn take(&mut self, wanted: &str) -> String {
         let mut id = slug(wanted);
+        if RESERVED.contains(&id.as_str()) {
+            id = format!("{id}_step");
+        }
         let mut n = 2;
         while !self.0.insert(id.clone()) {
             id = format!("{}_{n}", slug(wanted));
@@ -30,6 +33,9 @@ impl Ids {
         id
     }
 }
+
+/// Ids that keys of steps begin with.
+const RESERVED: [&str; 2] = ["undo", "rollback"];
 
 /// A name that templates can use: letters, digits and `_`.
 pub fn slug(name: &str) -> String {
@@ -50,7 +56,7 @@ pub fn slug(name: &str) -> String {
 }
 
 /// The script of `rollback:` as a step.
-pub fn rollback_script(text: String, at: usize) -> Step {
+pub fn rollback_script(text: String, timeout: Option<Duration>, at: usize, ids: &mut Ids) -> Step {
     let script = Script {
         inline: Some(text),
         file: None,
@@ -63,17 +69,18 @@ pub fn rollback_script(text: String, at: usize) -> Step {
         mutates: true,
     };
     Step {
-        id: "rollback/script".into(),
+        id: format!("rollback/{}", ids.take("rollback script")),
         name: "roll back".into(),
         kind: Kind::Script(script),
         when: None,
         guard: Vec::new(),
-        timeout: None,
+        timeout,
         retry: None,
         idempotent: false,
         probe: None,
         on_failure: Some(OnFailure::Ask),
         undo: None,
+        undo_timeout: None,
         at,
     }
 }
@@ -91,6 +98,9 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     if let Some(id) = &own_id {
         if slug(&id.text) != id.text {
             r.error(id.at, format!("`{}` cannot be used in templates", id.text), Some(format!("write id: {}", slug(&id.text))));
+        }
+        if RESERVED.contains(&id.text.as_str()) {
+            r.error(id.at, format!("`{}` is a word of ours", id.text), Some(format!("write id: {}_step", id.text)));
         }
         if ids.0.contains(&id.text) {
             r.error(id.at, format!("there are two steps `{}`", id.text), None);
@@ -111,29 +121,34 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     let probe = f.map(r, "probe", "a probe").and_then(|mut inner| {
         let probe = self::kind(r, &mut inner);
         if let Some(probe) = &probe
-            && (probe.mutates() || !matches!(probe, Kind::HealthCheck { .. } | Kind::Http(_) | Kind::Sql(_) | Kind::Script(_) | Kind::Validation { .. }))
+            && (probe.mutates()
+                || !matches!(probe, Kind::HealthCheck { .. } | Kind::Http(_) | Kind::Sql(_) | Kind::Script(_) | Kind::Validation { .. }))
         {
             let hint = "a probe is a health_check, http, sql, validation, or a script with mutates: false";
             r.error(inner.at, format!("a {} cannot be a probe: it only looks", probe.word()), Some(hint.into()));
         }
+        if let Some(Kind::Sql(SqlCall { expect: None, .. })) = &probe {
+            let hint = "write expect: \">= 1\" with a query that counts";
+            r.error(inner.at, "an sql probe without `expect` would always say yes", Some(hint.into()));
+        }
         inner.finish(r);
         probe
     });
+    let mut undo_timeout = None;
     let undo = f.map(r, "undo", "an undo").and_then(|mut inner| {
         let undo = self::kind(r, &mut inner);
+        undo_timeout = inner.duration(r, "timeout");
+        if let Some(Kind::Runbook { .. } | Kind::Manual { .. } | Kind::Notify { .. }) = &undo {
+            r.error(inner.at, "an undo is a step that does something", Some("write a script, http or sql".into()));
+        }
         inner.finish(r);
         undo
     });
-    let words = [
-        ("stop", OnFailure::Stop),
-        ("continue", OnFailure::Continue),
-        ("ask", OnFailure::Ask),
-        ("rollback", OnFailure::Rollback),
-    ];
+    let words = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue), ("ask", OnFailure::Ask), ("rollback", OnFailure::Rollback)];
     let on_failure = f.choice(r, "on_failure", &words);
     f.finish(r);
     let name = crate::base::text::clean(&shown).into_owned();
-    Some(Step { id, name, kind: kind?, when, guard, timeout, retry, idempotent, probe, on_failure, undo, at })
+    Some(Step { id, name, kind: kind?, when, guard, timeout, retry, idempotent, probe, on_failure, undo, undo_timeout, at })
 }
 
 fn retry(r: &mut Reader, f: &mut Fields, idempotent: bool) -> Option<Retry> {
@@ -176,7 +191,8 @@ fn kind(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
         }
         "runbook" => {
             let name = f.required(r, "runbook", "smoke-test");
-            let inputs = f.json("inputs").and_then(|v| v.as_object().cloned()).unwrap_or_default();
+            // As they were written: a version 1.10 is no number.
+            let inputs = f.pairs(r, "inputs").into_iter().map(|(name, value)| (name.text, value.text.into())).collect();
             name.map(|name| Kind::Runbook { name: name.text, inputs })
         }
         "load" => load(r, f).map(Kind::Load),
@@ -196,14 +212,16 @@ fn address(r: &mut Reader, f: &mut Fields) -> Option<Address> {
     let path = f.text(r, "endpoint").or(path);
     match (url, service) {
         (Some(url), None) => {
+            if url::Url::parse(&url.text).is_ok_and(|u| u.password().is_some()) {
+                let hint = "take it out, and name a service with a password in the configuration";
+                r.error(url.at, "the password stands inline in `url`", Some(hint.into()));
+            }
             if !template::is_template(&url.text) && !url.text.starts_with("http://") && !url.text.starts_with("https://") {
                 r.error(url.at, format!("`{}` is not a URL", url.text), Some("begin with http:// or https://".into()));
             }
             Some(Address { service: None, path: url.text })
         }
-        (None, Some(service)) => {
-            Some(Address { service: Some(service.text), path: path.map_or_else(|| "/".into(), |p| p.text) })
-        }
+        (None, Some(service)) => Some(Address { service: Some(service.text), path: path.map_or_else(|| "/".into(), |p| p.text) }),
         (Some(url), Some(_)) => {
             r.error(url.at, "this names a `url` and a `service`", Some("write one of them".into()));
             None
@@ -235,6 +253,10 @@ fn health_check(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
 fn secret_pairs(r: &mut Reader, f: &mut Fields, key: &'static str) -> Vec<(String, SecretRef)> {
     let mut pairs = Vec::new();
     for (name, value) in f.pairs(r, key) {
+        if template::is_template(&value.text) {
+            r.error(value.at, format!("`{}`: a reference to a secret has no templates", name.text), None);
+            continue;
+        }
         match SecretRef::parse(&value.text) {
             Ok(reference) => pairs.push((name.text, reference)),
             Err(e) => r.error(value.at, format!("`{}`: {e}", name.text), None),
@@ -364,7 +386,7 @@ fn sql(r: &mut Reader, f: &mut Fields) -> Option<SqlCall> {
     let mutates = f.flag(r, "mutates").unwrap_or(false);
     if let Some(query) = &query {
         let first = query.text.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or("").to_ascii_uppercase();
-        if !mutates && !["SELECT", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN"].contains(&first.as_str()) {
+        if !mutates && !["SELECT", "WITH", "VALUES", "TABLE"].contains(&first.as_str()) {
             let hint = "write mutates: true if it is meant to change something";
             r.error(query.at, format!("`{first}` does not only look"), Some(hint.into()));
         }
@@ -402,8 +424,12 @@ fn wait(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
     let time = f.duration(r, "time");
     let until = checks(r, f, "until");
     match (time, until.is_empty()) {
-        (None, true) => r.error(f.at, "nothing says how long to wait", Some("write time: 30s, or until: [\"queue_length < 10\"] with a timeout".into())),
-        (Some(_), false) => r.error(f.at, "this waits for a `time` and `until`", Some("write one of them; `timeout` limits `until`".into())),
+        (None, true) => {
+            r.error(f.at, "nothing says how long to wait", Some("write time: 30s, or until: [\"queue_length < 10\"] with a timeout".into()))
+        }
+        (Some(_), false) => {
+            r.error(f.at, "this waits for a `time` and `until`", Some("write one of them; `timeout` limits `until`".into()))
+        }
         _ => {}
     }
     Some(Kind::Wait { time, until })
@@ -412,9 +438,9 @@ fn wait(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
 fn load(r: &mut Reader, f: &mut Fields) -> Option<Load> {
     let place = address(r, f);
     let method = f.choice(r, "method", &[("GET", "GET"), ("POST", "POST"), ("HEAD", "HEAD")]).unwrap_or("GET");
-    let errors = f.text(r, "errors").and_then(|text| {
-        Unit::Ratio.parse(&text.text).map_err(|e| r.error(text.at, e, Some("write errors: 1%".into()))).ok()
-    });
+    let errors = f
+        .text(r, "errors")
+        .and_then(|text| Unit::Ratio.parse(&text.text).map_err(|e| r.error(text.at, e, Some("write errors: 1%".into()))).ok());
     Some(Load {
         address: place?,
         method: method.into(),

@@ -123,7 +123,7 @@ fn walk(tree: &mut Json, typed: bool, render: &mut dyn FnMut(&str, bool) -> Resu
         Json::Object(map) => {
             for (key, value) in map.iter_mut() {
                 // A script's text reaches the shell as it stands.
-                if key != "inline" {
+                if typed || key != "inline" {
                     walk(value, typed || TYPED.contains(&key.as_str()), render)?;
                 }
             }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr_parser::Event;
 use serde_json::Value as Json;
 
 use crate::base::diag::{Findings, suggestion};
@@ -64,9 +65,9 @@ impl Lines {
 
 /// Parses a text into its first document; what is wrong goes into the findings.
 pub fn parse<'t>(findings: &mut Findings, lines: &Lines, text: &'t str) -> Option<MarkedYaml<'t>> {
-    // The parser and everything behind it walk the tree by recursion.
-    if let Some(at) = too_deep(text) {
-        findings.error(lines.begins + at..lines.begins + at, format!("nested more than {DEEPEST} deep"), None);
+    // What walks the tree does it by recursion.
+    if let Some(at) = too_deep(lines, text) {
+        findings.error(at..at, format!("nested more than {DEEPEST} deep"), None);
         return None;
     }
     match MarkedYaml::load_from_str(text) {
@@ -90,26 +91,20 @@ pub fn parse<'t>(findings: &mut Findings, lines: &Lines, text: &'t str) -> Optio
     }
 }
 
-/// Where brackets or indentation go deeper than anything sensible.
-fn too_deep(text: &str) -> Option<usize> {
+/// Where it goes deeper than anything sensible.
+fn too_deep(lines: &Lines, text: &str) -> Option<usize> {
     let mut depth = 0usize;
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let indent = line.len() - line.trim_start_matches([' ', '-', '?', ':', '\t']).len();
-        if indent > 8 * DEEPEST {
-            return Some(at);
+    for event in saphyr_parser::Parser::new_from_str(text) {
+        // What is no YAML is said by the loader.
+        let (event, span) = event.ok()?;
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            _ => {}
         }
-        for (inside, c) in line.char_indices() {
-            match c {
-                '[' | '{' => depth += 1,
-                ']' | '}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            if depth > DEEPEST {
-                return Some(at + inside);
-            }
+        if depth > DEEPEST {
+            return Some(lines.offset(span.start.line(), span.start.col()));
         }
-        at += line.len();
     }
     None
 }
@@ -214,8 +209,7 @@ impl<'y> Fields<'y> {
 
     /// A text, or an error that it is missing.
     pub fn required(&mut self, r: &mut Reader, key: &'static str, example: &str) -> Option<Text> {
-        if !self.has(key) {
-            self.known.push(key);
+        if self.node(key).is_none() {
             r.error(self.at, format!("{} has no `{key}`", self.what), Some(format!("write {key}: {example}")));
             return None;
         }
@@ -333,9 +327,7 @@ pub fn json(node: &MarkedYaml<'_>) -> Json {
         YamlData::Value(Scalar::FloatingPoint(x)) => Json::from(x.into_inner()),
         YamlData::Value(Scalar::String(text)) => Json::from(text.as_ref()),
         YamlData::Sequence(items) => items.iter().map(json).collect(),
-        YamlData::Mapping(map) => {
-            Json::Object(map.iter().filter_map(|(key, value)| Some((scalar_text(key)?, json(value)))).collect())
-        }
+        YamlData::Mapping(map) => Json::Object(map.iter().filter_map(|(key, value)| Some((scalar_text(key)?, json(value)))).collect()),
         _ => Json::Null,
     }
 }

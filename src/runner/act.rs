@@ -7,9 +7,9 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use super::drive::{Driver, Gone};
-use crate::effect::{Came, Order, Tap, look_once, output_file, perform};
+use crate::effect::{Came, Order, Tap, look_once, output_file, perform, settle_sql};
 use crate::journal::{Letter, Moment, Outbox};
-use crate::runbook::{Event, Kind, Occasion, Outcome, Output, Planned, StepState, fill, holds};
+use crate::runbook::{Event, Kind, Occasion, Outcome, Output, Planned, Question, QuestionKind, StepState, fill, holds, render};
 
 /// How long a probe may take.
 const PROBING: Duration = Duration::from_secs(30);
@@ -18,10 +18,26 @@ impl Driver {
     /// What templates of a step see, with what only the run knows.
     fn context(&self, planned: &Planned) -> Json {
         let mut context = self.run.context(&self.plan, planned);
-        if let Json::Object(map) = &mut context {
-            map.insert("run".into(), json!({"id": self.id}));
-        }
+        with_run(&mut context, &self.id);
         context
+    }
+
+    /// Asks, with what the run knows filled in.
+    pub(super) async fn ask(&mut self, question: Question) -> Result<(), Gone> {
+        let mut question = question;
+        if let Some(planned) = self.plan.step(&question.step).map(Cow::into_owned) {
+            let context = self.context(&planned);
+            let filled = |text: &str| render(text, &context).unwrap_or_else(|e| format!("{text} ({e})"));
+            if question.kind == QuestionKind::Manual {
+                question.text = filled(&question.text);
+                question.check = question.check.iter().map(|item| filled(item)).collect();
+            }
+        }
+        if self.plan.content.drill {
+            question.text = format!("DRILL: {}", question.text);
+        }
+        question.text = crate::base::secret::redact(&question.text).into_owned();
+        self.append(Event::Asked { question }).await
     }
 
     /// A kind with the templates filled in that only the run knows.
@@ -48,10 +64,13 @@ impl Driver {
     pub(super) async fn step(&mut self, key: &str) -> Result<(), Gone> {
         let Some(planned) = self.plan.step(key).map(Cow::into_owned) else { return Ok(()) };
         let before = self.run.steps.get(key).cloned().unwrap_or_default();
-        if let Some(when) = &planned.when {
-            match holds(when, &self.context(&planned)) {
+        for when in &planned.when {
+            let inputs = if when.prefix.is_empty() { &self.plan.content.inputs } else { &when.inputs };
+            let mut scope = self.run.scope(&self.plan, &when.prefix, inputs);
+            with_run(&mut scope, &self.id);
+            match holds(&when.expression, &scope) {
                 Ok(true) => {}
-                Ok(false) => return self.finish(key, Outcome::Skipped, format!("not needed: {when}")).await,
+                Ok(false) => return self.finish(key, Outcome::Skipped, format!("not needed: {}", when.expression)).await,
                 Err(e) => return self.finish(key, Outcome::Failed, format!("when: {e}")).await,
             }
         }
@@ -101,7 +120,7 @@ impl Driver {
             step: key.into(),
             outcome,
             message: came.message,
-            touched: came.touched,
+            touched: came.touched || came.ok && planned.undo.is_some(),
             took_ms: self.clock.now().since(begun).as_millis() as u64,
             output: came.output,
         })
@@ -118,8 +137,16 @@ impl Driver {
         // A task of its own, so that it goes on while something is written down.
         let mut work = tokio::spawn(async move {
             let mut tap = Tap::new(&output_file(&home, &key));
-            let order =
-                Order { run: &run, key: &key, kind: &kind, timeout, folder: &folder, home: &home, environment: &environment, stop: stopped };
+            let order = Order {
+                run: &run,
+                key: &key,
+                kind: &kind,
+                timeout,
+                folder: &folder,
+                home: &home,
+                environment: &environment,
+                stop: stopped,
+            };
             let came = perform(&reach, order, &mut tap).await;
             tap.finish();
             came
@@ -135,10 +162,26 @@ impl Driver {
         }
     }
 
+    /// What the runner before this one has asked of a database may still be at work there: it is waited for. `None`:
+    /// something else was asked for meanwhile.
+    pub(super) async fn settle(&mut self, key: &str, planned: &Planned) -> Result<Option<()>, Gone> {
+        let unknown = self.run.steps.get(key).is_some_and(|s| s.state == StepState::Unknown);
+        let Kind::Sql(call) = &planned.kind else { return Ok(Some(())) };
+        if !unknown || !call.mutates {
+            return Ok(Some(()));
+        }
+        let (reach, call, run, key) = (self.reach.clone(), call.clone(), self.id.clone(), key.to_string());
+        let patience = planned.timeout.unwrap_or(PROBING);
+        self.listen(settle_sql(&reach, &call, &run, &key, patience)).await
+    }
+
     /// Asks a step's probe, and puts on record what it says.
     pub(super) async fn probe(&mut self, key: &str) -> Result<(), Gone> {
         let Some(planned) = self.plan.step(key).map(Cow::into_owned) else { return Ok(()) };
         let Some(probe) = &planned.probe else { return Ok(()) };
+        if self.settle(key, &planned).await?.is_none() {
+            return Ok(());
+        }
         let came = match self.rendered(&planned, probe) {
             Err(e) => Came { message: e, ..Came::default() },
             Ok(Kind::Validation { checks, .. }) => {
@@ -163,7 +206,7 @@ impl Driver {
     }
 
     pub(super) async fn conclude(&mut self, key: &str, outcome: Outcome, message: String) -> Result<(), Gone> {
-        let mutates = self.plan.step(key).is_some_and(|s| s.kind.mutates());
+        let mutates = self.plan.step(key).is_some_and(|s| s.kind.mutates() || s.undo.is_some());
         let started = self.run.steps.get(key).and_then(|s| s.started);
         self.append(Event::StepFinished {
             step: key.into(),
@@ -183,13 +226,14 @@ impl Driver {
         let pause = backoff.saturating_mul(1 << attempts.saturating_sub(1).min(6));
         let waited = self.listen(tokio::time::sleep(pause)).await?;
         // Whoever asked for something meanwhile decides what comes next.
-        if waited.is_some() && !self.is_leaving() { self.step(key).await } else { Ok(()) }
+        if waited.is_some() && !self.is_leaving() && !self.run.pause_wanted { self.step(key).await } else { Ok(()) }
     }
 
     /// Puts letters into the outbox: the step is done when they are on disk.
     async fn notify(&mut self, key: &str, channels: &[String], message: &str) -> Result<(), Gone> {
         let now = self.clock.now();
         let mut failed = None;
+        let message = if self.plan.content.drill { format!("DRILL: {message}") } else { message.to_string() };
         for name in channels {
             let Some(channel) = self.reach.channels.get(name) else { continue };
             let mut lines = message.lines().map(crate::base::secret::outside);
@@ -197,6 +241,7 @@ impl Driver {
                 // The same at every attempt.
                 id: format!("{}-{}", Outbox::id(&self.id, 0, name), key.replace('/', "__")),
                 run: self.id.clone(),
+                seq: self.run.seq,
                 occasion: Occasion::Start,
                 name: name.clone(),
                 channel: channel.clone(),
@@ -216,5 +261,11 @@ impl Driver {
             None => self.finish(key, Outcome::Done, format!("in the outbox for {}", channels.join(", "))).await,
             Some(e) => self.finish(key, Outcome::Failed, e).await,
         }
+    }
+}
+
+fn with_run(context: &mut Json, id: &str) {
+    if let Json::Object(map) = context {
+        map.insert("run".into(), json!({"id": id}));
     }
 }

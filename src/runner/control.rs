@@ -23,6 +23,8 @@ pub enum Request {
     /// Is anybody there, and does anything keep it?
     Status,
     Answer {
+        /// The record that asked.
+        asked: u64,
         step: String,
         choice: Choice,
         #[serde(default)]
@@ -99,16 +101,31 @@ pub fn listen(folder: &Path) -> std::io::Result<mpsc::Receiver<Control>> {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let us = rustix::process::geteuid().as_raw();
-            let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == us || peer.uid() == 0);
-            if trusted {
-                tokio::spawn(serve(stream, sender.clone()));
+            if let Ok(peer) = stream.peer_cred()
+                && (peer.uid() == us || peer.uid() == 0)
+            {
+                tokio::spawn(serve(stream, sender.clone(), peer.uid()));
             }
         }
     });
     Ok(receiver)
 }
 
-async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>) {
+/// Who asks, as far as the kernel bears it out: the account must be the one that opened the socket.
+fn borne_out(by: Operator, uid: u32) -> Operator {
+    let account =
+        nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten().map_or_else(|| format!("uid {uid}"), |u| u.name);
+    let clean = |text: &str| crate::base::secret::outside(text);
+    let claimed = by.acting_as.as_deref().unwrap_or(&by.user) == account;
+    Operator {
+        user: if claimed { clean(&by.user) } else { account },
+        acting_as: by.acting_as.as_deref().filter(|_| claimed).map(clean),
+        host: clean(&by.host),
+        ssh: by.ssh.as_deref().map(clean),
+    }
+}
+
+async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>, uid: u32) {
     let (read, mut write) = stream.split();
     let mut lines = tokio::io::BufReader::new(read).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -116,7 +133,7 @@ async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>
             Err(e) => Reply::no(format!("not understood: {e}")),
             Ok(Line { request, by }) => {
                 let (reply, answered) = oneshot::channel();
-                match sender.send(Control { request, by, reply }).await {
+                match sender.send(Control { request, by: borne_out(by, uid), reply }).await {
                     Ok(()) => answered.await.unwrap_or_else(|_| Reply::no("the run is over")),
                     Err(_) => Reply::no("the run is over"),
                 }

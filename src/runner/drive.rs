@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::control::{Control, Reply, Request};
+use super::control::{self, Control, Reply, Request};
 use super::guard::{self, Keeping, Taking};
-use super::letters::letters;
+use super::letters::{letters, remember_letters};
 use super::post::Post;
 use crate::base::clock::Clock;
 use crate::effect::Reach;
-use crate::journal::{Holder, Journal, Outbox, Replay, StateDir, Watchpoint};
-use crate::runbook::{Event, Next, Operator, Phase, Plan, Run, RunResult, Runner};
+use crate::journal::{Holder, Journal, JournalError, Outbox, Replay, StateDir, Watchpoint};
+use crate::runbook::{Event, Next, Operator, Phase, Plan, Record, Run, RunResult, Runner};
 use crate::source::DatabaseOptions;
 
 /// What a run is driven with.
@@ -29,8 +29,11 @@ pub struct Setup {
     /// Who takes the run up again, when it is one that was begun before.
     pub resumed_by: Option<Operator>,
     /// It is taken up only to be ended: whether what was done is to be undone.
-    pub abort: Option<bool>,
-    pub control: mpsc::Receiver<Control>,
+    pub abort: Option<(bool, String)>,
+    /// Something that two users of one host share and can lock, besides their own state folders.
+    pub shared: Option<PathBuf>,
+    /// Who may ask: through the socket beside the journal unless something else is given.
+    pub control: Option<mpsc::Receiver<Control>>,
     /// Becomes true when the process is asked to end: the run is paused after its current step.
     pub leave: watch::Receiver<bool>,
     /// How long what is to be delivered is waited for at the end.
@@ -84,6 +87,11 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
     } else {
         (Journal::create(&home, &setup.id, setup.watchpoint.clone()).map_err(|e| e.to_string())?, Replay::default())
     };
+    // Only now: whoever has the journal is the one to be asked.
+    let (control, socket) = match setup.control {
+        Some(control) => (control, None),
+        None => (control::listen(&home).map_err(|e| format!("cannot listen beside the run: {e}"))?, Some(home.join(control::FILE))),
+    };
     let run = Run::fold(&setup.plan, replay.lines.iter().map(|l| &l.record)).map_err(|e| format!("{}: {e}", journal_at.display()))?;
     let news = Arc::new(Notify::new());
     let (end_post, post_ends) = watch::channel(false);
@@ -94,7 +102,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         clock: clock.clone(),
         watchpoint: setup.watchpoint.clone(),
     };
-    let carrying = tokio::spawn(post.carry(news.clone(), post_ends, setup.patience));
+    let carrying = tokio::spawn(Arc::new(post).carry(news.clone(), post_ends, setup.patience));
     let mut driver = Driver {
         outbox: Outbox::new(&setup.state),
         plan: setup.plan,
@@ -105,14 +113,22 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         watchpoint: setup.watchpoint,
         clock,
         journal,
-        control: setup.control,
+        control,
         leave: setup.leave,
         news,
         held: None,
         stuck: None,
     };
     driver.remember_letters(&replay);
-    let begin = Begin { state: setup.state, database: setup.database, runner: setup.runner, resumed_by: setup.resumed_by, abort: setup.abort, cut: replay.torn };
+    let begin = Begin {
+        state: setup.state,
+        database: setup.database,
+        runner: setup.runner,
+        resumed_by: setup.resumed_by,
+        abort: setup.abort,
+        shared: setup.shared,
+        cut: replay.torn,
+    };
     let ended = match driver.begin(begin, begun).await {
         Ok(true) => driver.lead().await,
         Ok(false) => Ok(()),
@@ -121,13 +137,19 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
     if let Some(held) = driver.held.take() {
         held.let_go().await;
     }
+    let ending = match (ended, &driver.run.phase) {
+        (_, Phase::Ended { result, message }) => Ending::Over(*result, message.clone()),
+        _ => Ending::Left,
+    };
+    // The journal and the socket first: what is still to be delivered must not keep anybody from taking the run up.
+    if let Some(socket) = socket {
+        let _ = std::fs::remove_file(socket);
+    }
+    drop(driver);
     let _ = end_post.send(true);
     // The post ends by itself, within its patience.
     let _ = carrying.await;
-    Ok(match (ended, &driver.run.phase) {
-        (_, Phase::Ended { result, message }) => Ending::Over(*result, message.clone()),
-        _ => Ending::Left,
-    })
+    Ok(ending)
 }
 
 /// What is only needed to begin.
@@ -136,22 +158,15 @@ struct Begin {
     database: Option<DatabaseOptions>,
     runner: Runner,
     resumed_by: Option<Operator>,
-    abort: Option<bool>,
+    abort: Option<(bool, String)>,
+    shared: Option<PathBuf>,
     cut: u64,
 }
 
 impl Driver {
     /// Letters that a runner before this one did not get to write.
     fn remember_letters(&mut self, replay: &Replay) {
-        let mut run = Run::default();
-        for line in &replay.lines {
-            if run.apply(&self.plan, &line.record).is_ok() {
-                for letter in letters(&self.plan, &run, &line.record, self.clock.now()) {
-                    // One that cannot be written now is tried at the next record.
-                    let _ = self.outbox.put(&letter);
-                }
-            }
-        }
+        remember_letters(&self.plan, &self.outbox, replay, self.clock.now());
     }
 
     /// Puts the beginning on record, takes the environment, and checks what has to hold. Whether there is more to do.
@@ -182,9 +197,7 @@ impl Driver {
                 cut: begin.cut,
             }
         };
-        // The environment first: a run that is taken up again must not write into a journal that another runner writes.
-        let taking = self.take(&begin).await;
-        let notes = match taking {
+        let notes = match self.take(&begin).await {
             Ok(notes) => notes,
             Err(why) => {
                 if fresh {
@@ -195,24 +208,46 @@ impl Driver {
                 return Ok(false);
             }
         };
-        self.append(event).await?;
+        // Where not even the beginning can be written down, whoever asked is told at once.
+        if let Err(e) = self.write(&event) {
+            begun(Err(format!("nothing can be written down: {e}")));
+            return Err(Gone);
+        }
         for (text, loud) in notes {
             self.append(Event::Noted { text, loud }).await?;
         }
-        let refused = if fresh { self.refused().await } else { None };
+        let refused = if self.run.is_untouched() && begin.abort.is_none() { self.refused().await } else { None };
         if let Some(message) = refused {
             self.append(Event::Ended { result: RunResult::Refused, message: message.clone() }).await?;
             begun(Err(message));
             return Ok(false);
         }
-        if let (Some(undo), Some(by)) = (begin.abort, begin.resumed_by) {
-            self.append(Event::AbortWanted { by, undo, reason: String::new() }).await?;
+        if let (Some((undo, reason)), Some(by)) = (begin.abort, begin.resumed_by) {
+            self.append(Event::AbortWanted { by, undo, reason }).await?;
         }
         begun(Ok(()));
-        if !fresh && let Some(text) = crate::effect::end_orphan(&self.home, self.orphan_patience()).await {
-            self.append(Event::Noted { text, loud: false }).await?;
+        if !fresh {
+            self.wait_for_orphan().await?;
         }
         Ok(true)
+    }
+
+    /// A script that a runner left behind may still be at work: its end is waited for before anything else is done, and
+    /// an abort ends it.
+    async fn wait_for_orphan(&mut self) -> Result<(), Gone> {
+        let mut patience = self.orphan_patience();
+        loop {
+            if self.run.is_aborting() {
+                patience = Duration::ZERO;
+            }
+            let home = self.home.clone();
+            match self.listen(crate::effect::end_orphan(&home, patience)).await? {
+                Some(Some(text)) => return self.append(Event::Noted { text, loud: false }).await,
+                Some(None) => return Ok(()),
+                None if self.is_leaving() => return Ok(()),
+                None => {}
+            }
+        }
     }
 
     /// How long a script that a runner left behind may still take.
@@ -226,7 +261,8 @@ impl Driver {
 
     /// Takes the environment, where this run can change it.
     async fn take(&mut self, begin: &Begin) -> Result<Vec<(String, bool)>, String> {
-        if !self.plan.mutates() || self.plan.content.drill {
+        let only_ends = matches!(begin.abort, Some((false, _)));
+        if !self.plan.mutates() || self.plan.content.drill || only_ends {
             return Ok(Vec::new());
         }
         let now = self.clock.now();
@@ -239,7 +275,7 @@ impl Driver {
             beat: now,
         };
         let environment = self.plan.content.environment.name.clone();
-        match guard::take(&begin.state, &environment, holder, begin.database.as_ref()).await? {
+        match guard::take(&begin.state, &environment, holder, begin.database.as_ref(), begin.shared.as_deref()).await? {
             Taking::Taken(held, notes) => {
                 self.held = Some(held.keep(self.clock.clone()));
                 Ok(notes)
@@ -265,7 +301,8 @@ impl Driver {
     /// From one thing to the next, until it is over or the process has to go.
     async fn lead(&mut self) -> Result<(), Gone> {
         loop {
-            if *self.leave.borrow() && !self.run.pause_wanted && !matches!(self.run.phase, Phase::Paused { .. }) {
+            let settled = matches!(self.run.phase, Phase::Paused { .. } | Phase::Ended { .. });
+            if *self.leave.borrow() && !self.run.pause_wanted && !settled {
                 self.append(Event::PauseWanted { by: by_signal() }).await?;
             }
             match self.run.next(&self.plan) {
@@ -274,7 +311,16 @@ impl Driver {
                 Next::Retry(key) => self.retry(&key).await?,
                 Next::Probe(key) => self.probe(&key).await?,
                 Next::Conclude { step, outcome, message } => self.conclude(&step, outcome, message).await?,
-                Next::Ask(question) => drop(self.append(Event::Asked { question }).await?),
+                Next::Ask(question) => {
+                    let planned = self.plan.step(&question.step).map(std::borrow::Cow::into_owned);
+                    let settled = match &planned {
+                        Some(planned) => self.settle(&question.step, planned).await?,
+                        None => Some(()),
+                    };
+                    if settled.is_some() {
+                        self.ask(question).await?;
+                    }
+                }
                 Next::Pause => {
                     let why = if *self.leave.borrow() { "the runner was asked to end" } else { "an operator paused it" };
                     self.append(Event::Paused { why: why.into() }).await?;
@@ -294,23 +340,35 @@ impl Driver {
         }
     }
 
-    /// Writes an event down, takes it in, and tells whoever is to be told. While it cannot be written nothing goes on.
+    /// Writes an event down, takes it in, and tells whoever is to be told.
+    fn write(&mut self, event: &Event) -> Result<(), JournalError> {
+        let now = self.clock.now();
+        let mut next = self.run.clone();
+        let record = Record { seq: self.run.seq + 1, at: now, run: self.id.clone(), event: event.clone() };
+        // Every event comes from the table that takes it in. Should that ever not hold, nothing is written that would
+        // make the journal unreadable, and nothing is done any more.
+        next.apply(&self.plan, &record)?;
+        let line = self.journal.append(now, event.clone())?;
+        self.stuck = None;
+        self.run = next;
+        for letter in letters(&self.plan, &self.run, &line.record, self.clock.now()) {
+            if let Err(e) = self.outbox.put(&letter) {
+                log::warn!(target: "runner", "a letter could not be kept: {e}");
+            }
+        }
+        self.news.notify_waiters();
+        self.news.notify_one();
+        Ok(())
+    }
+
+    /// The same; while it cannot be written nothing goes on.
     pub(super) async fn append(&mut self, event: Event) -> Result<(), Gone> {
         loop {
-            match self.journal.append(self.clock.now(), event.clone()) {
-                Ok(line) => {
-                    self.stuck = None;
-                    if let Err(e) = self.run.apply(&self.plan, &line.record) {
-                        // Every event comes from the table that takes it in: this cannot happen, and must not pass.
-                        log::error!(target: "runner", "{e}");
-                    }
-                    for letter in letters(&self.plan, &self.run, &line.record, self.clock.now()) {
-                        if let Err(e) = self.outbox.put(&letter) {
-                            log::warn!(target: "runner", "a letter could not be kept: {e}");
-                        }
-                    }
-                    self.news.notify_one();
-                    return Ok(());
+            match self.write(&event) {
+                Ok(()) => return Ok(()),
+                Err(e @ JournalError::Illegal(_)) => {
+                    log::error!(target: "runner", "{e}");
+                    return Err(Gone);
                 }
                 Err(e) => {
                     if self.stuck.is_none() {
@@ -342,7 +400,7 @@ impl Driver {
     /// the work was done.
     pub(super) async fn listen<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, Gone> {
         tokio::pin!(work);
-        let mut look = tokio::time::interval(LOOK);
+        let (mut look, mut missed) = (tokio::time::interval(LOOK), 0);
         let mut leave = self.leave.clone();
         let leaving = *leave.borrow();
         loop {
@@ -351,7 +409,12 @@ impl Driver {
                 Some((text, loud)) = noted(&mut self.held) => self.append(Event::Noted { text, loud }).await?,
                 _ = leave.wait_for(|leave| *leave), if !leaving => return Ok(None),
                 // A run whose folder was taken away is nobody's any more.
-                _ = look.tick() => if !self.home.join("plan.json").exists() { return Err(Gone) },
+                _ = look.tick() => {
+                    missed = if self.home.join("plan.json").try_exists().is_ok_and(|there| !there) { missed + 1 } else { 0 };
+                    if missed > 1 {
+                        return Err(Gone);
+                    }
+                }
                 Some(control) = self.control.recv() => {
                     let before = (self.run.phase.clone(), self.run.aborts);
                     self.answer(control).await?;
@@ -371,13 +434,13 @@ impl Driver {
                 let _ = reply.send(Reply { ok: true, message: self.stuck.clone() });
                 return Ok(());
             }
-            Request::Answer { step, choice, note } => match &self.run.phase {
-                Phase::Waiting { question } if question.step == step && question.choices.contains(&choice) => {
+            Request::Answer { asked, step, choice, note } => match &self.run.phase {
+                Phase::Waiting { question } if asked == self.run.asked && question.step == step && question.choices.contains(&choice) => {
                     Event::Answered { step, choice, note: crate::base::secret::outside(&note), by }
                 }
                 Phase::Waiting { question } => {
                     let all: Vec<&str> = question.choices.iter().map(|c| c.word()).collect();
-                    let _ = reply.send(Reply::no(format!("it asks about `{}`: {}", question.step, all.join(", "))));
+                    let _ = reply.send(Reply::no(format!("it asks something else by now, about `{}`: {}", question.step, all.join(", "))));
                     return Ok(());
                 }
                 _ => {

@@ -1,6 +1,7 @@
 //! One mutating run per environment: the lock of this host, and the database's across hosts where it answers. A lock
 //! that cannot be taken across hosts is said out loud, and is no dead end.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::base::clock::Clock;
+use crate::effect::is_at_work;
 use crate::journal::{Holder, HostLock, Mirror, Other, StateDir, Tried};
 use crate::source::{DatabaseOptions, Session};
 
@@ -19,6 +21,8 @@ const BEAT: Duration = Duration::from_secs(5);
 /// What is held.
 pub struct Held {
     host: Box<HostLock>,
+    /// Locked as long as it is open.
+    _shared: Option<File>,
     across: Option<Mirror>,
     database: Option<DatabaseOptions>,
     environment: String,
@@ -35,24 +39,56 @@ pub enum Taking {
 ///
 /// # Errors
 /// When even this host's lock file cannot be used.
-pub async fn take(state: &StateDir, environment: &str, holder: Holder, database: Option<&DatabaseOptions>) -> Result<Taking, String> {
+pub async fn take(
+    state: &StateDir,
+    environment: &str,
+    holder: Holder,
+    database: Option<&DatabaseOptions>,
+    shared: Option<&Path>,
+) -> Result<Taking, String> {
     let mut notes = Vec::new();
+    let run = holder.run.clone();
     let host = match HostLock::take(state, environment, holder.clone())? {
         Tried::Held(Some(other)) => return Ok(Taking::Refused(format!("{environment} is taken: {other}"))),
         Tried::Held(None) => return Ok(Taking::Refused(format!("{environment} is taken by another run on this host"))),
         Tried::Taken(lock, dead) => {
             if let Some(dead) = dead {
+                // Its runner is dead; what it has begun may not be.
+                if dead.run != run
+                    && let Some(group) = is_at_work(&state.run(&dead.run))
+                {
+                    let group = group.as_raw_nonzero();
+                    return Ok(Taking::Refused(format!(
+                        "a script of run {} is still at work (process group {group}), although its runner is gone: resume or abort that run first",
+                        dead.run
+                    )));
+                }
                 notes.push((format!("took the lock over from a run that ended without letting go: {dead}"), false));
             }
             lock
         }
     };
-    let mut held = Held { host, across: None, database: database.cloned(), environment: environment.to_string() };
+    // Two users of this host have state folders of their own; the configuration they share.
+    let shared = match shared.map(File::open) {
+        Some(Ok(file)) => match file.try_lock() {
+            Ok(()) => Some(file),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Ok(Taking::Refused(format!(
+                    "{environment} is taken by a run of another user on this host, under the same configuration"
+                )));
+            }
+            Err(std::fs::TryLockError::Error(_)) => None,
+        },
+        _ => None,
+    };
+    let mut held = Held { host, _shared: shared, across: None, database: database.cloned(), environment: environment.to_string() };
     if database.is_some() {
         match held.take_across().await {
             Ok(Ok(note)) => notes.extend(note.map(|text| (text, false))),
             Ok(Err(other)) => return Ok(Taking::Refused(format!("{environment} is taken: {}", describe(&other)))),
-            Err(why) => notes.push((format!("NOT LOCKED ACROSS HOSTS: {why}; somebody on another host could act on {environment} as well"), true)),
+            Err(why) => {
+                notes.push((format!("NOT LOCKED ACROSS HOSTS: {why}; somebody on another host could act on {environment} as well"), true))
+            }
         }
     }
     Ok(Taking::Taken(Box::new(held), notes))
@@ -99,6 +135,8 @@ impl Held {
         }
         match self.take_across().await {
             Ok(Ok(_)) => Some(("locked across hosts again".into(), false)),
+            // Our own session of before, which the server still believes in: it is asked again at the next beat.
+            Ok(Err(other)) if other.holder.as_ref().is_some_and(|h| h.run == self.host.holder().run) => None,
             Ok(Err(other)) => {
                 let who = describe(&other);
                 // Said once; this run goes on, because stopping half-way is worse.
@@ -110,7 +148,9 @@ impl Held {
     }
 
     async fn let_go(self) {
-        if let Some(mirror) = self.across {
+        if let Some(mut mirror) = self.across {
+            // The row only says who it was; without it the next one waits for a beat that does not come.
+            let _ = tokio::time::timeout(PATIENCE, mirror.let_go(&self.environment, &self.host.holder().run)).await;
             mirror.close().await;
         }
     }
@@ -149,7 +189,9 @@ async fn lock(mirror: &mut Mirror, environment: &str, holder: &Holder) -> Result
         Ok(()) => return Ok(Ok(None)),
         Err(other) => other,
     };
-    let gone = |old: &Holder| old.runner.host == holder.runner.host && !Path::new(&format!("/proc/{}", old.runner.pid)).exists();
+    let gone = |old: &Holder| {
+        old.run == holder.run || old.runner.host == holder.runner.host && !Path::new(&format!("/proc/{}", old.runner.pid)).exists()
+    };
     if other.silent < SILENT && !other.holder.as_ref().is_some_and(gone) {
         return Ok(Err(other));
     }

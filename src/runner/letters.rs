@@ -1,7 +1,7 @@
 //! Which letters a record makes. They follow from the journal alone, so that none is lost with a runner.
 
 use crate::base::clock::Stamp;
-use crate::journal::{Letter, Outbox};
+use crate::journal::{Letter, Outbox, Replay};
 use crate::runbook::{Event, Notice, Occasion, Plan, Record, Run, RunResult};
 
 /// What a record is an occasion for.
@@ -24,6 +24,19 @@ pub fn letters(plan: &Plan, run: &Run, record: &Record, now: Stamp) -> Vec<Lette
     let Some(occasion) = occasion(&record.event) else { return Vec::new() };
     let wanted = |notice: &&Notice| notice.events.contains(&occasion);
     plan.content.notices.iter().filter(wanted).map(|notice| letter(plan, run, record, notice, occasion, now)).collect()
+}
+
+/// Puts every letter of a journal into the outbox that was never there: a runner may have ended before it came to it.
+pub fn remember_letters(plan: &Plan, outbox: &Outbox, replay: &Replay, now: Stamp) {
+    let mut run = Run::default();
+    for line in &replay.lines {
+        if run.apply(plan, &line.record).is_ok() {
+            for letter in letters(plan, &run, &line.record, now) {
+                // One that cannot be written now is tried again by whoever comes by.
+                let _ = outbox.put(&letter);
+            }
+        }
+    }
 }
 
 fn letter(plan: &Plan, run: &Run, record: &Record, notice: &Notice, occasion: Occasion, now: Stamp) -> Letter {
@@ -59,6 +72,7 @@ fn letter(plan: &Plan, run: &Run, record: &Record, notice: &Notice, occasion: Oc
     Letter {
         id: Outbox::id(&record.run, record.seq, &notice.name),
         run: record.run.clone(),
+        seq: record.seq,
         occasion,
         name: notice.name.clone(),
         channel: notice.channel.clone(),

@@ -9,8 +9,8 @@ mod letters;
 mod post;
 mod start;
 
-pub use control::{Control, Reply, Request, ask, listen};
+pub use control::{Control, Reply, Request, ask};
 pub use drive::{Ending, Setup, drive};
 pub use letters::letters;
-pub use post::{MirrorDone, deliver_waiting, sync_run};
+pub use post::{MirrorDone, deliver_waiting, sweep_letters, sync_run};
 pub use start::{Started, start, take_leave};

@@ -1,14 +1,18 @@
 //! What leaves the host beside a run: records to the mirror, letters to their receivers. Never in the run's way: what
 //! cannot be delivered now stays on disk, and whoever comes by later (a runner, a cockpit, `audit sync`) delivers it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::letters::remember_letters;
 use crate::base::clock::Clock;
+use crate::base::units::short;
 use crate::effect::deliver;
 use crate::journal::{Mirror, Moment, Outbox, StateDir, Watchpoint, note, noted, read};
+use crate::runbook::Event;
 use crate::source::{DatabaseOptions, Session};
 
 /// What came of mirroring a run.
@@ -18,15 +22,28 @@ pub struct MirrorDone {
     pub written: u64,
 }
 
+/// How long one round with the database may take: one that hangs is tried again later.
+const ROUND: Duration = Duration::from_secs(20);
+/// How long one letter may take.
+const LETTER: Duration = Duration::from_secs(20);
+
 /// Brings a run's mirror up to its journal.
 ///
 /// # Errors
 /// Why it could not.
 pub async fn sync_run(state: &StateDir, id: &str, database: &DatabaseOptions) -> Result<MirrorDone, String> {
+    let syncing = sync(state, id, database);
+    tokio::time::timeout(ROUND, syncing).await.unwrap_or_else(|_| Err(format!("the mirror: no answer within {}", short(ROUND))))
+}
+
+async fn sync(state: &StateDir, id: &str, database: &DatabaseOptions) -> Result<MirrorDone, String> {
     let folder = state.run(id);
+    if !folder.join("journal.jsonl").exists() {
+        return Ok(MirrorDone { records: 0, written: 0 });
+    }
     let replay = read(&folder).map_err(|e| e.to_string())?;
     let records = replay.lines.len() as u64;
-    if noted(&folder) == records {
+    if noted(&folder, &database.url) == records {
         return Ok(MirrorDone { records, written: 0 });
     }
     let plan = state.plan(id)?;
@@ -43,29 +60,51 @@ pub async fn sync_run(state: &StateDir, id: &str, database: &DatabaseOptions) ->
         mirror.push(&plan, &replay.lines).await.map_err(words)?;
     }
     mirror.close().await;
-    note(&folder, records);
+    note(&folder, records, &database.url);
     Ok(MirrorDone { records, written: records.saturating_sub(there) })
 }
 
-/// Sends every letter that is due. Gives the number that could not be sent.
-pub async fn deliver_waiting(state: &StateDir, clock: &Clock, watchpoint: &Watchpoint) -> usize {
+/// Letters of a run that is over, which its runner did not get to write.
+pub fn sweep_letters(state: &StateDir, id: &str, clock: &Clock) {
+    let folder = state.run(id);
+    let swept = folder.join("told");
+    if swept.exists() {
+        return;
+    }
+    if let (Ok(plan), Ok(replay)) = (state.plan(id), read(&folder)) {
+        remember_letters(&plan, &Outbox::new(state), &replay, clock.now());
+        let over = replay.lines.last().is_some_and(|l| matches!(l.record.event, Event::Ended { .. }));
+        if over {
+            // Only a note: without it somebody looks again.
+            let _ = std::fs::write(swept, "");
+        }
+    }
+}
+
+/// Sends every letter that is due. Gives the runs of those that could not be sent.
+pub async fn deliver_waiting(state: &StateDir, clock: &Clock, watchpoint: &Watchpoint) -> Vec<String> {
     let outbox = Outbox::new(state);
     let waiting = outbox.waiting();
     if waiting.is_empty() {
-        return 0;
+        return Vec::new();
     }
     // Somebody else is at it: nothing must be sent twice.
-    let Some(_sender) = outbox.sender() else { return waiting.len() };
-    let mut left = 0;
+    let Some(_sender) = outbox.sender() else { return waiting.into_iter().map(|letter| letter.run).collect() };
+    let mut left = Vec::new();
+    // What is about the same run arrives in order: a later letter does not overtake one that has to wait.
+    let mut held: HashSet<(String, String)> = HashSet::new();
     // Looked at again: until the right to send was ours, somebody may have sent some.
     for letter in outbox.waiting() {
         let now = clock.now();
-        if letter.next_try > now {
-            left += 1;
+        let queue = (letter.run.clone(), letter.name.clone());
+        if letter.next_try > now || held.contains(&queue) {
+            left.push(letter.run);
+            held.insert(queue);
             continue;
         }
         watchpoint(Moment::BeforeNotice);
-        let sent = deliver(&letter).await;
+        let sent =
+            tokio::time::timeout(LETTER, deliver(&letter)).await.unwrap_or_else(|_| Err(format!("no answer within {}", short(LETTER))));
         watchpoint(Moment::AfterNotice);
         let noted = match &sent {
             Ok(()) => outbox.arrived(&letter),
@@ -75,7 +114,8 @@ pub async fn deliver_waiting(state: &StateDir, clock: &Clock, watchpoint: &Watch
             }
         };
         if sent.is_err() || noted.is_err() {
-            left += 1;
+            left.push(letter.run);
+            held.insert(queue);
         }
     }
     left
@@ -93,9 +133,23 @@ pub struct Post {
 /// Between tries when something is left.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// What is carried.
+#[derive(Clone, Copy)]
+enum Load {
+    Records,
+    Letters,
+}
+
 impl Post {
     /// `news` rings after each record; `end` becomes true when the run is over, and `patience` is for what is then left.
-    pub async fn carry(self, news: Arc<Notify>, mut end: watch::Receiver<bool>, patience: Duration) {
+    /// Letters and records do not wait for each other: a database that hangs keeps no letter back.
+    pub async fn carry(self: Arc<Post>, news: Arc<Notify>, end: watch::Receiver<bool>, patience: Duration) {
+        let records = self.clone().rounds(Load::Records, news.clone(), end.clone(), patience);
+        tokio::join!(records, self.rounds(Load::Letters, news, end, patience));
+    }
+
+    /// Goes round after each record, again while something is left, and once more when the run is over.
+    async fn rounds(self: Arc<Post>, load: Load, news: Arc<Notify>, mut end: watch::Receiver<bool>, patience: Duration) {
         let mut left = false;
         loop {
             let ended = *end.borrow();
@@ -106,7 +160,7 @@ impl Post {
                     _ = end.changed() => {}
                 }
             }
-            left = !self.once().await;
+            left = !self.once(load).await;
             // What was written while the last round was under way needs one more.
             if ended {
                 break;
@@ -115,19 +169,18 @@ impl Post {
         let deadline = tokio::time::Instant::now() + patience;
         while left && tokio::time::Instant::now() + PAUSE < deadline {
             tokio::time::sleep(PAUSE).await;
-            left = !self.once().await;
+            left = !self.once(load).await;
         }
     }
 
-    /// Whether everything was delivered.
-    async fn once(&self) -> bool {
-        let mirror = async {
-            match &self.database {
-                None => true,
-                Some(database) => sync_run(&self.state, &self.run, database).await.map_err(|e| log::warn!(target: "mirror", "{e}")).is_ok(),
+    /// Whether everything of this run was delivered.
+    async fn once(&self, load: Load) -> bool {
+        match (load, &self.database) {
+            (Load::Records, None) => true,
+            (Load::Records, Some(database)) => {
+                sync_run(&self.state, &self.run, database).await.map_err(|e| log::warn!(target: "mirror", "{e}")).is_ok()
             }
-        };
-        let (mirrored, letters) = tokio::join!(mirror, deliver_waiting(&self.state, &self.clock, &self.watchpoint));
-        mirrored && letters == 0
+            (Load::Letters, _) => !deliver_waiting(&self.state, &self.clock, &self.watchpoint).await.contains(&self.run),
+        }
     }
 }

@@ -27,7 +27,9 @@ pub fn start(program: &Path, folder: &Path, arguments: &[&str]) -> Result<Starte
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(folder.join("runner.log")).map_or_else(|_| Stdio::null(), Stdio::from))
+        .stderr(
+            std::fs::File::options().create(true).append(true).open(folder.join("runner.log")).map_or_else(|_| Stdio::null(), Stdio::from),
+        )
         .spawn()
         .map_err(|e| failed("spawn", &e))?;
     let mut line = String::new();

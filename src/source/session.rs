@@ -62,6 +62,40 @@ impl Session {
         })
     }
 
+    /// Says on the server whose work this is, so that it can be found there.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn name(&mut self, name: &str) -> Result<(), Fault> {
+        let Session::Postgres(pg) = self else { return Ok(()) };
+        let set = sqlx::query("SELECT set_config('application_name', $1, false)").persistent(false).bind(name).execute(&mut *pg).await;
+        set.map(drop).map_err(|e| postgres::fault(&e))
+    }
+
+    /// How many sessions of that name are at work on the server.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn at_work(&mut self, name: &str, end: bool) -> Result<i64, Fault> {
+        let Session::Postgres(pg) = self else { return Ok(0) };
+        let query = "SELECT count(CASE WHEN $2 THEN pg_terminate_backend(pid) END), count(*) FROM pg_stat_activity \
+                     WHERE application_name = $1 AND pid <> pg_backend_pid() AND state <> 'idle'";
+        let counted: Result<(i64, i64), _> = sqlx::query_as(query).persistent(false).bind(name).bind(end).fetch_one(&mut *pg).await;
+        counted.map(|(_, there)| there).map_err(|e| postgres::fault(&e))
+    }
+
+    /// `BEGIN`, `COMMIT` or `ROLLBACK`.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn say(&mut self, word: &'static str) -> Result<(), Fault> {
+        let said = match self {
+            Session::Postgres(pg) => sqlx::raw_sql(word).execute(&mut *pg).await.map(drop),
+            Session::Sqlite(lite) => sqlx::raw_sql(word).execute(&mut *lite).await.map(drop),
+        };
+        said.map_err(|e| postgres::fault(&e))
+    }
+
     /// Runs one statement with its values, and reads what it gives. With `read_only` nothing can be changed.
     ///
     /// # Errors

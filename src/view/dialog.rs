@@ -23,7 +23,12 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Op
     if environment.tier == Tier::Production && dialog.danger > Danger::Safe {
         // The frame itself says where this is.
         let style = paint.theme.style(Role::Production);
-        let edge = Rect { x: inner.x.saturating_sub(1), y: inner.y.saturating_sub(1), width: (title.len() as u16 + 2).min(inner.width), height: 1 };
+        let edge = Rect {
+            x: inner.x.saturating_sub(1),
+            y: inner.y.saturating_sub(1),
+            width: (title.len() as u16 + 2).min(inner.width),
+            height: 1,
+        };
         paint.buffer.set_style(edge.intersection(paint.buffer.area), style);
     }
     if inner.height < 3 || inner.width < 20 {
@@ -125,7 +130,8 @@ fn inputs(paint: &mut Paint, area: Rect, dialog: &Dialog, error: Option<&str>) -
         }
     }
     let y = dialog.fields.len() as u16 * 2;
-    let rows = error.map_or(0, |error| paint.wrapped(Rect { y: area.y + y, height: area.height.saturating_sub(y + 1), ..area }, 0, error, Role::Fail));
+    let rows = error
+        .map_or(0, |error| paint.wrapped(Rect { y: area.y + y, height: area.height.saturating_sub(y + 1), ..area }, 0, error, Role::Fail));
     let keys = "Enter: show the plan   Tab: next line   Esc: leave, nothing changes";
     paint.text(area, 0, (y + rows + 1).min(area.height.saturating_sub(1)), keys, Role::Dim);
     cursor

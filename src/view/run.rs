@@ -156,7 +156,13 @@ fn steps_list(state: &State, paint: &mut Paint, area: Rect, line: &RunLine, step
         let role = state_role(run.state);
         let mark = if paint.unicode() { step_mark(run.state) } else { ascii_mark(run.state) };
         paint.text(area, 0, y, mark, role);
-        paint.text(area, 2, y, &format!("{:>2} {}", i + 1, fit(name, names)), if run.state == StepState::Pending { Role::Dim } else { Role::Text });
+        paint.text(
+            area,
+            2,
+            y,
+            &format!("{:>2} {}", i + 1, fit(name, names)),
+            if run.state == StepState::Pending { Role::Dim } else { Role::Text },
+        );
         let x = names as u16 + 6;
         let took = match (run.started, run.ended) {
             (Some(start), Some(end)) => short(end.since(start)),

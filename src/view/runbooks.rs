@@ -58,7 +58,8 @@ fn preview(state: &State, paint: &mut Paint, area: Rect, name: &str) {
             say(&runbook.front.description, Role::Dim);
         }
         for input in &runbook.inputs {
-            let default = input.default.as_ref().map_or_else(String::new, |v| format!(" = {}", v.as_str().map_or_else(|| v.to_string(), Into::into)));
+            let default =
+                input.default.as_ref().map_or_else(String::new, |v| format!(" = {}", v.as_str().map_or_else(|| v.to_string(), Into::into)));
             say(&format!("input {}{default}  {}", input.name, input.description), Role::Text);
         }
         for (i, step) in runbook.steps.iter().enumerate() {
@@ -81,13 +82,7 @@ fn history(state: &State, paint: &mut Paint, area: Rect, name: &str) {
     }
     for (y, run) in runs.iter().take(usize::from(area.height)).enumerate() {
         let when = run.run.started.map_or_else(|| "not begun".into(), |at| at.day_hm());
-        let text = format!(
-            "{when}  {}  {}  {}  {}",
-            run.standing().word(),
-            short(run.elapsed(state.now)),
-            run.run.by.user,
-            run.words()
-        );
+        let text = format!("{when}  {}  {}  {}  {}", run.standing().word(), short(run.elapsed(state.now)), run.run.by.user, run.words());
         paint.text(area, 0, y as u16, &crate::base::text::fit(&text, usize::from(area.width)), Role::Text);
     }
 }
