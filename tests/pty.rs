@@ -162,19 +162,19 @@ fn a_newcomer_walks_through_the_demo() {
     ] {
         assert!(text.contains(panel), "{panel} is missing:\n{text}");
     }
-    t.press("2");
+    t.press("3");
     t.wait_for("Chunks by model");
     t.wait_for("embed-large-3");
-    t.press("3");
-    t.wait_for("Sources and probes");
     t.press("4");
+    t.wait_for("Sources and probes");
+    t.press("5");
     t.wait_for("gate_fail_rate");
     t.press("/");
     t.press("latency");
     t.wait_for("4 of");
     t.press("\u{1b}");
     t.wait("the filter to go", |s| s.contains("governance_overdue") && !s.contains("4 of"));
-    t.press("5");
+    t.press("6");
     t.wait_for("level info");
     t.press("+");
     t.wait_for("level debug");
@@ -220,7 +220,7 @@ fn the_story_of_the_bad_canary_is_told() {
     let mut t = Terminal::demo(160, 44, "bad-canary", &[]);
     t.wait_for("after 15 s the canary turns bad");
     t.wait("the trouble to be seen", |s| s.contains("WARN") || s.contains("FAIL"));
-    t.press("4");
+    t.press("5");
     t.wait("a rule to be on its way", |s| s.contains("pending") || s.contains("firing"));
     t.press("q");
     assert_eq!(t.ended(), 0);
@@ -330,7 +330,7 @@ fn a_stalled_link_catches_up_and_never_keeps_the_program_from_ending() {
         }
     };
     stall(&mut t);
-    t.press("2");
+    t.press("3");
     t.stalled.store(false, Ordering::SeqCst);
     t.wait_for("Chunks by model");
     t.wait("the clock to be right again", |_| {
@@ -372,7 +372,7 @@ fn keys_answer_while_everything_hangs() {
     let mut t = Terminal::open(120, 34, &["--config", &file.display().to_string()], &[]);
     t.wait_for("UNKNOWN");
     t.wait_for("failing");
-    for (key, text) in [("2", "Snapshots"), ("3", "Sources and probes"), ("1", "Governance"), ("?", "Keys")] {
+    for (key, text) in [("3", "Snapshots"), ("4", "Sources and probes"), ("1", "Governance"), ("?", "Keys")] {
         t.press(key);
         t.wait_for(text);
     }
@@ -392,7 +392,7 @@ fn keys_answer_while_everything_hangs() {
 fn a_script_presses_the_keys() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("keys");
-    std::fs::write(&file, "until Quality\npress 2\nuntil Snapshots\npress q\n").expect("written");
+    std::fs::write(&file, "until Quality\npress 3\nuntil Snapshots\npress q\n").expect("written");
     let mut t = Terminal::open(100, 30, &["demo", "--scenario", "healthy", "--script", &file.display().to_string()], &[]);
     assert_eq!(t.ended(), 0);
     t.assert_restored();

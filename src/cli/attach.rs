@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Looks on, answers or pauses. Gives the exit code.
 pub fn attach(args: &AttachArgs, desk: &mut Desk) -> u8 {
-    let id = match desk.find(&args.run) {
+    let id = match desk.find_open(&args.run) {
         Ok(id) => id,
         Err(refusal) => return complain(&refusal),
     };
@@ -46,7 +46,7 @@ fn answer(desk: &mut Desk, id: &str, word: &str, note: &str) -> Result<(), Refus
 
 /// Gives the exit code.
 pub fn resume(args: &ResumeArgs, desk: &mut Desk) -> u8 {
-    let id = match desk.find(&args.run).and_then(|id| desk.resume(&id).map(|()| id)) {
+    let id = match desk.find_open(&args.run).and_then(|id| desk.resume(&id).map(|()| id)) {
         Ok(id) => id,
         Err(refusal) => return complain(&refusal),
     };
@@ -59,7 +59,7 @@ pub fn resume(args: &ResumeArgs, desk: &mut Desk) -> u8 {
 
 /// Gives the exit code.
 pub fn abort(args: &AbortArgs, desk: &mut Desk) -> u8 {
-    match desk.find(&args.run).and_then(|id| abort_run(args, desk, &id)) {
+    match desk.find_open(&args.run).and_then(|id| abort_run(args, desk, &id)) {
         Ok(code) => code,
         Err(refusal) => complain(&refusal),
     }

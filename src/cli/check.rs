@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::exit;
 use super::status::ask_once;
 use crate::base::diag::{Diagnostic, Severity};
+use crate::base::clock::Clock;
 use crate::cockpit::SourceLine;
-use crate::config::load_file;
+use crate::config::{Config, load_file, runbooks, world};
 use crate::reading::SourceState;
+use crate::runbook::{Asked, Input, InputType, plan};
 use crate::{keymap, theme};
 
 #[derive(Serialize)]
@@ -33,6 +35,7 @@ pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json
     if let Some(config) = &loaded.config {
         report.findings.extend(keymap::load(&config.ui.keymap, folder).err().unwrap_or_default());
         report.findings.extend(theme::load(&config.ui.theme, folder).err().unwrap_or_default());
+        report.findings.extend(check_runbooks(config));
         if !offline {
             match ask_once(config, runtime) {
                 Ok(summary) => {
@@ -63,6 +66,41 @@ pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json
         text(path, &report, counts)
     };
     (text, code)
+}
+
+/// What is wrong with runbooks: in themselves, and in what they name of this configuration.
+fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
+    let loaded = runbooks(config, Clock::System.now());
+    let world = world(config, &loaded);
+    let read = |path: &Path| std::fs::read(path).map_err(|e| e.to_string());
+    let mut found = Vec::new();
+    for one in &loaded {
+        found.extend(one.findings.iter().cloned());
+        let Some(runbook) = &one.runbook else { continue };
+        // A shipped one may name what somebody does not have: then it cannot be run, and the rest can.
+        let severity = if runbook.path.exists() { Severity::Error } else { Severity::Warning };
+        // Inputs without a default are given when it is run; here any value will do.
+        let given = |input: &Input| {
+            let value = input.allowed.first().map_or_else(|| "1".to_string(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_string));
+            (input.name.clone(), value)
+        };
+        let inputs = runbook.inputs.iter().filter(|i| i.default.is_none() && i.pattern.is_none() && i.kind != InputType::Duration).map(given).collect();
+        let unknown: Vec<&Input> = runbook.inputs.iter().filter(|i| i.default.is_none() && (i.pattern.is_some() || i.kind == InputType::Duration)).collect();
+        if !unknown.is_empty() || !runbook.placeholders.is_empty() {
+            continue;
+        }
+        let asked = Asked { inputs, ..Asked::default() };
+        let problems = plan(runbook, &world, &asked, &read).err().unwrap_or_default();
+        found.extend(problems.iter().filter(|p| !p.contains("is a draft")).map(|problem| placed(problem, &runbook.path, severity)));
+    }
+    found
+}
+
+/// A planner's words, `FILE:LINE: what`, as a finding.
+fn placed(problem: &str, path: &Path, severity: Severity) -> Diagnostic {
+    let rest = problem.strip_prefix(&format!("{}:", path.display())).and_then(|rest| rest.split_once(": "));
+    let (line, cause) = rest.and_then(|(line, cause)| Some((line.parse().ok()?, cause))).unwrap_or((1, problem));
+    Diagnostic { severity, file: path.to_path_buf(), line, column: 1, cause: cause.to_string(), hint: None }
 }
 
 fn text(path: &Path, report: &Report, counts: Option<(usize, usize, usize, usize)>) -> String {

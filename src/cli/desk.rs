@@ -86,11 +86,23 @@ impl Desk {
         runbooks(&self.config, self.clock.now())
     }
 
-    /// The run an operator means: an id, a part of one, or `last`: the newest here that is open, otherwise the newest.
+    /// The run an operator means: an id, a part of one, or `last`, the newest of this environment.
     ///
     /// # Errors
     /// When there is none, or more than one.
     pub fn find(&mut self, wanted: &str) -> Result<String, Refusal> {
+        self.find_newest(wanted, false)
+    }
+
+    /// The same for talking to it: `last` is then the newest that is not over, where there is one.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn find_open(&mut self, wanted: &str) -> Result<String, Refusal> {
+        self.find_newest(wanted, true)
+    }
+
+    fn find_newest(&mut self, wanted: &str, open: bool) -> Result<String, Refusal> {
         if wanted != "last" {
             return self.state()?.find(wanted).map_err(Refusal::Wrong);
         }
@@ -98,7 +110,7 @@ impl Desk {
         let environment = self.config.environment.name.clone();
         let mut here = self.runs();
         here.retain(|run| run.plan.content.environment.name == environment);
-        let open = here.iter().find(|run| run.standing().is_open());
+        let open = here.iter().find(|run| open && run.standing().is_open());
         open.or(here.first()).map(|run| run.id.clone()).ok_or_else(|| Refusal::Wrong(format!("there is no run on {environment} yet")))
     }
 

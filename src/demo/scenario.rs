@@ -72,7 +72,7 @@ impl Scenario {
                 "DEMO  all is well. tab, enter: look closer; w: look back further; e: the query behind a panel; ?: keys; q: leave"
             }
             Scenario::BadCanary => {
-                "DEMO  after 15 s the canary turns bad: watch Gate fail rate and Errors. tab, enter: look closer; 4: rules; ?: keys; q: leave"
+                "DEMO  after 15 s the canary turns bad: watch Gate fail rate and Errors. tab, enter: look closer; 2: runbooks; ?: keys; q: leave"
             }
             Scenario::LatencySpike => {
                 "DEMO  after 15 s retrieval slows down: Latency by component says which part it is. tab, enter: look closer; ?: keys; q: leave"

@@ -42,6 +42,8 @@ impl std::fmt::Display for Holder {
 pub struct HostLock {
     file: File,
     holder: Holder,
+    /// Whom the file names again when this is let go of: nothing has come of taking it over from the dead.
+    dead: Option<Holder>,
 }
 
 /// What came of trying.
@@ -65,13 +67,18 @@ impl HostLock {
             Ok(()) => {
                 // Between the first look and the lock its owner may have let go in good order.
                 let dead = before.and_then(|_| read_holder(&mut file));
-                let mut lock = HostLock { file, holder };
+                let mut lock = HostLock { file, holder, dead: dead.clone() };
                 lock.write().map_err(failed)?;
                 Ok(Tried::Taken(Box::new(lock), dead))
             }
             Err(std::fs::TryLockError::WouldBlock) => Ok(Tried::Held(before)),
             Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
         }
+    }
+
+    /// It is ours for good: whoever had it before is of no more interest.
+    pub fn keep(&mut self) {
+        self.dead = None;
     }
 
     pub fn holder(&self) -> &Holder {
@@ -95,8 +102,14 @@ impl HostLock {
 
 impl Drop for HostLock {
     fn drop(&mut self) {
-        // An empty file says that it was let go of in good order.
-        let _ = self.file.set_len(0);
+        let _ = match self.dead.take() {
+            Some(dead) => {
+                self.holder = dead;
+                self.write()
+            }
+            // An empty file says that it was let go of in good order.
+            None => self.file.set_len(0),
+        };
     }
 }
 

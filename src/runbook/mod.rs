@@ -5,6 +5,7 @@ mod event;
 mod kind;
 mod load;
 mod model;
+mod next;
 mod plan;
 mod planner;
 mod run;
@@ -21,6 +22,7 @@ pub use model::{
 };
 pub use plan::{Confirmation, Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile, When};
 pub use planner::{Asked, World, plan};
-pub use run::{Back, Broken, Next, Phase, Run, StepRun, StepState};
+pub use next::Next;
+pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
 pub use steps::{is_condition, slug};
 pub use template::{fill, holds, is_template, render};

@@ -302,7 +302,7 @@ impl Driver {
     async fn lead(&mut self) -> Result<(), Gone> {
         loop {
             let settled = matches!(self.run.phase, Phase::Paused { .. } | Phase::Ended { .. });
-            if *self.leave.borrow() && !self.run.pause_wanted && !settled {
+            if self.is_leaving() && !self.run.pause_wanted && !settled {
                 self.append(Event::PauseWanted { by: by_signal() }).await?;
             }
             match self.run.next(&self.plan) {
@@ -322,13 +322,13 @@ impl Driver {
                     }
                 }
                 Next::Pause => {
-                    let why = if *self.leave.borrow() { "the runner was asked to end" } else { "an operator paused it" };
+                    let why = if self.is_leaving() { "the runner was asked to end" } else { "an operator paused it" };
                     self.append(Event::Paused { why: why.into() }).await?;
                 }
                 Next::Rollback { why, steps } => drop(self.append(Event::RollbackStarted { why, steps }).await?),
                 Next::Finish { result, message } => drop(self.append(Event::Ended { result, message }).await?),
                 Next::Await => {
-                    if *self.leave.borrow() {
+                    if self.is_leaving() {
                         if self.run.pause_wanted {
                             self.append(Event::Paused { why: "the runner was asked to end".into() }).await?;
                         }
@@ -387,7 +387,7 @@ impl Driver {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return Ok(()),
-                _ = self.leave.wait_for(|leave| *leave) => return Err(Gone),
+                () = told(&mut self.leave) => return Err(Gone),
                 Some(control) = self.control.recv() => {
                     let reply = Reply { ok: control.request == Request::Status, message: self.stuck.clone() };
                     let _ = control.reply.send(reply);
@@ -401,13 +401,13 @@ impl Driver {
     pub(super) async fn listen<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, Gone> {
         tokio::pin!(work);
         let (mut look, mut missed) = (tokio::time::interval(LOOK), 0);
+        let leaving = self.is_leaving();
         let mut leave = self.leave.clone();
-        let leaving = *leave.borrow();
         loop {
             tokio::select! {
                 done = &mut work => return Ok(Some(done)),
                 Some((text, loud)) = noted(&mut self.held) => self.append(Event::Noted { text, loud }).await?,
-                _ = leave.wait_for(|leave| *leave), if !leaving => return Ok(None),
+                () = told(&mut leave), if !leaving => return Ok(None),
                 // A run whose folder was taken away is nobody's any more.
                 _ = look.tick() => {
                     missed = if self.home.join("plan.json").try_exists().is_ok_and(|there| !there) { missed + 1 } else { 0 };
@@ -461,6 +461,11 @@ impl Driver {
     pub(super) fn is_leaving(&self) -> bool {
         *self.leave.borrow()
     }
+}
+
+/// Comes back when the process is asked to end.
+async fn told(leave: &mut watch::Receiver<bool>) {
+    let _ = leave.wait_for(|leave| *leave).await;
 }
 
 /// What is to be said about the environment being held; for ever nothing, when it is not.

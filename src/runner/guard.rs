@@ -91,6 +91,7 @@ pub async fn take(
             }
         }
     }
+    held.host.keep();
     Ok(Taking::Taken(Box::new(held), notes))
 }
 

@@ -1,0 +1,245 @@
+//! What comes next in a run: the one pure function that decides, from where the run is and what its plan says.
+
+use serde_json::{Value as Json, json};
+
+use super::event::{Choice, Outcome, Question, QuestionKind, RunResult};
+use super::kind::Kind;
+use super::model::OnFailure;
+use super::plan::{Plan, Planned};
+use super::run::{Back, Phase, Run, StepRun, StepState};
+use super::template;
+
+/// What has to be done now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Find out whether a step that was started is already so.
+    Probe(String),
+    /// Start a step (again).
+    Step(String),
+    /// Write down what is known already.
+    Conclude {
+        step: String,
+        outcome: Outcome,
+        message: String,
+    },
+    Ask(Question),
+    /// An answer, or somebody who lets it go on, is needed.
+    Await,
+    Pause,
+    Rollback {
+        why: String,
+        steps: Vec<String>,
+    },
+    /// Try a failed step again, after its back-off.
+    Retry(String),
+    Finish {
+        result: RunResult,
+        message: String,
+    },
+    Over,
+}
+
+impl Run {
+    /// What has to be done now.
+    pub fn next(&self, plan: &Plan) -> Next {
+        match &self.phase {
+            Phase::Ended { .. } => return Next::Over,
+            Phase::New => return Next::Over,
+            Phase::Paused { .. } => return Next::Await,
+            Phase::Waiting { .. } => return Next::Await,
+            Phase::Running => {}
+        }
+        if let Some((key, step)) = self.current()
+            && let Some(planned) = plan.step(key)
+        {
+            return self.unfinished(key, step, &planned);
+        }
+        if self.is_aborting() {
+            return self.aborting(plan);
+        }
+        if self.pause_wanted {
+            return Next::Pause;
+        }
+        let failures = self.steps.iter().filter(|(_, s)| s.state == StepState::Failed && !s.settled);
+        for (key, step) in failures {
+            let next = plan.step(key).and_then(|planned| self.failed(plan, key, step, &planned));
+            if let Some(next) = next {
+                return next;
+            }
+        }
+        let pending = |key: &&String| self.steps.get(*key).is_some_and(|s| s.state == StepState::Pending);
+        match &self.rollback {
+            Some(back) => match back.steps.iter().find(pending) {
+                Some(key) => Next::Step(key.clone()),
+                None => self.went_back(back),
+            },
+            None => match plan.content.steps.iter().map(|s| &s.key).find(pending) {
+                Some(key) => Next::Step(key.clone()),
+                None => self.finished(),
+            },
+        }
+    }
+
+    fn went_back(&self, back: &Back) -> Next {
+        let state = |key: &&String| self.steps.get(*key).is_some_and(|s| matches!(s.state, StepState::Failed | StepState::Skipped));
+        let short_of = match back.steps.iter().filter(state).count() {
+            0 => String::new(),
+            n => format!(" ({n} of {} steps back were not done)", back.steps.len()),
+        };
+        match back.aborts {
+            0 => Next::Finish { result: RunResult::RolledBack, message: format!("rolled back{short_of}: {}", back.why) },
+            _ => Next::Finish { result: RunResult::Aborted, message: format!("aborted, and undone{short_of}") },
+        }
+    }
+
+    /// Whether an abort was wanted that nothing was done about yet.
+    pub fn is_aborting(&self) -> bool {
+        self.aborts > self.rollback.as_ref().map_or(0, |back| back.aborts)
+    }
+
+    fn finished(&self) -> Next {
+        let failed = self.steps.values().filter(|s| s.state == StepState::Failed).count();
+        let message = match failed {
+            0 => "every step is done".to_string(),
+            n => format!("done; {n} failed on the way and {} left aside", if n == 1 { "was" } else { "were" }),
+        };
+        Next::Finish { result: RunResult::Done, message }
+    }
+
+    /// A step that was started and has no end.
+    fn unfinished(&self, key: &str, step: &StepRun, planned: &Planned) -> Next {
+        let conclude = |outcome, message: String| Next::Conclude { step: key.to_string(), outcome, message };
+        if let Some((choice, note)) = &step.answer {
+            let said = |word: &str| if note.is_empty() { word.to_string() } else { format!("{word}: {note}") };
+            return match choice {
+                Choice::Done => conclude(Outcome::Done, said("the operator says it is done")),
+                Choice::Failed | Choice::Stop | Choice::Rollback => conclude(Outcome::Failed, said("the operator says it has failed")),
+                Choice::Skip => conclude(Outcome::Skipped, said("left out by the operator")),
+                Choice::Again => Next::Step(key.to_string()),
+            };
+        }
+        if self.is_aborting() {
+            return conclude(Outcome::Interrupted, "the run was aborted in the middle of this step".into());
+        }
+        if matches!(planned.kind, Kind::Manual { .. }) {
+            return Next::Ask(manual_question(key, planned));
+        }
+        match (&planned.probe, step.probed) {
+            (Some(_), None) => return Next::Probe(key.to_string()),
+            (Some(_), Some(Some(true))) => return conclude(Outcome::Done, "it was done already".into()),
+            (Some(_), Some(Some(false))) => return Next::Step(key.to_string()),
+            (Some(_), Some(None)) | (None, _) => {}
+        }
+        if planned.idempotent || !planned.kind.mutates() {
+            return Next::Step(key.to_string());
+        }
+        let text = format!(
+            "Step `{}` was started, and the runner ended before it knew what came of it. Look whether it is done: {}",
+            planned.name,
+            planned.kind.describe()
+        );
+        Next::Ask(Question {
+            step: key.to_string(),
+            kind: QuestionKind::Unknown,
+            text,
+            check: Vec::new(),
+            choices: vec![Choice::Done, Choice::Again, Choice::Skip, Choice::Failed],
+        })
+    }
+
+    /// What follows a failure; `None`: the run goes on.
+    fn failed(&self, plan: &Plan, key: &str, step: &StepRun, planned: &Planned) -> Option<Next> {
+        let why = || format!("{} failed: {}", planned.name, step.message);
+        let back = || Next::Rollback { why: why(), steps: self.way_back(plan) };
+        let stop = || Next::Finish { result: RunResult::Failed, message: why() };
+        if let Some((choice, _)) = &step.answer {
+            return Some(if *choice == Choice::Rollback { back() } else { stop() });
+        }
+        if let Some(retry) = planned.retry
+            && (1..=retry.count).contains(&step.attempts)
+        {
+            return Some(Next::Retry(key.to_string()));
+        }
+        let can_go_back = self.rollback.is_none() && !self.way_back(plan).is_empty();
+        Some(match planned.on_failure {
+            Some(OnFailure::Continue) => return None,
+            Some(OnFailure::Ask) => Next::Ask(failure_question(key, step, planned, can_go_back)),
+            Some(OnFailure::Rollback) if can_go_back => back(),
+            None if can_go_back && self.rolls_back_by_itself(plan, key, step, planned) => back(),
+            // There is a way back, and somebody has to decide.
+            None if can_go_back && !plan.content.rollback.steps.is_empty() => Next::Ask(failure_question(key, step, planned, true)),
+            None | Some(OnFailure::Stop | OnFailure::Rollback) => stop(),
+        })
+    }
+
+    fn rolls_back_by_itself(&self, plan: &Plan, key: &str, step: &StepRun, planned: &Planned) -> bool {
+        let rollback = &plan.content.rollback;
+        let mut context = self.context(plan, planned);
+        if let Json::Object(map) = &mut context {
+            map.insert(
+                "step".into(),
+                json!({"id": key, "name": planned.name, "status": "failed", "type": planned.kind.word(), "message": step.message}),
+            );
+            map.insert("validation".into(), json!({"failed": matches!(planned.kind, Kind::Validation { .. } | Kind::HealthCheck { .. })}));
+        }
+        let any = |condition: &String| template::holds(condition, &context) == Ok(true);
+        rollback.automatic && (rollback.conditions.is_empty() || rollback.conditions.iter().any(any))
+    }
+
+    /// What can be undone, the newest first, and then the rollback's own steps.
+    pub fn way_back(&self, plan: &Plan) -> Vec<String> {
+        let touched = |s: &&Planned| s.undo.is_some() && self.steps.get(&s.key).is_some_and(|run| run.touched);
+        let undo = plan.content.steps.iter().filter(touched).map(|s| format!("undo/{}", s.key));
+        let mut steps: Vec<String> = undo.collect();
+        steps.reverse();
+        steps.extend(plan.content.rollback.steps.iter().map(|s| s.key.clone()));
+        steps
+    }
+
+    fn aborting(&self, plan: &Plan) -> Next {
+        let steps = self.way_back(plan);
+        if self.undo_wanted && self.rollback.is_none() && !steps.is_empty() {
+            return Next::Rollback { why: "the run was aborted".into(), steps };
+        }
+        Next::Finish { result: RunResult::Aborted, message: self.left_behind(plan).join("; ") }
+    }
+
+    /// What an abort now would leave as it is, in words.
+    pub fn left_behind(&self, plan: &Plan) -> Vec<String> {
+        let mut lines = Vec::new();
+        for step in &plan.content.steps {
+            let Some(run) = self.steps.get(&step.key) else { continue };
+            let undo = if step.undo.is_some() { "can be undone" } else { "has no undo" };
+            match run.state {
+                StepState::Running | StepState::Unknown if step.kind.mutates() => {
+                    lines.push(format!("{} is in the middle and {undo}", step.name));
+                }
+                _ if run.touched => {
+                    lines.push(format!("{} {} and {undo}", step.name, if run.state == StepState::Done { "is done" } else { "was begun" }))
+                }
+                _ => {}
+            }
+        }
+        if lines.is_empty() {
+            lines.push("nothing was changed".into());
+        }
+        lines
+    }
+}
+
+fn manual_question(key: &str, planned: &Planned) -> Question {
+    let (text, check) = match &planned.kind {
+        Kind::Manual { text, check } => (text.clone(), check.clone()),
+        other => (other.describe(), Vec::new()),
+    };
+    Question { step: key.into(), kind: QuestionKind::Manual, text, check, choices: vec![Choice::Done, Choice::Failed, Choice::Skip] }
+}
+
+fn failure_question(key: &str, step: &StepRun, planned: &Planned, can_go_back: bool) -> Question {
+    let mut choices = vec![Choice::Again, Choice::Skip, Choice::Stop];
+    if can_go_back {
+        choices.insert(0, Choice::Rollback);
+    }
+    let text = format!("Step `{}` failed: {}", planned.name, step.message);
+    Question { step: key.into(), kind: QuestionKind::Failure, text, check: Vec::new(), choices }
+}
