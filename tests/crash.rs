@@ -82,6 +82,8 @@ notifications: [{channel: hook, events: [start, success, failure, waiting]}]
 const EFFECTS: [&str; 7] = ["s1", "h1", "f1", "s2", "h2", "f2", "f3"];
 
 struct World {
+    /// Whether records go to the database; where only the journal is tried that would only cost time.
+    mirrored: bool,
     folder: PathBuf,
     http: u16,
     pg: String,
@@ -90,11 +92,12 @@ struct World {
 impl World {
     fn config(&self) -> Config {
         let text = format!(
-            "state_dir = \"state\"\n[environment]\nname = \"{}\"\n[sources.database]\nkind = \"database\"\nurl = \"{}\"\n[services.world]\nurl = \"http://127.0.0.1:{}\"\n[notify.hook]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{}/hook\"\n",
+            "state_dir = \"state\"\n[environment]\nname = \"{}\"\n[sources.database]\nkind = \"database\"\nurl = \"{}\"\n[services.world]\nurl = \"http://127.0.0.1:{}\"\n[notify.hook]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{}/hook\"\n{}",
             self.folder.file_name().expect("a name").to_string_lossy(),
             self.pg,
             self.http,
-            self.http
+            self.http,
+            if self.mirrored { "" } else { "[audit]\ndatabase = \"none\"\n" }
         );
         let loaded = load_text(&self.folder.join("lastgreen.toml"), &text);
         loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.findings))
@@ -160,7 +163,7 @@ impl World {
         let (sender, control) = mpsc::channel(4);
         let (_leave, leave) = watch::channel(false);
         let (folder, answering) = (state.run(id), plan.clone());
-        let me = World { folder: self.folder.clone(), http: self.http, pg: self.pg.clone() };
+        let me = World { mirrored: self.mirrored, folder: self.folder.clone(), http: self.http, pg: self.pg.clone() };
         let run = id.to_string();
         tokio::spawn(async move {
             loop {
@@ -198,7 +201,7 @@ impl World {
 
 fn world_of_child() -> Option<(World, String, Option<usize>)> {
     let var = |name: &str| std::env::var(name).ok();
-    let world = World { folder: var("CRASH_FOLDER")?.into(), http: var("CRASH_HTTP")?.parse().ok()?, pg: var("CRASH_PG")? };
+    let world = World { mirrored: true, folder: var("CRASH_FOLDER")?.into(), http: var("CRASH_HTTP")?.parse().ok()?, pg: var("CRASH_PG")? };
     Some((world, var("CRASH_RUN")?, var("CRASH_AT").and_then(|n| n.parse().ok())))
 }
 
@@ -249,7 +252,7 @@ struct Figures {
 fn set_up(folder: &Path) -> (World, Postgres, Counting) {
     let pg = Postgres::start();
     let counting = Counting::start();
-    let world = World { folder: folder.to_path_buf(), http: counting.port, pg: pg.url() };
+    let world = World { mirrored: true, folder: folder.to_path_buf(), http: counting.port, pg: pg.url() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         use sqlx::Connection;
@@ -328,7 +331,7 @@ fn killed_at_every_point_nothing_is_done_twice_and_nothing_is_lost() {
                     }
                     let run = format!("AT{at:04}");
                     // Each has an environment of its own by its folder: the lock is not what is tried here.
-                    let own = World { folder: world.folder.join(&run), http: world.http, pg: world.pg.clone() };
+                    let own = World { mirrored: true, folder: world.folder.join(&run), http: world.http, pg: world.pg.clone() };
                     std::fs::create_dir_all(&own.folder).expect("a folder");
                     own.make(&run);
                     let killed = !child(&own, &run, Some(at));
@@ -363,6 +366,7 @@ fn a_journal_torn_at_any_byte_of_its_last_record_is_taken_up() {
     install_tls_provider();
     let folder = tempfile::TempDir::new().expect("a folder");
     let (world, _pg, _counting) = set_up(folder.path());
+    let world = World { mirrored: false, ..world };
     world.make("TORN");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     assert!(matches!(runtime.block_on(world.drive("TORN", unwatched())), Ending::Over(RunResult::Done, _)));
