@@ -141,11 +141,19 @@ fn every_mistake_at_once_with_its_line() {
         ("title: x\nsteps:\n  - {name: a, type: script, script: x, retry: {count: 2}}\n", "3", "only what is idempotent"),
         ("title: x\nsteps:\n  - {name: a, type: sql, query: 'DELETE FROM t'}\n", "3", "`DELETE` does not only look"),
         ("title: x\nsteps:\n  - {name: a, type: sql, query: 'SELECT {{ inputs.a }}'}\ninputs: {a: {}}\n", "3", "spliced into SQL"),
-        ("title: x\nsteps:\n  - {name: a, type: script, script: 'echo {{ inputs.a }}'}\ninputs: {a: {}}\n", "3", "where the shell would run it"),
+        (
+            "title: x\nsteps:\n  - {name: a, type: script, script: 'echo {{ inputs.a }}'}\ninputs: {a: {}}\n",
+            "3",
+            "where the shell would run it",
+        ),
         ("title: x\nsteps:\n  - {name: a, type: script, script: x, env: {API_TOKEN: abc}}\n", "3", "looks like a secret"),
         ("title: x\nsteps:\n  - {name: a, type: http, url: 'http://u:p@h/'}\n", "3", "password stands inline"),
         ("title: x\nsteps:\n  - {name: a, type: http, url: 'http://h/{{ inputs.b }}'}\ninputs: {a: {}}\n", "3", "no input `b`"),
-        ("title: x\nsteps:\n  - {name: a, type: http, url: 'http://h/{{ steps.b.output }}'}\n  - {name: b, type: wait, time: 1s}\n", "3", "no earlier step `b`"),
+        (
+            "title: x\nsteps:\n  - {name: a, type: http, url: 'http://h/{{ steps.b.output }}'}\n  - {name: b, type: wait, time: 1s}\n",
+            "3",
+            "no earlier step `b`",
+        ),
         ("title: x\nsteps:\n  - {name: a, type: wait, time: 1s, when: 'inptus.a'}\n", "3", "did you mean `inputs`"),
         ("title: x\nsteps:\n  - {name: a, type: wait, time: 1s, when: '1 +'}\n", "3", "not an expression"),
         ("title: x\nsteps:\n  - {name: a, type: script, script: x, probe: {type: manual, text: x}}\n", "3", "cannot be a probe"),
@@ -154,7 +162,11 @@ fn every_mistake_at_once_with_its_line() {
         ("title: x\nsteps:\n  - {name: a, type: wait, time: soon}\n", "3", "soon"),
         ("title: x\nsteps:\n  - {name: a, type: wait, time: 1s}\ntriggers: [{type: schedule, cron: 'every day'}]\n", "4", "not a schedule"),
         ("title: x\ndanger: safe\nsteps:\n  - {name: a, type: script, script: x}\n", "2", "calls itself safe"),
-        ("title: x\nsteps:\n  - {name: a, type: wait, time: 1s}\nnotifications: [{channel: slack, events: [begin]}]\n", "4", "there is no event `begin`"),
+        (
+            "title: x\nsteps:\n  - {name: a, type: wait, time: 1s}\nnotifications: [{channel: slack, events: [begin]}]\n",
+            "4",
+            "there is no event `begin`",
+        ),
         ("title: x\ninputs: {a: {type: integer, default: many}}\nsteps:\n  - {name: a, type: wait, time: 1s}\n", "2", "a whole number"),
         ("title: [x\n", "", "not YAML"),
         ("", "1", "empty"),
@@ -190,14 +202,20 @@ fn what_is_old_is_warned_of() {
 fn a_plan_has_everything_filled_in_or_says_what_is_missing() {
     let text = "title: Deploy\ninputs:\n  version: {type: string, pattern: 'v[0-9.]+'}\n  percent: {type: integer, default: 10, allowed: [10, 25]}\nsteps:\n  - {name: deploy, type: http, service: api, method: POST, path: '/deploy', json: {version: '{{ inputs.version }}', share: '{{ inputs.percent }}', by: '{{ operator.user }}'}}\n  - {name: look, type: http, service: api, path: '/v/{{ steps.deploy.json.id }}'}\n  - {name: ok, type: validation, checks: ['error_rate < 1%'], for: 10s}\n";
     let content = planned(text, &world(), &[("version", "v1.10")]).expect("a plan");
-    assert_eq!(content.steps[0].kind.describe(), "POST http://api:8000/deploy {\"version\":\"v1.10\",\"share\":10,\"by\":\"\"} wants 200 or 201 or 202 or 204");
+    assert_eq!(
+        content.steps[0].kind.describe(),
+        "POST http://api:8000/deploy {\"version\":\"v1.10\",\"share\":10,\"by\":\"\"} wants 200 or 201 or 202 or 204"
+    );
     assert!(content.steps[1].kind.describe().contains("{{ steps.deploy.json.id }}"), "only the run will know");
     let problem = |text: &str, inputs: &[(&str, &str)]| planned(text, &world(), inputs).expect_err("no plan").join("\n");
     assert!(problem(text, &[]).contains("input `version` is missing"));
     assert!(problem(text, &[("version", "1.4")]).contains("must look like"));
     assert!(problem(text, &[("version", "v1"), ("percent", "50")]).contains("allowed: 10, 25"));
     assert!(problem(text, &[("version", "v1"), ("vresion", "v2")]).contains("did you mean `version`"));
-    assert!(problem(&text.replace("service: api, path: '/v", "service: apy, path: '/v"), &[("version", "v1")]).contains("test.yaml:7: step `look`: there is no service `apy` (did you mean `api`?)"));
+    assert!(
+        problem(&text.replace("service: api, path: '/v", "service: apy, path: '/v"), &[("version", "v1")])
+            .contains("test.yaml:7: step `look`: there is no service `apy` (did you mean `api`?)")
+    );
     assert!(problem(&text.replace("error_rate", "eror_rate"), &[("version", "v1")]).contains("did you mean `error_rate`"));
     // A value is never read as a template.
     let evil = text.replace("pattern: 'v[0-9.]+'", "description: x");
@@ -219,7 +237,11 @@ fn plans_read_back_as_they_were_written_and_as_nothing_else() {
 
 #[test]
 fn a_runbook_in_a_runbook_brings_its_guards_along() {
-    let inner = load(Path::new("runbooks/inner.yaml"), "title: Inner\nguard: [error_rate]\ninputs: {v: {type: string}}\nsteps:\n  - {name: first, type: script, script: x, env: {V: '{{ inputs.v }}'}}\n  - {name: second, type: http, service: api, path: '/{{ steps.first.output }}'}\n", NOW);
+    let inner = load(
+        Path::new("runbooks/inner.yaml"),
+        "title: Inner\nguard: [error_rate]\ninputs: {v: {type: string}}\nsteps:\n  - {name: first, type: script, script: x, env: {V: '{{ inputs.v }}'}}\n  - {name: second, type: http, service: api, path: '/{{ steps.first.output }}'}\n",
+        NOW,
+    );
     let mut world = world();
     world.runbooks.insert("inner".into(), inner.runbook.expect("sound"));
     let outer = "title: Outer\nsteps:\n  - {name: go, type: wait, time: 1ms}\n  - {name: sub, type: runbook, runbook: inner, inputs: {v: 1.10}, when: \"steps.go.status == 'done'\", guard: ['response_time_p95 < 500']}\n";
@@ -264,7 +286,8 @@ fn finished(step: &str, outcome: Outcome) -> Event {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    let key = prop_oneof![Just("a"), Just("b"), Just("c"), Just("d"), Just("undo/a"), Just("rollback/rollback_script"), Just("nothing")].prop_map(str::to_string);
+    let key = prop_oneof![Just("a"), Just("b"), Just("c"), Just("d"), Just("undo/a"), Just("rollback/rollback_script"), Just("nothing")]
+        .prop_map(str::to_string);
     let outcome = prop_oneof![Just(Outcome::Done), Just(Outcome::Failed), Just(Outcome::Skipped), Just(Outcome::Interrupted)];
     let choice = prop::sample::select(Choice::ALL.to_vec());
     let result = prop_oneof![Just(RunResult::Done), Just(RunResult::Failed), Just(RunResult::Aborted)];

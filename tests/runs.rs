@@ -192,7 +192,10 @@ fn the_same_host_knows_who_has_it_and_takes_over_from_the_dead() {
 #[test]
 fn a_signal_to_end_pauses_after_the_step_and_a_hangup_is_nothing() {
     let host = Host::plain("");
-    host.runbook("long", &format!("title: Long\nsteps:\n{}  - {{name: after, type: script, cwd: .., script: echo x >> after}}\n", waits_for("go")));
+    host.runbook(
+        "long",
+        &format!("title: Long\nsteps:\n{}  - {{name: after, type: script, cwd: .., script: echo x >> after}}\n", waits_for("go")),
+    );
     let id = host.begin("long");
     let pid = host.runner_pid(&id);
     for signal in [rustix::process::Signal::HUP, rustix::process::Signal::INT, rustix::process::Signal::PIPE] {
@@ -294,17 +297,29 @@ fn who_may_not_is_refused_and_loose_files_are_too() {
 
 #[test]
 fn a_draft_a_placeholder_and_a_broken_file_do_not_run() {
-    let host = Host::new("[environment]\nname = \"here\"\ntier = \"production\"\n[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n");
+    let host =
+        Host::new("[environment]\nname = \"here\"\ntier = \"production\"\n[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n");
     host.runbook("draft", "title: Draft\nstatus: draft\nsteps: [{name: w, type: wait, time: 1ms}]\n");
     assert!(host.run(&["run", "draft", "--confirm", "here"]).1.contains("drafts do not run in production"));
-    host.runbook("left", "title: Left\nsteps:\n  - {name: w, type: manual, text: \"[FILL_ME_IN]\"}\n  - name: x\n    type: manual\n    text: \"[AND_ME]\"\n");
+    host.runbook(
+        "left",
+        "title: Left\nsteps:\n  - {name: w, type: manual, text: \"[FILL_ME_IN]\"}\n  - name: x\n    type: manual\n    text: \"[AND_ME]\"\n",
+    );
     let (code, said) = host.run(&["run", "left", "--confirm", "here"]);
     assert_eq!(code, 65, "{said}");
     assert!(said.contains("left.yaml:6") && said.contains("[AND_ME]"), "{said}");
     host.runbook("broken", "title: Broken\nstatsu: ready\nsteps:\n  - {name: a, type: scirpt, script: x}\n  - {name: b, type: http, url: nowhere, timeout: soon}\n  - {name: c, type: script, script: 'echo {{ inputs.x }}'}\n");
     let (code, said) = host.run(&["check", "--offline"]);
     assert_eq!(code, 65, "{said}");
-    for part in ["broken.yaml:2:1", "did you mean `status`", "broken.yaml:4", "did you mean `script`", "`nowhere` is not a URL", "soon", "where the shell would run it"] {
+    for part in [
+        "broken.yaml:2:1",
+        "did you mean `status`",
+        "broken.yaml:4",
+        "did you mean `script`",
+        "`nowhere` is not a URL",
+        "soon",
+        "where the shell would run it",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
@@ -474,11 +489,19 @@ fn notices_reach_slack_pagerduty_webhooks_and_mail_and_are_tried_again() {
     assert_eq!(code, 20);
     // Its runner tries again while it may; whoever comes later goes on from there.
     let count = |path: &str| requests.lock().expect("a lock").iter().filter(|(p, _)| p == path).count();
-    until("everybody to be told", || count("/slack-hook-path-secret") == 2 && count("/v2/enqueue") == 1 && count("/any") == 3 && !mails.lock().expect("a lock").is_empty());
+    until("everybody to be told", || {
+        count("/slack-hook-path-secret") == 2
+            && count("/v2/enqueue") == 1
+            && count("/any") == 3
+            && !mails.lock().expect("a lock").is_empty()
+    });
     until("the outbox to be empty", || host.run(&["audit", "sync"]).1.contains("0 letters still wait"));
     let all = requests.lock().expect("a lock").clone();
     let body = |path: &str| all.iter().rfind(|(p, _)| p == path).map(|(_, b)| b.clone()).expect("a request");
-    assert!(body("/slack-hook-path-secret").contains("Fail &lt;!channel&gt; failed") && body("/slack-hook-path-secret").contains("lastgreen attach"));
+    assert!(
+        body("/slack-hook-path-secret").contains("Fail &lt;!channel&gt; failed")
+            && body("/slack-hook-path-secret").contains("lastgreen attach")
+    );
     let page: serde_json::Value = serde_json::from_str(&body("/v2/enqueue")).expect("json");
     assert_eq!((page["event_action"].as_str(), page["payload"]["severity"].as_str()), (Some("trigger"), Some("critical")));
     assert!(page["dedup_key"].as_str().is_some_and(|k| k.starts_with("lastgreen/here/")));
@@ -494,9 +517,15 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
     let folder = TempDir::new().expect("a folder");
     let here = folder.path();
     std::fs::create_dir(here.join("runbooks")).expect("a folder");
-    let steps = format!("title: Long\nsteps:\n  - {{name: first, type: script, cwd: .., script: touch first}}\n{}  - {{name: last, type: script, cwd: .., script: touch last}}\n", waits_for("go"));
+    let steps = format!(
+        "title: Long\nsteps:\n  - {{name: first, type: script, cwd: .., script: touch first}}\n{}  - {{name: last, type: script, cwd: .., script: touch last}}\n",
+        waits_for("go")
+    );
     std::fs::write(here.join("runbooks/long.yaml"), steps).expect("written");
-    let text = format!("state_dir = \"state\"\n[environment]\nname = \"here\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\ntimeout = \"1s\"\n", pg.url());
+    let text = format!(
+        "state_dir = \"state\"\n[environment]\nname = \"here\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\ntimeout = \"1s\"\n",
+        pg.url()
+    );
     let config = load_text(&here.join("lastgreen.toml"), &text).config.expect("a configuration");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let sql = |text: &'static str| {
@@ -510,7 +539,8 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
     sql("CREATE TABLE task_events (id serial, task_id text, event_type text, metadata text, created_at timestamptz DEFAULT now())");
     let clock = Clock::fake(Stamp(1_790_000_000_000));
     let loaded = runbooks(&config, clock.now());
-    let content = plan(loaded[0].runbook.as_ref().expect("sound"), &world(&config, &loaded), &Asked::default(), &|_| Err("none".into())).expect("a plan");
+    let content = plan(loaded[0].runbook.as_ref().expect("sound"), &world(&config, &loaded), &Asked::default(), &|_| Err("none".into()))
+        .expect("a plan");
     let made = Plan::new(content, Operator::default(), clock.now(), Duration::from_secs(600));
     let state = StateDir::open(&config.acting.state_dir).expect("a state folder");
     state.make_run("HOUR", &made).expect("a run");
@@ -550,8 +580,10 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
     runtime.block_on(async {
         use sqlx::Connection;
         let mut connection = sqlx::PgConnection::connect(&pg.url()).await.expect("connected");
-        let there: Vec<(i64, String)> =
-            sqlx::query_as("SELECT seq, line FROM lastgreen.records WHERE run = 'HOUR' ORDER BY seq").fetch_all(&mut connection).await.expect("rows");
+        let there: Vec<(i64, String)> = sqlx::query_as("SELECT seq, line FROM lastgreen.records WHERE run = 'HOUR' ORDER BY seq")
+            .fetch_all(&mut connection)
+            .await
+            .expect("rows");
         let there: Vec<(u64, String)> = there.into_iter().map(|(seq, line)| (seq as u64, line)).collect();
         assert_eq!(compare(&replay.lines, &there), None);
         let events: i64 = sqlx::query_scalar("SELECT count(*) FROM task_events").fetch_one(&mut connection).await.expect("counted");

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::exit;
 use super::status::ask_once;
-use crate::base::diag::{Diagnostic, Severity};
 use crate::base::clock::Clock;
+use crate::base::diag::{Diagnostic, Severity};
 use crate::cockpit::SourceLine;
 use crate::config::{Config, load_file, runbooks, world};
 use crate::reading::SourceState;
@@ -84,8 +84,14 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
             let value = input.allowed.first().map_or_else(|| "1".to_string(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_string));
             (input.name.clone(), value)
         };
-        let inputs = runbook.inputs.iter().filter(|i| i.default.is_none() && i.pattern.is_none() && i.kind != InputType::Duration).map(given).collect();
-        let unknown: Vec<&Input> = runbook.inputs.iter().filter(|i| i.default.is_none() && (i.pattern.is_some() || i.kind == InputType::Duration)).collect();
+        let inputs = runbook
+            .inputs
+            .iter()
+            .filter(|i| i.default.is_none() && i.pattern.is_none() && i.kind != InputType::Duration)
+            .map(given)
+            .collect();
+        let unknown: Vec<&Input> =
+            runbook.inputs.iter().filter(|i| i.default.is_none() && (i.pattern.is_some() || i.kind == InputType::Duration)).collect();
         if !unknown.is_empty() || !runbook.placeholders.is_empty() {
             continue;
         }

@@ -100,7 +100,7 @@ fn say(state: &mut State, text: String, fault: bool) {
 /// Opens the view of a run.
 pub fn open(state: &mut State, id: String) -> Vec<Command> {
     state.overlay = Some(Overlay::Run(Box::new(RunView::new(id))));
-    state.output = None;
+    (state.output, state.notice) = (None, None);
     super::runview::look(state)
 }
 

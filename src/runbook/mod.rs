@@ -20,9 +20,9 @@ pub use model::{
     Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, OnFailure, Retry, Rollback, Runbook, Status,
     Step, Trigger,
 };
+pub use next::Next;
 pub use plan::{Confirmation, Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile, When};
 pub use planner::{Asked, World, plan};
-pub use next::Next;
 pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
 pub use steps::{is_condition, slug};
 pub use template::{fill, holds, is_template, render};

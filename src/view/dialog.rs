@@ -11,6 +11,9 @@ use crate::config::Tier;
 use crate::runbook::{Confirmation, Danger, Plan};
 use crate::theme::Role;
 
+/// The widest the dialog gets: lines longer than this are hard to read.
+const WIDEST: u16 = 110;
+
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Option<Position> {
     let environment = &state.config.environment;
     let what = match dialog.danger {
@@ -19,16 +22,22 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Op
         Danger::Danger => "Run (DANGER)",
     };
     let title = format!("{what}: {} on {} {}", dialog.title, environment.tier.word(), environment.name);
-    let inner = window(paint, area, 110, area.height, &fit(&title, usize::from(area.width.saturating_sub(6))));
+    let cells = usize::from(WIDEST.min(area.width).saturating_sub(4));
+    let plan = match &dialog.stage {
+        Stage::Shown { plan, .. } | Stage::Starting(plan) => plan_lines(plan, cells),
+        _ => Vec::new(),
+    };
+    let high = match &dialog.stage {
+        Stage::Inputs { error } => dialog.fields.len() * 2 + error.as_ref().map_or(0, |e| wrap(e, cells).len()) + 4,
+        Stage::Refused(why) => wrap(why, cells).len() + 4,
+        _ => plan.len() + 6,
+    };
+    let title = fit(&title, usize::from(area.width.saturating_sub(6)));
+    let inner = window(paint, area, WIDEST, (high as u16).clamp(7, area.height.max(7)), &title);
     if environment.tier == Tier::Production && dialog.danger > Danger::Safe {
         // The frame itself says where this is.
         let style = paint.theme.style(Role::Production);
-        let edge = Rect {
-            x: inner.x.saturating_sub(1),
-            y: inner.y.saturating_sub(1),
-            width: (title.len() as u16 + 2).min(inner.width),
-            height: 1,
-        };
+        let edge = Rect { x: inner.x, y: inner.y.saturating_sub(1), width: (width(&title) as u16 + 2).min(inner.width), height: 1 };
         paint.buffer.set_style(edge.intersection(paint.buffer.area), style);
     }
     if inner.height < 3 || inner.width < 20 {
@@ -43,10 +52,10 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Op
             paint.text(inner, 0, rows + 1, "Nothing was done.  Esc: back", Role::Text);
             None
         }
-        Stage::Shown { plan, typed, complaint, scroll, .. } => {
+        Stage::Shown { plan: content, typed, complaint, scroll, .. } => {
             let rows = 2 + u16::from(complaint.is_some());
             let body = Rect { height: inner.height.saturating_sub(rows + 1), ..inner };
-            plan_lines(paint, body, plan, *scroll);
+            scrolled(paint, body, &plan, *scroll);
             let line = if paint.unicode() { "─" } else { "-" };
             paint.text(inner, 0, body.height, &line.repeat(usize::from(inner.width)), Role::Border);
             let mut y = body.height + 1;
@@ -54,7 +63,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Op
                 paint.text(inner, 0, y, complaint, Role::Warn);
                 y += 1;
             }
-            let cursor = confirmation(paint, inner, y, plan, typed.value(), typed.visual_cursor() as u16);
+            let cursor = confirmation(paint, inner, y, content, typed.value(), typed.visual_cursor() as u16);
             let keys = "Esc: leave, nothing changes   Tab: inputs and reason   arrows: read on";
             paint.text(inner, 0, y + 1, keys, Role::Dim);
             cursor
@@ -82,26 +91,30 @@ fn confirmation(paint: &mut Paint, area: Rect, y: u16, plan: &Plan, typed: &str,
     }
 }
 
-fn plan_lines(paint: &mut Paint, area: Rect, plan: &Plan, scroll: u16) {
-    let cells = usize::from(area.width);
+/// The plan's own lines, broken where they are too long.
+fn plan_lines(plan: &Plan, cells: usize) -> Vec<(String, Role)> {
     let mut lines: Vec<(String, Role)> = Vec::new();
     for line in plan.lines() {
+        let numbered = line.trim_start().starts_with(|c: char| c.is_ascii_digit()) && !line.starts_with("     ");
         let role = match line.chars().next() {
-            Some(' ') if line.trim_start().starts_with(|c: char| c.is_ascii_digit()) && !line.starts_with("     ") => Role::Title,
-            Some(' ') => Role::Text,
-            _ if line.starts_with("no undo") => Role::Warn,
+            Some(' ') if numbered => Role::Title,
+            Some('n') if line.starts_with("no undo") => Role::Warn,
             _ => Role::Text,
         };
         if width(&line) <= cells {
             lines.push((line, role));
-        } else {
-            // What goes on in a second row stands under its beginning.
-            let indent = line.len() - line.trim_start().len();
-            for (i, part) in wrap(line.trim_start(), cells.saturating_sub(indent + 2)).into_iter().enumerate() {
-                lines.push((format!("{}{part}", " ".repeat(indent + if i > 0 { 2 } else { 0 })), role));
-            }
+            continue;
+        }
+        // What goes on in a second row stands under its beginning.
+        let indent = line.len() - line.trim_start().len();
+        for (i, part) in wrap(line.trim_start(), cells.saturating_sub(indent + 2)).into_iter().enumerate() {
+            lines.push((format!("{}{part}", " ".repeat(indent + if i > 0 { 2 } else { 0 })), role));
         }
     }
+    lines
+}
+
+fn scrolled(paint: &mut Paint, area: Rect, lines: &[(String, Role)], scroll: u16) {
     let most = (lines.len() as u16).saturating_sub(area.height);
     let first = scroll.min(most);
     for (y, (line, role)) in lines.iter().skip(usize::from(first)).take(usize::from(area.height)).enumerate() {

@@ -28,6 +28,10 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) -> Option<Position> {
         paint.text(room, 1, 0, &format!("{} …", keys.join(" ")), Role::Accent);
         return None;
     }
+    // These have keys of their own, and say them.
+    if matches!(state.overlay, Some(Overlay::Dialog(_) | Overlay::Run(_))) {
+        return None;
+    }
     let mut x = 1;
     for (action, word) in wanted(state) {
         let Some(key) = state.keymap.keys(action).into_iter().next() else { continue };

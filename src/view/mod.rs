@@ -71,12 +71,14 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Op
         paint.wrapped(inside, 0, hint, Role::Accent);
     }
     let cursor = footer::draw(state, &mut paint, parts.footer);
+    // A run has everything between the header and the last row.
+    let whole = Rect { height: parts.board.height + parts.hint.height, ..parts.board };
     match &state.overlay {
         Some(Overlay::Help { scroll }) => help::draw(state, &mut paint, parts.board, *scroll),
         Some(Overlay::Query { scroll }) => query::draw(state, &mut paint, parts.board, *scroll),
         Some(Overlay::Palette { input, selected }) => return palette::draw(state, &mut paint, parts.board, input, *selected),
-        Some(Overlay::Dialog(dialog)) => return dialog::draw(state, &mut paint, parts.board, dialog),
-        Some(Overlay::Run(view)) => return run::draw(state, &mut paint, parts.board, view),
+        Some(Overlay::Dialog(dialog)) => return dialog::draw(state, &mut paint, whole, dialog),
+        Some(Overlay::Run(view)) => return run::draw(state, &mut paint, whole, view),
         Some(Overlay::Search { .. }) | None => {}
     }
     cursor

@@ -41,7 +41,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, view: &RunView) -> Opt
         paint.text(inner, 0, y, &text, role);
         y += 1;
     }
-    let cursor = asking(state, paint, Rect { y: inner.y + y, height: inner.height.saturating_sub(y), ..inner }, line, view);
+    let cursor = asking(paint, Rect { y: inner.y + y, height: inner.height.saturating_sub(y), ..inner }, line, view);
     keys(state, paint, Rect { y: inner.y + inner.height.saturating_sub(1), height: 1, ..inner }, line);
     cursor
 }
@@ -211,7 +211,8 @@ fn output_lines(state: &State, paint: &mut Paint, area: Rect, line: &RunLine, vi
     let searched = if view.search.is_empty() { String::new() } else { format!("  /{}", view.search) };
     let title = format!("{dash} output of step {number}{searched} ");
     let used = paint.text(area, 0, 0, &title, Role::Dim);
-    paint.text(area, used, 0, &dash.repeat(usize::from(area.width)), Role::Border);
+    let line = if paint.unicode() { "─" } else { "-" };
+    paint.text(area, used, 0, &line.repeat(usize::from(area.width.saturating_sub(used))), Role::Border);
     let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
     let tail = state.output.as_ref().filter(|tail| tail.run == view.run && tail.step == step);
     let lines = tail.map_or(&[][..], |tail| &tail.lines);
@@ -260,7 +261,7 @@ fn choices(question: &Question) -> String {
 }
 
 /// What is being typed or decided, above the keys.
-fn asking(state: &State, paint: &mut Paint, area: Rect, line: &RunLine, view: &RunView) -> Option<Position> {
+fn asking(paint: &mut Paint, area: Rect, line: &RunLine, view: &RunView) -> Option<Position> {
     let at = |x: u16| Some(Position::new(area.x + x.min(area.width.saturating_sub(1)), area.y));
     match view.asking.as_ref()? {
         Asking::Note { choice, note, .. } => {
@@ -280,7 +281,6 @@ fn asking(state: &State, paint: &mut Paint, area: Rect, line: &RunLine, view: &R
             paint.text(area, 0, 0, &fit(&text, usize::from(area.width)), Role::Fail);
             let undo = if back > 0 { format!("U: abort and undo it ({back} steps)   ") } else { String::new() };
             paint.text(area, 0, 1, &format!("{undo}L: abort and leave it so   Esc: let it go on"), Role::Accent);
-            let _ = state;
             None
         }
     }

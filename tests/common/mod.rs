@@ -1,6 +1,9 @@
 //! Real servers for tests, on free loopback ports, ended with the test; and a hand-made HTTP server that misbehaves.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+#[path = "terminal.rs"]
+pub mod terminal;
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
