@@ -28,7 +28,11 @@ fn load_deep(name: &str, folder: &Path, depth: usize) -> Result<Keymap, Vec<Diag
     parse(&path, &text, folder, depth)
 }
 
-fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Keymap, Vec<Diagnostic>> {
+/// Reads a keymap's text; the path is for messages, other files count from `folder`.
+///
+/// # Errors
+/// Every mistake found, with its place.
+pub fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Keymap, Vec<Diagnostic>> {
     let mut findings = Findings::new(path, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {

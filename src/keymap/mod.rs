@@ -8,5 +8,5 @@ mod trie;
 
 pub use action::{Action, Scope};
 pub use chord::Chord;
-pub use load::{load, shipped_names};
+pub use load::{load, parse, shipped_names};
 pub use trie::{Keymap, Lookup, Table};

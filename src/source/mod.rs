@@ -23,7 +23,7 @@ pub use database::{Database, DatabaseOptions};
 pub use mailbox::Mailbox;
 pub use poll::{Poller, Source};
 pub use probe::Probe;
-pub use prometheus::Prometheus;
+pub use prometheus::{Prometheus, read_answer};
 pub use qdrant::Qdrant;
 pub use redis::Redis;
 pub use scrape::{Scrape, ScrapeOptions, Target};

@@ -121,6 +121,32 @@ impl Prometheus {
     }
 }
 
+/// Reads the body of an answer to an instant query.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_answer(body: &[u8]) -> Result<Answer, Fault> {
+    let (data, answer) = notes(json::<Envelope<Data>>(body)?)?;
+    Ok(Answer { value: value_of_data(data)?, ..answer })
+}
+
+fn value_of_data(data: Data) -> Result<Value, Fault> {
+    Ok(match data {
+        Data::Scalar((_, value)) => Value::Number(number(&value)?),
+        Data::String((_, text)) => Value::Text(outside(&text)),
+        Data::Vector(series) => {
+            let mut lines = Vec::new();
+            for one in series {
+                let missing = || Fault::new(FaultKind::Query, "the answer is a native histogram: take a quantile of it");
+                let (_, value) = one.value.ok_or_else(missing)?;
+                lines.push(Line { label: label(&one.metric), value: number(&value)? });
+            }
+            value_of(lines)
+        }
+        Data::Matrix(_) => return Err(Fault::new(FaultKind::Query, "the query gives ranges: a signal needs one value a series")),
+    })
+}
+
 #[derive(Deserialize)]
 struct Groups {
     #[serde(default)]
@@ -207,22 +233,7 @@ impl Client for Prometheus {
                 other => return Err(not_understood(other)),
             };
             let (data, answer) = self.query(query, strict).await?;
-            let value = match data {
-                Data::Scalar((_, value)) => Value::Number(number(&value)?),
-                Data::String((_, text)) => Value::Text(outside(&text)),
-                Data::Vector(series) => {
-                    let mut lines = Vec::new();
-                    for one in series {
-                        let (_, value) = one
-                            .value
-                            .ok_or_else(|| Fault::new(FaultKind::Query, "the answer is a native histogram: take a quantile of it"))?;
-                        lines.push(Line { label: label(&one.metric), value: number(&value)? });
-                    }
-                    value_of(lines)
-                }
-                Data::Matrix(_) => return Err(Fault::new(FaultKind::Query, "the query gives ranges: a signal needs one value a series")),
-            };
-            Ok(Answer { value, ..answer })
+            Ok(Answer { value: value_of_data(data)?, ..answer })
         })
     }
 

@@ -54,7 +54,11 @@ struct StyleShape {
     reversed: bool,
 }
 
-fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Theme, Vec<Diagnostic>> {
+/// Reads a theme's text; the path is for messages, other files count from `folder`.
+///
+/// # Errors
+/// Every mistake found, with its place.
+pub fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Theme, Vec<Diagnostic>> {
     let mut findings = Findings::new(path, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
