@@ -8,3 +8,4 @@ pub mod layer;
 pub mod secret;
 pub mod text;
 pub mod units;
+pub mod yaml;

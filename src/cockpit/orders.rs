@@ -5,6 +5,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::dialog::{Dialog, Stage};
+use super::lists::table_of;
 use super::overlay::Overlay;
 use super::runs::{Ledger, Standing};
 use super::runview::RunView;
@@ -123,7 +124,28 @@ fn open_by_itself(state: &mut State) -> Vec<Command> {
     }
 }
 
-/// Opens the dialog of the selected runbook.
+/// Opens the dialog of the runbook selected on the board.
+pub fn begin_selected(state: &mut State) -> Vec<Command> {
+    let list = state.list(state.focus());
+    let rows = state.panel().map(|panel| list.shown(&table_of(state, panel))).unwrap_or_default();
+    let chosen = rows.get(list.selected.min(rows.len().saturating_sub(1))).and_then(|row| row.cells.first().cloned());
+    chosen.map(|name| begin_dialog(state, &name)).unwrap_or_default()
+}
+
+/// Opens the run that is going on here, or the last there was.
+pub fn open_latest(state: &mut State) -> Vec<Command> {
+    let environment = state.config.environment.name.clone();
+    let run = state.ledger.open(&environment).or_else(|| state.ledger.runs.first()).map(|run| run.id.clone());
+    match run {
+        Some(id) => open(state, id),
+        None => {
+            say(state, "there is no run yet".into(), false);
+            Vec::new()
+        }
+    }
+}
+
+/// Opens the dialog of a runbook.
 pub fn begin_dialog(state: &mut State, name: &str) -> Vec<Command> {
     if state.read_only {
         say(state, "this cockpit only looks (--read-only)".into(), true);

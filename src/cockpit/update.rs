@@ -314,20 +314,10 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         Action::PreviousPanel => step_panel(state, -1),
         Action::Left | Action::Right | Action::Up | Action::Down => move_focus(state, action, width),
         Action::Run | Action::Zoom if state.panel().is_some_and(|p| p.kind == PanelKind::Runbooks) => {
-            let list = state.list(state.focus());
-            let rows = state.panel().map(|panel| list.shown(&table_of(state, panel))).unwrap_or_default();
-            let chosen = rows.get(list.selected.min(rows.len().saturating_sub(1))).and_then(|row| row.cells.first().cloned());
-            return chosen.map(|name| orders::begin_dialog(state, &name)).unwrap_or_default();
+            return orders::begin_selected(state);
         }
         Action::Run => notice(state, "runbooks are chosen on their board", false),
-        Action::OpenRun => {
-            let environment = state.config.environment.name.clone();
-            let run = state.ledger.open(&environment).or_else(|| state.ledger.runs.first()).map(|run| run.id.clone());
-            match run {
-                Some(id) => return orders::open(state, id),
-                None => notice(state, "there is no run yet", false),
-            }
-        }
+        Action::OpenRun => return orders::open_latest(state),
         Action::Zoom => state.nav.zoomed = !state.nav.zoomed && state.panel().is_some(),
         Action::NextBoard => go_to_board(state, (state.nav.board + 1) % state.config.boards.len().max(1)),
         Action::PreviousBoard => {

@@ -45,7 +45,7 @@ pub fn check(document: &Json, wanted: &JsonCheck) -> Result<(), String> {
             let same = found == want
                 || matches!((found.as_f64(), want.as_f64()), (Some(a), Some(b)) if a == b)
                 // What a template made is a text.
-                || want.as_str().is_some_and(|text| !found.is_string() && found.to_string() == text);
+                || want.as_str().is_some_and(|text| !found.is_string() && format!("{found}") == text);
             if same { Ok(()) } else { Err(format!("`{}` is {found}, wanted {want}", wanted.pointer)) }
         }
     }

@@ -82,7 +82,7 @@ pub struct JsonCheck {
     pub is: Json,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Script {
     /// The text itself; never templated.
     #[serde(default, skip_serializing_if = "Option::is_none")]

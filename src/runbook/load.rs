@@ -11,10 +11,10 @@ use super::model::{
 };
 use super::steps::{self, Ids};
 use super::template;
-use super::yaml::{self, Fields, Lines, Reader, Text};
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Findings};
 use crate::base::secret::SecretRef;
+use crate::base::yaml::{self, Fields, Lines, Reader, Text};
 
 /// What came of reading a runbook: itself when nothing is wrong, and everything there is to say.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub fn load(path: &Path, text: &str, now: Stamp) -> Loaded {
     let begins = findings.add_file(path, text);
     let lines = Lines::new(begins, text);
     let mut runbook = None;
-    if let Some(document) = yaml::parse(&mut findings, &lines, text) {
+    if let Some(document) = yaml::parse(&mut findings, &lines, text, "name, title and steps") {
         let mut reader = Reader { findings: &mut findings, lines };
         if let Some(fields) = reader.fields(&document, "a runbook") {
             runbook = read(&mut reader, fields, &name, path, text, now);

@@ -11,7 +11,6 @@ mod planner;
 mod run;
 mod steps;
 mod template;
-mod yaml;
 
 pub use event::{Choice, Event, Operator, Outcome, Output, Question, QuestionKind, Record, RunResult, Runner};
 pub use kind::{Address, Check, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, Target, millis};

@@ -9,10 +9,10 @@ use super::kind::{self, Address, Check, HttpCall, JsonCheck, Kind, Load, Script,
 use super::load::expression;
 use super::model::{OnFailure, Retry, Step};
 use super::template;
-use super::yaml::{Fields, Reader, Text};
 use crate::base::diag::suggestion;
 use crate::base::secret::SecretRef;
 use crate::base::units::Unit;
+use crate::base::yaml::{self, Fields, Reader, Text};
 use crate::signal::Condition;
 
 /// The ids given so far: each step has one of its own.
@@ -31,6 +31,19 @@ impl Ids {
             n += 1;
         }
         id
+    }
+
+    /// Says what is wrong with an id somebody chose.
+    fn check(&self, r: &mut Reader, id: &Text) {
+        if slug(&id.text) != id.text {
+            r.error(id.at, format!("`{}` cannot be used in templates", id.text), Some(format!("write id: {}", slug(&id.text))));
+        }
+        if RESERVED.contains(&id.text.as_str()) {
+            r.error(id.at, format!("`{}` is a word of ours", id.text), Some(format!("write id: {}_step", id.text)));
+        }
+        if self.0.contains(&id.text) {
+            r.error(id.at, format!("there are two steps `{}`", id.text), None);
+        }
     }
 }
 
@@ -57,17 +70,7 @@ pub fn slug(name: &str) -> String {
 
 /// The script of `rollback:` as a step.
 pub fn rollback_script(text: String, timeout: Option<Duration>, at: usize, ids: &mut Ids) -> Step {
-    let script = Script {
-        inline: Some(text),
-        file: None,
-        sha256: None,
-        interpreter: Vec::new(),
-        args: Vec::new(),
-        env: Vec::new(),
-        secrets: Vec::new(),
-        cwd: None,
-        mutates: true,
-    };
+    let script = Script { inline: Some(text), mutates: true, ..Script::default() };
     Step {
         id: format!("rollback/{}", ids.take("rollback script")),
         name: "roll back".into(),
@@ -96,15 +99,7 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     }
     let shown = name.as_ref().or(own_id.as_ref()).map_or_else(|| "step".to_string(), |t| t.text.clone());
     if let Some(id) = &own_id {
-        if slug(&id.text) != id.text {
-            r.error(id.at, format!("`{}` cannot be used in templates", id.text), Some(format!("write id: {}", slug(&id.text))));
-        }
-        if RESERVED.contains(&id.text.as_str()) {
-            r.error(id.at, format!("`{}` is a word of ours", id.text), Some(format!("write id: {}_step", id.text)));
-        }
-        if ids.0.contains(&id.text) {
-            r.error(id.at, format!("there are two steps `{}`", id.text), None);
-        }
+        ids.check(r, id);
     }
     let id = ids.take(&own_id.map_or_else(|| shown.clone(), |t| t.text));
     let kind = kind(r, &mut f);
@@ -118,37 +113,43 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     let mutates = kind.as_ref().is_some_and(Kind::mutates);
     let idempotent = declared.unwrap_or(!mutates);
     let retry = retry(r, &mut f, idempotent);
-    let probe = f.map(r, "probe", "a probe").and_then(|mut inner| {
-        let probe = self::kind(r, &mut inner);
-        if let Some(probe) = &probe
-            && (probe.mutates()
-                || !matches!(probe, Kind::HealthCheck { .. } | Kind::Http(_) | Kind::Sql(_) | Kind::Script(_) | Kind::Validation { .. }))
-        {
-            let hint = "a probe is a health_check, http, sql, validation, or a script with mutates: false";
-            r.error(inner.at, format!("a {} cannot be a probe: it only looks", probe.word()), Some(hint.into()));
-        }
-        if let Some(Kind::Sql(SqlCall { expect: None, .. })) = &probe {
-            let hint = "write expect: \">= 1\" with a query that counts";
-            r.error(inner.at, "an sql probe without `expect` would always say yes", Some(hint.into()));
-        }
-        inner.finish(r);
-        probe
-    });
-    let mut undo_timeout = None;
-    let undo = f.map(r, "undo", "an undo").and_then(|mut inner| {
-        let undo = self::kind(r, &mut inner);
-        undo_timeout = inner.duration(r, "timeout");
-        if let Some(Kind::Runbook { .. } | Kind::Manual { .. } | Kind::Notify { .. }) = &undo {
-            r.error(inner.at, "an undo is a step that does something", Some("write a script, http or sql".into()));
-        }
-        inner.finish(r);
-        undo
-    });
+    let probe = probe(r, &mut f);
+    let (undo, undo_timeout) = undo(r, &mut f);
     let words = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue), ("ask", OnFailure::Ask), ("rollback", OnFailure::Rollback)];
     let on_failure = f.choice(r, "on_failure", &words);
     f.finish(r);
     let name = crate::base::text::clean(&shown).into_owned();
     Some(Step { id, name, kind: kind?, when, guard, timeout, retry, idempotent, probe, on_failure, undo, undo_timeout, at })
+}
+
+fn probe(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
+    let mut inner = f.map(r, "probe", "a probe")?;
+    let probe = kind(r, &mut inner);
+    if let Some(probe) = &probe
+        && (probe.mutates()
+            || !matches!(probe, Kind::HealthCheck { .. } | Kind::Http(_) | Kind::Sql(_) | Kind::Script(_) | Kind::Validation { .. }))
+    {
+        let hint = "a probe is a health_check, http, sql, validation, or a script with mutates: false";
+        r.error(inner.at, format!("a {} cannot be a probe: it only looks", probe.word()), Some(hint.into()));
+    }
+    if let Some(Kind::Sql(SqlCall { expect: None, .. })) = &probe {
+        let hint = "write expect: \">= 1\" with a query that counts";
+        r.error(inner.at, "an sql probe without `expect` would always say yes", Some(hint.into()));
+    }
+    inner.finish(r);
+    probe
+}
+
+/// An undo, and how long it may take.
+fn undo(r: &mut Reader, f: &mut Fields) -> (Option<Kind>, Option<Duration>) {
+    let Some(mut inner) = f.map(r, "undo", "an undo") else { return (None, None) };
+    let undo = kind(r, &mut inner);
+    let timeout = inner.duration(r, "timeout");
+    if let Some(Kind::Runbook { .. } | Kind::Manual { .. } | Kind::Notify { .. }) = &undo {
+        r.error(inner.at, "an undo is a step that does something", Some("write a script, http or sql".into()));
+    }
+    inner.finish(r);
+    (undo, timeout)
 }
 
 fn retry(r: &mut Reader, f: &mut Fields, idempotent: bool) -> Option<Retry> {
@@ -172,7 +173,7 @@ fn retry(r: &mut Reader, f: &mut Fields, idempotent: bool) -> Option<Retry> {
 /// The kind a mapping describes: of a step, a probe or an undo.
 fn kind(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
     let word = f.required(r, "type", "script")?;
-    let kind = match word.text.as_str() {
+    match word.text.as_str() {
         "health_check" => health_check(r, f),
         "script" => script(r, f).map(Kind::Script),
         "http" => http(r, f).map(Kind::Http),
@@ -198,10 +199,9 @@ fn kind(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
         "load" => load(r, f).map(Kind::Load),
         other => {
             r.error(word.at, format!("there is no kind of step `{other}`"), suggestion(other, kind::WORDS));
-            return None;
+            None
         }
-    };
-    kind
+    }
 }
 
 /// A place: `url: http://…`, or `service: api` with `path: /health` (`endpoint:` in automation files).
@@ -344,7 +344,7 @@ fn http(r: &mut Reader, f: &mut Fields) -> Option<HttpCall> {
             if !pointer.is_empty() && !pointer.starts_with('/') {
                 r.error(at, format!("`{pointer}` is not a JSON pointer"), Some(format!("write /{}", pointer.replace('.', "/"))));
             }
-            let is = super::yaml::json(node);
+            let is = yaml::json(node);
             if let Some(text) = is.as_str().filter(|t| is_condition(t))
                 && let Err(e) = Condition::parse(text, Unit::None)
             {

@@ -169,6 +169,30 @@ impl Driver {
         remember_letters(&self.plan, &self.outbox, replay, self.clock.now());
     }
 
+    /// What is written first: that the run was started, or that somebody took it up.
+    fn beginning(&self, begin: &Begin) -> Event {
+        if !self.journal.is_empty() {
+            return Event::Resumed {
+                by: begin.resumed_by.clone().unwrap_or_else(|| self.plan.by.clone()),
+                runner: begin.runner.clone(),
+                cut: begin.cut,
+            };
+        }
+        let c = &self.plan.content;
+        Event::Started {
+            runbook: c.runbook.clone(),
+            title: c.title.clone(),
+            fingerprint: self.plan.fingerprint.clone(),
+            environment: c.environment.name.clone(),
+            tier: c.environment.tier.clone(),
+            danger: c.danger,
+            drill: c.drill,
+            reason: c.reason.clone(),
+            by: self.plan.by.clone(),
+            runner: begin.runner.clone(),
+        }
+    }
+
     /// Puts the beginning on record, takes the environment, and checks what has to hold. Whether there is more to do.
     async fn begin(&mut self, begin: Begin, begun: impl FnOnce(Result<(), String>)) -> Result<bool, Gone> {
         let fresh = self.journal.is_empty();
@@ -176,27 +200,7 @@ impl Driver {
             begun(Ok(()));
             return Ok(false);
         }
-        let c = &self.plan.content;
-        let event = if fresh {
-            Event::Started {
-                runbook: c.runbook.clone(),
-                title: c.title.clone(),
-                fingerprint: self.plan.fingerprint.clone(),
-                environment: c.environment.name.clone(),
-                tier: c.environment.tier.clone(),
-                danger: c.danger,
-                drill: c.drill,
-                reason: c.reason.clone(),
-                by: self.plan.by.clone(),
-                runner: begin.runner.clone(),
-            }
-        } else {
-            Event::Resumed {
-                by: begin.resumed_by.clone().unwrap_or_else(|| self.plan.by.clone()),
-                runner: begin.runner.clone(),
-                cut: begin.cut,
-            }
-        };
+        let event = self.beginning(&begin);
         let notes = match self.take(&begin).await {
             Ok(notes) => notes,
             Err(why) => {

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::web::{Web, json, status_fault};
 use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::{Clock, Stamp};
+use crate::base::diag::Findings;
 use crate::base::secret::outside;
+use crate::base::yaml;
 use crate::reading::{Alert, AlertState, Ask, Fault, FaultKind, Line, Lines, Value};
 
 pub struct Prometheus {
@@ -309,19 +312,15 @@ impl Client for Prometheus {
     }
 }
 
-fn external_labels(yaml: &str) -> Vec<(String, String)> {
-    #[derive(Deserialize, Default)]
-    struct File {
-        #[serde(default)]
-        global: Global,
-    }
-    #[derive(Deserialize, Default)]
-    struct Global {
-        #[serde(default)]
-        external_labels: BTreeMap<String, String>,
-    }
-    let file: File = serde_yaml_ng::from_str(yaml).unwrap_or_default();
-    file.global.external_labels.into_iter().map(|(n, v)| (outside(&n), outside(&v))).collect()
+fn external_labels(page: &str) -> Vec<(String, String)> {
+    // What cannot be read names no environment; that is no fault of the source's.
+    let mut findings = Findings::default();
+    let Some(page) = yaml::parse(&mut findings, &yaml::Lines::new(0, page), page, "a configuration") else { return Vec::new() };
+    let page = yaml::json(&page);
+    let Some(labels) = page.pointer("/global/external_labels").and_then(Json::as_object) else { return Vec::new() };
+    let mut labels: Vec<_> = labels.iter().filter_map(|(n, v)| Some((outside(n), outside(v.as_str()?)))).collect();
+    labels.sort();
+    labels
 }
 
 /// The clock all sources share: theirs is the system's.

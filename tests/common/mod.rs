@@ -1,7 +1,7 @@
 //! Real servers for tests, on free loopback ports, ended with the test; and a hand-made HTTP server that misbehaves.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-#[path = "terminal.rs"]
+pub mod host;
 pub mod terminal;
 
 use std::collections::HashMap;

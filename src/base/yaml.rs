@@ -63,8 +63,8 @@ impl Lines {
     }
 }
 
-/// Parses a text into its first document; what is wrong goes into the findings.
-pub fn parse<'t>(findings: &mut Findings, lines: &Lines, text: &'t str) -> Option<MarkedYaml<'t>> {
+/// Parses a text into its one document; what is wrong goes into the findings. `wanted` is what an empty file lacks.
+pub fn parse<'t>(findings: &mut Findings, lines: &Lines, text: &'t str, wanted: &str) -> Option<MarkedYaml<'t>> {
     // What walks the tree does it by recursion.
     if let Some(at) = too_deep(lines, text) {
         findings.error(at..at, format!("nested more than {DEEPEST} deep"), None);
@@ -75,11 +75,11 @@ pub fn parse<'t>(findings: &mut Findings, lines: &Lines, text: &'t str) -> Optio
             let mut documents = documents.into_iter();
             let first = documents.next();
             if documents.next().is_some() {
-                findings.error(lines.begins..lines.begins, "this file holds more than one document", Some("one runbook a file".into()));
+                findings.error(lines.begins..lines.begins, "this file holds more than one document", Some("one document a file".into()));
                 return None;
             }
             if first.is_none() {
-                findings.error(lines.begins..lines.begins, "this file is empty", Some("write name, title and steps".into()));
+                findings.error(lines.begins..lines.begins, "this file is empty", Some(format!("write {wanted}")));
             }
             first
         }
@@ -193,7 +193,9 @@ impl Reader<'_> {
 impl<'y> Fields<'y> {
     /// The node of a key; null counts as absent.
     pub fn node(&mut self, key: &'static str) -> Option<(&'y MarkedYaml<'y>, usize)> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let (_, at, node) = self.entries.iter().find(|(name, ..)| name == key)?;
         (!matches!(node.data, YamlData::Value(Scalar::Null))).then_some((*node, *at))
     }
