@@ -155,7 +155,7 @@ fn every_mistake_at_once_with_its_line() {
             "no earlier step `b`",
         ),
         ("title: x\nsteps:\n  - {name: a, type: wait, time: 1s, when: 'inptus.a'}\n", "3", "did you mean `inputs`"),
-        ("title: x\nsteps:\n  - {name: a, type: wait, time: 1s, when: '1 +'}\n", "3", "not an expression"),
+        ("title: x\nsteps:\n  - {name: a, type: wait, time: 1s, when: '1 +'}\n", "3", "unexpected end of input"),
         ("title: x\nsteps:\n  - {name: a, type: script, script: x, probe: {type: manual, text: x}}\n", "3", "cannot be a probe"),
         ("title: x\nsteps:\n  - {name: a, type: script, script: x, probe: {type: sql, query: SELECT 1}}\n", "3", "always say yes"),
         ("title: x\nsteps:\n  - {name: a, id: undo, type: wait, time: 1s}\n", "3", "a word of ours"),
@@ -168,6 +168,52 @@ fn every_mistake_at_once_with_its_line() {
             "there is no event `begin`",
         ),
         ("title: x\ninputs: {a: {type: integer, default: many}}\nsteps:\n  - {name: a, type: wait, time: 1s}\n", "2", "a whole number"),
+        (
+            "title: x\nsteps:\n  - {name: a, type: wait, time: 1s}\nrollback: {script: 'run {{- inputs.v }}'}\ninputs: {v: {}}\n",
+            "4",
+            "where the shell",
+        ),
+        (
+            "title: x\nsteps:\n  - name: a\n    type: script\n    script: x\n    interpreter: [sh, -c, 'echo {{ inputs.v }}']\ninputs: {v: {}}\n",
+            "6",
+            "read as code",
+        ),
+        ("title: x\nsteps:\n  - name: a\n    type: http\n    url: http://h\n    path: /deploy\n", "6", "http://h/deploy"),
+        (
+            "title: x\nsteps:\n  - {name: go, type: script, script: x}\n  - name: a\n    type: http\n    url: 'http://h/{{ steps.go.outpt }}'\n",
+            "6",
+            "did you mean `output`",
+        ),
+        (
+            "title: x\nsteps:\n  - {name: sub, type: runbook, runbook: other}\n  - {name: a, type: http, url: 'http://h/{{ steps.sub.output }}'}\n",
+            "4",
+            "no earlier step `sub`",
+        ),
+        (
+            "title: x\ninputs: {a: {}}\nsteps:\n  - {name: a, type: http, url: \"http://h/{{ inputs['b'] ~ run.id }}\"}\n",
+            "4",
+            "`inputs` alone",
+        ),
+        (
+            "title: x\nsteps:\n  - {name: a, type: script, script: x}\nrollback:\n  automatic: true\n  conditions: [\"step.staus == 'failed'\"]\n  script: y\n",
+            "6",
+            "did you mean `status`",
+        ),
+        ("title: x\nsteps:\n  - {name: a, type: script, script: x, on_failure: rollback}\n", "3", "nothing to roll back to"),
+        ("title: x\nsteps:\n  - {name: a, type: script, script: x}\nrollback: {automatic: true}\n", "4", "nothing to do"),
+        ("title: x\nsteps:\n  - {name: a, type: manual, text: sure, timeout: 5s}\n", "3", "has no time-out"),
+        ("title: x\nsteps:\n  - {name: a, type: wait, time: 5m, timeout: 5s}\n", "3", "longer than its time-out"),
+        (
+            "title: x\nsteps:\n  - {name: a, type: script, script: x, probe: {type: validation, checks: [s], for: 5s}}\n",
+            "3",
+            "a probe looks once",
+        ),
+        ("title: x\ninputs:\n  db_password: {}\nsteps:\n  - {name: a, type: wait, time: 1s}\n", "3", "for everybody to read"),
+        (
+            "title: x\nsteps:\n  - {name: a, type: wait, time: 1s}\nnotifications: [{channel: webhook, webhook: 'env:HOOK'}]\n",
+            "4",
+            "cannot be described here",
+        ),
         ("title: [x\n", "", "not YAML"),
         ("", "1", "empty"),
         ("- a\n", "1", "`key: value`"),
@@ -187,6 +233,34 @@ fn every_mistake_at_once_with_its_line() {
     let deep = format!("a: {}1{}\n", "[".repeat(5000), "]".repeat(5000));
     let said = read(&deep).findings;
     assert!(said[0].cause.contains("deep") || said[0].cause.contains("not YAML"), "no depth brings it down: {said:?}");
+}
+
+#[test]
+fn what_is_right_is_not_refused() {
+    let sound = [
+        "title: x\ninputs: {min: {type: integer, default: 3}}\nsteps:\n  - {name: a, type: http, url: 'http://h/', expect: {/count: '>= {{ inputs.min }}'}}\n",
+        "title: x\nsteps:\n  - {name: a, type: script, script: x, env: {MAX_TOKENS: '4096', TOKENIZER: cl100k}}\n",
+        "title: x\nsteps:\n  - name: a\n    type: sql\n    query: |\n      -- how many\n      (SELECT count(*) FROM t)\n",
+        "title: x\nsteps:\n  - {name: a, type: script, script: \"docker inspect -f '{{.State.Status}} {{ .inputs.x }}' api\"}\n",
+    ];
+    for text in sound {
+        let loaded = read(text);
+        assert!(loaded.runbook.is_some(), "{text}\n{:#?}", loaded.findings);
+    }
+    let ini = read(
+        "title: x\nsteps:\n  - name: a\n    type: script\n    script: |\n      cat >x.ini <<E\n      [DEFAULT]\n      a = 1\n      E\n",
+    );
+    assert!(ini.runbook.is_some_and(|r| r.placeholders.is_empty()));
+}
+
+#[test]
+fn what_is_open_is_checked_for_everything_else() {
+    let text = "title: x\ninputs: {v: {pattern: 'v.+'}, force: {type: boolean}, host: {}}\nsteps:\n  - {name: a, type: http, url: 'http://{{ inputs.host }}/{{ inputs.v }}'}\n  - {name: b, type: http, service: apy, path: '/{{ inputs.v }}'}\n  - {name: c, type: validation, checks: ['eror_rate < 1%']}\n  - {name: d, type: wait, time: 1s, when: inputs.force}\n";
+    let runbook = read(text).runbook.expect("sound");
+    let asked = Asked { only_checks: true, ..Asked::default() };
+    let problems = plan(&runbook, &world(), &asked, &|_| Err("no files".into())).expect_err("two mistakes");
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[0].contains("`apy`") && problems[1].contains("eror_rate"), "{problems:#?}");
 }
 
 #[test]
@@ -248,9 +322,10 @@ fn a_runbook_in_a_runbook_brings_its_guards_along() {
     let content = planned(outer, &world, &[]).expect("a plan");
     let keys: Vec<&str> = content.steps.iter().map(|s| s.key.as_str()).collect();
     assert_eq!(keys, ["go", "sub/first", "sub/second"]);
-    assert_eq!(content.guard.len(), 1);
+    assert!(content.guard.is_empty(), "that of the inner one is looked at when its first step is to be done");
     assert_eq!(content.danger, Danger::Caution, "as dangerous as what it runs");
-    assert!(content.steps[1..].iter().all(|s| s.guard.len() == 1 && s.when.len() == 1));
+    assert_eq!(content.steps.iter().map(|s| s.guard.len()).collect::<Vec<_>>(), [0, 2, 1]);
+    assert!(content.steps[1..].iter().all(|s| s.when.len() == 1));
     assert!(matches!(&content.steps[1].kind, Kind::Script(s) if s.env == [("V".to_string(), "1.10".to_string())]), "as it was written");
     let circle = read("title: Circle\nsteps:\n  - {name: sub, type: runbook, runbook: test}\n");
     world.runbooks.insert("test".into(), circle.runbook.expect("sound"));

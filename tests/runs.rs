@@ -32,7 +32,8 @@ fn a_run_is_planned_confirmed_run_and_on_record() {
     assert!(shown.contains("because: to see it") && shown.contains("two: done"), "{shown}");
     until("the mirror to be complete", || host.run(&["audit", "verify"]).0 == 0);
     assert!(host.run(&["runs", "--state", "faild"]).1.contains("did you mean `failed`"));
-    assert_eq!(host.run(&["run", "twoo", "--dry-run"]).0, 65);
+    assert_eq!(host.run(&["run", "twoo", "--dry-run"]).0, 64);
+    assert_eq!(host.run(&["run", "two", "--set", "nosuch=1", "--dry-run"]).0, 64);
 }
 
 #[test]
@@ -202,7 +203,8 @@ fn a_draft_a_placeholder_and_a_broken_file_do_not_run() {
     let host =
         Host::new("[environment]\nname = \"here\"\ntier = \"production\"\n[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n");
     host.runbook("draft", "title: Draft\nstatus: draft\nsteps: [{name: w, type: wait, time: 1ms}]\n");
-    assert!(host.run(&["run", "draft", "--confirm", "here"]).1.contains("drafts do not run in production"));
+    let (code, said) = host.run(&["run", "draft", "--confirm", "here"]);
+    assert!(code == 24 && said.contains("drafts do not run in production"), "{code}: {said}");
     host.runbook(
         "left",
         "title: Left\nsteps:\n  - {name: w, type: manual, text: \"[FILL_ME_IN]\"}\n  - name: x\n    type: manual\n    text: \"[AND_ME]\"\n",

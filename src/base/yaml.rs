@@ -41,6 +41,13 @@ impl Lines {
         self.begins + start + inside
     }
 
+    /// Where a text stands that was read behind `from`: its first line is looked for, quotes and folding apart.
+    pub fn find(&self, from: usize, text: &str) -> usize {
+        let first = text.trim().lines().next().unwrap_or("").trim();
+        let behind = self.text.get(from.saturating_sub(self.begins)..).unwrap_or("");
+        if first.is_empty() { from } else { behind.find(first).map_or(from, |at| from + at) }
+    }
+
     /// Where a line begins.
     pub fn line(&self, line: usize) -> usize {
         self.offset(line, 0)

@@ -40,7 +40,7 @@ fn answer(desk: &mut Desk, id: &str, word: &str, note: &str) -> Result<(), Refus
     };
     let all: Vec<&str> = question.choices.iter().map(|c| c.word()).collect();
     let choice = Choice::parse(word).filter(|c| question.choices.contains(c));
-    let choice = choice.ok_or_else(|| Refusal::Wrong(format!("`{word}` is no answer to this: {}", all.join(", "))))?;
+    let choice = choice.ok_or_else(|| Refusal::Usage(format!("`{word}` is no answer to this: {}", all.join(", "))))?;
     desk.tell(id, &Request::Answer { asked: line.run.asked, step: question.step, choice, note: note.into() })
 }
 
@@ -175,6 +175,11 @@ fn last_word(desk: &Desk, line: &RunLine, code: u8, json: bool) -> u8 {
             }
         }
         Standing::Paused | Standing::Orphaned => say!("go on: lastgreen resume {}", line.id),
+        standing if !standing.is_open() => {
+            for item in &line.plan.content.checklists.after {
+                say!("  after: {item}");
+            }
+        }
         _ => {}
     }
     code

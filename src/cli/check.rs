@@ -11,7 +11,7 @@ use crate::base::diag::{Diagnostic, Severity};
 use crate::cockpit::SourceLine;
 use crate::config::{Config, load_file, runbooks, world};
 use crate::reading::SourceState;
-use crate::runbook::{Asked, Input, InputType, plan};
+use crate::runbook::{Asked, plan};
 use crate::{keymap, theme};
 
 #[derive(Serialize)]
@@ -79,25 +79,13 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
         let Some(runbook) = &one.runbook else { continue };
         // A shipped one may name what somebody does not have: then it cannot be run, and the rest can.
         let severity = if runbook.path.exists() { Severity::Error } else { Severity::Warning };
-        // Inputs without a default are given when it is run; here any value will do.
-        let given = |input: &Input| {
-            let value = input.allowed.first().map_or_else(|| "1".to_string(), |v| v.as_str().map_or_else(|| v.to_string(), str::to_string));
-            (input.name.clone(), value)
-        };
-        let inputs = runbook
-            .inputs
-            .iter()
-            .filter(|i| i.default.is_none() && i.pattern.is_none() && i.kind != InputType::Duration)
-            .map(given)
-            .collect();
-        let unknown: Vec<&Input> =
-            runbook.inputs.iter().filter(|i| i.default.is_none() && (i.pattern.is_some() || i.kind == InputType::Duration)).collect();
-        if !unknown.is_empty() || !runbook.placeholders.is_empty() {
+        // What is to be filled in is warned of by then.
+        if !runbook.placeholders.is_empty() {
             continue;
         }
-        let asked = Asked { inputs, ..Asked::default() };
+        let asked = Asked { only_checks: true, ..Asked::default() };
         let problems = plan(runbook, &world, &asked, &read).err().unwrap_or_default();
-        found.extend(problems.iter().filter(|p| !p.contains("is a draft")).map(|problem| placed(problem, &runbook.path, severity)));
+        found.extend(problems.iter().map(|problem| placed(problem, &runbook.path, severity)));
     }
     found
 }

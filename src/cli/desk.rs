@@ -8,14 +8,16 @@ use std::time::{Duration, SystemTime};
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use super::who;
 use crate::base::clock::{Clock, Stamp};
+use crate::base::text::hex;
 use crate::cockpit::{Ledger, RunLine, Standing, expected};
-use crate::config::{Config, SourceKind, runbook_text, runbooks, world};
+use crate::config::{Config, SourceKind, Tier, runbook_text, runbooks, world};
 use crate::journal::{self, StateDir};
-use crate::runbook::{Asked, Danger, Loaded, Operator, Plan, Run, plan};
+use crate::runbook::{Asked, Danger, Kind, Loaded, Operator, Plan, Run, Status, plan};
 use crate::runner::{Reply, Request, Started, ask, start};
 use crate::source::DatabaseOptions;
 
@@ -39,7 +41,9 @@ type FileMark = (u64, Option<SystemTime>, bool);
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A mistake in a file or in what was asked for.
+    /// A mistake in what was asked for: no such runbook, run or input.
+    Usage(String),
+    /// A mistake in a file.
     Wrong(String),
     /// A permission, a lock, a guard.
     Refused(String),
@@ -50,12 +54,13 @@ pub enum Refusal {
 impl Refusal {
     pub fn words(&self) -> &str {
         match self {
-            Refusal::Wrong(words) | Refusal::Refused(words) | Refusal::Unavailable(words) => words,
+            Refusal::Usage(words) | Refusal::Wrong(words) | Refusal::Refused(words) | Refusal::Unavailable(words) => words,
         }
     }
 
     pub fn exit_code(&self) -> u8 {
         match self {
+            Refusal::Usage(_) => super::exit::USAGE,
             Refusal::Wrong(_) => super::exit::BAD_FILE,
             Refusal::Refused(_) => super::exit::REFUSED,
             Refusal::Unavailable(_) => super::exit::UNAVAILABLE,
@@ -104,14 +109,14 @@ impl Desk {
 
     fn find_newest(&mut self, wanted: &str, open: bool) -> Result<String, Refusal> {
         if wanted != "last" {
-            return self.state()?.find(wanted).map_err(Refusal::Wrong);
+            return self.state()?.find(wanted).map_err(Refusal::Usage);
         }
         self.state()?;
         let environment = self.config.environment.name.clone();
         let mut here = self.runs();
         here.retain(|run| run.plan.content.environment.name == environment);
         let open = here.iter().find(|run| open && run.standing().is_open());
-        open.or(here.first()).map(|run| run.id.clone()).ok_or_else(|| Refusal::Wrong(format!("there is no run on {environment} yet")))
+        open.or(here.first()).map(|run| run.id.clone()).ok_or_else(|| Refusal::Usage(format!("there is no run on {environment} yet")))
     }
 
     /// Whether this operator may touch a run, by the roles that were in force where it was planned.
@@ -142,18 +147,31 @@ impl Desk {
         let loaded = self.runbooks();
         let Some(found) = loaded.iter().find(|l| l.name == name) else {
             let hint = crate::base::diag::suggestion(name, loaded.iter().map(|l| l.name.as_str()));
-            return Err(Refusal::Wrong(format!("there is no runbook `{name}`: {}", hint.unwrap_or_else(|| "there are none".into()))));
+            return Err(Refusal::Usage(format!("there is no runbook `{name}`: {}", hint.unwrap_or_else(|| "there are none".into()))));
         };
         let Some(runbook) = &found.runbook else {
             return Err(Refusal::Wrong(found.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
         };
+        if runbook.front.status == Status::Draft && self.config.environment.tier == Tier::Production {
+            return Err(Refusal::Refused(format!(
+                "{name} is a draft, and drafts do not run in production: set status: ready once it was tried elsewhere"
+            )));
+        }
         let reason = reason.map(|r| crate::base::secret::outside(&r));
-        let asked = Asked { inputs, reason, drill, user: self.operator.user.clone(), host: self.operator.host.clone() };
+        let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
+        let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
         let read = |path: &Path| {
             journal::trusted(path)?;
             std::fs::read(path).map_err(|e| e.to_string())
         };
-        let content = plan(runbook, &world(&self.config, &loaded), &asked, &read).map_err(|all| Refusal::Wrong(all.join("\n")))?;
+        let world = world(&self.config, &loaded);
+        let mut content = plan(runbook, &world, &asked, &read).map_err(|all| {
+            // What is sound with its inputs left open is wrong by what was given for them.
+            let open = Asked { only_checks: true, inputs: IndexMap::new(), ..asked.clone() };
+            let words = all.join("\n");
+            if plan(runbook, &world, &open, &read).is_ok() { Refusal::Usage(words) } else { Refusal::Wrong(words) }
+        })?;
+        content.warnings = found.findings.iter().map(|f| f.cause.clone()).collect();
         for path in content.sources.iter().map(|s| &s.path).chain([&self.config.path]) {
             if path.exists() {
                 journal::trusted(path).map_err(Refusal::Refused)?;
@@ -162,7 +180,7 @@ impl Desk {
         let mut plan = Plan::new(content, self.operator.clone(), self.clock.now(), VALID);
         let runs = self.runs();
         for step in &plan.content.steps {
-            if let Some(time) = expected(&runs, name, &step.key) {
+            if let Some(time) = expected(&runs, &plan.content.environment.name, name, &step.key) {
                 plan.expected.insert(step.key.clone(), Json::from(time.as_millis() as u64));
             }
         }
@@ -180,9 +198,14 @@ impl Desk {
             return Err(Refusal::Refused(format!("the plan expired at {}: make a new one", plan.expires.iso())));
         }
         let id = Ulid::generate().to_string();
-        let folder = state.make_run(&id, plan).map_err(Refusal::Unavailable)?;
-        match start(&program()?, &folder, &[]) {
-            Ok(Started { ok: true, .. }) => Ok(id),
+        state.make_run(&id, plan).map_err(Refusal::Unavailable)?;
+        self.started(&id, &[]).map(|()| id)
+    }
+
+    /// Starts a runner for a run, and waits for its first word.
+    fn started(&self, id: &str, arguments: &[&str]) -> Result<(), Refusal> {
+        match start(&program()?, &self.state()?.run(id), arguments) {
+            Ok(Started { ok: true, .. }) => Ok(()),
             Ok(Started { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
             Err(e) => Err(Refusal::Unavailable(e)),
         }
@@ -195,9 +218,6 @@ impl Desk {
     pub fn resume(&mut self, id: &str) -> Result<(), Refusal> {
         let line = self.line(id)?;
         self.permit_run(&line.plan)?;
-        if line.driven {
-            return self.tell(id, &Request::Continue);
-        }
         match line.standing() {
             Standing::Broken => return Err(Refusal::Wrong(line.words())),
             standing if !standing.is_open() => {
@@ -210,13 +230,11 @@ impl Desk {
                 "the runbook was changed since the run began; put it back, or abort the run:\n{difference}"
             )));
         }
-        let by = serde_json::to_string(&self.operator).unwrap_or_default();
-        let state = self.state()?;
-        match start(&program()?, &state.run(id), &["--by", &by]) {
-            Ok(Started { ok: true, .. }) => Ok(()),
-            Ok(Started { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
-            Err(e) => Err(Refusal::Unavailable(e)),
+        if line.driven {
+            return self.tell(id, &Request::Continue);
         }
+        let by = serde_json::to_string(&self.operator).unwrap_or_default();
+        self.started(id, &["--by", &by])
     }
 
     /// Tells a run's runner something.
@@ -251,11 +269,7 @@ impl Desk {
         }
         let by = serde_json::to_string(&self.operator).unwrap_or_default();
         let how = if undo { "undo" } else { "leave" };
-        match start(&program()?, &self.state()?.run(id), &["--by", &by, "--abort", how, "--reason", reason]) {
-            Ok(Started { ok: true, .. }) => Ok(()),
-            Ok(Started { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
-            Err(e) => Err(Refusal::Unavailable(e)),
-        }
+        self.started(id, &["--by", &by, "--abort", how, "--reason", reason])
     }
 
     /// One run.
@@ -263,7 +277,7 @@ impl Desk {
     /// # Errors
     /// When there is none of that name.
     pub fn line(&mut self, id: &str) -> Result<Arc<RunLine>, Refusal> {
-        self.read_run(id).ok_or_else(|| Refusal::Wrong(format!("there is no run `{id}`; `lastgreen runs` lists them")))
+        self.read_run(id).ok_or_else(|| Refusal::Usage(format!("there is no run `{id}`; `lastgreen runs` lists them")))
     }
 
     /// Every run, the newest first.
@@ -304,7 +318,7 @@ impl Desk {
                 }
             }
         }
-        let runbooks = Ledger::lines(loaded, &runs, self.clock.now());
+        let runbooks = Ledger::lines(loaded, &runs, &self.config.environment.name, self.clock.now());
         Ledger { runs, runbooks, stuck, fault: self.state.as_ref().err().cloned() }
     }
 
@@ -347,6 +361,18 @@ pub fn changed(plan: &Plan) -> Option<String> {
                 );
             }
         }
+    }
+    for script in plan.all().flat_map(|s| [Some(&s.kind), s.probe.as_ref(), s.undo.as_ref()]).flatten().filter_map(Kind::script) {
+        let (Some(file), Some(sum)) = (&script.file, &script.sha256) else { continue };
+        match std::fs::read(file) {
+            Err(e) => differences.push(format!("{file}: {e}")),
+            Ok(bytes) if hex(&Sha256::digest(&bytes)) == *sum => {}
+            Ok(_) => differences.push(format!("{file} is another script than the one that was planned (sha256 {sum})")),
+        }
+    }
+    let frozen = frozen_config(plan);
+    if frozen.is_some_and(|config| plan.content.config.profile != crate::config::profile_sum(&config)) {
+        differences.push("the profile that this program ships is another one than that of the plan".into());
     }
     (!differences.is_empty()).then(|| differences.join("\n"))
 }

@@ -6,13 +6,17 @@ use super::args::RunArgs;
 use super::attach::follow;
 use super::desk::{Desk, Refusal};
 use super::exit;
-use super::runs::list_runbooks;
+use super::runs::{list_runbooks, runbooks_json};
 use crate::runbook::{Confirmation, Plan};
 
 /// Plans, asks, begins, follows. Gives the exit code.
 pub fn run(args: &RunArgs, desk: &mut Desk) -> u8 {
     let Some(name) = &args.runbook else {
-        say!("{}", list_runbooks(desk).trim_end());
+        if args.json {
+            say!("{}", serde_json::to_string_pretty(&runbooks_json(desk)).unwrap_or_default());
+        } else {
+            say!("{}", list_runbooks(desk).trim_end());
+        }
         return exit::DONE;
     };
     let plan = match desk.plan(name, args.inputs.iter().cloned().collect(), args.reason.clone(), args.drill) {
@@ -39,7 +43,8 @@ pub fn run(args: &RunArgs, desk: &mut Desk) -> u8 {
         return exit::DONE;
     }
     if !args.json {
-        say!("run {id} has begun; it goes on without this terminal (lastgreen attach {id})");
+        let plan = &plan.fingerprint[..12];
+        say!("run {id} has begun, plan {plan}; it goes on without this terminal (lastgreen attach {id})");
     }
     follow(desk, &id, args.json)
 }
@@ -54,6 +59,9 @@ fn confirm(args: &RunArgs, plan: &Plan) -> Result<(), Refusal> {
     let environment = &plan.content.environment.name;
     if let Some(said) = &args.confirm {
         if said == environment {
+            for warning in &plan.content.warnings {
+                eprintln!("warning: {warning}");
+            }
             return Ok(());
         }
         return Err(Refusal::Refused(format!("--confirm names `{said}`, and this is `{environment}`: nothing was done")));
@@ -68,6 +76,8 @@ fn confirm(args: &RunArgs, plan: &Plan) -> Result<(), Refusal> {
     };
     eprint!("Type {wanted} to run it on {environment}; anything else leaves everything as it is: ");
     let _ = std::io::stderr().flush();
+    // What was typed before the plan stood here confirms nothing.
+    let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
     let mut said = String::new();
     let read = std::io::stdin().lock().read_line(&mut said);
     if read.is_ok() && said.trim() == wanted { Ok(()) } else { Err(Refusal::Refused("not confirmed: nothing was done".into())) }

@@ -9,7 +9,7 @@ use super::run::complain;
 use crate::base::diag::suggestion;
 use crate::base::text::fit;
 use crate::base::units::short;
-use crate::cockpit::{Ledger, RunLine, Standing, step_mark};
+use crate::cockpit::{Ledger, RunLine, RunbookLine, Standing, step_mark};
 
 /// Prints; gives the exit code.
 pub fn runs(args: &RunsArgs, desk: &mut Desk) -> u8 {
@@ -58,10 +58,11 @@ pub fn runs(args: &RunsArgs, desk: &mut Desk) -> u8 {
         let started = line.run.started.map_or_else(|| "not begun".into(), |at| at.iso());
         let (over, count) = line.progress();
         say!(
-            "{}  {started}  {:14}  {:24}  {over}/{count}  {:>8}  {}  {}",
+            "{}  {started}  {:14}  {:24}  {:16}  {over}/{count}  {:>8}  {}  {}",
             line.id,
             line.standing().word(),
             fit(&line.plan.content.runbook, 24),
+            fit(&line.plan.content.environment.name, 16),
             short(line.elapsed(now)),
             line.run.by.user,
             fit(&line.words(), 80),
@@ -90,6 +91,29 @@ fn one(line: &RunLine, desk: &Desk) -> String {
     out
 }
 
+/// The runbooks there are, for programs.
+pub fn runbooks_json(desk: &mut Desk) -> serde_json::Value {
+    let (loaded, runs) = (desk.runbooks(), desk.runs());
+    let lines = Ledger::lines(&loaded, &runs, &desk.config.environment.name, desk.now());
+    let one = |line: &RunbookLine| {
+        let mut value = serde_json::json!({
+            "runbook": line.name, "findings": line.loaded.findings, "due": line.due.words(), "late": line.due.is_late(),
+            "last": line.last.map(|(at, standing)| serde_json::json!({"at": at, "standing": standing.name()})),
+        });
+        if let Some(runbook) = &line.loaded.runbook {
+            let front = &runbook.front;
+            value["title"] = front.title.as_str().into();
+            value["status"] = front.status.word().into();
+            value["danger"] = runbook.danger.word().into();
+            value["owner"] = front.owner.as_str().into();
+            value["severity"] = front.severity.as_str().into();
+            value["version"] = front.version.as_str().into();
+        }
+        value
+    };
+    lines.iter().map(one).collect()
+}
+
 /// The runbooks there are.
 pub fn list_runbooks(desk: &mut Desk) -> String {
     let loaded = desk.runbooks();
@@ -98,7 +122,7 @@ pub fn list_runbooks(desk: &mut Desk) -> String {
     if loaded.is_empty() {
         let _ = writeln!(out, "there are no runbooks in {}", desk.config.acting.runbooks.display());
     }
-    for line in Ledger::lines(&loaded, &runs, desk.now()) {
+    for line in Ledger::lines(&loaded, &runs, &desk.config.environment.name, desk.now()) {
         match &line.loaded.runbook {
             Some(runbook) => {
                 let last = line.last.map_or_else(|| "never run".to_string(), |(at, standing)| format!("{} {}", standing.word(), at.iso()));

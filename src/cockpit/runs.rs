@@ -103,6 +103,11 @@ impl RunLine {
         }
     }
 
+    /// Whether it is a run of this runbook in this environment: one state folder may serve several.
+    pub fn is_of(&self, environment: &str, runbook: &str) -> bool {
+        self.plan.content.environment.name == environment && self.plan.content.runbook == runbook
+    }
+
     /// How it is, in words.
     pub fn words(&self) -> String {
         if let Some(broken) = &self.broken {
@@ -267,9 +272,9 @@ impl Ledger {
     }
 
     /// The list of runbooks, from what was read and what was run.
-    pub fn lines(loaded: &[Loaded], runs: &[Arc<RunLine>], now: Stamp) -> Vec<RunbookLine> {
+    pub fn lines(loaded: &[Loaded], runs: &[Arc<RunLine>], environment: &str, now: Stamp) -> Vec<RunbookLine> {
         let line = |loaded: &Loaded| {
-            let of = || runs.iter().filter(|r| r.plan.content.runbook == loaded.name);
+            let of = || runs.iter().filter(|r| r.is_of(environment, &loaded.name));
             let last = of().find(|r| r.standing() != Standing::Refused).and_then(|r| Some((r.run.started?, r.standing())));
             let done = of().find(|r| r.standing() == Standing::Done && !r.plan.content.drill).and_then(|r| r.run.started);
             let due = loaded.runbook.as_ref().map_or(Due::No, |runbook| Due::of(runbook, done, now));
@@ -280,13 +285,13 @@ impl Ledger {
 }
 
 /// The newest history of a step, for how long it is expected to take: the median of its last five good ends.
-pub fn expected(runs: &[Arc<RunLine>], runbook: &str, key: &str) -> Option<Duration> {
+pub fn expected(runs: &[Arc<RunLine>], environment: &str, runbook: &str, key: &str) -> Option<Duration> {
     let took = |run: &Arc<RunLine>| {
         let step = run.run.steps.get(key).filter(|s| s.state == StepState::Done)?;
         Some(step.ended?.since(step.started?))
     };
     let mut times: Vec<Duration> =
-        runs.iter().filter(|r| r.plan.content.runbook == runbook && !r.plan.content.drill).filter_map(took).take(5).collect();
+        runs.iter().filter(|r| r.is_of(environment, runbook) && !r.plan.content.drill).filter_map(took).take(5).collect();
     times.sort_unstable();
     times.get(times.len() / 2).copied()
 }

@@ -23,4 +23,4 @@ pub use model::{
 pub use profiles::profile_names;
 pub use resolve::{Loaded, load_file, load_text};
 pub use roles::{Role, Roles};
-pub use world::{runbook_text, runbooks, world};
+pub use world::{profile_sum, runbook_text, runbooks, world};

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
 
 use super::model::{Config, SourceKind};
 use super::profiles::PROFILES;
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Severity};
+use crate::base::text::hex;
 use crate::runbook::{Environment, Frozen, Loaded, World, load};
 
 /// Every runbook, by name; those with mistakes have findings instead.
@@ -65,6 +67,12 @@ pub fn runbook_text(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
+/// sha256 of the shipped profile that a configuration builds on, with its runbooks: another program may ship another one.
+pub fn profile_sum(config: &Config) -> Option<String> {
+    let profile = PROFILES.iter().find(|p| config.acting.profile.as_deref() == Some(p.name))?;
+    Some(hex(&Sha256::digest(profile.text)))
+}
+
 /// What a plan is made against.
 pub fn world(config: &Config, runbooks: &[Loaded]) -> World {
     let databases = config.sources.iter().filter(|(_, s)| matches!(s.kind, SourceKind::Database { .. }));
@@ -77,6 +85,6 @@ pub fn world(config: &Config, runbooks: &[Loaded]) -> World {
         channels: config.acting.notify.clone(),
         always: config.acting.always.clone(),
         runbooks: runbooks.iter().filter_map(|l| Some((l.name.clone(), l.runbook.clone()?))).collect(),
-        config: Frozen { path: config.path.clone(), text: config.text.to_string() },
+        config: Frozen { path: config.path.clone(), text: config.text.to_string(), profile: profile_sum(config) },
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use super::lock::Holder;
 use super::record::Line;
 use crate::runbook::{Event, Plan};
-use crate::source::Session;
+use crate::source::{Session, literal};
 
 /// A database being asked to keep records.
 pub struct Mirror {
@@ -297,12 +297,6 @@ async fn push_pg(pg: &mut PgConnection, plan: &Plan, lines: &[Line], environment
         }
     }
     transaction.commit().await
-}
-
-/// A text as an SQL literal.
-fn literal(text: &str) -> String {
-    let escaped = text.replace('\0', "").replace('\\', "\\\\").replace('\'', "''");
-    format!("E'{escaped}'")
 }
 
 async fn push_lite(

@@ -278,6 +278,13 @@ impl Kind {
         }
     }
 
+    pub fn script(&self) -> Option<&Script> {
+        match self {
+            Kind::Script(script) => Some(script),
+            _ => None,
+        }
+    }
+
     /// The places on the network that it reaches for.
     pub fn addresses_mut(&mut self) -> Vec<&mut Address> {
         match self {

@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 
 use super::kind::Kind;
 use super::model::{
-    Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, Rollback, Runbook, Status, Step, Trigger,
+    Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, OnFailure, Rollback, Runbook, Status, Step,
+    Trigger,
 };
 use super::steps::{self, Ids};
 use super::template;
@@ -55,7 +56,7 @@ fn read(r: &mut Reader, mut f: Fields, name: &str, path: &Path, text: &str, now:
         r.error(f.at, "a runbook has `steps`", Some("write steps: and below it - name: … with type: script".into()));
     }
     let steps: Vec<Step> = step_list.into_iter().filter_map(|node| steps::step(r, node, &mut ids)).collect();
-    let rollback = rollback(r, &mut f, &mut ids);
+    let rollback = rollback(r, &mut f, &mut ids, &inputs);
     let notifications = notifications(r, &mut f);
     let checklists = checklists(r, &mut f);
     f.finish(r);
@@ -129,6 +130,10 @@ fn inputs(r: &mut Reader, f: &mut Fields) -> Vec<Input> {
     for (name, at, node) in map.entries() {
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.is_empty() {
             r.error(at, format!("`{name}` cannot be used in templates"), Some("use letters, digits and _".into()));
+        }
+        if steps::telling(&name) {
+            let hint = "name it under `secrets:` or `secret_headers:` of the step that needs it, as env:NAME or file:PATH";
+            r.error(at, format!("`{name}` would stand in the plan and in the journal, for everybody to read"), Some(hint.into()));
         }
         let Some(mut f) = r.fields(node, "an input") else { continue };
         let types = [
@@ -219,12 +224,12 @@ pub(super) fn expression(r: &mut Reader, text: &Text, roots: &[&str]) {
     }
 }
 
-fn rollback(r: &mut Reader, f: &mut Fields, ids: &mut Ids) -> Rollback {
+fn rollback(r: &mut Reader, f: &mut Fields, ids: &mut Ids, inputs: &[Input]) -> Rollback {
     let Some(mut f) = f.map(r, "rollback", "`rollback`") else { return Rollback::default() };
     let automatic = f.flag(r, "automatic").unwrap_or(false);
     let mut conditions = Vec::new();
     for text in f.texts(r, "conditions") {
-        expression(r, &text, &["step", "validation", "inputs", "environment", "vars"]);
+        known(r, "rollback", text.at, template::uses_of_expression(&text.text), &Scope::of_failure(inputs));
         conditions.push(text.text);
     }
     let mut steps: Vec<Step> = Vec::new();
@@ -232,10 +237,19 @@ fn rollback(r: &mut Reader, f: &mut Fields, ids: &mut Ids) -> Rollback {
     if let Some((node, at)) = f.node("script")
         && let Some(text) = r.text_of(node, "script")
     {
-        steps.push(steps::rollback_script(text.text, timeout, at, ids));
+        steps.push(steps::rollback_script(r, text, timeout, at, ids));
     }
     for node in f.list(r, "steps") {
-        steps.extend(steps::step(r, node, ids).map(|s| Step { id: format!("rollback/{}", s.id), ..s }));
+        let Some(step) = steps::step(r, node, ids) else { continue };
+        if step.undo.is_some() {
+            r.error(step.at, "a step of a rollback has no undo of its own", None);
+        }
+        // A way back that ends half-way without a question would leave everybody in the middle.
+        let on_failure = match step.on_failure {
+            None | Some(OnFailure::Rollback) => OnFailure::Ask,
+            Some(other) => other,
+        };
+        steps.push(Step { id: format!("rollback/{}", step.id), on_failure: Some(on_failure), ..step });
     }
     f.finish(r);
     Rollback { automatic, conditions, steps }
@@ -278,10 +292,15 @@ fn channel(r: &mut Reader, f: &mut Fields, kind: &str) -> Option<Channel> {
         SecretRef::parse(&text.text).map_err(|e| r.error(text.at, format!("`{key}`: {e}"), None)).ok()
     };
     let (webhook, key) = (secret(f, "webhook"), secret(f, "integration_key"));
-    match kind {
-        "slack" => webhook.map(|webhook| Channel::Slack { webhook }),
-        "pagerduty" => key.map(|key| Channel::Pagerduty { key, url: PAGERDUTY.into() }),
-        _ => webhook.map(|webhook| Channel::Slack { webhook }),
+    match (kind, webhook, key) {
+        ("slack", Some(webhook), None) => Some(Channel::Slack { webhook }),
+        ("pagerduty", None, Some(key)) => Some(Channel::Pagerduty { key, url: PAGERDUTY.into() }),
+        (_, None, None) => None,
+        _ => {
+            let hint = "slack has a webhook, pagerduty an integration_key; others are set up as [notify.NAME] in the configuration";
+            r.error(f.at, format!("a channel `{kind}` cannot be described here like this"), Some(hint.into()));
+            None
+        }
     }
 }
 
@@ -301,10 +320,19 @@ fn is_placeholder(text: &str) -> bool {
         .is_some_and(|inside| inside.len() > 2 && inside.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
 }
 
-/// Values, and lines of scripts, that are nothing but a placeholder; `echo "[ERROR] …"` is none.
+/// Values, and whole scripts, that are nothing but a placeholder; `echo "[ERROR] …"` is none, nor is `[DEFAULT]` among
+/// other lines.
 fn placeholders(text: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
-    for (i, line) in text.lines().enumerate() {
+    let lines: Vec<&str> = text.lines().collect();
+    let says = |line: &&&str| !line.trim().is_empty() && !line.trim().starts_with('#');
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let alone = |i: usize| {
+        let above = lines[..i].iter().rfind(says).map_or("", |l| l.trim_end());
+        let below = lines[i + 1..].iter().find(says).map_or(0, |l| depth(l));
+        above.trim_end_matches(['-', '+']).ends_with(['|', '>']) && below < depth(lines[i])
+    };
+    for (i, line) in lines.iter().enumerate() {
         let value = line.split(" #").next().unwrap_or(line).trim().trim_start_matches("- ");
         let is_key = |key: &str| key.chars().all(|c| c.is_alphanumeric() || c == '_');
         let (keyed, value) = match value.split_once(": ") {
@@ -316,9 +344,8 @@ fn placeholders(text: &str) -> Vec<(String, usize)> {
         if keyed && bare == value {
             continue;
         }
-        let value = bare;
-        if is_placeholder(value) {
-            found.push((value.to_string(), i + 1));
+        if is_placeholder(bare) && (keyed || alone(i)) {
+            found.push((bare.to_string(), i + 1));
         }
     }
     found
@@ -326,64 +353,108 @@ fn placeholders(text: &str) -> Vec<(String, usize)> {
 
 /// Every template and expression uses only what will be there: inputs that are declared, steps that come before.
 fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollback) {
-    let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
-    let mut before: Vec<&str> = Vec::new();
+    let mut scope = Scope { inputs: inputs.iter().map(|i| i.name.as_str()).collect(), ..Scope::default() };
     for step in steps.iter().chain(&rollback.steps) {
-        check_texts(r, step, &[Some(&step.kind), step.probe.as_ref()], &names, &before);
-        // What undoes a step may use what the step gave.
-        before.push(&step.id);
-        check_texts(r, step, &[step.undo.as_ref()], &names, &before);
+        check_texts(r, step, &[Some(&step.kind), step.probe.as_ref()], &scope);
+        if let Some(when) = &step.when {
+            let at = r.lines.find(step.at, when);
+            known(r, &format!("step `{}`: when", step.name), at, template::uses_of_expression(when), &scope);
+        }
+        // What undoes a step may use what the step gave; of another runbook nothing comes out.
+        if !matches!(step.kind, Kind::Runbook { .. }) {
+            scope.before.push(step.id.strip_prefix("rollback/").unwrap_or(&step.id));
+        }
+        check_texts(r, step, &[step.undo.as_ref()], &scope);
+    }
+    if rollback.automatic && !steps.iter().any(|s| s.undo.is_some()) && rollback.steps.is_empty() {
+        let at = r.lines.find(0, "automatic:");
+        r.error(at, "a rollback that is automatic has nothing to do", Some("write rollback: steps:, or give steps an undo".into()));
+    }
+    if rollback.steps.is_empty() && !steps.iter().any(|s| s.undo.is_some()) {
+        for step in steps.iter().filter(|s| s.on_failure == Some(OnFailure::Rollback)) {
+            let at = r.lines.find(step.at, "on_failure");
+            r.error(at, "there is nothing to roll back to", Some("write rollback: steps:, or give steps an undo".into()));
+        }
     }
 }
 
-fn check_texts(r: &mut Reader, step: &Step, kinds: &[Option<&Kind>], names: &[&str], before: &[&str]) {
-    let mut texts: Vec<String> = Vec::new();
+fn check_texts(r: &mut Reader, step: &Step, kinds: &[Option<&Kind>], scope: &Scope) {
     for kind in kinds.iter().flatten() {
+        let mut texts: Vec<String> = Vec::new();
         let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
         let collected = template::render_tree(&mut tree, &mut |text, _| {
             texts.push(text.to_string());
             Ok(Json::Null)
         });
         debug_assert!(collected.is_ok(), "collecting cannot fail");
-    }
-    let mut all = Vec::new();
-    for text in texts {
-        match template::uses(&text) {
-            Ok(uses) => all.extend(uses.0),
-            Err(e) => r.error(step.at, format!("in step `{}`: `{}`: {e}", step.name, text.trim()), None),
+        for text in texts {
+            let at = r.lines.find(step.at, &text);
+            known(r, &format!("step `{}`", step.name), at, template::uses(&text), scope);
         }
-    }
-    if let Some(when) = step.when.as_ref().filter(|_| kinds.len() > 1) {
-        match template::uses_of_expression(when) {
-            Ok(uses) => all.extend(uses.0),
-            Err(e) => r.error(step.at, format!("in step `{}`: when: {e}", step.name), None),
-        }
-    }
-    for name in all {
-        check_name(r, step, &name, names, before);
     }
 }
 
-fn check_name(r: &mut Reader, step: &Step, name: &str, inputs: &[&str], before: &[&str]) {
-    let mut parts = name.split('.');
-    let (root, second) = (parts.next().unwrap_or(""), parts.next());
-    let (known, what): (&[&str], &str) = match root {
-        "inputs" => (inputs, "input"),
-        "steps" => (before, "earlier step"),
-        "environment" => (&["name", "tier"], "fact of the environment"),
-        "run" => (&["id"], "fact of the run"),
-        "operator" => (&["user", "host"], "fact of the operator"),
-        "vars" => return,
-        _ => {
-            let hint = crate::base::diag::suggestion(root, template::ROOTS);
-            r.error(step.at, format!("in step `{}`: nothing is called `{root}`", step.name), hint);
-            return;
+/// What a template or an expression can speak of.
+#[derive(Default)]
+struct Scope<'a> {
+    inputs: Vec<&'a str>,
+    /// Steps that come before.
+    before: Vec<&'a str>,
+    /// It is about a step that has failed, and not part of a step.
+    failed: bool,
+}
+
+impl<'a> Scope<'a> {
+    fn of_failure(inputs: &'a [Input]) -> Scope<'a> {
+        Scope { inputs: inputs.iter().map(|i| i.name.as_str()).collect(), before: Vec::new(), failed: true }
+    }
+
+    /// What is wrong with a name like `steps.check.output`, if anything is, and what might be meant.
+    fn wrong(&self, name: &str) -> Option<(String, Option<String>)> {
+        let suggest = |word: &str, among: &[&str]| crate::base::diag::suggestion(word, among.iter().copied());
+        let mut parts = name.split('.');
+        let (root, second, third) = (parts.next().unwrap_or(""), parts.next(), parts.next());
+        let (all, what): (&[&str], &str) = match (root, self.failed) {
+            ("inputs", _) => (&self.inputs, "input"),
+            ("environment", _) => (&["name", "tier"], "fact of the environment"),
+            ("steps", false) => (&self.before, "earlier step"),
+            ("run", false) => (&["id"], "fact of the run"),
+            ("operator", false) => (&["user", "host"], "fact of the operator"),
+            ("step", true) => (&["id", "name", "status", "type", "message"], "fact of a failed step"),
+            ("validation", true) => (&["failed"], "fact of a validation"),
+            // Which there are is known to the configuration.
+            ("vars", _) => return None,
+            (_, true) => {
+                return Some((
+                    format!("nothing is called `{root}` here"),
+                    suggest(root, &["step", "validation", "inputs", "environment", "vars"]),
+                ));
+            }
+            _ => return Some((format!("nothing is called `{root}`"), suggest(root, &template::ROOTS))),
+        };
+        let Some(second) = second else {
+            return Some((format!("`{root}` alone says nothing"), Some(format!("write {root}.NAME"))));
+        };
+        if !all.contains(&second) {
+            return Some((format!("there is no {what} `{second}`"), suggest(second, all)));
         }
-    };
-    if let Some(second) = second
-        && !known.contains(&second)
-    {
-        let hint = crate::base::diag::suggestion(second, known.iter().copied());
-        r.error(step.at, format!("in step `{}`: there is no {what} `{second}`", step.name), hint);
+        const GIVES: [&str; 4] = ["output", "json", "status", "message"];
+        match (root, third) {
+            ("steps", None) => Some((format!("`{name}` alone says nothing"), Some(format!("write {name}.output")))),
+            ("steps", Some(third)) if !GIVES.contains(&third) => Some((format!("a step gives no `{third}`"), suggest(third, &GIVES))),
+            _ => None,
+        }
+    }
+}
+
+/// Reports what a text uses that will not be there.
+fn known(r: &mut Reader, whose: &str, at: usize, uses: Result<template::Uses, String>, scope: &Scope) {
+    match uses {
+        Err(e) => r.error(at, format!("in {whose}: {e}"), None),
+        Ok(uses) => {
+            for (cause, hint) in uses.0.iter().filter_map(|name| scope.wrong(name)) {
+                r.error(at, format!("in {whose}: {cause}"), hint);
+            }
+        }
     }
 }

@@ -52,6 +52,10 @@ impl Run {
         if let Some((key, step)) = self.current()
             && let Some(planned) = plan.step(key)
         {
+            // What a runner before this one left in the middle is not taken up any more by one that is to pause.
+            if self.pause_wanted && step.state == StepState::Unknown && step.answer.is_none() && !self.is_aborting() {
+                return Next::Pause;
+            }
             return self.unfinished(key, step, &planned);
         }
         if self.is_aborting() {
@@ -165,16 +169,29 @@ impl Run {
             Some(OnFailure::Continue) => return None,
             Some(OnFailure::Ask) => Next::Ask(failure_question(key, step, planned, can_go_back)),
             Some(OnFailure::Rollback) if can_go_back => back(),
-            None if can_go_back && self.rolls_back_by_itself(plan, key, step, planned) => back(),
-            // There is a way back, and somebody has to decide.
-            None if can_go_back && !plan.content.rollback.steps.is_empty() => Next::Ask(failure_question(key, step, planned, true)),
+            None if can_go_back => match self.rolls_back_by_itself(plan, key, step, planned) {
+                Ok(true) => back(),
+                Ok(false) if plan.content.rollback.steps.is_empty() => stop(),
+                // There is a way back, and somebody has to decide.
+                Ok(false) => Next::Ask(failure_question(key, step, planned, true)),
+                Err(e) => {
+                    let mut question = failure_question(key, step, planned, true);
+                    question.text += &format!(" (whether to roll back by itself could not be told: {e})");
+                    Next::Ask(question)
+                }
+            },
             None | Some(OnFailure::Stop | OnFailure::Rollback) => stop(),
         })
     }
 
-    fn rolls_back_by_itself(&self, plan: &Plan, key: &str, step: &StepRun, planned: &Planned) -> bool {
+    /// Whether a failure is one that the runbook goes back after without asking; an error when that cannot be told.
+    fn rolls_back_by_itself(&self, plan: &Plan, key: &str, step: &StepRun, planned: &Planned) -> Result<bool, String> {
         let rollback = &plan.content.rollback;
-        let mut context = self.context(plan, planned);
+        if !rollback.automatic || rollback.conditions.is_empty() {
+            return Ok(rollback.automatic);
+        }
+        // The conditions are those of the outermost runbook, wherever the step stands.
+        let mut context = self.scope(plan, "", &plan.content.inputs);
         if let Json::Object(map) = &mut context {
             map.insert(
                 "step".into(),
@@ -182,8 +199,11 @@ impl Run {
             );
             map.insert("validation".into(), json!({"failed": matches!(planned.kind, Kind::Validation { .. } | Kind::HealthCheck { .. })}));
         }
-        let any = |condition: &String| template::holds(condition, &context) == Ok(true);
-        rollback.automatic && (rollback.conditions.is_empty() || rollback.conditions.iter().any(any))
+        let told: Vec<Result<bool, String>> = rollback.conditions.iter().map(|c| template::holds(c, &context)).collect();
+        if told.contains(&Ok(true)) {
+            return Ok(true);
+        }
+        told.into_iter().try_fold(false, |_, one| one)
     }
 
     /// What can be undone, the newest first, and then the rollback's own steps.

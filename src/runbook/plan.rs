@@ -31,6 +31,9 @@ pub struct SourceFile {
 pub struct Frozen {
     pub path: PathBuf,
     pub text: String,
+    /// sha256 of the shipped profile it builds on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -114,6 +117,9 @@ pub struct Content {
     pub reason: Option<String>,
     pub inputs: Map<String, Json>,
     pub vars: Map<String, Json>,
+    /// What the runbook's file is warned of: deprecated, to be reviewed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guard: Vec<Check>,
     pub steps: Vec<Planned>,
@@ -237,8 +243,12 @@ impl Plan {
         for (name, value) in &c.inputs {
             lines.push(format!("input    {name} = {}", value.as_str().map_or_else(|| value.to_string(), str::to_string)));
         }
-        for item in &c.checklists.before {
-            lines.push(format!("before   {item}"));
+        for warning in &c.warnings {
+            lines.push(format!("warning  {warning}"));
+        }
+        let lists = &c.checklists;
+        for (when, items) in [("before", &lists.before), ("during", &lists.during), ("after", &lists.after)] {
+            lines.extend(items.iter().map(|item| format!("{when:<8} {item}")));
         }
         if !c.guard.is_empty() {
             let all: Vec<String> = c.guard.iter().map(ToString::to_string).collect();
@@ -273,8 +283,14 @@ impl Plan {
             c.steps.iter().enumerate().filter(|(_, s)| wanted(s)).map(|(i, s)| format!("{} {}", i + 1, s.name)).collect::<Vec<_>>()
         };
         let mut lines = Vec::new();
-        let asks = names(&|s| matches!(s.kind, Kind::Manual { .. }) || s.on_failure == Some(OnFailure::Ask));
-        lines.push(format!("asks     {}", if asks.is_empty() { "nothing".into() } else { asks.join(", ") }));
+        let mut asks = names(&|s| matches!(s.kind, Kind::Manual { .. }));
+        let on_failure = names(&|s| s.on_failure == Some(OnFailure::Ask));
+        asks.extend((!on_failure.is_empty()).then(|| format!("when it fails: {}", on_failure.join(", "))));
+        let rollback = &c.rollback;
+        if !rollback.steps.is_empty() && !(rollback.automatic && rollback.conditions.is_empty()) {
+            asks.push("whether to roll back, after another failure".into());
+        }
+        lines.push(format!("asks     {}", if asks.is_empty() { "nothing".into() } else { asks.join("; ") }));
         let lasting = names(&|s| s.kind.mutates() && s.undo.is_none());
         let covered = if c.rollback.steps.is_empty() { "" } else { " (besides the rollback above)" };
         match (self.mutates(), lasting.as_slice()) {
@@ -313,22 +329,7 @@ impl Planned {
         let limit = self.timeout.map_or_else(|| "no time-out".to_string(), |t| format!("time-out {}", short(t)));
         let mark = if self.kind.mutates() { "changes" } else { "looks" };
         lines.push(format!("{number:>3}  {}  [{}, {mark}, {limit}]{about}", self.name, self.kind.word()));
-        lines.push(format!("     {}", self.kind.describe()));
-        if let Kind::Script(script) = &self.kind {
-            if let Some(text) = &script.inline {
-                lines.extend(text.lines().map(|line| format!("       | {line}")));
-            }
-            for (name, value) in &script.env {
-                lines.push(format!("     with {name}={value}"));
-            }
-            for (name, reference) in &script.secrets {
-                lines.push(format!("     with {name} from {reference}"));
-            }
-        }
-        if let Kind::Manual { text, check } = &self.kind {
-            lines.extend(text.lines().skip(1).map(|line| format!("       {line}")));
-            lines.extend(check.iter().map(|item| format!("       - {item}")));
-        }
+        in_full(&self.kind, "", lines);
         let checks = |list: &[Check]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         for when in &self.when {
             lines.push(format!("     only when {}", when.expression));
@@ -337,13 +338,13 @@ impl Planned {
             lines.push(format!("     only while {}", checks(&self.guard)));
         }
         if let Some(probe) = &self.probe {
-            lines.push(format!("     already so? {}", probe.describe()));
+            in_full(probe, "already so? ", lines);
         }
         if let Some(retry) = self.retry {
             lines.push(format!("     tried again up to {} times, {} apart and longer", retry.count, short(retry.backoff)));
         }
         if let Some(undo) = &self.undo {
-            lines.push(format!("     undo: {}", undo.describe()));
+            in_full(undo, "undo: ", lines);
         }
         match self.on_failure {
             None | Some(OnFailure::Stop) => {}
@@ -351,6 +352,33 @@ impl Planned {
             Some(OnFailure::Ask) => lines.push("     on failure: ask".into()),
             Some(OnFailure::Rollback) => lines.push("     on failure: roll back".into()),
         }
+    }
+}
+
+/// A call with everything that goes into it.
+fn in_full(kind: &Kind, word: &str, lines: &mut Vec<String>) {
+    lines.push(format!("     {word}{}", kind.describe()));
+    let with = |lines: &mut Vec<String>, pairs: &[(String, String)]| {
+        lines.extend(pairs.iter().map(|(name, value)| format!("       with {name}={value}")));
+    };
+    match kind {
+        Kind::Script(script) => {
+            lines.extend(script.inline.iter().flat_map(|text| text.lines()).map(|line| format!("       | {line}")));
+            lines.extend(script.sha256.iter().map(|sum| format!("       sha256 {sum}")));
+            lines.extend(script.cwd.iter().map(|cwd| format!("       in {cwd}")));
+            with(lines, &script.env);
+            lines.extend(script.secrets.iter().map(|(name, reference)| format!("       with {name} from {reference}")));
+        }
+        Kind::Http(call) => {
+            with(lines, &call.headers);
+            lines.extend(call.secret_headers.iter().map(|(name, reference)| format!("       with {name} from {reference}")));
+        }
+        Kind::Manual { text, check } => {
+            lines.extend(text.lines().skip(1).map(|line| format!("       {line}")));
+            lines.extend(check.iter().map(|item| format!("       - {item}")));
+        }
+        Kind::Notify { message, .. } => lines.extend(message.lines().skip(1).map(|line| format!("       {line}"))),
+        _ => {}
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Asked {
     pub drill: bool,
     pub user: String,
     pub host: String,
+    /// Nothing is to be run: inputs that are missing are left open, and everything else is looked at.
+    pub only_checks: bool,
 }
 
 /// How deep runbooks may run runbooks.
@@ -69,6 +71,10 @@ pub fn plan(
         conditions: runbook.rollback.conditions.clone(),
         steps: planner.steps(runbook, &runbook.rollback.steps, &inputs, "", &mut Vec::new()),
     };
+    for condition in &runbook.rollback.conditions {
+        planner.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, runbook.text.find(condition).unwrap_or(0)).0);
+        planner.vars_exist("rollback", &template::uses_of_expression(condition).unwrap_or_default());
+    }
     let notices = planner.notices(runbook);
     let Planner { mut problems, sources, danger, guard, .. } = planner;
     if !problems.is_empty() {
@@ -84,6 +90,7 @@ pub fn plan(
         reason: asked.reason.clone(),
         inputs,
         vars: world.vars.clone(),
+        warnings: Vec::new(),
         guard,
         steps,
         rollback,
@@ -113,7 +120,8 @@ impl Planner<'_> {
     }
 
     fn permitted(&mut self, runbook: &Runbook) {
-        if runbook.front.status == Status::Draft && self.world.environment.tier == "production" {
+        // What may not be run yet may be looked at.
+        if runbook.front.status == Status::Draft && self.world.environment.tier == "production" && !self.asked.only_checks {
             let hint = "set status: ready once it was tried elsewhere";
             self.problem(format!("{} is a draft, and drafts do not run in production", runbook.name), Some(hint.into()));
         }
@@ -131,6 +139,8 @@ impl Planner<'_> {
         }
         for input in &runbook.inputs {
             let value = match given.get(&input.name) {
+                None if self.asked.only_checks && input.default.is_none() => continue,
+                Some(Json::String(text)) if self.asked.only_checks && template::is_template(text) => continue,
                 Some(Json::String(text)) => input.parse(text),
                 Some(other) if input.kind == InputType::String => input.parse(&other.to_string()),
                 Some(other) => input.parse(&other.to_string()).or_else(|_| input.check(other.clone())),
@@ -164,17 +174,23 @@ impl Planner<'_> {
         if !self.sources.iter().any(|s| s.path == runbook.path) {
             self.sources.push(SourceFile { path: runbook.path.clone(), text: runbook.text.to_string() });
             self.danger = self.danger.max(runbook.danger);
+            let at = runbook.text.find("\nguard:").map_or(0, |at| at + 1);
+            self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, at).0);
             for check in &runbook.guard {
                 self.check(&runbook.name, check);
-                if !self.guard.contains(check) {
-                    self.guard.push(check.clone());
-                }
+            }
+            // That of another runbook is looked at when its first step is to be done.
+            if outer.is_empty() {
+                self.guard.clone_from(&runbook.guard);
             }
         }
         let mut planned = Vec::new();
         for step in steps {
             self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, step.at).0);
             let kind = self.kind(runbook, step, &step.kind, inputs);
+            if let Some(when) = &step.when {
+                self.condition(step, when, inputs);
+            }
             if let Kind::Runbook { name, inputs: given } = &kind {
                 planned.extend(self.nested(step, name, given, (prefix, inputs), outer));
                 continue;
@@ -184,9 +200,6 @@ impl Planner<'_> {
             let others = [probe.as_ref(), undo.as_ref()].into_iter().flatten().flat_map(Kind::checks);
             for check in step.guard.iter().chain(kind.checks()).chain(others) {
                 self.check(&step.name, check);
-            }
-            if let Some(when) = &step.when {
-                self.vars_exist(step, &template::uses_of_expression(when).unwrap_or_default());
             }
             planned.push(Planned {
                 key: format!("{prefix}{}", step.id),
@@ -238,7 +251,7 @@ impl Planner<'_> {
         if !inner.rollback.steps.is_empty() {
             self.problem(format!("step `{}`: {name} has a rollback of its own, and can only be run by itself", step.name), None);
         }
-        if given.values().any(|v| v.as_str().is_some_and(template::is_template)) {
+        if !self.asked.only_checks && given.values().any(|v| v.as_str().is_some_and(template::is_template)) {
             self.problem(format!("step `{}`: inputs of another runbook have to be known when it is planned", step.name), None);
         }
         for check in &step.guard {
@@ -259,18 +272,21 @@ impl Planner<'_> {
             inside.guard.splice(0..0, step.guard.iter().cloned());
             inside.on_failure = inside.on_failure.or(step.on_failure);
         }
+        if let Some(first) = steps.first_mut() {
+            first.guard.splice(0..0, inner.guard.iter().cloned());
+        }
         steps
     }
 
     /// A kind with its templates rendered and its targets resolved.
     fn kind(&mut self, runbook: &Runbook, step: &Step, kind: &Kind, inputs: &Map<String, Json>) -> Kind {
-        let context = self.context(inputs);
+        let (context, only_checks) = (self.context(inputs), self.asked.only_checks);
         let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
         let mut wrong = Vec::new();
         let mut used = template::Uses::default();
         let mut render = |text: &str, typed: bool| {
             let uses = template::uses(text)?;
-            let late = uses.is_late();
+            let late = uses.is_late() || only_checks && uses.inputs().any(|name| !inputs.contains_key(name));
             used.0.extend(uses.0);
             let value = match (late, typed) {
                 (true, _) => return Ok(Json::from(text)),
@@ -296,7 +312,7 @@ impl Planner<'_> {
         for e in wrong {
             self.problem(format!("step `{}`: {e}", step.name), None);
         }
-        self.vars_exist(step, &used);
+        self.vars_exist(&format!("step `{}`", step.name), &used);
         self.resolve(runbook, step, &mut kind);
         kind
     }
@@ -305,6 +321,7 @@ impl Planner<'_> {
         for address in kind.addresses_mut() {
             if let Some(service) = &address.service {
                 match self.world.services.get(service) {
+                    None if self.is_open(service) => continue,
                     Some(base) => address.path = format!("{}/{}", base.trim_end_matches('/'), address.path.trim_start_matches('/')),
                     None => {
                         let hint = suggestion(service, self.world.services.keys().map(String::as_str));
@@ -337,6 +354,7 @@ impl Planner<'_> {
         }
         match kind {
             Kind::Sql(call) => match self.world.databases.get(&call.source) {
+                None if self.is_open(&call.source) => {}
                 Some(place) => call.place.clone_from(place),
                 None => {
                     let hint = suggestion(&call.source, self.world.databases.keys().map(String::as_str));
@@ -349,7 +367,7 @@ impl Planner<'_> {
                     channels.extend(self.world.channels.keys().cloned());
                 }
                 for channel in channels.clone() {
-                    if !self.world.channels.contains_key(&channel) {
+                    if !self.world.channels.contains_key(&channel) && !self.is_open(&channel) {
                         let hint = suggestion(&channel, self.world.channels.keys().map(String::as_str));
                         self.problem(format!("step `{}`: there is no channel `{channel}`", step.name), hint);
                     }
@@ -359,18 +377,36 @@ impl Planner<'_> {
         }
     }
 
-    fn vars_exist(&mut self, step: &Step, uses: &template::Uses) {
+    /// Whether a name depends on an input that is left open.
+    fn is_open(&self, name: &str) -> bool {
+        self.asked.only_checks && template::is_template(name)
+    }
+
+    /// A condition that can be told by what is known already has to be one that can be told.
+    fn condition(&mut self, step: &Step, when: &str, inputs: &Map<String, Json>) {
+        let uses = template::uses_of_expression(when).unwrap_or_default();
+        self.vars_exist(&format!("step `{}`", step.name), &uses);
+        let open = self.asked.only_checks && uses.inputs().any(|name| !inputs.contains_key(name));
+        if uses.is_late() || open {
+            return;
+        }
+        if let Err(e) = template::holds(when, &self.context(inputs)) {
+            self.problem(format!("step `{}`: when: {e}", step.name), None);
+        }
+    }
+
+    fn vars_exist(&mut self, whose: &str, uses: &template::Uses) {
         for name in uses.0.iter().filter_map(|name| name.strip_prefix("vars.")) {
             let name = name.split('.').next().unwrap_or(name);
             if !self.world.vars.contains_key(name) {
                 let hint = suggestion(name, self.world.vars.keys().map(String::as_str));
-                self.problem(format!("step `{}`: there is no `{name}` under [vars]", step.name), hint);
+                self.problem(format!("{whose}: there is no `{name}` under [vars]"), hint);
             }
         }
     }
 
     fn script(&mut self, runbook: &Runbook, step: &Step, script: &mut Script) {
-        let Some(file) = &script.file else { return };
+        let Some(file) = script.file.as_ref().filter(|file| !self.is_open(file)) else { return };
         let path = folder_of(&runbook.path).join(file);
         match (self.read)(&path) {
             Ok(bytes) => script.sha256 = Some(hex(&Sha256::digest(&bytes))),
@@ -403,6 +439,7 @@ impl Planner<'_> {
             match channel {
                 Some(channel) => notices.push(Notice { name, channel, events: wanted.events.clone() }),
                 None => {
+                    self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, wanted.at).0);
                     let known = suggestion(&wanted.name, self.world.channels.keys().map(String::as_str));
                     let hint = known.unwrap_or_else(|| format!("add [notify.{}] to the configuration", wanted.name));
                     self.problem(format!("there is no channel `{}`", wanted.name), Some(hint));

@@ -338,8 +338,10 @@ impl Run {
     /// What templates of a step can see.
     pub fn context(&self, plan: &Plan, planned: &Planned) -> Json {
         let key = planned.key.strip_prefix("undo/").unwrap_or(&planned.key);
-        let key = key.strip_prefix("rollback/").unwrap_or(key);
-        let prefix = key.rsplit_once('/').map(|(outer, _)| format!("{outer}/")).unwrap_or_default();
+        let prefix = match key.rsplit_once('/') {
+            None | Some(("rollback", _)) => String::new(),
+            Some((outer, _)) => format!("{outer}/"),
+        };
         self.scope(plan, &prefix, if prefix.is_empty() { &plan.content.inputs } else { &planned.inputs })
     }
 
@@ -349,7 +351,8 @@ impl Run {
         let mut steps = serde_json::Map::new();
         for (key, run) in &self.steps {
             // Steps of the same runbook, by their own ids.
-            let Some(id) = key.strip_prefix(prefix).filter(|id| !id.contains('/')) else { continue };
+            let own = if prefix.is_empty() { key.strip_prefix("rollback/").or(Some(key)) } else { key.strip_prefix(prefix) };
+            let Some(id) = own.filter(|id| !id.contains('/')) else { continue };
             steps.insert(
                 id.to_string(),
                 json!({"status": run.state.word(), "output": run.output.text, "json": run.output.json, "message": run.message}),

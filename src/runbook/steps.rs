@@ -6,7 +6,6 @@ use std::time::Duration;
 use saphyr::MarkedYaml;
 
 use super::kind::{self, Address, Check, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, Target};
-use super::load::expression;
 use super::model::{OnFailure, Retry, Step};
 use super::template;
 use crate::base::diag::suggestion;
@@ -69,8 +68,9 @@ pub fn slug(name: &str) -> String {
 }
 
 /// The script of `rollback:` as a step.
-pub fn rollback_script(text: String, timeout: Option<Duration>, at: usize, ids: &mut Ids) -> Step {
-    let script = Script { inline: Some(text), mutates: true, ..Script::default() };
+pub fn rollback_script(r: &mut Reader, text: Text, timeout: Option<Duration>, at: usize, ids: &mut Ids) -> Step {
+    spliced(r, &text);
+    let script = Script { inline: Some(text.text), mutates: true, ..Script::default() };
     Step {
         id: format!("rollback/{}", ids.take("rollback script")),
         name: "roll back".into(),
@@ -103,12 +103,12 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     }
     let id = ids.take(&own_id.map_or_else(|| shown.clone(), |t| t.text));
     let kind = kind(r, &mut f);
-    let when = f.text(r, "when").map(|text| {
-        expression(r, &text, &template::ROOTS);
-        text.text
-    });
+    let when = f.string(r, "when");
     let guard = checks(r, &mut f, "guard");
     let timeout = f.duration(r, "timeout");
+    if let (Some(kind), Some(_)) = (&kind, timeout) {
+        timed(r, at, kind, timeout);
+    }
     let declared = f.flag(r, "idempotent");
     let mutates = kind.as_ref().is_some_and(Kind::mutates);
     let idempotent = declared.unwrap_or(!mutates);
@@ -120,6 +120,24 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     f.finish(r);
     let name = crate::base::text::clean(&shown).into_owned();
     Some(Step { id, name, kind: kind?, when, guard, timeout, retry, idempotent, probe, on_failure, undo, undo_timeout, at })
+}
+
+/// Whether a time-out fits what is to be done in it.
+fn timed(r: &mut Reader, at: usize, kind: &Kind, timeout: Option<Duration>) {
+    let at = r.lines.find(at, "timeout");
+    let limit = timeout.unwrap_or(Duration::MAX);
+    match kind {
+        Kind::Manual { .. } | Kind::Notify { .. } => {
+            r.error(at, format!("a {} has no time-out: it waits for nobody but whom it asks, or for nothing", kind.word()), None);
+        }
+        Kind::Wait { time: Some(time), .. } if *time >= limit => {
+            r.error(at, "this waits for longer than its time-out", Some("leave the time-out away".into()));
+        }
+        Kind::Validation { hold, .. } if *hold >= limit => {
+            r.error(at, "this has to hold for longer than its time-out", Some("leave the time-out away, or make it longer".into()));
+        }
+        _ => {}
+    }
 }
 
 fn probe(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
@@ -135,6 +153,11 @@ fn probe(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
     if let Some(Kind::Sql(SqlCall { expect: None, .. })) = &probe {
         let hint = "write expect: \">= 1\" with a query that counts";
         r.error(inner.at, "an sql probe without `expect` would always say yes", Some(hint.into()));
+    }
+    if let Some(Kind::Validation { hold, samples, .. }) = &probe
+        && (!hold.is_zero() || *samples > 1)
+    {
+        r.error(inner.at, "a probe looks once: it has no `for` and no `samples`", None);
     }
     inner.finish(r);
     probe
@@ -209,7 +232,16 @@ fn address(r: &mut Reader, f: &mut Fields) -> Option<Address> {
     let url = f.text(r, "url");
     let service = f.text(r, "service");
     let path = f.text(r, "path");
-    let path = f.text(r, "endpoint").or(path);
+    let endpoint = f.text(r, "endpoint");
+    match (&url, &path, &endpoint) {
+        (_, Some(path), Some(_)) => r.error(path.at, "this names a `path` and an `endpoint`", Some("write one of them".into())),
+        (Some(url), Some(path), _) | (Some(url), _, Some(path)) => {
+            let hint = format!("write url: {}/{}", url.text.trim_end_matches('/'), path.text.trim_start_matches('/'));
+            r.error(path.at, "this is said beside a whole `url`", Some(hint));
+        }
+        _ => {}
+    }
+    let path = endpoint.or(path);
     match (url, service) {
         (Some(url), None) => {
             if url::Url::parse(&url.text).is_ok_and(|u| u.password().is_some()) {
@@ -268,9 +300,7 @@ fn secret_pairs(r: &mut Reader, f: &mut Fields, key: &'static str) -> Vec<(Strin
 fn plain_pairs(r: &mut Reader, f: &mut Fields, key: &'static str) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for (name, value) in f.pairs(r, key) {
-        let lower = name.text.to_ascii_lowercase();
-        let telling = ["authorization", "token", "password", "passwd", "secret", "api_key", "api-key", "apikey", "cookie"];
-        if telling.iter().any(|word| lower.contains(word)) && !template::is_template(&value.text) && !value.text.is_empty() {
+        if telling(&name.text) && !template::is_template(&value.text) && value.text.parse::<f64>().is_err() && !value.text.is_empty() {
             let other = if key == "env" { "secrets" } else { "secret_headers" };
             let hint = format!("put it under `{other}:` as \"env:NAME\", \"file:PATH\" or \"cmd:COMMAND\"");
             r.error(value.at, format!("`{}` looks like a secret written inline", name.text), Some(hint));
@@ -278,6 +308,14 @@ fn plain_pairs(r: &mut Reader, f: &mut Fields, key: &'static str) -> Vec<(String
         pairs.push((name.text, value.text));
     }
     pairs
+}
+
+/// Whether a name tells that its value is a secret: `API_TOKEN`, `X-Api-Key`; `MAX_TOKENS` counts something.
+pub fn telling(name: &str) -> bool {
+    let words: Vec<String> = name.split(|c: char| !c.is_alphanumeric()).map(str::to_ascii_lowercase).collect();
+    let one = ["authorization", "token", "password", "passwd", "secret", "apikey", "cookie", "credential", "credentials"];
+    words.iter().any(|w| one.iter().any(|o| w == o || w.ends_with("password") || w.ends_with("secret")))
+        || words.windows(2).any(|pair| pair[0] == "api" && pair[1] == "key")
 }
 
 fn script(r: &mut Reader, f: &mut Fields) -> Option<Script> {
@@ -296,6 +334,10 @@ fn script(r: &mut Reader, f: &mut Fields) -> Option<Script> {
         },
         None => Vec::new(),
     };
+    if let Some(word) = interpreter.iter().find(|word| template::is_template(word)) {
+        let hint = "hand values over as args: or env:, which nothing reads as code";
+        r.error(r.lines.find(f.at, word), "a value in `interpreter` could be read as code", Some(hint.into()));
+    }
     Some(Script {
         inline: inline.map(|t| t.text),
         file: file.map(|t| t.text),
@@ -311,15 +353,11 @@ fn script(r: &mut Reader, f: &mut Fields) -> Option<Script> {
 
 /// A value in a script's text would be read by the shell as code.
 fn spliced(r: &mut Reader, text: &Text) {
-    for root in template::ROOTS {
-        for open in ["{{ ", "{{"] {
-            if text.text.contains(&format!("{open}{root}.")) {
-                let hint = format!("write env: with NAME: \"{{{{ {root}.… }}}}\" and use \"$NAME\" in the script");
-                r.error(text.at, format!("`{{{{ {root}.… }}}}` stands in a script's text, where the shell would run it"), Some(hint));
-                return;
-            }
-        }
-    }
+    // Other programs have templates of their own, as `docker inspect -f '{{.State}}'`.
+    let ours = format!(r"\{{[{{%]-?\s*(?:[^}}]*[^}}.\w])?({})\s*[.\[]", template::ROOTS.join("|"));
+    let Some(found) = regex::Regex::new(&ours).ok().and_then(|ours| ours.captures(&text.text)?.get(1).map(|m| m.as_str())) else { return };
+    let hint = format!("write env: with NAME: \"{{{{ {found}.… }}}}\" and use \"$NAME\" in the script");
+    r.error(text.at, format!("`{{{{ {found}.… }}}}` stands in a script's text, where the shell would run it"), Some(hint));
 }
 
 fn http(r: &mut Reader, f: &mut Fields) -> Option<HttpCall> {
@@ -345,7 +383,7 @@ fn http(r: &mut Reader, f: &mut Fields) -> Option<HttpCall> {
                 r.error(at, format!("`{pointer}` is not a JSON pointer"), Some(format!("write /{}", pointer.replace('.', "/"))));
             }
             let is = yaml::json(node);
-            if let Some(text) = is.as_str().filter(|t| is_condition(t))
+            if let Some(text) = is.as_str().filter(|t| is_condition(t) && !template::is_template(t))
                 && let Err(e) = Condition::parse(text, Unit::None)
             {
                 r.error(at, e, None);
@@ -385,7 +423,9 @@ fn sql(r: &mut Reader, f: &mut Fields) -> Option<SqlCall> {
     });
     let mutates = f.flag(r, "mutates").unwrap_or(false);
     if let Some(query) = &query {
-        let first = query.text.trim_start().split(|c: char| !c.is_alphabetic()).next().unwrap_or("").to_ascii_uppercase();
+        let said = query.text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("--")).unwrap_or("");
+        let said = said.trim_start_matches(['(', ' ']);
+        let first = said.split(|c: char| !c.is_alphabetic()).next().unwrap_or("").to_ascii_uppercase();
         if !mutates && !["SELECT", "WITH", "VALUES", "TABLE"].contains(&first.as_str()) {
             let hint = "write mutates: true if it is meant to change something";
             r.error(query.at, format!("`{first}` does not only look"), Some(hint.into()));

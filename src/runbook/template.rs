@@ -38,6 +38,11 @@ impl Uses {
     pub fn is_late(&self) -> bool {
         self.0.iter().any(|name| LATE.contains(&name.split('.').next().unwrap_or("")))
     }
+
+    /// The inputs among them.
+    pub fn inputs(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|name| name.strip_prefix("inputs.")).map(|name| name.split('.').next().unwrap_or(name))
+    }
 }
 
 fn words(error: &minijinja::Error) -> String {

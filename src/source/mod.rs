@@ -28,7 +28,7 @@ pub use qdrant::Qdrant;
 pub use redis::Redis;
 pub use scrape::{Scrape, ScrapeOptions, Target};
 pub use secrets::fetch as fetch_secret;
-pub use session::{Given, Session};
+pub use session::{Given, Session, literal};
 pub use web::{Response, Web};
 
 use std::collections::HashMap;

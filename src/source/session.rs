@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteConnection};
@@ -118,7 +118,17 @@ impl Session {
                 } else {
                     query
                 };
-                let bound = params.iter().fold(sqlx::query(AssertSqlSafe(text.to_string())).persistent(false), bind_pg);
+                // Values are given as they are written, and the server reads each as what its place wants: a text may be a
+                // jsonb, a uuid or a time. Only what has values has to be prepared; not everything can be.
+                let call = if params.is_empty() {
+                    text.to_string()
+                } else {
+                    let prepare = format!("PREPARE lastgreen_step AS {text}");
+                    sqlx::query(AssertSqlSafe(prepare)).persistent(false).execute(&mut *pg).await.map_err(fault)?;
+                    let values: Vec<String> = params.iter().map(value_literal).collect();
+                    format!("EXECUTE lastgreen_step({})", values.join(", "))
+                };
+                let bound = sqlx::query(AssertSqlSafe(call)).persistent(false);
                 if !read_only {
                     let done = bound.execute(&mut *pg).await.map_err(fault)?;
                     return Ok(Given { value: None, rows: 0, changed: done.rows_affected(), first: Vec::new() });
@@ -158,14 +168,17 @@ fn given(rows: usize, first: Vec<Json>) -> Given {
     Given { value, rows, changed: 0, first }
 }
 
-fn bind_pg<'q>(query: Query<'q, sqlx::Postgres, PgArguments>, value: &Json) -> Query<'q, sqlx::Postgres, PgArguments> {
+/// A text as a PostgreSQL literal of no type of its own.
+pub fn literal(text: &str) -> String {
+    let escaped = text.replace('\0', "").replace('\\', "\\\\").replace('\'', "''");
+    format!("E'{escaped}'")
+}
+
+fn value_literal(value: &Json) -> String {
     match value {
-        Json::Null => query.bind(None::<String>),
-        Json::Bool(flag) => query.bind(*flag),
-        Json::Number(n) if n.is_i64() => query.bind(n.as_i64()),
-        Json::Number(n) => query.bind(n.as_f64()),
-        Json::String(text) => query.bind(text.clone()),
-        other => query.bind(other.to_string()),
+        Json::Null => "NULL".into(),
+        Json::String(text) => literal(text),
+        other => literal(&other.to_string()),
     }
 }
 
