@@ -15,7 +15,7 @@ use lastgreen::cli::{audit_database, reach};
 use lastgreen::config::{Config, load_text, runbooks, world};
 use lastgreen::journal::{StateDir, Watchpoint, read, unwatched};
 use lastgreen::runbook::{Asked, Choice, Operator, Phase, Plan, Run, RunResult, Runner, plan};
-use lastgreen::runner::{Control, Ending, Request, Setup, drive, sync_run};
+use lastgreen::runner::{Control, Ending, Extent, Request, Setup, drive, sync_run};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Twelve steps: with and without probes, on a database, an HTTP server that counts, and files.
@@ -187,7 +187,7 @@ impl World {
             id: id.into(),
             plan,
             watchpoint,
-            runner: Runner { host: "test".into(), pid: std::process::id(), version: "0".into() },
+            runner: Runner { host: "test".into(), pid: std::process::id(), place: lastgreen::runner::place(), version: "0".into() },
             resumed_by: resumed.then(Operator::default),
             abort: None,
             shared: None,
@@ -282,7 +282,7 @@ fn judge(world: &World, run: &str, at: usize, counting: &Counting, figures: &mut
     let database = audit_database(&world.config()).expect("a database");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (mirrored, events) = runtime.block_on(async {
-        sync_run(&state, run, &database).await.expect("mirrored");
+        sync_run(&state, run, &database, Extent::News).await.expect("mirrored");
         use sqlx::Connection;
         let mut pg = sqlx::PgConnection::connect(&world.pg).await.expect("connected");
         let lines: i64 = sqlx::query_scalar("SELECT count(*) FROM lastgreen.records WHERE run = $1")

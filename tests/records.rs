@@ -15,7 +15,7 @@ use lastgreen::cli::{audit_database, reach};
 use lastgreen::config::{load_text, runbooks, world};
 use lastgreen::journal::{StateDir, compare, read, unwatched};
 use lastgreen::runbook::{Asked, Operator, Plan, RunResult, Runner, plan};
-use lastgreen::runner::{Ending, Setup, drive, sync_run};
+use lastgreen::runner::{Ending, Extent, Setup, drive, sync_run};
 use tempfile::TempDir;
 
 #[test]
@@ -33,7 +33,7 @@ fn on_a_full_disk_the_run_stops_before_the_next_effect_and_says_so() {
     let folder = host.path().join("state/runs").join(&id);
     let by = Operator::default();
     until("the runner to say what keeps it", || {
-        let said = lastgreen::runner::ask(&folder, &lastgreen::runner::Request::Status, &by);
+        let said = lastgreen::runner::ask(&folder, &lastgreen::runner::Request::Status, &by, lastgreen::runner::PATIENCE);
         said.is_ok_and(|reply| reply.message.is_some_and(|m| m.contains("nothing can be written down")))
     });
     assert!(!host.has("after"), "no effect without its record");
@@ -263,14 +263,16 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
     assert!(matches!(ending, Ending::Over(RunResult::Done, _)), "the run never waited: {ending:?}");
     assert!(here.join("last").exists());
     let database = audit_database(&config).expect("a database");
-    assert!(runtime.block_on(sync_run(&state, "HOUR", &database)).is_err(), "there is no database yet");
+    assert!(runtime.block_on(sync_run(&state, "HOUR", &database, Extent::News)).is_err(), "there is no database yet");
     clock.advance(Duration::from_secs(3600));
     pg.up();
-    let done = runtime.block_on(sync_run(&state, "HOUR", &database)).expect("mirrored");
+    let done = runtime.block_on(sync_run(&state, "HOUR", &database, Extent::News)).expect("mirrored");
     let replay = read(&state.run("HOUR")).expect("the journal");
     assert_eq!(done.records as usize, replay.lines.len());
-    std::fs::remove_file(state.run("HOUR").join("mirrored")).expect("the note");
-    assert_eq!(runtime.block_on(sync_run(&state, "HOUR", &database)).expect("mirrored").written, 0, "nothing twice");
+    assert_eq!(runtime.block_on(sync_run(&state, "HOUR", &database, Extent::All)).expect("mirrored").written, 0, "nothing twice");
+    // A database that was put back to how it was before gets what it lacks.
+    pg.sql("DELETE FROM lastgreen.records WHERE seq IN (2, 3)");
+    assert_eq!(runtime.block_on(sync_run(&state, "HOUR", &database, Extent::All)).expect("mirrored").written, 2);
     runtime.block_on(async {
         use sqlx::Connection;
         let mut connection = sqlx::PgConnection::connect(&pg.url()).await.expect("connected");

@@ -86,7 +86,7 @@ fn the_same_host_knows_who_has_it_and_takes_over_from_the_dead() {
     let (code, said) = host.run(&["resume", &id]);
     assert_eq!(code, 22, "{said}");
     assert!(said.contains("Look whether it is done"), "{said}");
-    assert_eq!(host.run(&["attach", &id, "--answer", "maybe"]).0, 65);
+    assert_eq!(host.run(&["attach", &id, "--answer", "maybe"]).0, 64);
     assert_eq!(host.run(&["attach", &id, "--answer", "done", "--note", "the file is there"]).0, 0);
     host.until(&id, "done");
     assert!(host.run(&["audit", "show", &id]).1.contains("answers done: the file is there"));
@@ -106,7 +106,7 @@ fn a_signal_to_end_pauses_after_the_step_and_a_hangup_is_nothing() {
     }
     assert_eq!(rustix::process::getsid(Some(pid)).expect("a session"), pid, "the runner leads a session of its own");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("sent");
-    until("the wish to be on record", || host.read(&format!("state/runs/{id}/journal.jsonl")).contains("step_started"));
+    until("the wish to be on record", || host.read(&format!("state/runs/{id}/journal.jsonl")).contains("pause_wanted"));
     std::fs::write(host.path().join("go"), "").expect("written");
     host.until(&id, "paused");
     until("the runner to go", || rustix::process::test_kill_process(pid).is_err());

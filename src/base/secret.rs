@@ -130,14 +130,28 @@ pub fn remember(value: &str) {
     let quoted = quoted.trim_matches('"');
     // The address of a webhook is its secret; a part of it opens as much.
     let path = url::Url::parse(value).ok().filter(|url| url.has_host()).map(|url| url.path().to_string()).filter(|path| path.len() >= 12);
+    let in_base64: Vec<String> = (0..3).filter_map(|before| base64_form(value.as_bytes(), before)).collect();
     let lines = value.lines().filter(|line| line.len() >= 16 && value.contains('\n') && !line.starts_with("-----"));
-    for form in [value, encoded.as_str(), quoted].into_iter().chain(path.as_deref()).chain(lines) {
+    for form in
+        [value, encoded.as_str(), quoted].into_iter().chain(path.as_deref()).chain(lines).chain(in_base64.iter().map(String::as_str))
+    {
         if !known.iter().any(|k| k == form) {
             known.push(form.to_string());
         }
     }
     // Longest first, so that a secret which contains another goes whole.
     known.sort_by_key(|k| std::cmp::Reverse(k.len()));
+}
+
+/// What of a value stands in base64 whatever stands around it, when so many bytes (of three) stand before it: a user and
+/// a password are sent that way.
+fn base64_form(value: &[u8], before: usize) -> Option<String> {
+    use base64::Engine;
+    let bytes = [&[0; 2][..before], value].concat();
+    let form = base64::engine::general_purpose::STANDARD_NO_PAD.encode(&bytes);
+    // Letters that also depend on a neighbour are left away.
+    let (first, last) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+    form.get(first..last).filter(|form| form.len() >= 10).map(str::to_string)
 }
 
 /// The text without any known secret.

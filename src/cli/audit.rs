@@ -12,7 +12,7 @@ use super::run::complain;
 use crate::base::clock::Clock;
 use crate::journal::{self, Mirror, StateDir, compare, unwatched};
 use crate::runbook::{Event, Record, Run};
-use crate::runner::{deliver_waiting, sweep_letters, sync_run};
+use crate::runner::{Extent, deliver_waiting, sweep_letters, sync_run};
 use crate::source::{DatabaseOptions, Session};
 
 /// Gives the exit code.
@@ -220,7 +220,7 @@ fn sync(desk: &mut Desk, json: bool, runtime: &Runtime) -> Result<u8, Refusal> {
     for id in state.ids() {
         sweep_letters(state, &id, &Clock::System);
         let Some(database) = state.plan(&id).ok().and_then(|plan| audit_database(&frozen_config(&plan)?)) else { continue };
-        match runtime.block_on(sync_run(state, &id, &database)) {
+        match runtime.block_on(sync_run(state, &id, &database, Extent::All)) {
             Ok(done) => {
                 synced.runs += 1;
                 synced.records += done.records;

@@ -15,7 +15,7 @@ use crate::cockpit::{Ledger, News, Order, OutputTail};
 use crate::config::Config;
 use crate::journal::unwatched;
 use crate::runbook::Loaded;
-use crate::runner::{Request, deliver_waiting, sweep_letters, sync_run};
+use crate::runner::{Extent, Request, deliver_waiting, sweep_letters, sync_run};
 
 /// How often journals are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -157,7 +157,7 @@ impl Work {
                     for run in &over {
                         // Where a run's records go was frozen with its plan.
                         let Some(database) = frozen_config(&run.plan).and_then(|config| audit_database(&config)) else { continue };
-                        if let Err(e) = sync_run(&state, &run.id, &database).await {
+                        if let Err(e) = sync_run(&state, &run.id, &database, Extent::News).await {
                             log::debug!(target: "mirror", "{}: {e}", run.id);
                         }
                     }

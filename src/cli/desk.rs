@@ -18,9 +18,11 @@ use crate::cockpit::{Ledger, RunLine, Standing, expected};
 use crate::config::{Config, SourceKind, Tier, runbook_text, runbooks, world};
 use crate::journal::{self, StateDir};
 use crate::runbook::{Asked, Danger, Kind, Loaded, Operator, Plan, Run, Status, plan};
-use crate::runner::{Reply, Request, Started, ask, start};
+use crate::runner::{PATIENCE, Reply, Request, Started, ask, start};
 use crate::source::DatabaseOptions;
 
+/// How long a runner may take to say how it is: nobody waits for that.
+const GLANCE: Duration = Duration::from_millis(300);
 /// How long a plan may be begun after it was made.
 const VALID: Duration = Duration::from_secs(600);
 
@@ -245,7 +247,7 @@ impl Desk {
         let line = self.line(id)?;
         self.permit_run(&line.plan)?;
         let folder = self.state()?.run(id);
-        match ask(&folder, request, &self.operator) {
+        match ask(&folder, request, &self.operator, PATIENCE) {
             Ok(Reply { ok: true, .. }) => Ok(()),
             Ok(Reply { message, .. }) => Err(Refusal::Refused(message.unwrap_or_else(|| "refused".into()))),
             Err(_) if !line.driven => Err(Refusal::Unavailable(format!("the runner of {id} is gone: lastgreen resume {id}"))),
@@ -313,8 +315,10 @@ impl Desk {
         let mut stuck = Vec::new();
         if let Ok(state) = &self.state {
             for run in runs.iter().filter(|r| r.driven && r.standing().is_open()) {
-                if let Ok(Reply { message: Some(message), .. }) = ask(&state.run(&run.id), &Request::Status, &self.operator) {
-                    stuck.push((run.id.clone(), message));
+                match ask(&state.run(&run.id), &Request::Status, &self.operator, GLANCE) {
+                    Ok(Reply { message: Some(message), .. }) => stuck.push((run.id.clone(), message)),
+                    Ok(_) => {}
+                    Err(e) => stuck.push((run.id.clone(), format!("its runner lives, and does not answer: {e}"))),
                 }
             }
         }

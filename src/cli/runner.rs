@@ -19,7 +19,7 @@ use crate::config::{Config, SourceKind, load_text};
 use crate::effect::Reach;
 use crate::journal::{StateDir, private, unwatched};
 use crate::runbook::{Kind, Operator, Plan, RunResult, Runner};
-use crate::runner::{Ending, Setup, Started, drive, take_leave};
+use crate::runner::{Ending, Setup, Started, drive, place as guard_place, take_leave};
 
 /// How long letters and the mirror are tried for when the run is over.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ async fn lead(args: &RunnerArgs) -> Result<u8, String> {
         Some(text) => Some(serde_json::from_str(text).map_err(|e| format!("--by: {e}"))?),
         None => None,
     };
-    let runner = Runner { host: who::host(), pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() };
+    let runner = Runner { host: who::host(), pid: std::process::id(), place: guard_place(), version: env!("CARGO_PKG_VERSION").into() };
     let setup = Setup {
         state,
         id,

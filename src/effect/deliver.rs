@@ -25,7 +25,8 @@ pub async fn deliver(letter: &Letter) -> Result<(), String> {
             let url = fetch_secret(webhook).await.map_err(|f| f.message)?;
             let answer = post(url.expose(), &json!({"text": slack_text(letter)}), letter, None).await?;
             // Slack says so in one word; anything else is a page of somebody in between.
-            if answer.trim() == "ok" {
+            let workflow = serde_json::from_str::<Json>(&answer).is_ok_and(|answer| answer["ok"] == true);
+            if answer.trim() == "ok" || workflow {
                 Ok(())
             } else {
                 Err(format!("it answered `{}` instead of `ok`", fit(&crate::base::secret::outside(answer.trim()), 60)))

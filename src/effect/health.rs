@@ -38,7 +38,7 @@ async fn ask(reach: &Reach, target: &Target, limit: Duration) -> Result<String, 
     let answer = web.send(request).await.map_err(|f| unknown(f.message))?;
     let took = begun.elapsed();
     if answer.status.as_u16() != target.status {
-        let known = !answer.status.is_server_error();
+        let known = super::http::is_an_answer(answer.status.as_u16());
         return Err((format!("answered {}, wanted {}", answer.status.as_u16(), target.status), known));
     }
     match target.within {

@@ -30,16 +30,21 @@ pub async fn perform(reach: &Reach, call: &HttpCall, order: &Order<'_>, limit: D
         let wanted: Vec<String> = call.status.iter().map(u16::to_string).collect();
         let words = format!("answered {status}, wanted {}: {said}", wanted.join(" or "));
         // Somebody in between, or a server in trouble, has not answered the question.
-        let certain = !answer.status.is_server_error() && ![401, 403, 407, 408, 429].contains(&status);
-        return Came { certain, ..Came::badly(words, touched) };
+        return Came { certain: is_an_answer(status), ..Came::badly(words, touched) };
     }
     for wanted in &call.expect {
         if let Err(e) = expect::check(&json, wanted) {
             return Came { certain: !json.is_null(), ..Came::badly(e, touched) };
         }
     }
-    let output = Output { text: fit(&outside(text.trim()), 4000).into_owned(), json: redacted(json) };
+    let output = Output { text: fit(&outside(text.trim()), 4000).into_owned(), json: redacted(json) }.bounded();
     Came { output, ..Came::well(format!("answered {status}"), touched) }
+}
+
+/// Whether a status says something about what was asked: a redirection, somebody in between who wants to know who asks,
+/// or a server in trouble does not.
+pub(super) fn is_an_answer(status: u16) -> bool {
+    matches!(status, 200..=299 | 400..=499) && ![401, 403, 407, 408, 425, 429].contains(&status)
 }
 
 async fn send(reach: &Reach, call: &HttpCall, order: &Order<'_>, limit: Duration) -> Result<Response, (String, bool)> {
@@ -71,6 +76,10 @@ async fn send(reach: &Reach, call: &HttpCall, order: &Order<'_>, limit: Duration
 pub(super) fn redacted(json: Json) -> Json {
     match json {
         Json::String(text) => Json::String(outside(&text)),
+        Json::Number(n) => match outside(&n.to_string()) {
+            same if same == n.to_string() => Json::Number(n),
+            other => Json::String(other),
+        },
         Json::Array(items) => items.into_iter().map(redacted).collect(),
         Json::Object(map) => Json::Object(map.into_iter().map(|(key, value)| (outside(&key), redacted(value))).collect()),
         other => other,

@@ -57,7 +57,7 @@ pub async fn perform(reach: &Reach, load: &Load, limit: Duration, tap: &mut Tap)
     };
     if share > load.errors || too_slow || times.is_empty() {
         let wanted = load.p95.map_or_else(String::new, |p| format!(", wanted p95 <= {}", short(p)));
-        return Came { output, ..Came::badly(format!("{words}{wanted}, errors <= {:.1} %", load.errors * 100.0), false) };
+        return Came { output, ..Came::badly(format!("{words}{wanted}, errors <= {:.1} %", load.errors * 100.0), load.method == "POST") };
     }
-    Came { output, ..Came::well(words, false) }
+    Came { output, ..Came::well(words, load.method == "POST") }
 }

@@ -3,6 +3,7 @@
 
 mod deliver;
 mod expect;
+mod group;
 mod health;
 mod http;
 mod load;
@@ -12,10 +13,11 @@ mod tap;
 mod validation;
 
 pub use deliver::deliver;
-pub use script::{end_orphan, is_at_work};
+pub use group::{end_orphan, is_at_work};
+pub use script::stage;
 pub use sql::settle_sql;
 pub use tap::Tap;
-pub use validation::look_once;
+pub use validation::{look_fresh, look_once};
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -91,13 +93,6 @@ pub struct Order<'a> {
     pub environment: &'a str,
     /// Becomes true when it is to end at once.
     pub stop: watch::Receiver<bool>,
-}
-
-impl Order<'_> {
-    /// The file that the output goes to.
-    pub fn output(&self) -> PathBuf {
-        output_file(self.home, self.key)
-    }
 }
 
 /// The file that a step's output goes to.

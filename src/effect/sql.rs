@@ -16,6 +16,8 @@ use crate::source::{DatabaseOptions, Given, Session};
 
 /// How long a connection may take.
 const CONNECTING: Duration = Duration::from_secs(10);
+/// How long the end of a session may take that was told to end.
+const ENDING: Duration = Duration::from_secs(10);
 
 pub async fn perform(reach: &Reach, call: &SqlCall, order: &Order<'_>, limit: Duration, tap: &mut Tap) -> Came {
     let mut session = match open(reach, call, limit).await {
@@ -56,7 +58,7 @@ async fn work(session: &mut Session, call: &SqlCall, limit: Duration, tap: &mut 
     Ok(match (verdict, &call.expect) {
         (Ok(true), _) => {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-            let output = Output { text: crate::base::secret::outside(&text), json: redacted(Json::from(given.first)) };
+            let output = Output { text: crate::base::secret::outside(&text), json: redacted(Json::from(given.first)) }.bounded();
             Came { output, ..Came::well(words, call.mutates) }
         }
         (Ok(false), Some(condition)) => Came::otherwise(format!("{words}, wanted {condition}{undone}"), false),
@@ -78,18 +80,20 @@ fn name(run: &str, key: &str) -> String {
     format!("lastgreen {run} {}", &hex(&Sha256::digest(key))[..12])
 }
 
-/// Waits until the server has finished what a runner that is gone has asked of it; ends it when that takes too long.
-/// Without the database nothing can be known: then the probe will say so.
-pub async fn settle_sql(reach: &Reach, call: &SqlCall, run: &str, key: &str, patience: Duration) {
+/// Waits until the server has finished what it was asked for and nobody waits for any more; ends it when that takes too
+/// long. Whether nothing of it is at work any more: without the database that cannot be known.
+pub async fn settle_sql(reach: &Reach, call: &SqlCall, run: &str, key: &str, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
-    let Ok(mut session) = open(reach, call, CONNECTING).await else { return };
+    let Ok(mut session) = open(reach, call, CONNECTING).await else { return false };
     let name = name(run, key);
-    loop {
-        let end = Instant::now() >= deadline;
-        match session.at_work(&name, end).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+    let settled = loop {
+        let now = Instant::now();
+        match session.at_work(&name, now >= deadline).await {
+            Ok(0) => break true,
+            Ok(_) if now < deadline + ENDING => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(_) | Err(_) => break false,
         }
-    }
+    };
     session.close().await;
+    settled
 }

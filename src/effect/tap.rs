@@ -7,12 +7,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::base::secret::Streaming;
-use crate::base::text::clean;
+use crate::base::secret::{Streaming, outside};
 
 /// The most that is kept of one step's output, in bytes.
 const MOST: u64 = 8 << 20;
-/// How much of the end is at hand for later steps, in bytes.
+/// How much of the end is at hand for messages, in bytes.
 const AT_HAND: usize = 64 << 10;
 
 pub struct Tap {
@@ -47,8 +46,7 @@ impl Tap {
 
     /// A line of our own.
     pub fn say(&mut self, line: &str) {
-        let line = crate::base::secret::outside(line);
-        self.keep(line);
+        self.keep(outside(line));
     }
 
     /// A piece of a process's output.
@@ -64,7 +62,7 @@ impl Tap {
             self.take(pipe, &text);
             let rest = std::mem::take(&mut self.lines[pipe as usize]);
             if !rest.is_empty() {
-                self.keep(clean(&rest).into_owned());
+                self.keep(outside(&rest));
             }
         }
     }
@@ -76,7 +74,8 @@ impl Tap {
             if c == '\n' || c == '\r' || line.len() > 16 << 10 {
                 let line = std::mem::take(line);
                 if c == '\n' || !line.is_empty() {
-                    self.keep(clean(&line).into_owned());
+                    // What a control character has kept apart may come together when that is gone.
+                    self.keep(outside(&line));
                 }
             }
             if c != '\n' && c != '\r' {
@@ -111,11 +110,6 @@ impl Tap {
     pub fn last(&self) -> Option<&str> {
         self.recent.iter().rev().map(String::as_str).find(|line| !line.trim().is_empty())
     }
-
-    /// The end of the output, for later steps.
-    pub fn text(&self) -> String {
-        self.recent.iter().map(String::as_str).collect::<Vec<_>>().join("\n").trim().to_string()
-    }
 }
 
 #[cfg(test)]
@@ -128,12 +122,12 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("x.log");
         let mut tap = Tap::new(&path);
-        for piece in ["one tapped-", "s3c", "ret two\x1b[31m", "\r50%\r100%\nlast \u{7}"] {
+        for piece in ["one tapped-", "s3c", "ret two\x1b[31m", "\r50%\r100%\ntapped-\u{7}s3cret\nlast \u{7}"] {
             tap.feed(Pipe::Out, piece.as_bytes());
         }
         tap.finish();
         let text = std::fs::read_to_string(&path).expect("the file");
-        assert_eq!(text, "one [redacted] two[31m\n50%\n100%\nlast \n");
+        assert_eq!(text, "one [redacted] two[31m\n50%\n100%\n[redacted]\nlast \n");
         assert_eq!(tap.last(), Some("last "));
     }
 }

@@ -47,10 +47,29 @@ pub async fn perform(reach: &Reach, checks: &[Check], hold: Duration, samples: u
     }
 }
 
-/// What the checks say now: for guards and probes, which do not wait.
+/// What the checks say on readings that are newer than `since`, waited for as long as that takes: for probes, which must
+/// not take how it was before for how it is.
+pub async fn look_fresh(reach: &Reach, checks: &[Check], since: Stamp, patience: Duration) -> Came {
+    let deadline = Instant::now() + patience;
+    loop {
+        let seen = reach.signals.look(checks).await;
+        if seen.iter().all(|s| s.at.is_some_and(|at| at > since)) {
+            return judge(checks, &seen);
+        }
+        if Instant::now() >= deadline {
+            return Came::badly(format!("no reading since {}: {}", since.hms(), describe(checks, &seen)), false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What the checks say now: for guards, which do not wait.
 pub async fn look_once(reach: &Reach, checks: &[Check]) -> Came {
-    let seen = reach.signals.look(checks).await;
-    let words = describe(checks, &seen);
+    judge(checks, &reach.signals.look(checks).await)
+}
+
+fn judge(checks: &[Check], seen: &[Seen]) -> Came {
+    let words = describe(checks, seen);
     if seen.iter().all(|s| s.holds == Ok(true)) {
         Came::well(words, false)
     } else if seen.iter().all(|s| s.holds.is_ok()) {

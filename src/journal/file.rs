@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub enum JournalError {
     Illegal(#[from] crate::runbook::Broken),
     #[error("{path}: another runner drives this run")]
     Driven { path: PathBuf },
+    #[error("{path}: the journal was taken away")]
+    Taken { path: PathBuf },
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: std::io::Error },
     #[error("{path}: {wrong}")]
@@ -119,6 +121,10 @@ impl Journal {
         let record = Record { seq: self.seq + 1, at, run: self.run.clone(), event };
         let line = frame(&record, &self.sum);
         let bytes = [line.text.as_bytes(), b"\n"].concat();
+        // Written into a file that no folder has any more, it would be on no record.
+        if self.file.metadata().is_ok_and(|meta| meta.nlink() == 0) {
+            return Err(JournalError::Taken { path: self.path.clone() });
+        }
         if self.dirty {
             self.clear().map_err(|error| JournalError::Io { path: self.path.clone(), error })?;
             self.dirty = false;

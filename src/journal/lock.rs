@@ -119,14 +119,3 @@ fn read_holder(file: &mut File) -> Option<Holder> {
     file.read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
-
-/// Who has an environment's lock now, on this host.
-pub fn holder(state: &StateDir, environment: &str) -> Option<Holder> {
-    let mut file = File::open(state.locks().join(slug(environment))).ok()?;
-    let holder = read_holder(&mut file)?;
-    // A lock that can be shared is nobody's.
-    match file.try_lock_shared() {
-        Ok(()) => None,
-        Err(_) => Some(holder),
-    }
-}

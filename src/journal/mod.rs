@@ -9,7 +9,7 @@ mod record;
 mod state;
 
 pub use file::{Journal, JournalError, Moment, Watchpoint, is_driven, read, unwatched};
-pub use lock::{Holder, HostLock, Tried, holder};
+pub use lock::{Holder, HostLock, Tried};
 pub use mirror::{Difference, Mirror, Other, compare, note, noted};
 pub use outbox::{Letter, Outbox};
 pub use record::{GENESIS, Line, Replay, VERSION, Wrong, frame, parse, replay};

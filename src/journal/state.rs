@@ -65,15 +65,12 @@ impl StateDir {
         ids
     }
 
-    /// The run an operator means: an id, the end or beginning of one, or `last`.
+    /// The run an operator means: an id, or the end or beginning of one.
     ///
     /// # Errors
     /// When there is none, or more than one.
     pub fn find(&self, wanted: &str) -> Result<String, String> {
         let ids = self.ids();
-        if wanted == "last" {
-            return ids.first().cloned().ok_or_else(|| "there is no run yet".into());
-        }
         let wanted = wanted.to_ascii_uppercase();
         let found: Vec<&String> = ids.iter().filter(|id| id.starts_with(&wanted) || id.ends_with(&wanted)).collect();
         match found.as_slice() {
@@ -146,6 +143,11 @@ pub fn trusted(path: &Path) -> Result<(), String> {
     let mode = meta.permissions().mode() & 0o777;
     if mode & 0o002 != 0 {
         return Err(format!("anybody may write {} (mode {mode:o}): chmod o-w {}", path.display(), path.display()));
+    }
+    // In a folder that is open to all, whose file it is says who wrote it.
+    let us = rustix::process::geteuid().as_raw();
+    if around & 0o002 != 0 && meta.uid() != us && meta.uid() != 0 {
+        return Err(format!("{} belongs to another user, in a folder where anybody may put files", path.display()));
     }
     Ok(())
 }

@@ -40,6 +40,9 @@ impl fmt::Display for Operator {
 pub struct Runner {
     pub host: String,
     pub pid: u32,
+    /// Where that number means something: the boot of the machine, and the world of processes on it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
     pub version: String,
 }
 
@@ -71,6 +74,21 @@ pub struct Output {
     pub text: String,
     #[serde(default, skip_serializing_if = "Json::is_null")]
     pub json: Json,
+}
+
+/// The most that a record carries of a step's output, in bytes.
+const MOST: usize = 64 << 10;
+
+impl Output {
+    /// Without what is too long for a record.
+    pub fn bounded(mut self) -> Output {
+        if self.json.to_string().len() > MOST {
+            self.json = Json::Null;
+        }
+        let extra = self.text.len().saturating_sub(MOST);
+        self.text.drain(..self.text.ceil_char_boundary(extra));
+        self
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use super::drive::{Driver, Gone};
-use crate::effect::{Came, Order, Tap, look_once, output_file, perform, settle_sql};
+use crate::effect::{Came, Order, Tap, look_fresh, look_once, output_file, perform, settle_sql, stage};
 use crate::journal::{Letter, Moment, Outbox};
 use crate::runbook::{Event, Kind, Occasion, Outcome, Output, Planned, Question, QuestionKind, StepState, fill, holds, render};
 
@@ -88,7 +88,9 @@ impl Driver {
                 return self.finish(key, Outcome::Failed, format!("the guard does not hold: {}", came.message)).await;
             }
         }
-        if planned.probe.is_some() && before.state == StepState::Pending && before.attempts == 0 && before.probed.is_none() {
+        // Not only before the first attempt: one that failed may have been done all the same.
+        let uncertain = before.state == StepState::Pending && before.attempts == 0 || before.touched;
+        if planned.probe.is_some() && uncertain && before.probed.is_none() {
             self.probe(key).await?;
             match self.run.steps.get(key).and_then(|s| s.probed) {
                 Some(Some(true)) => return self.finish(key, Outcome::Done, "it was so already").await,
@@ -96,6 +98,11 @@ impl Driver {
                 // Something else was asked for meanwhile.
                 None => return Ok(()),
             }
+        }
+        if let Kind::Script(script) = &kind
+            && let Err(e) = stage(script, &self.home, key)
+        {
+            return self.be_stuck(&e).await;
         }
         self.append(Event::StepStarted { step: key.into(), attempt: before.attempts + 1, what: kind.describe() }).await?;
         match &kind {
@@ -109,8 +116,13 @@ impl Driver {
     async fn deed(&mut self, key: &str, planned: &Planned, kind: &Kind) -> Result<(), Gone> {
         let begun = self.clock.now();
         (self.watchpoint)(Moment::BeforeEffect);
-        let came = self.perform(key, planned, kind, planned.timeout).await?;
+        let mut came = self.perform(key, planned, kind, planned.timeout).await?;
         (self.watchpoint)(Moment::AfterEffect);
+        if let (Kind::Sql(call), false, true) = (kind, came.ok, came.touched)
+            && !settle_sql(&self.reach, call, &self.id, key, Duration::ZERO).await
+        {
+            came.message += "; whether the server is still at it could not be told";
+        }
         let outcome = match (came.ok, self.run.aborts > 0 && came.message.starts_with("stopped")) {
             (true, _) => Outcome::Done,
             (false, true) => Outcome::Interrupted,
@@ -162,13 +174,13 @@ impl Driver {
         }
     }
 
-    /// What the runner before this one has asked of a database may still be at work there: it is waited for. `None`:
-    /// something else was asked for meanwhile.
-    pub(super) async fn settle(&mut self, key: &str, planned: &Planned) -> Result<Option<()>, Gone> {
+    /// What the runner before this one has asked of a database may still be at work there: it is waited for. Whether it
+    /// is over; `None`: something else was asked for meanwhile.
+    pub(super) async fn settle(&mut self, key: &str, planned: &Planned) -> Result<Option<bool>, Gone> {
         let unknown = self.run.steps.get(key).is_some_and(|s| s.state == StepState::Unknown);
-        let Kind::Sql(call) = &planned.kind else { return Ok(Some(())) };
+        let Kind::Sql(call) = &planned.kind else { return Ok(Some(true)) };
         if !unknown || !call.mutates {
-            return Ok(Some(()));
+            return Ok(Some(true));
         }
         let (reach, call, run, key) = (self.reach.clone(), call.clone(), self.id.clone(), key.to_string());
         let patience = planned.timeout.unwrap_or(PROBING);
@@ -179,14 +191,18 @@ impl Driver {
     pub(super) async fn probe(&mut self, key: &str) -> Result<(), Gone> {
         let Some(planned) = self.plan.step(key).map(Cow::into_owned) else { return Ok(()) };
         let Some(probe) = &planned.probe else { return Ok(()) };
-        if self.settle(key, &planned).await?.is_none() {
-            return Ok(());
-        }
+        let Some(settled) = self.settle(key, &planned).await? else { return Ok(()) };
+        let started = self.run.steps.get(key).and_then(|s| s.started);
         let came = match self.rendered(&planned, probe) {
+            _ if !settled => Came { message: "whether the server is still at it cannot be told".into(), ..Came::default() },
             Err(e) => Came { message: e, ..Came::default() },
             Ok(Kind::Validation { checks, .. }) => {
                 let reach = self.reach.clone();
-                match self.listen(look_once(&reach, &checks)).await? {
+                let looked = match started {
+                    Some(since) => self.listen(look_fresh(&reach, &checks, since, PROBING)).await?,
+                    None => self.listen(look_once(&reach, &checks)).await?,
+                };
+                match looked {
                     Some(came) => came,
                     None => return Ok(()),
                 }
@@ -232,7 +248,6 @@ impl Driver {
     /// Puts letters into the outbox: the step is done when they are on disk.
     async fn notify(&mut self, key: &str, channels: &[String], message: &str) -> Result<(), Gone> {
         let now = self.clock.now();
-        let mut failed = None;
         let message = if self.plan.content.drill { format!("DRILL: {message}") } else { message.to_string() };
         for name in channels {
             let Some(channel) = self.reach.channels.get(name) else { continue };
@@ -253,14 +268,11 @@ impl Driver {
                 next_try: now,
                 error: None,
             };
-            if let Err(e) = self.outbox.put(&letter) {
-                failed = Some(e.to_string());
+            while let Err(e) = self.outbox.put(&letter) {
+                self.be_stuck(&e).await?;
             }
         }
-        match failed {
-            None => self.finish(key, Outcome::Done, format!("in the outbox for {}", channels.join(", "))).await,
-            Some(e) => self.finish(key, Outcome::Failed, e).await,
-        }
+        self.finish(key, Outcome::Done, format!("in the outbox for {}", channels.join(", "))).await
     }
 }
 

@@ -104,28 +104,42 @@ pub fn listen(folder: &Path) -> std::io::Result<mpsc::Receiver<Control>> {
             if let Ok(peer) = stream.peer_cred()
                 && (peer.uid() == us || peer.uid() == 0)
             {
-                tokio::spawn(serve(stream, sender.clone(), peer.uid()));
+                tokio::spawn(serve(stream, sender.clone(), Peer { uid: peer.uid(), login: peer.pid().and_then(login) }));
             }
         }
     });
     Ok(receiver)
 }
 
-/// Who asks, as far as the kernel bears it out: the account must be the one that opened the socket.
-fn borne_out(by: Operator, uid: u32) -> Operator {
-    let account =
-        nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten().map_or_else(|| format!("uid {uid}"), |u| u.name);
-    let clean = |text: &str| crate::base::secret::outside(text);
-    let claimed = by.acting_as.as_deref().unwrap_or(&by.user) == account;
-    Operator {
-        user: if claimed { clean(&by.user) } else { account },
-        acting_as: by.acting_as.as_deref().filter(|_| claimed).map(clean),
-        host: clean(&by.host),
-        ssh: by.ssh.as_deref().map(clean),
-    }
+/// Who is at the other end, as the kernel has it.
+struct Peer {
+    uid: u32,
+    /// Who logged in, where that is kept.
+    login: Option<u32>,
 }
 
-async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>, uid: u32) {
+fn login(pid: i32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok()?;
+    text.trim().parse().ok().filter(|uid| *uid != u32::MAX)
+}
+
+fn name_of(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+    user.ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name)
+}
+
+/// Who asks, as far as the kernel bears it out: the account must be the one that opened the socket, and the person the
+/// one who logged in, where the kernel knows.
+fn borne_out(by: Operator, peer: &Peer) -> Operator {
+    let account = name_of(peer.uid);
+    let clean = |text: &str| crate::base::secret::outside(text);
+    let claimed = by.acting_as.as_deref().unwrap_or(&by.user) == account;
+    let said = if claimed { clean(&by.user) } else { account.clone() };
+    let user = peer.login.map_or(said, name_of);
+    Operator { acting_as: (user != account).then_some(account), user, host: clean(&by.host), ssh: by.ssh.as_deref().map(clean) }
+}
+
+async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>, peer: Peer) {
     let (read, mut write) = stream.split();
     let mut lines = tokio::io::BufReader::new(read).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -133,7 +147,7 @@ async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>
             Err(e) => Reply::no(format!("not understood: {e}")),
             Ok(Line { request, by }) => {
                 let (reply, answered) = oneshot::channel();
-                match sender.send(Control { request, by: borne_out(by, uid), reply }).await {
+                match sender.send(Control { request, by: borne_out(by, &peer), reply }).await {
                     Ok(()) => answered.await.unwrap_or_else(|_| Reply::no("the run is over")),
                     Err(_) => Reply::no("the run is over"),
                 }
@@ -147,15 +161,22 @@ async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>
     }
 }
 
-/// Asks the runner of a run.
+/// How long a runner may take to do what it is asked for: it writes that down first.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks the runner of a run, and waits no longer than `patience` for each of three: to be heard, to be told, to be answered.
 ///
 /// # Errors
 /// When there is no runner, or it does not answer.
-pub fn ask(folder: &Path, request: &Request, by: &Operator) -> std::io::Result<Reply> {
+pub fn ask(folder: &Path, request: &Request, by: &Operator, patience: Duration) -> std::io::Result<Reply> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
     let (path, _open) = address(folder)?;
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Before it is connected: one that listens no more lets its queue run full.
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let mut stream = UnixStream::from(socket);
     let mut line = serde_json::to_vec(&Line { request: request.clone(), by: by.clone() })?;
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::control::{self, Control, Reply, Request};
 use super::guard::{self, Keeping, Taking};
@@ -22,7 +23,7 @@ pub struct Setup {
     pub id: String,
     pub plan: Plan,
     pub reach: Reach,
-    /// Where records are mirrored to, and locks across hosts are.
+    /// Where records are mirrored to; where that is PostgreSQL, it also locks the environment across hosts.
     pub database: Option<DatabaseOptions>,
     pub watchpoint: Watchpoint,
     pub runner: Runner,
@@ -60,7 +61,10 @@ pub(super) struct Driver {
     journal: Journal,
     control: mpsc::Receiver<Control>,
     leave: watch::Receiver<bool>,
-    news: Arc<Notify>,
+    /// The newest record that is on disk: what leaves the host goes as far as that.
+    synced: watch::Sender<u64>,
+    /// A letter could not be put into the outbox: it is put there again from the journal.
+    unkept: Arc<AtomicBool>,
     held: Option<Keeping>,
     /// Why nothing can be written down.
     stuck: Option<String>,
@@ -93,7 +97,8 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         None => (control::listen(&home).map_err(|e| format!("cannot listen beside the run: {e}"))?, Some(home.join(control::FILE))),
     };
     let run = Run::fold(&setup.plan, replay.lines.iter().map(|l| &l.record)).map_err(|e| format!("{}: {e}", journal_at.display()))?;
-    let news = Arc::new(Notify::new());
+    let (synced, news) = watch::channel(run.seq);
+    let unkept = Arc::new(AtomicBool::new(false));
     let (end_post, post_ends) = watch::channel(false);
     let post = Post {
         state: setup.state.clone(),
@@ -101,8 +106,9 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         database: setup.database.clone(),
         clock: clock.clone(),
         watchpoint: setup.watchpoint.clone(),
+        unkept: unkept.clone(),
     };
-    let carrying = tokio::spawn(Arc::new(post).carry(news.clone(), post_ends, setup.patience));
+    let carrying = tokio::spawn(Arc::new(post).carry(news, post_ends, setup.patience));
     let mut driver = Driver {
         outbox: Outbox::new(&setup.state),
         plan: setup.plan,
@@ -115,14 +121,15 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         journal,
         control,
         leave: setup.leave,
-        news,
+        synced,
+        unkept,
         held: None,
         stuck: None,
     };
     driver.remember_letters(&replay);
     let begin = Begin {
         state: setup.state,
-        database: setup.database,
+        database: setup.database.filter(|database| !database.url.starts_with("sqlite:")),
         runner: setup.runner,
         resumed_by: setup.resumed_by,
         abort: setup.abort,
@@ -166,7 +173,9 @@ struct Begin {
 impl Driver {
     /// Letters that a runner before this one did not get to write.
     fn remember_letters(&mut self, replay: &Replay) {
-        remember_letters(&self.plan, &self.outbox, replay, self.clock.now());
+        if !remember_letters(&self.plan, &self.outbox, replay, self.clock.now()) {
+            self.unkept.store(true, Ordering::SeqCst);
+        }
     }
 
     /// What is written first: that the run was started, or that somebody took it up.
@@ -188,7 +197,8 @@ impl Driver {
             danger: c.danger,
             drill: c.drill,
             reason: c.reason.clone(),
-            by: self.plan.by.clone(),
+            // One that was never begun may be begun by somebody else.
+            by: begin.resumed_by.clone().unwrap_or_else(|| self.plan.by.clone()),
             runner: begin.runner.clone(),
         }
     }
@@ -227,7 +237,7 @@ impl Driver {
             return Ok(false);
         }
         if let (Some((undo, reason)), Some(by)) = (begin.abort, begin.resumed_by) {
-            self.append(Event::AbortWanted { by, undo, reason }).await?;
+            self.append(Event::AbortWanted { by, undo, reason: crate::base::secret::outside(&reason) }).await?;
         }
         begun(Ok(()));
         if !fresh {
@@ -246,7 +256,12 @@ impl Driver {
             }
             let home = self.home.clone();
             match self.listen(crate::effect::end_orphan(&home, patience)).await? {
-                Some(Some(text)) => return self.append(Event::Noted { text, loud: false }).await,
+                Some(Some(Ok(text))) => return self.append(Event::Noted { text, loud: false }).await,
+                Some(Some(Err(text))) => {
+                    // Nothing is done beside it: somebody has to look.
+                    self.append(Event::Noted { text, loud: true }).await?;
+                    return self.append(Event::PauseWanted { by: self.plan.by.clone() }).await;
+                }
                 Some(None) => return Ok(()),
                 None if self.is_leaving() => return Ok(()),
                 None => {}
@@ -319,7 +334,7 @@ impl Driver {
                     let planned = self.plan.step(&question.step).map(std::borrow::Cow::into_owned);
                     let settled = match &planned {
                         Some(planned) => self.settle(&question.step, planned).await?,
-                        None => Some(()),
+                        None => Some(true),
                     };
                     if settled.is_some() {
                         self.ask(question).await?;
@@ -358,10 +373,10 @@ impl Driver {
         for letter in letters(&self.plan, &self.run, &line.record, self.clock.now()) {
             if let Err(e) = self.outbox.put(&letter) {
                 log::warn!(target: "runner", "a letter could not be kept: {e}");
+                self.unkept.store(true, Ordering::SeqCst);
             }
         }
-        self.news.notify_waiters();
-        self.news.notify_one();
+        self.synced.send_replace(self.run.seq);
         Ok(())
     }
 
@@ -370,19 +385,24 @@ impl Driver {
         loop {
             match self.write(&event) {
                 Ok(()) => return Ok(()),
-                Err(e @ JournalError::Illegal(_)) => {
+                Err(e @ (JournalError::Illegal(_) | JournalError::Taken { .. })) => {
                     log::error!(target: "runner", "{e}");
                     return Err(Gone);
                 }
                 Err(e) => {
-                    if self.stuck.is_none() {
-                        log::error!(target: "runner", "paused, because nothing can be written down: {e}");
-                    }
-                    self.stuck = Some(format!("paused: nothing can be written down: {e}"));
-                    self.wait_stuck().await?;
+                    self.be_stuck(&e).await?;
                 }
             }
         }
+    }
+
+    /// Nothing is done while something that has to be written cannot be.
+    pub(super) async fn be_stuck(&mut self, why: &(dyn std::fmt::Display + Sync)) -> Result<(), Gone> {
+        if self.stuck.is_none() {
+            log::error!(target: "runner", "paused, because nothing can be written down: {why}");
+        }
+        self.stuck = Some(format!("paused: nothing can be written down: {why}"));
+        self.wait_stuck().await
     }
 
     /// A while in which nothing but questions about the state are answered.
@@ -411,7 +431,13 @@ impl Driver {
             tokio::select! {
                 done = &mut work => return Ok(Some(done)),
                 Some((text, loud)) = noted(&mut self.held) => self.append(Event::Noted { text, loud }).await?,
-                () = told(&mut leave), if !leaving => return Ok(None),
+                () = told(&mut leave), if !leaving => {
+                    // On record at once: whoever looks sees that it ends after this step.
+                    if self.run.phase == Phase::Running && !self.run.pause_wanted {
+                        self.append(Event::PauseWanted { by: by_signal() }).await?;
+                    }
+                    return Ok(None);
+                }
                 // A run whose folder was taken away is nobody's any more.
                 _ = look.tick() => {
                     missed = if self.home.join("plan.json").try_exists().is_ok_and(|there| !there) { missed + 1 } else { 0 };
@@ -454,6 +480,11 @@ impl Driver {
             },
             Request::Pause => Event::PauseWanted { by },
             Request::Continue => Event::Continued { by },
+            Request::Abort { undo: true, .. } if self.held.is_none() && self.plan.mutates() && !self.plan.content.drill => {
+                let _ =
+                    reply.send(Reply::no("this runner only ends the run, and has not taken the environment: there is no undo from here"));
+                return Ok(());
+            }
             Request::Abort { undo, reason } => Event::AbortWanted { by, undo, reason: crate::base::secret::outside(&reason) },
         };
         self.append(event).await?;

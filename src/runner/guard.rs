@@ -5,12 +5,14 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::base::clock::Clock;
 use crate::effect::is_at_work;
-use crate::journal::{Holder, HostLock, Mirror, Other, StateDir, Tried};
+use crate::journal::{Holder, HostLock, Mirror, Other, StateDir, Tried, is_driven};
 use crate::source::{DatabaseOptions, Session};
 
 /// How long the database is waited for: an emergency does not wait for a database that is away.
@@ -52,19 +54,10 @@ pub async fn take(
         Tried::Held(Some(other)) => return Ok(Taking::Refused(format!("{environment} is taken: {other}"))),
         Tried::Held(None) => return Ok(Taking::Refused(format!("{environment} is taken by another run on this host"))),
         Tried::Taken(lock, dead) => {
-            if let Some(dead) = dead {
-                // Its runner is dead; what it has begun may not be.
-                if dead.run != run
-                    && let Some(group) = is_at_work(&state.run(&dead.run))
-                {
-                    let group = group.as_raw_nonzero();
-                    return Ok(Taking::Refused(format!(
-                        "a script of run {} is still at work (process group {group}), although its runner is gone: resume or abort that run first",
-                        dead.run
-                    )));
-                }
-                notes.push((format!("took the lock over from a run that ended without letting go: {dead}"), false));
+            if let Some(refused) = left_at_work(state, environment, &run) {
+                return Ok(Taking::Refused(refused));
             }
+            notes.extend(dead.map(|dead| (format!("took the lock over from a run that ended without letting go: {dead}"), false)));
             lock
         }
     };
@@ -77,12 +70,21 @@ pub async fn take(
                     "{environment} is taken by a run of another user on this host, under the same configuration"
                 )));
             }
-            Err(std::fs::TryLockError::Error(_)) => None,
+            Err(std::fs::TryLockError::Error(e)) => {
+                notes.push((format!("not locked against other users of this host: {e}"), false));
+                None
+            }
         },
-        _ => None,
+        Some(Err(e)) => {
+            notes.push((format!("not locked against other users of this host: {e}"), false));
+            None
+        }
+        None => None,
     };
     let mut held = Held { host, _shared: shared, across: None, database: database.cloned(), environment: environment.to_string() };
-    if database.is_some() {
+    if database.is_none() {
+        notes.push((format!("locked on this host only: records go to no PostgreSQL, which could lock {environment} across hosts"), false));
+    } else {
         match held.take_across().await {
             Ok(Ok(note)) => notes.extend(note.map(|text| (text, false))),
             Ok(Err(other)) => return Ok(Taking::Refused(format!("{environment} is taken: {}", describe(&other)))),
@@ -190,21 +192,53 @@ async fn lock(mirror: &mut Mirror, environment: &str, holder: &Holder) -> Result
         Ok(()) => return Ok(Ok(None)),
         Err(other) => other,
     };
-    let gone = |old: &Holder| {
-        old.run == holder.run || old.runner.host == holder.runner.host && !Path::new(&format!("/proc/{}", old.runner.pid)).exists()
-    };
+    let gone = |old: &Holder| old.run == holder.run || old.runner.place == holder.runner.place && is_dead(old.runner.pid);
     if other.silent < SILENT && !other.holder.as_ref().is_some_and(gone) {
         return Ok(Err(other));
     }
-    mirror.end_holder(environment).await?;
+    // Only the session that was judged: meanwhile it may have gone, and somebody else have come.
+    mirror.end_session(other.session).await?;
+    let mut now = other.clone();
     for _ in 0..20 {
-        if mirror.lock(environment, holder).await?.is_ok() {
-            let text = format!("took the lock across hosts over from a run that is dead: {}", describe(&other));
-            return Ok(Ok(Some(text)));
+        match mirror.lock(environment, holder).await? {
+            Ok(()) => {
+                let text = format!("took the lock across hosts over from a run that is dead: {}", describe(&other));
+                return Ok(Ok(Some(text)));
+            }
+            Err(other) => now = other,
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(Err(other))
+    Ok(Err(now))
+}
+
+/// Whether there is no process of that number here; one of another user's is one.
+fn is_dead(pid: u32) -> bool {
+    let Some(pid) = Pid::from_raw(pid.cast_signed()) else { return true };
+    test_kill_process(pid) == Err(Errno::SRCH)
+}
+
+/// Where a process number means something: two containers of one name, or a machine before and after a boot, are two places.
+pub fn place() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let world = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim(), world.display())
+}
+
+/// A script that a run of this environment has left at work, although nobody drives that run any more.
+fn left_at_work(state: &StateDir, environment: &str, own: &str) -> Option<String> {
+    for id in state.ids().into_iter().filter(|id| id != own) {
+        let folder = state.run(&id);
+        let Some(group) = is_at_work(&folder).filter(|_| !is_driven(&folder)) else { continue };
+        // One whose plan cannot be read any more may have been of this environment.
+        if state.plan(&id).map_or(true, |plan| plan.content.environment.name == environment) {
+            let group = group.as_raw_nonzero();
+            return Some(format!(
+                "a script of run {id} is still at work (process group {group}), although its runner is gone: resume or abort that run first"
+            ));
+        }
+    }
+    None
 }
 
 /// An environment being kept: what has to be said about it comes through `notes`.

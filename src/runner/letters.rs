@@ -27,16 +27,17 @@ pub fn letters(plan: &Plan, run: &Run, record: &Record, now: Stamp) -> Vec<Lette
 }
 
 /// Puts every letter of a journal into the outbox that was never there: a runner may have ended before it came to it.
-pub fn remember_letters(plan: &Plan, outbox: &Outbox, replay: &Replay, now: Stamp) {
-    let mut run = Run::default();
+/// Whether all of them are there now.
+pub fn remember_letters(plan: &Plan, outbox: &Outbox, replay: &Replay, now: Stamp) -> bool {
+    let (mut run, mut all) = (Run::default(), true);
     for line in &replay.lines {
         if run.apply(plan, &line.record).is_ok() {
             for letter in letters(plan, &run, &line.record, now) {
-                // One that cannot be written now is tried again by whoever comes by.
-                let _ = outbox.put(&letter);
+                all &= outbox.put(&letter).is_ok();
             }
         }
     }
+    all
 }
 
 fn letter(plan: &Plan, run: &Run, record: &Record, notice: &Notice, occasion: Occasion, now: Stamp) -> Letter {

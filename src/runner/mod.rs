@@ -9,8 +9,9 @@ mod letters;
 mod post;
 mod start;
 
-pub use control::{Control, Reply, Request, ask};
+pub use control::{Control, PATIENCE, Reply, Request, ask};
 pub use drive::{Ending, Setup, drive};
+pub use guard::place;
 pub use letters::letters;
-pub use post::{MirrorDone, deliver_waiting, sweep_letters, sync_run};
+pub use post::{Extent, MirrorDone, deliver_waiting, sweep_letters, sync_run};
 pub use start::{Started, start, take_leave};

@@ -3,16 +3,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::letters::remember_letters;
 use crate::base::clock::Clock;
 use crate::base::units::short;
 use crate::effect::deliver;
 use crate::journal::{Mirror, Moment, Outbox, StateDir, Watchpoint, note, noted, read};
-use crate::runbook::Event;
+use crate::runbook::{Channel, Event};
 use crate::source::{DatabaseOptions, Session};
 
 /// What came of mirroring a run.
@@ -27,23 +28,37 @@ const ROUND: Duration = Duration::from_secs(20);
 /// How long one letter may take.
 const LETTER: Duration = Duration::from_secs(20);
 
+/// How much of a run is brought to its mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What is new: what a note says is there is not asked for again.
+    News,
+    /// The same, as far as this record: what stands behind it may not be on disk.
+    Until(u64),
+    /// All of it, by what the database itself has: it may have been put back to how it was before.
+    All,
+}
+
 /// Brings a run's mirror up to its journal.
 ///
 /// # Errors
 /// Why it could not.
-pub async fn sync_run(state: &StateDir, id: &str, database: &DatabaseOptions) -> Result<MirrorDone, String> {
-    let syncing = sync(state, id, database);
+pub async fn sync_run(state: &StateDir, id: &str, database: &DatabaseOptions, extent: Extent) -> Result<MirrorDone, String> {
+    let syncing = sync(state, id, database, extent);
     tokio::time::timeout(ROUND, syncing).await.unwrap_or_else(|_| Err(format!("the mirror: no answer within {}", short(ROUND))))
 }
 
-async fn sync(state: &StateDir, id: &str, database: &DatabaseOptions) -> Result<MirrorDone, String> {
+async fn sync(state: &StateDir, id: &str, database: &DatabaseOptions, extent: Extent) -> Result<MirrorDone, String> {
     let folder = state.run(id);
     if !folder.join("journal.jsonl").exists() {
         return Ok(MirrorDone { records: 0, written: 0 });
     }
-    let replay = read(&folder).map_err(|e| e.to_string())?;
+    let mut replay = read(&folder).map_err(|e| e.to_string())?;
+    if let Extent::Until(last) = extent {
+        replay.lines.retain(|line| line.record.seq <= last);
+    }
     let records = replay.lines.len() as u64;
-    if noted(&folder, &database.url) == records {
+    if extent != Extent::All && noted(&folder, &database.url) == records {
         return Ok(MirrorDone { records, written: 0 });
     }
     let plan = state.plan(id)?;
@@ -72,9 +87,9 @@ pub fn sweep_letters(state: &StateDir, id: &str, clock: &Clock) {
         return;
     }
     if let (Ok(plan), Ok(replay)) = (state.plan(id), read(&folder)) {
-        remember_letters(&plan, &Outbox::new(state), &replay, clock.now());
+        let all = remember_letters(&plan, &Outbox::new(state), &replay, clock.now());
         let over = replay.lines.last().is_some_and(|l| matches!(l.record.event, Event::Ended { .. }));
-        if over {
+        if over && all {
             // Only a note: without it somebody looks again.
             let _ = std::fs::write(swept, "");
         }
@@ -93,11 +108,13 @@ pub async fn deliver_waiting(state: &StateDir, clock: &Clock, watchpoint: &Watch
     let mut left = Vec::new();
     // What is about the same run arrives in order: a later letter does not overtake one that has to wait.
     let mut held: HashSet<(String, String)> = HashSet::new();
+    // A receiver that does not answer keeps nobody else's letters back, and its own only until the next round.
+    let mut silent: Vec<Channel> = Vec::new();
     // Looked at again: until the right to send was ours, somebody may have sent some.
     for letter in outbox.waiting() {
         let now = clock.now();
         let queue = (letter.run.clone(), letter.name.clone());
-        if letter.next_try > now || held.contains(&queue) {
+        if letter.next_try > now || held.contains(&queue) || silent.contains(&letter.channel) {
             left.push(letter.run);
             held.insert(queue);
             continue;
@@ -113,6 +130,9 @@ pub async fn deliver_waiting(state: &StateDir, clock: &Clock, watchpoint: &Watch
                 outbox.failed(&letter, e, now)
             }
         };
+        if sent.is_err() {
+            silent.push(letter.channel.clone());
+        }
         if sent.is_err() || noted.is_err() {
             left.push(letter.run);
             held.insert(queue);
@@ -128,6 +148,8 @@ pub struct Post {
     pub database: Option<DatabaseOptions>,
     pub clock: Clock,
     pub watchpoint: Watchpoint,
+    /// Some letter is not in the outbox yet.
+    pub unkept: Arc<AtomicBool>,
 }
 
 /// Between tries when something is left.
@@ -141,26 +163,27 @@ enum Load {
 }
 
 impl Post {
-    /// `news` rings after each record; `end` becomes true when the run is over, and `patience` is for what is then left.
+    /// `news` is the newest record that is on disk; `end` becomes true when the run is over, and `patience` is for what is then left.
     /// Letters and records do not wait for each other: a database that hangs keeps no letter back.
-    pub async fn carry(self: Arc<Post>, news: Arc<Notify>, end: watch::Receiver<bool>, patience: Duration) {
+    pub async fn carry(self: Arc<Post>, news: watch::Receiver<u64>, end: watch::Receiver<bool>, patience: Duration) {
         let records = self.clone().rounds(Load::Records, news.clone(), end.clone(), patience);
         tokio::join!(records, self.rounds(Load::Letters, news, end, patience));
     }
 
     /// Goes round after each record, again while something is left, and once more when the run is over.
-    async fn rounds(self: Arc<Post>, load: Load, news: Arc<Notify>, mut end: watch::Receiver<bool>, patience: Duration) {
+    async fn rounds(self: Arc<Post>, load: Load, mut news: watch::Receiver<u64>, mut end: watch::Receiver<bool>, patience: Duration) {
         let mut left = false;
         loop {
             let ended = *end.borrow();
             if !ended {
                 tokio::select! {
-                    () = news.notified() => {}
+                    Ok(()) = news.changed() => {}
                     () = tokio::time::sleep(PAUSE), if left => {}
                     _ = end.changed() => {}
                 }
             }
-            left = !self.once(load).await;
+            let last = *news.borrow_and_update();
+            left = !self.once(load, last).await;
             // What was written while the last round was under way needs one more.
             if ended {
                 break;
@@ -169,18 +192,38 @@ impl Post {
         let deadline = tokio::time::Instant::now() + patience;
         while left && tokio::time::Instant::now() + PAUSE < deadline {
             tokio::time::sleep(PAUSE).await;
-            left = !self.once(load).await;
+            let last = *news.borrow();
+            left = !self.once(load, last).await;
         }
     }
 
+    /// Puts letters into the outbox that did not get there. Whether none is left.
+    fn keep(&self) -> bool {
+        if !self.unkept.swap(false, Ordering::SeqCst) {
+            return true;
+        }
+        let kept = match (self.state.plan(&self.run), read(&self.state.run(&self.run))) {
+            (Ok(plan), Ok(replay)) => remember_letters(&plan, &Outbox::new(&self.state), &replay, self.clock.now()),
+            _ => false,
+        };
+        if !kept {
+            self.unkept.store(true, Ordering::SeqCst);
+        }
+        kept
+    }
+
     /// Whether everything of this run was delivered.
-    async fn once(&self, load: Load) -> bool {
+    async fn once(&self, load: Load, last: u64) -> bool {
         match (load, &self.database) {
             (Load::Records, None) => true,
             (Load::Records, Some(database)) => {
-                sync_run(&self.state, &self.run, database).await.map_err(|e| log::warn!(target: "mirror", "{e}")).is_ok()
+                let synced = sync_run(&self.state, &self.run, database, Extent::Until(last)).await;
+                synced.map_err(|e| log::warn!(target: "mirror", "{e}")).is_ok()
             }
-            (Load::Letters, _) => !deliver_waiting(&self.state, &self.clock, &self.watchpoint).await.contains(&self.run),
+            (Load::Letters, _) => {
+                let kept = self.keep();
+                !deliver_waiting(&self.state, &self.clock, &self.watchpoint).await.contains(&self.run) && kept
+            }
         }
     }
 }

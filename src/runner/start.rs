@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ pub struct Started {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
+
+/// How long its first word is waited for: it takes locks and looks at guards before it speaks.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a runner for a run's folder. Comes back when the run has begun and is on record, or was refused.
 ///
@@ -32,12 +36,19 @@ pub fn start(program: &Path, folder: &Path, arguments: &[&str]) -> Result<Starte
         )
         .spawn()
         .map_err(|e| failed("spawn", &e))?;
-    let mut line = String::new();
-    if let Some(out) = child.stdout.take() {
-        BufReader::new(out).read_line(&mut line).map_err(|e| failed("first word", &e))?;
-    }
-    // Whoever stays must not leave a zombie behind.
-    std::thread::spawn(move || child.wait());
+    let (said, first) = std::sync::mpsc::channel();
+    let out = child.stdout.take();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = out.map_or(Ok(0), |out| BufReader::new(out).read_line(&mut line));
+        let _ = said.send(read.map(|_| line));
+        // Whoever stays must not leave a zombie behind.
+        child.wait()
+    });
+    let line = match first.recv_timeout(PATIENCE) {
+        Ok(read) => read.map_err(|e| failed("first word", &e))?,
+        Err(_) => return Err("the runner was started and has not said yet whether it could begin: look with lastgreen runs".into()),
+    };
     serde_json::from_str(&line).map_err(|_| {
         let said = std::fs::read_to_string(folder.join("runner.log")).unwrap_or_default();
         failed("first word", &format!("it ended before it began: {}", said.lines().last().unwrap_or("no word")))

@@ -212,6 +212,14 @@ impl Postgres {
         }
     }
 
+    /// What a query says, as `psql` prints it.
+    pub fn sql(&self, query: &str) -> String {
+        let mut command = Command::new(self.bin.join("psql"));
+        let output = command.args(["-tAXq", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", query]).output().expect("psql runs");
+        assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_string()
+    }
+
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }

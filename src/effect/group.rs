@@ -1,0 +1,140 @@
+//! The process group of a script: named on disk before the script begins, so that a runner which comes later can find
+//! what one before it has left at work; and ended as a whole.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Between asking a group to end and ending it.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long the end of a group is waited for that was told to end at once.
+const DEATH: Duration = Duration::from_secs(5);
+/// As long as what is written into the file when the script begins: a full disk then has room for it.
+const ROOM: usize = 96;
+
+/// The file that names the process group of a step while it runs.
+pub fn mark(home: &Path) -> PathBuf {
+    home.join("script.pid")
+}
+
+/// What the first process does before it becomes the script: its number, when it began and on which boot, into the file.
+pub const NAME_ITSELF: &str = "read -r _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ began _ </proc/$$/stat && \
+     read -r boot </proc/sys/kernel/random/boot_id && echo \"$$ $began $boot\" 1<>\"$1\" || exit 125; shift; exec \"$@\"";
+
+/// Makes room for the group's name.
+///
+/// # Errors
+/// When there is none: then nothing may begin.
+pub fn reserve(home: &Path) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(mark(home))?;
+    std::io::Write::write_all(&mut file, " ".repeat(ROOM).as_bytes())?;
+    file.sync_all()
+}
+
+/// Whether the file names a group: one that is empty was never begun.
+pub fn is_named(home: &Path) -> bool {
+    read_mark(home).is_some()
+}
+
+fn read_mark(home: &Path) -> Option<(Pid, String, String)> {
+    let text = std::fs::read_to_string(mark(home)).ok()?;
+    let mut words = text.split_whitespace();
+    let group = Pid::from_raw(words.next()?.parse().ok()?)?;
+    Some((group, words.next()?.to_string(), words.next()?.to_string()))
+}
+
+/// The process group of a step that a runner which is gone has left at work, if it has.
+pub fn is_at_work(home: &Path) -> Option<Pid> {
+    let (group, began, boot) = read_mark(home)?;
+    let booted = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    // A number is not given again while a group has it; so only its leader could be another program.
+    let leader = Stat::of(&group.as_raw_nonzero().to_string());
+    let ours = booted.trim() == boot && leader.is_none_or(|leader| leader.began == began);
+    (ours && lives(group)).then_some(group)
+}
+
+/// Whether anything of a group is still there. What belongs to somebody else (behind `sudo`) counts.
+fn lives(group: Pid) -> bool {
+    match test_kill_process_group(group) {
+        Err(Errno::PERM) => true,
+        Err(_) => false,
+        // Processes that have ended, and that nobody has taken note of, are not at work.
+        Ok(()) => {
+            let Ok(all) = std::fs::read_dir("/proc") else { return true };
+            let names = all.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+            let number = group.as_raw_nonzero().get().to_string();
+            names
+                .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+                .any(|pid| Stat::of(&pid).is_some_and(|stat| stat.group == number && stat.state != "Z"))
+        }
+    }
+}
+
+/// What the kernel says of a process.
+struct Stat {
+    state: String,
+    group: String,
+    began: String,
+}
+
+impl Stat {
+    fn of(pid: &str) -> Option<Stat> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in brackets may hold anything; behind it: state, parent, group, and much later when it began.
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let field = |i: usize| fields.get(i).map(|text| (*text).to_string());
+        Some(Stat { state: field(0)?, group: field(2)?, began: field(19)? })
+    }
+}
+
+/// Ends a whole process group: first asked, then made to. Whether it is gone.
+pub async fn end(group: Option<Pid>, child: &mut tokio::process::Child) -> bool {
+    let Some(group) = group else { return child.wait().await.is_ok() };
+    let _ = kill_process_group(group, Signal::TERM);
+    let _ = timeout(GRACE, child.wait()).await;
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = timeout(DEATH, child.wait()).await;
+    is_gone(group).await
+}
+
+/// Waits a while for a group that was told to end at once.
+async fn is_gone(group: Pid) -> bool {
+    let deadline = Instant::now() + DEATH;
+    while lives(group) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    true
+}
+
+/// Waits for what a runner that is gone has left running, and ends it when it takes longer than its step may.
+/// Says what was found; an error when it cannot be ended.
+pub async fn end_orphan(home: &Path, patience: Duration) -> Option<Result<String, String>> {
+    let Some(group) = is_at_work(home) else {
+        let _ = std::fs::remove_file(mark(home));
+        return None;
+    };
+    let number = group.as_raw_nonzero();
+    let deadline = Instant::now() + patience;
+    while is_at_work(home).is_some() {
+        if Instant::now() >= deadline {
+            let _ = kill_process_group(group, Signal::TERM);
+            sleep(GRACE).await;
+            let _ = kill_process_group(group, Signal::KILL);
+            if !is_gone(group).await {
+                return Some(Err(format!("the script is still running and cannot be ended from here: process group {number}")));
+            }
+            let _ = std::fs::remove_file(mark(home));
+            return Some(Ok("the script was still running, and was ended".into()));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    let _ = std::fs::remove_file(mark(home));
+    Some(Ok(format!("the script was still running (process group {number}), and was waited for")))
+}
