@@ -1,21 +1,21 @@
 //! Pictures of every board as text, at three sizes and in four states; and hostile text, which draws in its cell only.
 
+mod common;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::screen::{picture, theme};
 use lastgreen::base::clock::Stamp;
-use lastgreen::cockpit::{Message, State, update};
-use lastgreen::config::{Config, load_text};
+use lastgreen::cockpit::{Ledger, Message, State, update};
+use lastgreen::config::{Config, load_text, runbooks};
 use lastgreen::keymap;
 use lastgreen::reading::{
     Alert, AlertState, Ask, Delivery, Event, Fact, Fault, FaultKind, Line, Outcome, Reading, Shape, SourceHealth, SourceState, Table, Tail,
     Value,
 };
-use lastgreen::theme::{self, Depth, Glyphs, Theme};
-use lastgreen::view;
-use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use lastgreen::theme::Glyphs;
 
 const NOW: Stamp = Stamp(1_795_186_800_000); // 2026-11-20 15:00:00Z
 
@@ -47,10 +47,6 @@ url = "http://alertmanager:9093"
 
 fn config() -> Arc<Config> {
     Arc::new(load_text(Path::new("boards.toml"), CONFIG).config.expect("a configuration"))
-}
-
-fn theme() -> Theme {
-    theme::load("dark", Path::new(".")).expect("a theme").shown_on(Depth::Indexed, Glyphs::Unicode)
 }
 
 /// A value between 0 and 1 that depends on nothing but its place.
@@ -193,6 +189,8 @@ fn state(what: &str) -> State {
     if what == "empty" {
         return state;
     }
+    let runbooks = Ledger::lines(&runbooks(&config, NOW), &[], "rag-production", NOW);
+    state.ledger = Ledger { runbooks, known: true, ..Ledger::default() };
     update(&mut state, Message::Delivered(Box::new(full(&config)), NOW), &mut size);
     match what {
         "stale" => drop(update(&mut state, Message::Tick(Stamp(NOW.0 + 600_000)), &mut size)),
@@ -210,21 +208,9 @@ fn state(what: &str) -> State {
     state
 }
 
-fn picture(state: &State, theme: &Theme, width: u16, height: u16) -> (String, Buffer) {
-    let area = Rect::new(0, 0, width, height);
-    let mut buffer = Buffer::empty(area);
-    view::draw(state, theme, area, &mut buffer);
-    let rows: Vec<String> = buffer
-        .content
-        .chunks(usize::from(width))
-        .map(|row| row.iter().map(|c| c.symbol()).collect::<String>().trim_end().to_string())
-        .collect();
-    (rows.join("\n"), buffer)
-}
-
 #[test]
 fn every_board_in_every_state_at_three_sizes() {
-    let theme = theme();
+    let theme = theme(Glyphs::Unicode);
     for what in ["live", "stale", "error", "empty"] {
         let mut state = state(what);
         for board in 0..4 {
@@ -241,7 +227,7 @@ fn every_board_in_every_state_at_three_sizes() {
 
 #[test]
 fn nothing_is_green_but_what_passes() {
-    let theme = theme();
+    let theme = theme(Glyphs::Unicode);
     for what in ["stale", "error", "empty"] {
         let mut state = state(what);
         state.nav.board = 0;
@@ -258,7 +244,7 @@ const HOSTILE: &str = "\u{1b}[2J\u{1b}[31mred\u{7}\t\u{202e}evil\u{200b}\u{feff}
 #[test]
 fn hostile_text_draws_in_its_cell_and_nowhere_else() {
     let config = config();
-    let theme = theme();
+    let theme = theme(Glyphs::Unicode);
     let hostile = lastgreen::base::secret::outside(&(HOSTILE.to_string() + &"x".repeat(100_000)));
     let mut size = (0, 0);
     let mut delivery = full(&config);
@@ -320,7 +306,7 @@ fn hostile_text_draws_in_its_cell_and_nowhere_else() {
 #[test]
 fn overlays_fit_any_size() {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-    let theme = theme();
+    let theme = theme(Glyphs::Unicode);
     for key in ['?', 'e', ':', '/'] {
         let mut state = state("live");
         update(&mut state, Message::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)), &mut (120, 40));

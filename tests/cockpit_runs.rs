@@ -25,7 +25,11 @@ fn at_the_plan(t: &mut Terminal) {
     t.type_slowly("a test");
     t.press("\r");
     t.wait_for("Type rag-demo and Enter to run it");
-    // Keys that come before anybody can have read it are not taken.
+    reads();
+}
+
+/// As long as somebody needs to read a question: keys that come before are not taken.
+fn reads() {
     std::thread::sleep(Duration::from_millis(450));
 }
 
@@ -67,10 +71,18 @@ fn a_run_from_the_cockpit_asks_and_is_answered() {
     t.wait_for("Hold ingestion");
     t.wait_for("canary-to-zero 4/4 waits for you");
     t.press("o");
-    t.wait_for("1 done");
+    t.wait_for("enter: answer done");
+    // The key of a board answers nothing, nor does Enter behind it.
     t.press("1");
-    t.wait_for("done: a note, and Enter sends it");
-    t.type_slowly("looks well");
+    t.press("\r");
+    t.wait_for("Type the answer");
+    reads();
+    t.press("\r");
+    t.wait_for("Enter alone confirms nothing");
+    t.type_slowly("doen looks well");
+    t.press("\r");
+    t.wait_for("`doen` is none of these: done, failed, skip");
+    t.type_slowly("done looks well");
     t.press("\r");
     t.wait_for("every step is done");
     t.wait_for("looks well");
@@ -87,13 +99,18 @@ fn aborting_says_what_is_left_and_undoes_it() {
     at_the_plan(&mut t);
     t.type_slowly("rag-demo");
     t.press("\r");
-    t.wait_for("1 done");
+    t.wait_for("enter: answer done");
     t.press("a");
     t.wait_for("Traffic to the stable track is done and can be undone");
-    t.press("u");
-    t.press("\r");
-    t.wait("neither a small letter nor Enter decides", |s| s.contains("U: abort and undo it"));
+    t.wait_for("Type undo to abort and undo it");
+    reads();
     t.press("U");
+    t.press("\r");
+    t.wait_for("type undo, or leave");
+    t.press("\u{1b}[200~undo\r\u{1b}[201~");
+    t.wait_for("pasted text confirms nothing");
+    t.type_slowly("undo");
+    t.press("\r");
     t.wait_for("aborted, and undone");
     assert!(t.text().is_ascii(), "{}", t.text());
     t.press("d");

@@ -1,6 +1,7 @@
 //! The desk behind a cockpit: a thread that plans, begins and answers, and tells what journals say. The cockpit never
 //! waits for it.
 
+use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -36,6 +37,21 @@ pub struct Clerk {
 enum Errand {
     Order(Order),
     Config(Arc<Config>),
+    /// The cockpit is closed: everything before this was done.
+    Last(Sender<()>),
+}
+
+/// How long a cockpit that is closed waits for what was ordered last.
+const LAST: Duration = Duration::from_secs(3);
+
+impl Drop for Clerk {
+    fn drop(&mut self) {
+        let (done, waits) = channel();
+        // Without the thread there is nothing to wait for.
+        if self.orders.send(Errand::Last(done)).is_ok() {
+            let _ = waits.recv_timeout(LAST);
+        }
+    }
 }
 
 impl Clerk {
@@ -52,6 +68,7 @@ impl Clerk {
             read_at: None,
             delivered_at: Instant::now(),
             delivering: Arc::default(),
+            delivered: Arc::default(),
             looked_at: None,
             shown: String::new(),
             tail: OutputTail::default(),
@@ -62,8 +79,12 @@ impl Clerk {
     }
 
     pub fn order(&self, order: Order) {
-        // The thread lives as long as this does.
-        let _ = self.orders.send(Errand::Order(order));
+        if self.orders.send(Errand::Order(order)).is_err() {
+            let mut news = self.news.lock().unwrap_or_else(|p| p.into_inner());
+            news.push(News::Said(Err("the desk has ended in a fault of ours: use the command line (lastgreen runs)".into())));
+            drop(news);
+            self.rung.notify_one();
+        }
     }
 
     pub fn reload(&self, config: Arc<Config>) {
@@ -88,6 +109,8 @@ struct Work {
     read_at: Option<Instant>,
     delivered_at: Instant,
     delivering: Arc<AtomicBool>,
+    /// Runs that are over and whose records are where they belong.
+    delivered: Arc<Mutex<HashSet<String>>>,
     looked_at: Option<(String, String)>,
     /// What the ledger looked like when it was last told.
     shown: String,
@@ -103,6 +126,10 @@ impl Work {
                 Ok(Errand::Config(config)) => {
                     self.desk = self.desk.on(config);
                     self.read_at = None;
+                }
+                Ok(Errand::Last(done)) => {
+                    let _ = done.send(());
+                    return;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -139,7 +166,9 @@ impl Work {
 
     /// Brings what runners have left: theirs is over, and this cockpit is here.
     fn deliver(&mut self) {
-        let over: Vec<_> = self.desk.runs().into_iter().filter(|r| !r.driven).collect();
+        let delivered = self.delivered.clone();
+        let done = delivered.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let over: Vec<_> = self.desk.runs().into_iter().filter(|r| !r.driven && !done.contains(&r.id)).collect();
         let Ok(state) = self.desk.state() else { return };
         if self.desk.read_only || self.delivering.load(Ordering::SeqCst) {
             return;
@@ -157,8 +186,10 @@ impl Work {
                     for run in &over {
                         // Where a run's records go was frozen with its plan.
                         let Some(database) = frozen_config(&run.plan).and_then(|config| audit_database(&config)) else { continue };
-                        if let Err(e) = sync_run(&state, &run.id, &database, Extent::News).await {
-                            log::debug!(target: "mirror", "{}: {e}", run.id);
+                        match sync_run(&state, &run.id, &database, Extent::News).await {
+                            Ok(_) if run.run.is_over() => drop(delivered.lock().unwrap_or_else(|p| p.into_inner()).insert(run.id.clone())),
+                            Ok(_) => {}
+                            Err(e) => log::debug!(target: "mirror", "{}: {e}", run.id),
                         }
                     }
                 });
@@ -170,13 +201,16 @@ impl Work {
     fn does(&mut self, order: Order) {
         let said = |done: Result<(), Refusal>, words: &str| News::Said(done.map(|()| words.to_string()).map_err(|r| r.words().to_string()));
         let news = match order {
-            Order::Plan { runbook, inputs, reason } => {
+            Order::Plan { serial, runbook, inputs, reason } => {
                 // Whoever may not run it is told before anything is typed.
                 let planned = self.desk.plan(&runbook, inputs, reason, false);
                 let permitted = planned.and_then(|plan| self.desk.permit(plan.content.danger).map(|()| plan));
-                News::Planned(permitted.map(Arc::new).map_err(|r| r.words().to_string()))
+                News::Planned(serial, permitted.map(Arc::new).map_err(|r| r.words().to_string()))
             }
-            Order::Begin(plan) => News::Begun(self.desk.begin(&plan).map_err(|r| r.words().to_string())),
+            Order::Begin(plan) => {
+                let begun = self.desk.begin(&plan).map_err(|r| r.words().to_string());
+                News::Begun(plan, begun)
+            }
             Order::Answer { run, asked, step, choice, note } => {
                 let words = format!("answered: {}", choice.word());
                 said(self.desk.tell(&run, &Request::Answer { asked, step, choice, note }), &words)
@@ -229,9 +263,15 @@ fn fingerprint(ledger: &Ledger) -> String {
         out += &format!("{} {} {};", run.id, run.run.seq, run.standing().word());
     }
     for line in &ledger.runbooks {
-        // Minutes are enough for what is due.
-        let due = line.due.words();
-        out += &format!("{} {} {} {:?};", line.name, due.split(['s', ' ']).next().unwrap_or(""), line.loaded.findings.len(), line.last);
+        let text = line.loaded.runbook.as_ref().map_or(0, |runbook| hash(&runbook.text));
+        out += &format!("{} {} {text} {:?} {:?};", line.name, line.due.words(), line.loaded.findings, line.last);
     }
-    format!("{out}{:?}{:?}", ledger.stuck, ledger.fault)
+    format!("{out}{:?}{:?}{:?}", ledger.stuck, ledger.fault, ledger.unreadable)
+}
+
+fn hash(text: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
@@ -17,10 +17,14 @@ use crate::base::text::hex;
 use crate::cockpit::{Ledger, RunLine, Standing, expected};
 use crate::config::{Config, SourceKind, Tier, runbook_text, runbooks, world};
 use crate::journal::{self, StateDir};
-use crate::runbook::{Asked, Danger, Kind, Loaded, Operator, Plan, Run, Status, plan};
+use crate::runbook::{Asked, Danger, Kind, Loaded, Operator, Output, Plan, Run, Status, plan};
 use crate::runner::{PATIENCE, Reply, Request, Started, ask, start};
 use crate::source::DatabaseOptions;
 
+/// How often a runner is asked how it is.
+const ASKED: Duration = Duration::from_secs(1);
+/// After this long a folder's time of change tells whether it has changed again.
+const SETTLED: Duration = Duration::from_secs(2);
 /// How long a runner may take to say how it is: nobody waits for that.
 const GLANCE: Duration = Duration::from_millis(300);
 /// How long a plan may be begun after it was made.
@@ -36,6 +40,12 @@ pub struct Desk {
     clock: Clock,
     /// Journals that were read, with what the file looked like then.
     read: HashMap<String, (FileMark, Arc<RunLine>)>,
+    /// The runs there were, and when their folder had last changed then.
+    listed: Option<(SystemTime, Vec<String>)>,
+    /// Runs that cannot be shown, and why.
+    unreadable: Vec<(String, String)>,
+    /// What runners said last of how they are.
+    stuck: HashMap<String, (Instant, Option<String>)>,
 }
 
 type FileMark = (u64, Option<SystemTime>, bool);
@@ -75,7 +85,18 @@ impl Desk {
         let operator = who::operator();
         let groups = who::groups(&operator.user);
         let state = StateDir::open(&config.acting.state_dir);
-        Desk { config, operator, groups, read_only, state, clock: Clock::System, read: HashMap::new() }
+        Desk {
+            config,
+            operator,
+            groups,
+            read_only,
+            state,
+            clock: Clock::System,
+            read: HashMap::new(),
+            listed: None,
+            unreadable: Vec::new(),
+            stuck: HashMap::new(),
+        }
     }
 
     /// The same desk on another configuration.
@@ -284,12 +305,34 @@ impl Desk {
 
     /// Every run, the newest first.
     pub fn runs(&mut self) -> Vec<Arc<RunLine>> {
-        let Ok(state) = &self.state else { return Vec::new() };
-        let ids = state.ids();
+        let ids = self.ids().unwrap_or_default();
+        self.unreadable.clear();
         ids.iter().filter_map(|id| self.read_run(id)).collect()
     }
 
+    /// The ids of all runs. With thousands of them the folder is only read again when something has come or gone.
+    fn ids(&mut self) -> Result<Vec<String>, String> {
+        let state = self.state.as_ref().map_err(Clone::clone)?;
+        let changed = std::fs::metadata(state.runs()).and_then(|meta| meta.modified());
+        let changed = changed.map_err(|e| format!("cannot read {}: {e}", state.runs().display()))?;
+        // What changed just now may change again in the same tick of its clock.
+        let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
+        if let Some((at, ids)) = &self.listed
+            && *at == changed
+            && settled
+        {
+            return Ok(ids.clone());
+        }
+        let ids = state.list()?;
+        self.listed = settled.then(|| (changed, ids.clone()));
+        Ok(ids)
+    }
+
     fn read_run(&mut self, id: &str) -> Option<Arc<RunLine>> {
+        // A run that is over stays as it is.
+        if let Some((_, line)) = self.read.get(id).filter(|(_, line)| line.run.is_over() && !line.driven) {
+            return Some(line.clone());
+        }
         let state = self.state.as_ref().ok()?;
         let folder = state.run(id);
         let meta = std::fs::metadata(folder.join("journal.jsonl")).ok();
@@ -302,7 +345,13 @@ impl Desk {
         }
         let plan = match self.read.get(id) {
             Some((_, line)) => line.plan.clone(),
-            None => Arc::new(state.plan(id).ok()?),
+            None => match state.plan(id) {
+                Ok(plan) => Arc::new(plan),
+                Err(why) => {
+                    self.unreadable.push((id.to_string(), why));
+                    return None;
+                }
+            },
         };
         let line = Arc::new(read_line(id, plan, &folder, driven));
         self.read.insert(id.to_string(), (mark, line.clone()));
@@ -311,19 +360,26 @@ impl Desk {
 
     /// Everything there is to show.
     pub fn ledger(&mut self, loaded: &[Loaded]) -> Ledger {
+        let fault = self.ids().err();
         let runs = self.runs();
-        let mut stuck = Vec::new();
-        if let Ok(state) = &self.state {
-            for run in runs.iter().filter(|r| r.driven && r.standing().is_open()) {
-                match ask(&state.run(&run.id), &Request::Status, &self.operator, GLANCE) {
-                    Ok(Reply { message: Some(message), .. }) => stuck.push((run.id.clone(), message)),
-                    Ok(_) => {}
-                    Err(e) => stuck.push((run.id.clone(), format!("its runner lives, and does not answer: {e}"))),
-                }
-            }
-        }
+        let open = runs.iter().filter(|r| r.driven && r.standing().is_open());
+        let stuck = open.filter_map(|run| Some((run.id.clone(), self.keeps(&run.id)?))).collect();
         let runbooks = Ledger::lines(loaded, &runs, &self.config.environment.name, self.clock.now());
-        Ledger { runs, runbooks, stuck, fault: self.state.as_ref().err().cloned() }
+        Ledger { runs, runbooks, stuck, fault, unreadable: self.unreadable.clone(), known: true }
+    }
+
+    /// What keeps a run, by its runner's own word, which is asked for now and then.
+    fn keeps(&mut self, id: &str) -> Option<String> {
+        if let Some((_, said)) = self.stuck.get(id).filter(|(at, _)| at.elapsed() < ASKED) {
+            return said.clone();
+        }
+        let state = self.state.as_ref().ok()?;
+        let said = match ask(&state.run(id), &Request::Status, &self.operator, GLANCE) {
+            Ok(reply) => reply.message,
+            Err(e) => Some(format!("its runner lives, and does not answer: {e}")),
+        };
+        self.stuck.insert(id.to_string(), (Instant::now(), said.clone()));
+        said
     }
 
     /// The file that a step's output is in.
@@ -345,7 +401,13 @@ fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine 
         Err(e) => return broken(plan, e.to_string()),
     };
     match Run::fold(&plan, lines.iter().map(|l| &l.record)) {
-        Ok(run) => RunLine { id: id.into(), plan, run, driven, broken: None },
+        Ok(mut run) => {
+            // What its steps gave is of no more use, and there may be thousands of runs.
+            if run.is_over() {
+                run.steps.values_mut().for_each(|step| step.output = Output::default());
+            }
+            RunLine { id: id.into(), plan, run, driven, broken: None }
+        }
         Err(e) => broken(plan, e.to_string()),
     }
 }

@@ -2,12 +2,12 @@
 //! shown, and nothing confirms but a key of its own or words that were typed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
+use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::Input;
 
 use super::orders::Order;
+use super::typed::Typed;
 use super::update::{edit, leaves};
 use crate::base::clock::Stamp;
 use crate::runbook::{Confirmation, Danger, Plan, Runbook};
@@ -30,10 +30,7 @@ pub enum Stage {
     /// The plan, and what was typed so far.
     Shown {
         plan: Arc<Plan>,
-        typed: Input,
-        first_key: Stamp,
-        shown_at: Stamp,
-        complaint: Option<&'static str>,
+        typed: Typed,
         scroll: u16,
     },
     /// The runner is being started.
@@ -43,6 +40,8 @@ pub enum Stage {
 
 #[derive(Clone, Debug)]
 pub struct Dialog {
+    /// Which dialog this is: a plan that was asked for in another one is not shown here.
+    pub serial: u64,
     pub runbook: String,
     pub title: String,
     pub danger: Danger,
@@ -60,13 +59,13 @@ pub enum Went {
     Closed,
 }
 
-/// Keys that were pressed before the plan could be seen confirm nothing.
-const ARMED: Duration = Duration::from_millis(400);
-/// Fingers need longer than this for a letter.
-const FINGERS: Duration = Duration::from_millis(8);
+/// How far a page goes.
+const PAGE: u16 = 10;
+/// The rows a plan needs to be read in: below that nothing is confirmed.
+const ROWS: u16 = 12;
 
 impl Dialog {
-    pub fn new(runbook: &Runbook) -> Dialog {
+    pub fn new(serial: u64, runbook: &Runbook) -> Dialog {
         let mut fields: Vec<Field> = runbook
             .inputs
             .iter()
@@ -81,6 +80,7 @@ impl Dialog {
         let asks = !fields.is_empty() || runbook.danger > Danger::Safe;
         fields.push(Field { name: "reason".into(), hint: "why: stands on record and in every notice".into(), input: Input::default() });
         Dialog {
+            serial,
             runbook: runbook.name.clone(),
             title: runbook.front.title.clone(),
             danger: runbook.danger,
@@ -93,9 +93,12 @@ impl Dialog {
     /// What is to be planned.
     pub fn order(&self) -> Order {
         let (reason, inputs) = self.fields.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
+        // A line that was left empty gives nothing: the default counts, or the input is missing.
+        let given = inputs.iter().filter(|f| !f.input.value().trim().is_empty());
         Order::Plan {
+            serial: self.serial,
             runbook: self.runbook.clone(),
-            inputs: inputs.iter().map(|f| (f.name.clone(), f.input.value().to_string())).collect(),
+            inputs: given.map(|f| (f.name.clone(), f.input.value().to_string())).collect(),
             reason: reason.map(|f| f.input.value().trim().to_string()).filter(|text| !text.is_empty()),
         }
     }
@@ -105,7 +108,11 @@ impl Dialog {
             return;
         }
         self.stage = match planned {
-            Ok(plan) => Stage::Shown { plan, typed: Input::default(), first_key: now, shown_at: now, complaint: None, scroll: 0 },
+            Ok(plan) => {
+                // That of the runbooks it runs counts, too.
+                self.danger = plan.content.danger;
+                Stage::Shown { plan, typed: Typed::new(now), scroll: 0 }
+            }
             Err(error) if self.fields.len() > 1 => Stage::Inputs { error: Some(error) },
             Err(error) => Stage::Refused(error),
         };
@@ -121,26 +128,27 @@ impl Dialog {
                     }
                 }
             }
-            Stage::Shown { typed, complaint, .. } => {
-                typed.reset();
-                *complaint = Some("pasted text confirms nothing: type it");
-            }
+            Stage::Shown { typed, .. } => typed.paste(text),
             _ => {}
         }
     }
 
-    pub fn key(&mut self, key: KeyEvent, now: Stamp) -> Went {
+    /// `rows` is how high the screen is.
+    pub fn key(&mut self, key: KeyEvent, now: Stamp, rows: u16) -> Went {
         if leaves(key) {
-            return match self.stage {
-                // It is under way: leaving the dialog would not stop it.
-                Stage::Starting(_) => Went::On(None),
-                _ => Went::Closed,
-            };
+            return Went::Closed;
         }
         match &mut self.stage {
             Stage::Inputs { .. } => self.input_key(key),
-            Stage::Shown { .. } => self.confirm_key(key, now),
+            Stage::Shown { .. } => self.confirm_key(key, now, rows),
             Stage::Planning | Stage::Starting(_) | Stage::Refused(_) => Went::On(None),
+        }
+    }
+
+    /// The wheel of a mouse.
+    pub fn turn(&mut self, by: isize) {
+        if let Stage::Shown { scroll, .. } = &mut self.stage {
+            *scroll = scroll.saturating_add_signed(by.clamp(-100, 100) as i16);
         }
     }
 
@@ -162,43 +170,27 @@ impl Dialog {
         Went::On(None)
     }
 
-    fn confirm_key(&mut self, key: KeyEvent, now: Stamp) -> Went {
-        let Stage::Shown { plan, typed, first_key, shown_at, complaint, scroll } = &mut self.stage else { return Went::On(None) };
+    fn confirm_key(&mut self, key: KeyEvent, now: Stamp, rows: u16) -> Went {
+        let Stage::Shown { plan, typed, scroll } = &mut self.stage else { return Went::On(None) };
         match key.code {
             KeyCode::Up => *scroll = scroll.saturating_sub(1),
             KeyCode::Down => *scroll = scroll.saturating_add(1),
-            KeyCode::PageUp => *scroll = scroll.saturating_sub(10),
-            KeyCode::PageDown => *scroll = scroll.saturating_add(10),
-            KeyCode::Tab => {
-                self.stage = Stage::Inputs { error: None };
-                return Went::On(None);
-            }
-            _ if key.kind == KeyEventKind::Repeat || now.since(*shown_at) < ARMED => *complaint = Some("not so fast: read it first"),
-            _ if now > plan.expires => *complaint = Some("this plan has expired: Tab, Enter makes a new one"),
+            KeyCode::PageUp => *scroll = scroll.saturating_sub(PAGE),
+            KeyCode::PageDown => *scroll = scroll.saturating_add(PAGE),
+            KeyCode::Tab => self.stage = Stage::Inputs { error: None },
+            _ if rows < ROWS => typed.refuse("this window is too small to read a plan in: make it larger"),
+            _ if now > plan.expires => typed.refuse("this plan has expired: Tab, Enter makes a new one"),
             code => match plan.confirmation() {
-                Confirmation::Key if code == KeyCode::Char('y') => return self.begin(),
-                Confirmation::Key => {}
-                Confirmation::Type(wanted) if code == KeyCode::Enter => {
-                    let slowest = FINGERS.saturating_mul(wanted.chars().count().saturating_sub(1) as u32);
-                    if typed.value() == wanted && now.since(*first_key) >= slowest {
+                Confirmation::Key => {
+                    if code == KeyCode::Char('y') && key.modifiers.is_empty() && typed.takes(key, now) {
                         return self.begin();
                     }
-                    *complaint = Some(if typed.value() == wanted {
-                        "that came too fast for fingers: type it again"
-                    } else if typed.value().is_empty() {
-                        "Enter alone confirms nothing"
-                    } else {
-                        "that is not it: nothing has begun"
-                    });
-                    typed.reset();
                 }
-                Confirmation::Type(_) => {
-                    if typed.value().is_empty() {
-                        *first_key = now;
-                    }
-                    *complaint = None;
-                    edit(typed, key);
-                }
+                Confirmation::Type(wanted) => match typed.key(key, now) {
+                    Some(said) if said == wanted => return self.begin(),
+                    Some(_) => typed.refuse("that is not it: nothing has begun"),
+                    None => {}
+                },
             },
         }
         Went::On(None)

@@ -12,6 +12,7 @@ mod runview;
 mod state;
 mod store;
 mod summary;
+mod typed;
 mod update;
 
 pub use dialog::{Dialog, Field, Stage};
@@ -25,4 +26,5 @@ pub use runview::{Asking, RunView};
 pub use state::{Cursor, Frozen, Nav, Notice, State, is_chart, is_list};
 pub use store::{Store, Track};
 pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown};
+pub use typed::Typed;
 pub use update::{Command, Message, update};

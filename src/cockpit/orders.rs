@@ -18,6 +18,7 @@ use crate::runbook::{Choice, Plan};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     Plan {
+        serial: u64,
         runbook: String,
         inputs: IndexMap<String, String>,
         reason: Option<String>,
@@ -44,9 +45,10 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub enum News {
     Ledger(Box<Ledger>),
-    Planned(Result<Arc<Plan>, String>),
-    /// The id of a run that has begun.
-    Begun(Result<String, String>),
+    /// For which dialog, and what came of it.
+    Planned(u64, Result<Arc<Plan>, String>),
+    /// Which plan, and the id of the run that has begun.
+    Begun(Arc<Plan>, Result<String, String>),
     /// How an answer, a pause or an abort went.
     Said(Result<String, String>),
     Output(OutputTail),
@@ -72,24 +74,43 @@ pub fn heard(state: &mut State, news: News, now: Stamp) -> Vec<Command> {
             state.ledger = *ledger;
             return open_by_itself(state);
         }
-        News::Output(tail) => state.output = Some(tail),
-        News::Planned(planned) => {
-            if let Some(Overlay::Dialog(dialog)) = &mut state.overlay {
+        News::Output(tail) => {
+            if let Some(Overlay::Run(view)) = &mut state.overlay {
+                view.keep_place(state.output.as_ref(), &tail);
+            }
+            state.output = Some(tail);
+        }
+        News::Planned(serial, planned) => {
+            if let Some(Overlay::Dialog(dialog)) = &mut state.overlay
+                && dialog.serial == serial
+            {
                 dialog.planned(planned, now);
             }
         }
-        News::Begun(Ok(id)) => {
-            // Whoever has left the dialog meanwhile still wants to see it.
-            if matches!(state.overlay, None | Some(Overlay::Dialog(_))) {
-                return open(state, id);
-            }
-        }
-        News::Begun(Err(why)) => match &mut state.overlay {
-            Some(Overlay::Dialog(dialog)) => dialog.stage = Stage::Refused(why),
+        News::Begun(plan, begun) => return begun_or_not(state, &plan, begun),
+        News::Said(Ok(words)) => say(state, words, false),
+        News::Said(Err(why)) => match &mut state.overlay {
+            // It may be long: a difference, a reason.
+            Some(Overlay::Run(view)) => view.said = Some((why, true)),
             _ => say(state, why, true),
         },
-        News::Said(Ok(words)) => say(state, words, false),
-        News::Said(Err(why)) => say(state, why, true),
+    }
+    Vec::new()
+}
+
+/// A run has begun, or was refused: whoever waits for it in its dialog goes there; whoever has left is told.
+fn begun_or_not(state: &mut State, plan: &Arc<Plan>, begun: Result<String, String>) -> Vec<Command> {
+    let free = state.overlay.is_none();
+    let waits = match &mut state.overlay {
+        Some(Overlay::Dialog(dialog)) if matches!(&dialog.stage, Stage::Starting(own) if Arc::ptr_eq(own, plan)) => Some(dialog),
+        _ => None,
+    };
+    match (begun, waits) {
+        (Err(why), Some(dialog)) => dialog.stage = Stage::Refused(why),
+        (Err(why), None) => say(state, format!("not begun: {why} ({})", plan.content.title), true),
+        (Ok(id), Some(_)) => return open(state, id),
+        (Ok(id), None) if free => return open(state, id),
+        (Ok(_), None) => say(state, format!("{} has begun", plan.content.title), false),
     }
     Vec::new()
 }
@@ -135,7 +156,8 @@ pub fn begin_selected(state: &mut State) -> Vec<Command> {
 /// Opens the run that is going on here, or the last there was.
 pub fn open_latest(state: &mut State) -> Vec<Command> {
     let environment = state.config.environment.name.clone();
-    let run = state.ledger.open(&environment).or_else(|| state.ledger.runs.first()).map(|run| run.id.clone());
+    let here = |run: &&Arc<super::runs::RunLine>| run.plan.content.environment.name == environment;
+    let run = state.ledger.open(&environment).or_else(|| state.ledger.runs.iter().find(here)).map(|run| run.id.clone());
     match run {
         Some(id) => open(state, id),
         None => {
@@ -157,7 +179,8 @@ pub fn begin_dialog(state: &mut State, name: &str) -> Vec<Command> {
         say(state, format!("{name} has mistakes: {}", first.lines().next().unwrap_or("")), true);
         return Vec::new();
     };
-    let dialog = Dialog::new(&runbook);
+    state.dialogs += 1;
+    let dialog = Dialog::new(state.dialogs, &runbook);
     let order = dialog.order();
     let plans = matches!(dialog.stage, Stage::Planning);
     state.overlay = Some(Overlay::Dialog(Box::new(dialog)));

@@ -53,7 +53,8 @@ pub fn entries(state: &State, query: &str) -> Vec<Entry> {
         let title = line.loaded.runbook.as_ref().map_or("", |r| &r.front.title);
         all.push(Entry { words: format!("run {}: {title}", line.name), keys: String::new(), does: Does::Runbook(line.name.clone()) });
     }
-    for run in state.ledger.runs.iter().take(10) {
+    let environment = &state.config.environment.name;
+    for run in state.ledger.runs.iter().filter(|run| run.plan.content.environment.name == *environment).take(10) {
         let words = format!("look at {} {} {}", run.plan.content.runbook, run.standing().word(), run.id);
         all.push(Entry { words, keys: String::new(), does: Does::Run(run.id.clone()) });
     }

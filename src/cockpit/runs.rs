@@ -219,8 +219,8 @@ impl Due {
     pub fn words(&self) -> String {
         match self {
             Due::No => String::new(),
-            Due::In(time) => format!("in {}", short(*time)),
-            Due::Late(time) => format!("late by {}", short(*time)),
+            Due::In(time) => format!("in {}", short(rough(*time))),
+            Due::Late(time) => format!("late by {}", short(rough(*time))),
             Due::Never => "never run".into(),
         }
     }
@@ -228,6 +228,16 @@ impl Due {
     pub fn is_late(&self) -> bool {
         matches!(self, Due::Late(_) | Due::Never)
     }
+}
+
+/// As exactly as anybody wants to know it days before.
+fn rough(time: Duration) -> Duration {
+    let unit = match time.as_secs() {
+        0..3600 => 60,
+        3600..86400 => 3600,
+        _ => 86400,
+    };
+    Duration::from_secs(time.as_secs().div_ceil(unit) * unit)
 }
 
 /// When the next run is due: by its schedule, otherwise by its frequency. `None`: there is no rhythm; `Some(None)`: there
@@ -259,6 +269,10 @@ pub struct Ledger {
     pub stuck: Vec<(String, String)>,
     /// Why there is none, when the state folder cannot be used.
     pub fault: Option<String>,
+    /// Runs that cannot be shown, and why.
+    pub unreadable: Vec<(String, String)>,
+    /// Whether anything was read yet.
+    pub known: bool,
 }
 
 impl Ledger {

@@ -66,6 +66,8 @@ pub struct State {
     pub ledger: Ledger,
     /// The output of the step that is looked at.
     pub output: Option<OutputTail>,
+    /// How many dialogs there were: each has a number of its own.
+    pub dialogs: u64,
     /// Runs whose view was left: they do not open by themselves again.
     pub left: HashSet<String>,
     /// Nothing may be run or answered here.
@@ -93,6 +95,7 @@ impl State {
             pending: Vec::new(),
             ledger: Ledger::default(),
             output: None,
+            dialogs: 0,
             left: HashSet::new(),
             read_only: false,
         }

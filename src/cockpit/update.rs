@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::dialog::{Dialog, Went};
+use super::dialog::{Dialog, Stage, Went};
 use super::lists::{ListView, table_of};
 use super::orders::{self, News, Order};
 use super::overlay::Overlay;
@@ -65,11 +65,16 @@ const PAGE: isize = 10;
 /// The next state. `size` is the terminal's.
 pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec<Command> {
     match message {
-        Message::Key(key) => return on_key(state, key, size.0),
+        Message::Key(key) => return on_key(state, key, *size),
         Message::Paste(text) => type_text(state, &text),
         Message::Resize(width, height) => *size = (width, height),
         Message::Focus(panel) => drop(state.nav.panels.insert(state.nav.board, panel)),
-        Message::Scroll(by) => scroll(state, by),
+        Message::Scroll(by) => match &mut state.overlay {
+            Some(Overlay::Run(view)) => runview::turn(state.output.as_ref(), view, by, size.0),
+            Some(Overlay::Dialog(dialog)) => dialog.turn(by),
+            Some(_) => {}
+            None => scroll(state, by),
+        },
         Message::Tick(now) => {
             state.now = now;
             if state.notice.as_ref().is_some_and(|n| !n.fault && n.until <= now) {
@@ -111,7 +116,7 @@ fn reloaded(state: &mut State, config: Arc<Config>, keymap: Arc<Keymap>) {
     state.live_summary = Summary::new(&config, &state.live, state.now);
 }
 
-fn on_key(state: &mut State, key: KeyEvent, width: u16) -> Vec<Command> {
+fn on_key(state: &mut State, key: KeyEvent, (width, height): (u16, u16)) -> Vec<Command> {
     if key.kind == KeyEventKind::Release {
         return Vec::new();
     }
@@ -121,8 +126,8 @@ fn on_key(state: &mut State, key: KeyEvent, width: u16) -> Vec<Command> {
     match state.overlay.take() {
         Some(Overlay::Palette { input, selected }) => return palette_key(state, input, selected, key, width),
         Some(Overlay::Search { input }) => return search_key(state, input, key),
-        Some(Overlay::Dialog(dialog)) => return dialog_key(state, dialog, key),
-        Some(Overlay::Run(view)) => return runview::key(state, view, key),
+        Some(Overlay::Dialog(dialog)) => return dialog_key(state, dialog, key, height),
+        Some(Overlay::Run(view)) => return runview::key(state, view, key, width),
         other => state.overlay = other,
     }
     state.pending.push(Chord::from(key));
@@ -139,10 +144,11 @@ fn on_key(state: &mut State, key: KeyEvent, width: u16) -> Vec<Command> {
     }
 }
 
-fn dialog_key(state: &mut State, mut dialog: Box<Dialog>, key: KeyEvent) -> Vec<Command> {
-    match dialog.key(key, state.now) {
+fn dialog_key(state: &mut State, mut dialog: Box<Dialog>, key: KeyEvent, height: u16) -> Vec<Command> {
+    match dialog.key(key, state.now, height) {
         Went::Closed => {
-            notice(state, "left: nothing has changed", false);
+            let begins = matches!(dialog.stage, Stage::Starting(_));
+            notice(state, if begins { "left; the runner is being started all the same" } else { "left: nothing has changed" }, false);
             Vec::new()
         }
         Went::On(order) => {

@@ -53,16 +53,24 @@ impl StateDir {
         self.root.join("lock")
     }
 
-    /// The ids of all runs, the newest first: ids sort by time.
+    /// The ids of all runs, the newest first; none where they cannot be read.
     pub fn ids(&self) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.runs()) else { return Vec::new() };
+        self.list().unwrap_or_default()
+    }
+
+    /// The ids of all runs, the newest first: ids sort by time.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn list(&self) -> Result<Vec<String>, String> {
+        let entries = std::fs::read_dir(self.runs()).map_err(|e| format!("cannot read {}: {e}", self.runs().display()))?;
         let mut ids: Vec<String> = entries
             .flatten()
             .filter(|e| e.path().join("plan.json").is_file())
             .map(|e| e.file_name().to_string_lossy().into_owned())
             .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
-        ids
+        Ok(ids)
     }
 
     /// The run an operator means: an id, or the end or beginning of one.

@@ -99,13 +99,16 @@ actions! {
     LogTarget "log-target" Log "show the next target only, then all again";
     Run "run" Runbooks "plan the selected runbook and show what it would do; nothing begins without another key";
     OpenRun "open-run" Everywhere "look at the run that is under way, or at the last one";
-    Pause "pause" Run "pause the run after its current step, or let it go on";
+    Answer "answer" Run "answer what the run asks: the word is typed, and a note may stand behind it";
+    Pause "pause" Run "pause the run after its current step";
     Abort "abort" Run "end the run: shows what that leaves behind, and asks";
-    Resume "resume" Run "take up a run whose runner is gone";
+    Resume "resume" Run "let a paused run go on, or take up one whose runner is gone";
     Detach "detach" Run "leave the view; the run goes on";
     Wrap "wrap" Run "wrap long lines of output, or cut them";
     StepBefore "step-before" Run "show the output of the step before";
     StepAfter "step-after" Run "show the output of the step after";
+    MatchBefore "match-before" Run "go to the place before that has what was searched for";
+    MatchAfter "match-after" Run "go to the place after that has what was searched for";
 }
 
 impl Action {

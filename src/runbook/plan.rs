@@ -254,6 +254,8 @@ impl Plan {
             let all: Vec<String> = c.guard.iter().map(ToString::to_string).collect();
             lines.push(format!("guard    {}", all.join(", ")));
         }
+        // First what somebody in a hurry has to know; then every call.
+        lines.extend(self.summary());
         for (i, step) in c.steps.iter().enumerate() {
             lines.push(String::new());
             step.lines(&format!("{}", i + 1), self.expected(&step.key), &mut lines);
@@ -271,13 +273,11 @@ impl Plan {
                 step.lines(&format!("r{}", i + 1), None, &mut lines);
             }
         }
-        lines.push(String::new());
-        lines.extend(self.closing());
         lines
     }
 
     /// What will be asked, what cannot be undone, who is told, how long it takes.
-    fn closing(&self) -> Vec<String> {
+    fn summary(&self) -> Vec<String> {
         let c = &self.content;
         let names = |wanted: &dyn Fn(&Planned) -> bool| {
             c.steps.iter().enumerate().filter(|(_, s)| wanted(s)).map(|(i, s)| format!("{} {}", i + 1, s.name)).collect::<Vec<_>>()
@@ -287,12 +287,13 @@ impl Plan {
         let on_failure = names(&|s| s.on_failure == Some(OnFailure::Ask));
         asks.extend((!on_failure.is_empty()).then(|| format!("when it fails: {}", on_failure.join(", "))));
         let rollback = &c.rollback;
-        if !rollback.steps.is_empty() && !(rollback.automatic && rollback.conditions.is_empty()) {
+        let by_itself = rollback.automatic && rollback.conditions.is_empty();
+        if !rollback.steps.is_empty() && !by_itself {
             asks.push("whether to roll back, after another failure".into());
         }
         lines.push(format!("asks     {}", if asks.is_empty() { "nothing".into() } else { asks.join("; ") }));
         let lasting = names(&|s| s.kind.mutates() && s.undo.is_none());
-        let covered = if c.rollback.steps.is_empty() { "" } else { " (besides the rollback above)" };
+        let covered = if c.rollback.steps.is_empty() { "" } else { " (besides the rollback)" };
         match (self.mutates(), lasting.as_slice()) {
             (false, _) => lines.push("undo     nothing is changed, there is nothing to undo".into()),
             (true, []) => lines.push("undo     every step that changes something has an undo".into()),

@@ -3,11 +3,10 @@
 
 use ratatui::layout::{Position, Rect};
 
-use super::paint::{Paint, wrap};
+use super::paint::Paint;
 use super::palette::window;
-use crate::base::text::{fit, width};
+use crate::base::text::{fit, width, wrap};
 use crate::cockpit::{Dialog, Stage, State};
-use crate::config::Tier;
 use crate::runbook::{Confirmation, Danger, Plan};
 use crate::theme::Role;
 
@@ -15,13 +14,17 @@ use crate::theme::Role;
 const WIDEST: u16 = 110;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Option<Position> {
-    let environment = &state.config.environment;
-    let what = match dialog.danger {
-        Danger::Safe => "Run",
-        Danger::Caution => "Run (caution)",
-        Danger::Danger => "Run (DANGER)",
+    // What is shown is what the plan says: a configuration may be read again meanwhile.
+    let (tier, name) = match &dialog.stage {
+        Stage::Shown { plan, .. } | Stage::Starting(plan) => (&*plan.content.environment.tier, &*plan.content.environment.name),
+        _ => (state.config.environment.tier.name(), &*state.config.environment.name),
     };
-    let title = format!("{what}: {} on {} {}", dialog.title, environment.tier.word(), environment.name);
+    let what = match dialog.danger {
+        Danger::Safe => "run",
+        Danger::Caution => "run (caution)",
+        Danger::Danger => "run (DANGER)",
+    };
+    let title = format!("{} {name}: {what} {}", tier.to_uppercase(), dialog.title);
     let cells = usize::from(WIDEST.min(area.width).saturating_sub(4));
     let plan = match &dialog.stage {
         Stage::Shown { plan, .. } | Stage::Starting(plan) => plan_lines(plan, cells),
@@ -34,7 +37,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Op
     };
     let title = fit(&title, usize::from(area.width.saturating_sub(6)));
     let inner = window(paint, area, WIDEST, (high as u16).clamp(7, area.height.max(7)), &title);
-    if environment.tier == Tier::Production && dialog.danger > Danger::Safe {
+    if tier == "production" && dialog.danger > Danger::Safe {
         // The frame itself says where this is.
         let style = paint.theme.style(Role::Production);
         let edge = Rect { x: inner.x, y: inner.y.saturating_sub(1), width: (width(&title) as u16 + 2).min(inner.width), height: 1 };
@@ -52,18 +55,21 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Op
             paint.text(inner, 0, rows + 1, "Nothing was done.  Esc: back", Role::Text);
             None
         }
-        Stage::Shown { plan: content, typed, complaint, scroll, .. } => {
-            let rows = 2 + u16::from(complaint.is_some());
+        Stage::Shown { plan: content, typed, scroll } => {
+            let rows = 2 + u16::from(typed.complaint.is_some());
             let body = Rect { height: inner.height.saturating_sub(rows + 1), ..inner };
-            scrolled(paint, body, &plan, *scroll);
             let line = if paint.unicode() { "─" } else { "-" };
             paint.text(inner, 0, body.height, &line.repeat(usize::from(inner.width)), Role::Border);
+            let below = scrolled(paint, body, &plan, *scroll);
+            if below > 0 {
+                paint.right(inner, body.height, &format!(" {below} more lines: PgDn "), Role::Accent);
+            }
             let mut y = body.height + 1;
-            if let Some(complaint) = complaint {
+            if let Some(complaint) = &typed.complaint {
                 paint.text(inner, 0, y, complaint, Role::Warn);
                 y += 1;
             }
-            let cursor = confirmation(paint, inner, y, content, typed.value(), typed.visual_cursor() as u16);
+            let cursor = confirmation(paint, inner, y, content, typed.input.value(), typed.input.visual_cursor() as u16);
             let keys = "Esc: leave, nothing changes   Tab: inputs and reason   arrows: read on";
             paint.text(inner, 0, y + 1, keys, Role::Dim);
             cursor
@@ -114,35 +120,40 @@ fn plan_lines(plan: &Plan, cells: usize) -> Vec<(String, Role)> {
     lines
 }
 
-fn scrolled(paint: &mut Paint, area: Rect, lines: &[(String, Role)], scroll: u16) {
+/// Gives how many lines are below what is shown.
+fn scrolled(paint: &mut Paint, area: Rect, lines: &[(String, Role)], scroll: u16) -> u16 {
     let most = (lines.len() as u16).saturating_sub(area.height);
     let first = scroll.min(most);
     for (y, (line, role)) in lines.iter().skip(usize::from(first)).take(usize::from(area.height)).enumerate() {
         paint.text(area, 0, y as u16, line, *role);
     }
-    let below = most - first;
-    if below > 0 {
-        paint.right(area, area.height.saturating_sub(1), &format!(" {below} more lines "), Role::Accent);
-    }
+    most - first
 }
 
 fn inputs(paint: &mut Paint, area: Rect, dialog: &Dialog, error: Option<&str>) -> Option<Position> {
     let wide = dialog.fields.iter().map(|f| width(&f.name)).max().unwrap_or(0) as u16;
     let mut cursor = None;
-    for (i, field) in dialog.fields.iter().enumerate() {
-        let y = i as u16 * 2;
+    let said = error.map_or(0, |error| wrap(error, usize::from(area.width)).len() as u16).min(area.height / 2);
+    // The line that is typed in is always among those that are shown.
+    let fit_in = usize::from(area.height.saturating_sub(said + 2) / 2).max(1);
+    let first = (dialog.focus + 1).saturating_sub(fit_in);
+    for (i, field) in dialog.fields.iter().enumerate().skip(first).take(fit_in) {
+        let y = (i - first) as u16 * 2;
         let focused = i == dialog.focus;
         paint.text(area, 0, y, if focused { ">" } else { " " }, Role::Accent);
         paint.text(area, 2, y, &field.name, if focused { Role::Focus } else { Role::Title });
         let x = wide + 4;
-        paint.text(area, x, y, field.input.value(), Role::Text);
+        // Of a long value the part around the cursor is shown.
+        let hidden = field.input.visual_scroll(usize::from(area.width.saturating_sub(x + 1)));
+        let value: String = field.input.value().chars().skip(if focused { hidden } else { 0 }).collect();
+        paint.text(area, x, y, &value, Role::Text);
         paint.text(area, x, y + 1, &field.hint, Role::Dim);
         if focused {
-            let column = (x + field.input.visual_cursor() as u16).min(area.width.saturating_sub(1));
+            let column = (x + (field.input.visual_cursor().saturating_sub(hidden)) as u16).min(area.width.saturating_sub(1));
             cursor = (y < area.height).then(|| Position::new(area.x + column, area.y + y));
         }
     }
-    let y = dialog.fields.len() as u16 * 2;
+    let y = dialog.fields.len().min(fit_in) as u16 * 2;
     let rows = error
         .map_or(0, |error| paint.wrapped(Rect { y: area.y + y, height: area.height.saturating_sub(y + 1), ..area }, 0, error, Role::Fail));
     let keys = "Enter: show the plan   Tab: next line   Esc: leave, nothing changes";

@@ -13,6 +13,8 @@ mod panel;
 mod plot;
 mod query;
 mod run;
+mod run_foot;
+mod run_output;
 mod runbooks;
 mod series;
 mod stack;
@@ -38,8 +40,12 @@ struct Parts {
 
 fn parts(state: &State, area: Rect) -> Parts {
     let row = |y: u16, height: u16| Rect { x: area.x, y: area.y + y, width: area.width, height };
-    let hint =
-        state.config.environment.hint.as_ref().map_or(0, |text| paint::wrap(text, usize::from(area.width.saturating_sub(2))).len().min(2));
+    let hint = state
+        .config
+        .environment
+        .hint
+        .as_ref()
+        .map_or(0, |text| crate::base::text::wrap(text, usize::from(area.width.saturating_sub(2))).len().min(2));
     let hint = if area.height > 12 { hint as u16 } else { 0 };
     let top = area.height.min(2);
     let bottom = u16::from(area.height > 4);

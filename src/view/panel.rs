@@ -118,7 +118,7 @@ fn fault(state: &State, paint: &mut Paint, body: Rect, panel: &Panel, tracks: &[
         }
     }
     let Some((words, role)) = words.filter(|_| panel.kind != PanelKind::Services && panel.kind != PanelKind::Alerts) else { return body };
-    let lines = super::paint::wrap(&words, usize::from(body.width));
+    let lines = crate::base::text::wrap(&words, usize::from(body.width));
     let rows = (lines.len() as u16).min(if state.nav.zoomed { 6 } else { 2 }).min(body.height);
     let kept = Rect { height: body.height - rows, ..body };
     for (i, line) in lines.iter().take(usize::from(rows)).enumerate() {

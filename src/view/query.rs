@@ -2,8 +2,9 @@
 
 use ratatui::layout::Rect;
 
-use super::paint::{Paint, wrap};
+use super::paint::Paint;
 use super::palette::window;
+use crate::base::text::wrap;
 use crate::base::units::short;
 use crate::cockpit::{State, shown};
 use crate::theme::Role;

@@ -2,8 +2,9 @@
 
 use ratatui::layout::Rect;
 
-use super::paint::{Paint, wrap};
+use super::paint::Paint;
 use super::table;
+use crate::base::text::wrap;
 use crate::base::units::short;
 use crate::cockpit::{State, table_of};
 use crate::config::Panel;
@@ -13,6 +14,10 @@ use crate::theme::Role;
 const PREVIEW: u16 = 8;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &Panel) {
+    if !state.ledger.known {
+        paint.text(area, 0, 0, "reading …", Role::Dim);
+        return;
+    }
     if let Some(fault) = &state.ledger.fault {
         paint.wrapped(area, 0, &format!("Nothing can be run: {fault}"), Role::Fail);
         return;
@@ -38,9 +43,14 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
     paint.text(below, 0, 0, &line.repeat(usize::from(below.width)), Role::Border);
     let half = if below.width >= 100 { below.width / 2 } else { below.width };
     let inside = Rect { y: below.y + 1, height: below.height - 1, ..below };
-    preview(state, paint, Rect { width: half.saturating_sub(1), ..inside }, name);
     if half < below.width {
+        preview(state, paint, Rect { width: half.saturating_sub(1), ..inside }, name);
         history(state, paint, Rect { x: inside.x + half + 1, width: inside.width - half - 1, ..inside }, name);
+    } else {
+        // One above the other; of the history the newest are enough.
+        let last = (inside.height / 3).min(4);
+        preview(state, paint, Rect { height: inside.height - last, ..inside }, name);
+        history(state, paint, Rect { y: inside.y + inside.height - last, height: last, ..inside }, name);
     }
 }
 
@@ -76,7 +86,7 @@ fn preview(state: &State, paint: &mut Paint, area: Rect, name: &str) {
 }
 
 fn history(state: &State, paint: &mut Paint, area: Rect, name: &str) {
-    let runs: Vec<_> = state.ledger.runs.iter().filter(|run| run.plan.content.runbook == name).collect();
+    let runs: Vec<_> = state.ledger.runs.iter().filter(|run| run.is_of(&state.config.environment.name, name)).collect();
     if runs.is_empty() {
         paint.text(area, 0, 0, "never run here", Role::Dim);
     }
