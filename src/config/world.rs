@@ -22,15 +22,28 @@ pub fn runbooks(config: &Config, now: Stamp) -> Vec<Loaded> {
         let loaded = load(&path, text, now);
         found.insert(loaded.name.clone(), loaded);
     }
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(&config.acting.runbooks).map(|entries| entries.flatten().map(|e| e.path()).collect()).unwrap_or_default();
+    let folder = &config.acting.runbooks;
+    let mut files: Vec<PathBuf> = match std::fs::read_dir(folder) {
+        Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
+        // Without a folder of its own a configuration has none; one that it names has to be there.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && folder.ends_with("runbooks") => Vec::new(),
+        Err(e) => {
+            found.insert("runbooks".into(), unreadable(folder, &e));
+            Vec::new()
+        }
+    };
     files.retain(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"));
     files.sort();
     for path in files {
-        let loaded = match std::fs::read_to_string(&path) {
+        let mut loaded = match std::fs::read_to_string(&path) {
             Ok(text) => load(&path, &text, now),
             Err(e) => unreadable(&path, &e),
         };
+        // Of two files of one name nobody could say which is meant.
+        if path.extension().is_some_and(|e| e == "yml") && path.with_extension("yaml").exists() {
+            loaded.runbook = None;
+            loaded.findings.push(finding(&path, format!("there is also {}: keep one of them", path.with_extension("yaml").display())));
+        }
         found.insert(loaded.name.clone(), loaded);
     }
     let mut all: Vec<Loaded> = found.into_values().collect();
@@ -40,15 +53,11 @@ pub fn runbooks(config: &Config, now: Stamp) -> Vec<Loaded> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Loaded {
     let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let finding = Diagnostic {
-        severity: Severity::Error,
-        file: path.to_path_buf(),
-        line: 1,
-        column: 1,
-        cause: format!("cannot be read: {error}"),
-        hint: None,
-    };
-    Loaded { name, runbook: None, findings: vec![finding] }
+    Loaded { name, runbook: None, findings: vec![finding(path, format!("cannot be read: {error}"))] }
+}
+
+fn finding(path: &Path, cause: String) -> Diagnostic {
+    Diagnostic { severity: Severity::Error, file: path.to_path_buf(), line: 1, column: 1, cause, hint: None }
 }
 
 fn shipped_path(profile: &str, file: &str) -> PathBuf {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::kind::Kind;
+use super::kinds;
 use super::model::{
     Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, OnFailure, Rollback, Runbook, Status, Step,
     Trigger,
@@ -47,7 +48,7 @@ fn read(r: &mut Reader, mut f: Fields, name: &str, path: &Path, text: &str, now:
     let front = front(r, &mut f, name, now);
     let danger = f.choice(r, "danger", &[("safe", Danger::Safe), ("caution", Danger::Caution), ("danger", Danger::Danger)]);
     let danger_at = f.text(r, "danger").map(|t| t.at);
-    let guard = steps::checks(r, &mut f, "guard");
+    let guard = kinds::checks(r, &mut f, "guard");
     let inputs = inputs(r, &mut f);
     let triggers = triggers(r, &mut f);
     let mut ids = Ids::default();
@@ -131,7 +132,7 @@ fn inputs(r: &mut Reader, f: &mut Fields) -> Vec<Input> {
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.is_empty() {
             r.error(at, format!("`{name}` cannot be used in templates"), Some("use letters, digits and _".into()));
         }
-        if steps::telling(&name) {
+        if kinds::telling(&name) {
             let hint = "name it under `secrets:` or `secret_headers:` of the step that needs it, as env:NAME or file:PATH";
             r.error(at, format!("`{name}` would stand in the plan and in the journal, for everybody to read"), Some(hint.into()));
         }

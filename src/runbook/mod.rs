@@ -3,6 +3,7 @@
 
 mod event;
 mod kind;
+mod kinds;
 mod load;
 mod model;
 mod next;
@@ -14,6 +15,7 @@ mod template;
 
 pub use event::{Choice, Event, Operator, Outcome, Output, Question, QuestionKind, Record, RunResult, Runner};
 pub use kind::{Address, Check, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, Target, millis};
+pub use kinds::is_condition;
 pub use load::{Loaded, PAGERDUTY, load};
 pub use model::{
     Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, OnFailure, Retry, Rollback, Runbook, Status,
@@ -23,5 +25,5 @@ pub use next::Next;
 pub use plan::{Confirmation, Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile, When};
 pub use planner::{Asked, World, plan};
 pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
-pub use steps::{is_condition, slug};
+pub use steps::slug;
 pub use template::{fill, holds, is_template, render};

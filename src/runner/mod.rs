@@ -2,6 +2,7 @@
 //! what came of it; nobody has to look on. Cockpits and command lines talk to it through a socket.
 
 mod act;
+mod begin;
 mod control;
 mod drive;
 mod guard;

@@ -61,7 +61,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
                 paint.text(*rect, rect.width.saturating_sub(2), y, line, Role::Border);
             }
         }
-        guarded(paint, inner, &board.panels[*index].title, |paint| one(state, paint, inner, *index, &board.panels[*index]));
+        let _ = guarded(paint, inner, &board.panels[*index].title, |paint| one(state, paint, inner, *index, &board.panels[*index]));
     }
 }
 
@@ -92,7 +92,7 @@ pub fn is_drawing_panel() -> bool {
 }
 
 /// Draws a panel; a panic in it becomes words in its place.
-fn guarded(paint: &mut Paint, area: Rect, title: &str, draw: impl FnOnce(&mut Paint)) {
+pub fn guarded<T>(paint: &mut Paint, area: Rect, title: &str, draw: impl FnOnce(&mut Paint) -> T) -> Option<T> {
     DRAWING.set(true);
     let result = catch_unwind(AssertUnwindSafe(|| draw(paint)));
     DRAWING.set(false);
@@ -109,6 +109,7 @@ fn guarded(paint: &mut Paint, area: Rect, title: &str, draw: impl FnOnce(&mut Pa
         );
         log::error!(target: "cockpit", "the panel `{title}` could not be drawn");
     }
+    result.ok()
 }
 
 #[cfg(test)]
@@ -125,7 +126,8 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| assert!(is_drawing_panel())));
-        guarded(&mut Paint::new(&mut buffer, &theme), area, "Broken", |_| panic!("as tests do"));
+        let drawn: Option<()> = guarded(&mut Paint::new(&mut buffer, &theme), area, "Broken", |_| panic!("as tests do"));
+        assert_eq!(drawn, None);
         std::panic::set_hook(hook);
         assert!(!is_drawing_panel());
         let text: String = buffer.content.iter().map(|c| c.symbol()).collect();

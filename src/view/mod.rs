@@ -83,8 +83,12 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Op
         Some(Overlay::Help { scroll }) => help::draw(state, &mut paint, parts.board, *scroll),
         Some(Overlay::Query { scroll }) => query::draw(state, &mut paint, parts.board, *scroll),
         Some(Overlay::Palette { input, selected }) => return palette::draw(state, &mut paint, parts.board, input, *selected),
-        Some(Overlay::Dialog(dialog)) => return dialog::draw(state, &mut paint, whole, dialog),
-        Some(Overlay::Run(view)) => return run::draw(state, &mut paint, whole, view),
+        Some(Overlay::Dialog(dialog)) => {
+            return board::guarded(&mut paint, whole, &dialog.title, |paint| dialog::draw(state, paint, whole, dialog)).flatten();
+        }
+        Some(Overlay::Run(view)) => {
+            return board::guarded(&mut paint, whole, &view.run, |paint| run::draw(state, paint, whole, view)).flatten();
+        }
         Some(Overlay::Search { .. }) | None => {}
     }
     cursor

@@ -16,7 +16,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
     if !list.filter.is_empty() {
         let text = format!("/{}  {} of {}", list.filter, rows.len(), data.rows.len());
         paint.text(area, 0, 0, &text, Role::Match);
-        area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+        area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     }
     if rows.is_empty() {
         let waiting = panel.signals.iter().filter_map(|n| state.store().signals.get(n)).any(|t| t.latest.is_none());
@@ -38,7 +38,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
     squeeze(&mut widths, room);
     if headed {
         line(paint, area, 0, &titles, &widths, Role::Dim, None);
-        area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+        area = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     }
     let selected = list.selected.min(rows.len() - 1);
     let page = usize::from(area.height);
@@ -54,7 +54,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
     let below = rows.len().saturating_sub(first + page);
     if below > 0 && area.height > 0 {
         let text = format!(" {below} more ");
-        paint.right(area, area.height - 1, &text, Role::Dim);
+        paint.right(area, area.height.saturating_sub(1), &text, Role::Dim);
     }
 }
 
