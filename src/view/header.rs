@@ -59,10 +59,15 @@ pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
     if let Some(run) = state.ledger.open(&state.config.environment.name) {
         let standing = run.standing();
         let (over, count) = run.progress();
-        let text = format!(" {} {}/{count} {} ", run.plan.content.runbook, (over + 1).min(count), standing.word());
-        if x + crate::base::text::width(&text) as u16 <= area.width {
-            paint.right(area, 0, &text, if standing == Standing::Running { Role::Accent } else { Role::Warn });
-        }
+        let step = format!("{}/{count}", (over + 1).min(count));
+        let forms = [
+            format!(" {} {step} {} ", run.plan.content.runbook, standing.word()),
+            format!(" run {step} {} ", standing.word()),
+            format!(" run {} ", standing.word()),
+        ];
+        // The shortest has to be seen, if it takes the last tab.
+        let fits = forms.iter().find(|text| x + crate::base::text::width(text) as u16 <= area.width);
+        paint.right(area, 0, fits.unwrap_or(&forms[2]), if standing == Standing::Running { Role::Accent } else { Role::Warn });
         return;
     }
     let window = format!("window {} ", crate::base::units::short(state.window));

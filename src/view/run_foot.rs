@@ -45,7 +45,11 @@ impl Foot {
             Some(Asking::Abort(typing)) => {
                 let back = line.run.way_back(&line.plan).len();
                 say(&format!("Abort? It would leave: {}", line.run.left_behind(&line.plan).join("; ")), Role::Fail, rows / 3);
-                let undo = if back > 0 { format!("undo to abort and undo it ({back} steps), ") } else { String::new() };
+                let undo = match back {
+                    0 => "",
+                    1 => "undo to abort and undo it (1 step), ",
+                    more => &format!("undo to abort and undo it ({more} steps), "),
+                };
                 Some(typed(&format!("Type {undo}leave to leave it so: "), typing, &mut say))
             }
         };
