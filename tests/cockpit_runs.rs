@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::host::{Host, waits_for};
 use common::terminal::Terminal;
-use common::{free_port, until};
+use common::{Postgres, free_port, until};
 use portable_pty::CommandBuilder;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -226,6 +227,27 @@ fn lastgreen(config: &str, arguments: &[&str]) -> String {
     let output =
         Command::new(env!("CARGO_BIN_EXE_lastgreen")).args(["--config", config]).args(arguments).output().expect("the binary runs");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_run_of_another_host_is_seen_and_said_who_it_is() {
+    let pg = Postgres::start();
+    let config = format!("[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\n", pg.url());
+    let (first, second) = (Host::new(&config), Host::new(&config));
+    first.runbook("long", &format!("title: Long\nsteps:\n{}", waits_for("go")));
+    second.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
+    let id = first.begin("long");
+    let path = second.path().join("lastgreen.toml").display().to_string();
+    let mut t = Terminal::open(110, 30, &["--config", &path], &[]);
+    t.wait_for("a run from elsewhere is under way");
+    t.press("5");
+    t.wait_for("under way elsewhere: ");
+    assert!(t.text().contains("runs long since") && t.text().contains(&id), "{}", t.text());
+    std::fs::write(first.path().join("go"), "").expect("written");
+    first.until(&id, "done");
+    t.wait("it to be over", |s| !s.contains("elsewhere"));
+    t.press("q");
+    assert_eq!(t.ended(), 0);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::desk::{Desk, Refusal, audit_database, frozen_config};
+use super::elsewhere::Elsewhere;
 use crate::base::clock::Clock;
 use crate::cockpit::{Ledger, News, Order, OutputTail};
 use crate::config::Config;
@@ -69,6 +70,7 @@ impl Clerk {
             delivered_at: Instant::now(),
             delivering: Arc::default(),
             delivered: Arc::default(),
+            elsewhere: Elsewhere::default(),
             looked_at: None,
             shown: String::new(),
             tail: OutputTail::default(),
@@ -111,6 +113,7 @@ struct Work {
     delivering: Arc<AtomicBool>,
     /// Runs that are over and whose records are where they belong.
     delivered: Arc<Mutex<HashSet<String>>>,
+    elsewhere: Elsewhere,
     looked_at: Option<(String, String)>,
     /// What the ledger looked like when it was last told.
     shown: String,
@@ -151,7 +154,10 @@ impl Work {
             self.loaded = self.desk.runbooks();
             self.read_at = Some(Instant::now());
         }
-        let ledger = self.desk.ledger(&self.loaded);
+        let mut ledger = self.desk.ledger(&self.loaded);
+        let holder = self.elsewhere.look(&self.desk.config);
+        // Runs of ours speak for themselves.
+        ledger.elsewhere = holder.filter(|holder| ledger.run(&holder.run).is_none()).map(|holder| holder.to_string());
         let seen = fingerprint(&ledger);
         if seen != self.shown {
             self.shown = seen;
@@ -266,7 +272,7 @@ fn fingerprint(ledger: &Ledger) -> String {
         let text = line.loaded.runbook.as_ref().map_or(0, |runbook| hash(&runbook.text));
         out += &format!("{} {} {text} {:?} {:?};", line.name, line.due.words(), line.loaded.findings, line.last);
     }
-    format!("{out}{:?}{:?}{:?}", ledger.stuck, ledger.fault, ledger.unreadable)
+    format!("{out}{:?}{:?}{:?}{:?}", ledger.stuck, ledger.fault, ledger.unreadable, ledger.elsewhere)
 }
 
 fn hash(text: &str) -> u64 {

@@ -16,6 +16,7 @@ mod check;
 mod clerk;
 mod connect;
 mod desk;
+mod elsewhere;
 mod export;
 mod init;
 mod logging;

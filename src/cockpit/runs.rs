@@ -271,6 +271,8 @@ pub struct Ledger {
     pub fault: Option<String>,
     /// Runs that cannot be shown, and why.
     pub unreadable: Vec<(String, String)>,
+    /// Who acts on this environment from another host or account, where the database tells.
+    pub elsewhere: Option<String>,
     /// Whether anything was read yet.
     pub known: bool,
 }

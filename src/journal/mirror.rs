@@ -197,6 +197,18 @@ impl Mirror {
         Ok(Err(Other { holder: serde_json::from_str(&text).ok(), silent, session }))
     }
 
+    /// Who has an environment across hosts now.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn holder(&mut self, environment: &str) -> Result<Option<Holder>, sqlx::Error> {
+        let Session::Postgres(pg) = &mut self.session else { return Ok(None) };
+        let query = "SELECT holder FROM lastgreen.locks WHERE environment = $1 AND EXISTS \
+                     (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = session)";
+        let row: Option<String> = sqlx::query_scalar(query).bind(environment).fetch_optional(&mut *pg).await?;
+        Ok(row.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
     /// Ends a session that holds an environment: its owner is dead, and only the server does not know yet.
     ///
     /// # Errors

@@ -22,6 +22,11 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
         paint.wrapped(area, 0, &format!("Nothing can be run: {fault}"), Role::Fail);
         return;
     }
+    let mut area = area;
+    if let Some(who) = &state.ledger.elsewhere {
+        let used = paint.wrapped(Rect { height: area.height.min(2), ..area }, 0, &format!("under way elsewhere: {who}"), Role::Warn);
+        area = Rect { y: area.y + used, height: area.height.saturating_sub(used), ..area };
+    }
     let count = state.ledger.runbooks.len() as u16;
     if count == 0 {
         let text = format!("There are no runbooks yet. They are files in {}", state.config.acting.runbooks.display());
