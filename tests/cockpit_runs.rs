@@ -232,8 +232,7 @@ fn lastgreen(config: &str, arguments: &[&str]) -> String {
 #[test]
 fn a_run_of_another_host_is_seen_and_said_who_it_is() {
     let pg = Postgres::start();
-    let config = format!("[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\n", pg.url());
-    let (first, second) = (Host::new(&config), Host::new(&config));
+    let (first, second) = (Host::with_database(&pg), Host::with_database(&pg));
     first.runbook("long", &format!("title: Long\nsteps:\n{}", waits_for("go")));
     second.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
     let id = first.begin("long");

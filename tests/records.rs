@@ -97,6 +97,9 @@ fn what_was_changed_on_record_is_found() {
     let host = Host::plain("");
     host.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
     let id = host.begin("quick");
+    // Until its runner has gone it may still bring records to the mirror.
+    let pid = host.runner_pid(&id);
+    until("the runner to go", || rustix::process::test_kill_process(pid).is_err());
     until("all to be well", || host.run(&["audit", "verify"]).0 == 0);
     let whole = std::fs::read(host.journal(&id)).expect("the journal");
     for at in (0..whole.len()).step_by(97) {

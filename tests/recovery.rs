@@ -171,13 +171,10 @@ fn whoever_waits_for_an_answer_is_told_to_although_the_letter_before_takes_its_t
 #[test]
 fn an_abort_ends_the_statement_on_the_server_too() {
     let pg = Postgres::start();
-    let host = Host::new(&format!(
-        "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.database]\nkind = \"database\"\nurl = \"{}\"\n",
-        pg.url()
-    ));
+    let host = Host::with_database(&pg);
     host.runbook(
         "sleep",
-        "title: Sleep\nsteps:\n  - {name: nap, type: sql, source: database, mutates: true, query: 'CREATE TABLE slept AS SELECT 1 AS n FROM pg_sleep(60)'}\n",
+        "title: Sleep\nsteps:\n  - {name: nap, type: sql, source: db, mutates: true, query: 'CREATE TABLE slept AS SELECT 1 AS n FROM pg_sleep(60)'}\n",
     );
     let id = host.begin("sleep");
     let at_work = || pg.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE TABLE slept%' AND state = 'active'");
@@ -207,13 +204,20 @@ fn values_of_statements_are_what_their_columns_want_them_to_be() {
     let (code, said) = host.run(&["run", "types", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(pg.sql("SELECT said FROM t"), "it's \\ 'so'; DROP TABLE t");
+    pg.sql("CREATE PROCEDURE keep(text) LANGUAGE sql AS 'INSERT INTO t (said) VALUES ($1)'");
+    host.runbook(
+        "call",
+        "title: Call\nsteps:\n  - {name: call, type: sql, source: database, mutates: true, query: 'CALL keep($1)', params: [called]}\n",
+    );
+    let (code, said) = host.run(&["run", "call", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(pg.sql("SELECT count(*) FROM t WHERE said = 'called'"), "1");
 }
 
 #[test]
 fn the_lock_of_somebody_elsewhere_is_not_taken_for_a_dead_one() {
     let pg = Postgres::start();
-    let config = format!("[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\n", pg.url());
-    let (first, second) = (Host::new(&config), Host::new(&config));
+    let (first, second) = (Host::with_database(&pg), Host::with_database(&pg));
     first.runbook("long", &format!("title: Long\nsteps:\n{}", waits_for("go")));
     second.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
     let id = first.begin("long");

@@ -39,11 +39,7 @@ fn a_run_is_planned_confirmed_run_and_on_record() {
 #[test]
 fn two_operators_on_two_hosts_with_one_database() {
     let mut pg = Postgres::start();
-    let config = format!(
-        "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\ntimeout = \"2s\"\n",
-        pg.url()
-    );
-    let (first, second) = (Host::new(&config), Host::new(&config));
+    let (first, second) = (Host::with_database(&pg), Host::with_database(&pg));
     first.runbook("long", &format!("title: Long\nsteps:\n{}", waits_for("go")));
     second.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
     let id = first.begin("long");

@@ -214,14 +214,15 @@ fn the_dialog_says_everything_before_it_asks() {
 #[test]
 fn a_window_too_small_to_read_in_confirms_nothing() {
     let (mut state, _) = at_its_plan("runbooks/golden.yaml", RUNBOOK);
-    let mut size = (80, 9);
-    let mut commands = Vec::new();
-    for (i, c) in "rag-production\r".chars().enumerate() {
-        state.now = at(1.0 + i as f64 * 0.1);
-        let code = if c == '\r' { KeyCode::Enter } else { KeyCode::Char(c) };
-        commands.extend(update(&mut state, Message::Key(KeyEvent::from(code)), &mut size));
+    for mut size in [(80, 9), (22, 40)] {
+        let mut commands = Vec::new();
+        for (i, c) in "rag-production\r".chars().enumerate() {
+            state.now = at(1.0 + i as f64 * 0.1);
+            let code = if c == '\r' { KeyCode::Enter } else { KeyCode::Char(c) };
+            commands.extend(update(&mut state, Message::Key(KeyEvent::from(code)), &mut size));
+        }
+        assert_eq!(commands, []);
     }
-    assert_eq!(commands, []);
     assert!(matches!(fingers(&mut state, "rag-production", 5.0).as_slice(), [Command::Desk(Order::Begin(_))]));
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::desk::{Desk, Refusal, audit_database, frozen_config};
-use super::elsewhere::Elsewhere;
+use super::elsewhere::{Busy, Elsewhere};
 use crate::base::clock::Clock;
 use crate::cockpit::{Ledger, News, Order, OutputTail};
 use crate::config::Config;
@@ -128,6 +128,7 @@ impl Work {
                 Ok(Errand::Order(order)) => self.does(order),
                 Ok(Errand::Config(config)) => {
                     self.desk = self.desk.on(config);
+                    self.elsewhere = Elsewhere::default();
                     self.read_at = None;
                 }
                 Ok(Errand::Last(done)) => {
@@ -182,7 +183,8 @@ impl Work {
         let (state, busy) = (state.clone(), self.delivering.clone());
         busy.store(true, Ordering::SeqCst);
         // A thread of its own: a database that hangs must not keep an abort waiting.
-        std::thread::spawn(move || {
+        let work = move || {
+            let _busy = Busy(busy);
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 runtime.block_on(async {
                     for run in &over {
@@ -191,17 +193,21 @@ impl Work {
                     deliver_waiting(&state, &Clock::System, &unwatched()).await;
                     for run in &over {
                         // Where a run's records go was frozen with its plan.
-                        let Some(database) = frozen_config(&run.plan).and_then(|config| audit_database(&config)) else { continue };
-                        match sync_run(&state, &run.id, &database, Extent::News).await {
-                            Ok(_) if run.run.is_over() => drop(delivered.lock().unwrap_or_else(|p| p.into_inner()).insert(run.id.clone())),
-                            Ok(_) => {}
+                        let synced = match frozen_config(&run.plan).and_then(|config| audit_database(&config)) {
+                            Some(database) => sync_run(&state, &run.id, &database, Extent::News).await.map(drop),
+                            None => Ok(()),
+                        };
+                        match synced {
+                            Ok(()) if run.run.is_over() => drop(delivered.lock().unwrap_or_else(|p| p.into_inner()).insert(run.id.clone())),
+                            Ok(()) => {}
                             Err(e) => log::debug!(target: "mirror", "{}: {e}", run.id),
                         }
                     }
                 });
             }
-            busy.store(false, Ordering::SeqCst);
-        });
+        };
+        // Without a thread it is tried again the next time.
+        let _ = std::thread::Builder::new().name("deliver".into()).spawn(work);
     }
 
     fn does(&mut self, order: Order) {

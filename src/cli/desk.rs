@@ -14,6 +14,7 @@ use ulid::Ulid;
 use super::who;
 use crate::base::clock::{Clock, Stamp};
 use crate::base::text::hex;
+use crate::base::units::short;
 use crate::cockpit::{Ledger, RunLine, Standing, expected};
 use crate::config::{Config, SourceKind, Tier, runbook_text, runbooks, world};
 use crate::journal::{self, StateDir};
@@ -21,6 +22,8 @@ use crate::runbook::{Asked, Danger, Kind, Loaded, Operator, Output, Plan, Run, S
 use crate::runner::{PATIENCE, Reply, Request, Started, ask, start};
 use crate::source::DatabaseOptions;
 
+/// After this long without an answer that is said.
+const SILENT: Duration = Duration::from_secs(15);
 /// How often a runner is asked how it is.
 const ASKED: Duration = Duration::from_secs(1);
 /// After this long a folder's time of change tells whether it has changed again.
@@ -44,8 +47,15 @@ pub struct Desk {
     listed: Option<(SystemTime, Vec<String>)>,
     /// Runs that cannot be shown, and why.
     unreadable: Vec<(String, String)>,
-    /// What runners said last of how they are.
-    stuck: HashMap<String, (Instant, Option<String>)>,
+    /// What runners said last of how they are; and since when one has not answered.
+    stuck: HashMap<String, Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    asked: Option<Instant>,
+    silent: Option<Instant>,
+    said: Option<String>,
 }
 
 type FileMark = (u64, Option<SystemTime>, bool);
@@ -370,16 +380,22 @@ impl Desk {
 
     /// What keeps a run, by its runner's own word, which is asked for now and then.
     fn keeps(&mut self, id: &str) -> Option<String> {
-        if let Some((_, said)) = self.stuck.get(id).filter(|(at, _)| at.elapsed() < ASKED) {
-            return said.clone();
-        }
         let state = self.state.as_ref().ok()?;
-        let said = match ask(&state.run(id), &Request::Status, &self.operator, GLANCE) {
-            Ok(reply) => reply.message,
-            Err(e) => Some(format!("its runner lives, and does not answer: {e}")),
-        };
-        self.stuck.insert(id.to_string(), (Instant::now(), said.clone()));
-        said
+        let heard = self.stuck.entry(id.to_string()).or_default();
+        if heard.asked.is_some_and(|at| at.elapsed() < ASKED) {
+            return heard.said.clone();
+        }
+        let answer = ask(&state.run(id), &Request::Status, &self.operator, GLANCE);
+        heard.asked = Some(Instant::now());
+        match answer {
+            Ok(reply) => (heard.silent, heard.said) = (None, reply.message),
+            // While it takes locks and looks at guards it hears nothing.
+            Err(e) => {
+                let since = heard.silent.get_or_insert_with(Instant::now).elapsed();
+                heard.said = (since > SILENT).then(|| format!("its runner lives, and has not answered for {}: {e}", short(since)));
+            }
+        }
+        heard.said.clone()
     }
 
     /// The file that a step's output is in.
@@ -437,7 +453,8 @@ pub fn changed(plan: &Plan) -> Option<String> {
         }
     }
     let frozen = frozen_config(plan);
-    if frozen.is_some_and(|config| plan.content.config.profile != crate::config::profile_sum(&config)) {
+    let planned = &plan.content.config.profile;
+    if frozen.is_some_and(|config| planned.is_some() && *planned != crate::config::profile_sum(&config)) {
         differences.push("the profile that this program ships is another one than that of the plan".into());
     }
     (!differences.is_empty()).then(|| differences.join("\n"))

@@ -11,7 +11,7 @@ use crate::journal::{Holder, Mirror};
 use crate::source::{DatabaseOptions, Session};
 
 /// How often the database is asked.
-const ASK: Duration = Duration::from_secs(10);
+const ASK: Duration = Duration::from_secs(15);
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -29,15 +29,26 @@ impl Elsewhere {
         if self.asked.is_none_or(|at| at.elapsed() > ASK) && !self.busy.swap(true, Ordering::SeqCst) {
             self.asked = Some(Instant::now());
             let (known, busy, environment) = (self.known.clone(), self.busy.clone(), config.environment.name.clone());
-            std::thread::spawn(move || {
+            let work = move || {
+                let _busy = Busy(busy);
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 // Without the database nobody knows; what was known before would look fresh.
                 let holder = runtime.ok().and_then(|runtime| runtime.block_on(holder(&database, &environment)));
                 *known.lock().unwrap_or_else(|p| p.into_inner()) = holder;
-                busy.store(false, Ordering::SeqCst);
-            });
+            };
+            // Without a thread it is asked again the next time.
+            let _ = std::thread::Builder::new().name("elsewhere".into()).spawn(work);
         }
         self.known.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+}
+
+/// At work until this is dropped, however that comes.
+pub struct Busy(pub Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
     }
 }
 

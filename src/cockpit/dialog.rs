@@ -61,8 +61,9 @@ pub enum Went {
 
 /// How far a page goes.
 const PAGE: u16 = 10;
-/// The rows a plan needs to be read in: below that nothing is confirmed.
+/// What a plan needs to be read in: below that nothing is confirmed.
 const ROWS: u16 = 12;
+const COLUMNS: u16 = 40;
 
 impl Dialog {
     pub fn new(serial: u64, runbook: &Runbook) -> Dialog {
@@ -133,14 +134,14 @@ impl Dialog {
         }
     }
 
-    /// `rows` is how high the screen is.
-    pub fn key(&mut self, key: KeyEvent, now: Stamp, rows: u16) -> Went {
+    /// `size` is that of the screen.
+    pub fn key(&mut self, key: KeyEvent, now: Stamp, size: (u16, u16)) -> Went {
         if leaves(key) {
             return Went::Closed;
         }
         match &mut self.stage {
             Stage::Inputs { .. } => self.input_key(key),
-            Stage::Shown { .. } => self.confirm_key(key, now, rows),
+            Stage::Shown { .. } => self.confirm_key(key, now, size),
             Stage::Planning | Stage::Starting(_) | Stage::Refused(_) => Went::On(None),
         }
     }
@@ -170,7 +171,7 @@ impl Dialog {
         Went::On(None)
     }
 
-    fn confirm_key(&mut self, key: KeyEvent, now: Stamp, rows: u16) -> Went {
+    fn confirm_key(&mut self, key: KeyEvent, now: Stamp, (columns, rows): (u16, u16)) -> Went {
         let Stage::Shown { plan, typed, scroll } = &mut self.stage else { return Went::On(None) };
         match key.code {
             KeyCode::Up => *scroll = scroll.saturating_sub(1),
@@ -178,7 +179,7 @@ impl Dialog {
             KeyCode::PageUp => *scroll = scroll.saturating_sub(PAGE),
             KeyCode::PageDown => *scroll = scroll.saturating_add(PAGE),
             KeyCode::Tab => self.stage = Stage::Inputs { error: None },
-            _ if rows < ROWS => typed.refuse("this window is too small to read a plan in: make it larger"),
+            _ if rows < ROWS || columns < COLUMNS => typed.refuse("this window is too small to read a plan in: make it larger"),
             _ if now > plan.expires => typed.refuse("this plan has expired: Tab, Enter makes a new one"),
             code => match plan.confirmation() {
                 Confirmation::Key => {

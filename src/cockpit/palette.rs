@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use crossterm::event::{KeyCode, KeyEvent};
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config as MatcherConfig, Matcher, Utf32Str};
+use tui_input::Input;
 
+use super::orders;
+use super::overlay::Overlay;
 use super::state::State;
+use super::update::{Command, act, edit, go_to_board, leaves, set_window};
 use crate::base::units::short;
 use crate::config::WINDOWS;
 use crate::keymap::{Action, Scope};
@@ -74,4 +79,42 @@ pub fn entries(state: &State, query: &str) -> Vec<Entry> {
         all.into_iter().filter_map(|entry| Some((pattern.score(Utf32Str::new(&entry.words, &mut buffer), &mut matcher)?, entry))).collect();
     scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     scored.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// A key in the palette's line.
+pub(super) fn key(state: &mut State, mut input: Input, mut selected: usize, key: KeyEvent, width: u16) -> Vec<Command> {
+    if leaves(key) {
+        return Vec::new();
+    }
+    let found = entries(state, input.value());
+    match key.code {
+        KeyCode::Enter => {
+            return match found.into_iter().nth(selected) {
+                Some(entry) => run_entry(state, entry.does, width),
+                None => Vec::new(),
+            };
+        }
+        KeyCode::Up | KeyCode::BackTab => selected = selected.saturating_sub(1),
+        KeyCode::Down | KeyCode::Tab => selected = (selected + 1).min(found.len().saturating_sub(1)),
+        _ if edit(&mut input, key) => selected = 0,
+        _ => {}
+    }
+    state.overlay = Some(Overlay::Palette { input, selected });
+    Vec::new()
+}
+
+fn run_entry(state: &mut State, does: Does, width: u16) -> Vec<Command> {
+    match does {
+        Does::Act(action) => return act(state, action, width),
+        Does::Board(board) => go_to_board(state, board),
+        Does::Panel { board, panel } => {
+            go_to_board(state, board);
+            state.nav.panels.insert(board, panel);
+        }
+        Does::Window(window) => return set_window(state, window),
+        Does::Theme(name) => return vec![Command::Theme(name)],
+        Does::Runbook(name) => return orders::begin_dialog(state, &name),
+        Does::Run(id) => return orders::open(state, id),
+    }
+    Vec::new()
 }

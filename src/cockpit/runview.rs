@@ -200,7 +200,7 @@ fn lead(state: &mut State, view: &mut RunView, line: Option<&RunLine>, action: A
         (Action::Abort, _) => view.asking = Some(Asking::Abort(typed())),
         (Action::Answer, Standing::Waiting) => {
             if let Phase::Waiting { question } = &line.run.phase {
-                view.asking = Some(Asking::Answer { asked: line.run.asked, question: question.clone(), line: typed() });
+                view.asking = Some(Asking::Answer { asked: line.run.asked, question: question.clone(), line: Typed::with_note(state.now) });
             }
         }
         (Action::Answer, _) => no(view, "it asks nothing now"),

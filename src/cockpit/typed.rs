@@ -21,13 +21,20 @@ pub struct Typed {
     pub complaint: Option<String>,
     asked: Stamp,
     first_key: Stamp,
-    /// How many letters were pasted, which is right for a note.
+    /// Whether a note may stand behind the word.
+    notes: bool,
+    /// How many letters of the note were pasted.
     pasted: u32,
 }
 
 impl Typed {
     pub fn new(now: Stamp) -> Typed {
-        Typed { input: Input::default(), complaint: None, asked: now, first_key: now, pasted: 0 }
+        Typed { input: Input::default(), complaint: None, asked: now, first_key: now, notes: false, pasted: 0 }
+    }
+
+    /// One that takes a note behind the word that decides.
+    pub fn with_note(now: Stamp) -> Typed {
+        Typed { notes: true, ..Typed::new(now) }
     }
 
     /// Whether a key may mean something by now. One with a modifier comes of keys that ran into each other.
@@ -73,7 +80,10 @@ impl Typed {
 
     /// Pasted text decides nothing; behind a word that was typed it may be a note.
     pub fn paste(&mut self, text: &str) {
-        if !self.input.value().contains(' ') {
+        let value = self.input.value();
+        let word = value.find(|c: char| c != ' ').and_then(|from| Some(from + value[from..].find(' ')?));
+        let behind = word.is_some_and(|end| self.input.cursor() > value[..end].chars().count());
+        if !self.notes || !behind {
             self.refuse("pasted text confirms nothing: type it");
             return;
         }
@@ -102,14 +112,30 @@ mod tests {
         assert_eq!(press(&mut fresh(), "", 1000, 90), None);
         let alt = KeyEvent::new(KeyCode::Char('y'), KeyModifiers::ALT);
         assert!(!fresh().takes(alt, Stamp(1000)), "Esc and y, run into each other");
-        let mut typed = fresh();
-        typed.paste("undo");
-        assert_eq!(typed.input.value(), "");
-        press(&mut typed, "done ", 1000, 90);
-        let mut typed = fresh();
-        for (i, c) in "done ".chars().enumerate() {
-            typed.key(KeyEvent::from(KeyCode::Char(c)), Stamp(1000 + 90 * i as i64));
+        let type_in = |typed: &mut Typed, text: &str| {
+            for (i, c) in text.chars().enumerate() {
+                typed.key(KeyEvent::from(KeyCode::Char(c)), Stamp(1000 + 90 * i as i64));
+            }
+        };
+        for before in ["", " ", "x", "x "] {
+            let mut typed = fresh();
+            type_in(&mut typed, before);
+            typed.paste("undo");
+            assert_eq!(typed.input.value(), "", "behind `{before}`");
         }
+        for before in ["", " ", "  ", "x"] {
+            let mut typed = Typed::with_note(Stamp(0));
+            type_in(&mut typed, before);
+            typed.paste("done");
+            assert_eq!(typed.input.value(), "", "behind `{before}`");
+        }
+        let mut typed = Typed::with_note(Stamp(0));
+        type_in(&mut typed, "x ");
+        typed.key(KeyEvent::from(KeyCode::Home), Stamp(1300));
+        typed.paste("done ");
+        assert_eq!(typed.input.value(), "", "before the word");
+        let mut typed = Typed::with_note(Stamp(0));
+        type_in(&mut typed, "done ");
         typed.paste("as the log says: all 18,204 points are there");
         assert!(typed.key(KeyEvent::from(KeyCode::Enter), Stamp(1600)).is_some_and(|said| said.starts_with("done as the log")));
     }

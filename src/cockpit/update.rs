@@ -10,7 +10,6 @@ use super::dialog::{Dialog, Stage, Went};
 use super::lists::{ListView, table_of};
 use super::orders::{self, News, Order};
 use super::overlay::Overlay;
-use super::palette::{Does, entries};
 use super::runview;
 use super::state::{Cursor, Frozen, Notice, State, is_chart, is_list};
 use super::summary::{Summary, shown};
@@ -124,9 +123,9 @@ fn on_key(state: &mut State, key: KeyEvent, (width, height): (u16, u16)) -> Vec<
         state.notice = None;
     }
     match state.overlay.take() {
-        Some(Overlay::Palette { input, selected }) => return palette_key(state, input, selected, key, width),
+        Some(Overlay::Palette { input, selected }) => return super::palette::key(state, input, selected, key, width),
         Some(Overlay::Search { input }) => return search_key(state, input, key),
-        Some(Overlay::Dialog(dialog)) => return dialog_key(state, dialog, key, height),
+        Some(Overlay::Dialog(dialog)) => return dialog_key(state, dialog, key, (width, height)),
         Some(Overlay::Run(view)) => return runview::key(state, view, key, width),
         other => state.overlay = other,
     }
@@ -144,8 +143,8 @@ fn on_key(state: &mut State, key: KeyEvent, (width, height): (u16, u16)) -> Vec<
     }
 }
 
-fn dialog_key(state: &mut State, mut dialog: Box<Dialog>, key: KeyEvent, height: u16) -> Vec<Command> {
-    match dialog.key(key, state.now, height) {
+fn dialog_key(state: &mut State, mut dialog: Box<Dialog>, key: KeyEvent, size: (u16, u16)) -> Vec<Command> {
+    match dialog.key(key, state.now, size) {
         Went::Closed => {
             let begins = matches!(dialog.stage, Stage::Starting(_));
             notice(state, if begins { "left; the runner is being started all the same" } else { "left: nothing has changed" }, false);
@@ -180,43 +179,6 @@ pub(super) fn edit(input: &mut Input, key: KeyEvent) -> bool {
 
 pub(super) fn leaves(key: KeyEvent) -> bool {
     key.code == KeyCode::Esc || key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL)
-}
-
-fn palette_key(state: &mut State, mut input: Input, mut selected: usize, key: KeyEvent, width: u16) -> Vec<Command> {
-    if leaves(key) {
-        return Vec::new();
-    }
-    let found = entries(state, input.value());
-    match key.code {
-        KeyCode::Enter => {
-            return match found.into_iter().nth(selected) {
-                Some(entry) => run_entry(state, entry.does, width),
-                None => Vec::new(),
-            };
-        }
-        KeyCode::Up | KeyCode::BackTab => selected = selected.saturating_sub(1),
-        KeyCode::Down | KeyCode::Tab => selected = (selected + 1).min(found.len().saturating_sub(1)),
-        _ if edit(&mut input, key) => selected = 0,
-        _ => {}
-    }
-    state.overlay = Some(Overlay::Palette { input, selected });
-    Vec::new()
-}
-
-fn run_entry(state: &mut State, does: Does, width: u16) -> Vec<Command> {
-    match does {
-        Does::Act(action) => return act(state, action, width),
-        Does::Board(board) => go_to_board(state, board),
-        Does::Panel { board, panel } => {
-            go_to_board(state, board);
-            state.nav.panels.insert(board, panel);
-        }
-        Does::Window(window) => return set_window(state, window),
-        Does::Theme(name) => return vec![Command::Theme(name)],
-        Does::Runbook(name) => return orders::begin_dialog(state, &name),
-        Does::Run(id) => return orders::open(state, id),
-    }
-    Vec::new()
 }
 
 fn search_key(state: &mut State, mut input: Input, key: KeyEvent) -> Vec<Command> {
@@ -286,7 +248,7 @@ fn type_text(state: &mut State, text: &str) {
     }
 }
 
-fn go_to_board(state: &mut State, board: usize) {
+pub(super) fn go_to_board(state: &mut State, board: usize) {
     if board < state.config.boards.len() && board != state.nav.board {
         state.nav.board = board;
         state.nav.zoomed = false;
@@ -294,7 +256,7 @@ fn go_to_board(state: &mut State, board: usize) {
     }
 }
 
-fn set_window(state: &mut State, window: Duration) -> Vec<Command> {
+pub(super) fn set_window(state: &mut State, window: Duration) -> Vec<Command> {
     if state.window == window {
         return Vec::new();
     }
@@ -304,7 +266,7 @@ fn set_window(state: &mut State, window: Duration) -> Vec<Command> {
     vec![Command::SetWindow(window)]
 }
 
-fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
+pub(super) fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
     if let Some(board) = action.board() {
         go_to_board(state, board);
         return Vec::new();

@@ -76,7 +76,7 @@ pub fn runbook_text(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// sha256 of the shipped profile that a configuration builds on, with its runbooks: another program may ship another one.
+/// sha256 of the shipped profile that a configuration builds on: another program may ship another one.
 pub fn profile_sum(config: &Config) -> Option<String> {
     let profile = PROFILES.iter().find(|p| config.acting.profile.as_deref() == Some(p.name))?;
     Some(hex(&Sha256::digest(profile.text)))

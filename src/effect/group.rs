@@ -28,8 +28,12 @@ pub const NAME_ITSELF: &str = "read -r _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _
 /// Makes room for the group's name.
 ///
 /// # Errors
-/// When there is none: then nothing may begin.
+/// When there is none, or one is still at work whose name stands there: then nothing may begin.
 pub fn reserve(home: &Path) -> std::io::Result<()> {
+    if let Some(group) = is_at_work(home) {
+        let words = format!("a script is still at work that could not be ended: process group {}", group.as_raw_nonzero());
+        return Err(std::io::Error::new(std::io::ErrorKind::ResourceBusy, words));
+    }
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(mark(home))?;
     std::io::Write::write_all(&mut file, " ".repeat(ROOM).as_bytes())?;
     file.sync_all()

@@ -24,7 +24,8 @@ CREATE SCHEMA IF NOT EXISTS lastgreen;
 CREATE TABLE IF NOT EXISTS lastgreen.records (run text NOT NULL, seq bigint NOT NULL, at timestamptz NOT NULL,
   environment text NOT NULL, type text NOT NULL, line text NOT NULL, PRIMARY KEY (run, seq));
 CREATE TABLE IF NOT EXISTS lastgreen.locks (environment text PRIMARY KEY, holder text NOT NULL, beat timestamptz NOT NULL,
-  session int NOT NULL);
+  session int NOT NULL DEFAULT 0);
+ALTER TABLE lastgreen.locks ADD COLUMN IF NOT EXISTS session int NOT NULL DEFAULT 0;
 ";
 
 const LITE_SCHEMA: &str = "
@@ -43,6 +44,16 @@ fn lock_key(environment: &str) -> i64 {
     first.copy_from_slice(&hash[..8]);
     i64::from_be_bytes(first)
 }
+
+/// The same as `pg_locks` shows it, in two halves: for `$1` and `$2` of [`HOLDS_IT`].
+fn lock_parts(environment: &str) -> (i64, i64) {
+    let key = lock_key(environment);
+    ((key >> 32) & 0xffff_ffff, key & 0xffff_ffff)
+}
+
+/// Whether a row of `pg_locks` is the lock of an environment.
+const HOLDS_IT: &str = "locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = $1 AND objid::bigint = $2 \
+                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// Somebody else who has an environment, and how long nothing was heard of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +80,8 @@ impl Mirror {
         let has_events = match &mut session {
             Session::Postgres(pg) => {
                 let there: bool = sqlx::query_scalar(
-                    "SELECT to_regclass('lastgreen.records') IS NOT NULL AND to_regclass('lastgreen.locks') IS NOT NULL",
+                    "SELECT to_regclass('lastgreen.records') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute \
+                     WHERE attrelid = to_regclass('lastgreen.locks') AND attname = 'session' AND NOT attisdropped)",
                 )
                 .fetch_one(&mut *pg)
                 .await?;
@@ -203,9 +215,12 @@ impl Mirror {
     /// What the database said.
     pub async fn holder(&mut self, environment: &str) -> Result<Option<Holder>, sqlx::Error> {
         let Session::Postgres(pg) = &mut self.session else { return Ok(None) };
-        let query = "SELECT holder FROM lastgreen.locks WHERE environment = $1 AND EXISTS \
-                     (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = session)";
-        let row: Option<String> = sqlx::query_scalar(query).bind(environment).fetch_optional(&mut *pg).await?;
+        let query = format!(
+            "SELECT holder FROM lastgreen.locks WHERE environment = $3 AND EXISTS (SELECT 1 FROM pg_locks WHERE {HOLDS_IT} AND pid = session)"
+        );
+        let (high, low) = lock_parts(environment);
+        let row = sqlx::query_scalar(AssertSqlSafe(query)).bind(high).bind(low).bind(environment);
+        let row: Option<String> = row.fetch_optional(&mut *pg).await?;
         Ok(row.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
@@ -213,10 +228,11 @@ impl Mirror {
     ///
     /// # Errors
     /// What the database said.
-    pub async fn end_session(&mut self, session: i32) -> Result<(), sqlx::Error> {
+    pub async fn end_session(&mut self, environment: &str, session: i32) -> Result<(), sqlx::Error> {
         let Session::Postgres(pg) = &mut self.session else { return Ok(()) };
-        let query = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = $1";
-        sqlx::query(query).bind(session).execute(&mut *pg).await.map(drop)
+        let query = format!("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {HOLDS_IT} AND pid = $3");
+        let (high, low) = lock_parts(environment);
+        sqlx::query(AssertSqlSafe(query)).bind(high).bind(low).bind(session).execute(&mut *pg).await.map(drop)
     }
 
     /// Takes the row away that says who holds the environment.

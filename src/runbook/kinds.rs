@@ -125,12 +125,17 @@ fn plain_pairs(r: &mut Reader, f: &mut Fields, key: &'static str) -> Vec<(String
     pairs
 }
 
-/// Whether a name tells that its value is a secret: `API_TOKEN`, `X-Api-Key`; `MAX_TOKENS` counts something.
+/// Whether a name tells that its value is a secret: `API_TOKEN`, `X-Api-Key`; not `MAX_TOKENS`.
 pub fn telling(name: &str) -> bool {
     let words: Vec<String> = name.split(|c: char| !c.is_alphanumeric()).map(str::to_ascii_lowercase).collect();
-    let one = ["authorization", "token", "password", "passwd", "secret", "apikey", "cookie", "credential", "credentials"];
-    words.iter().any(|w| one.iter().any(|o| w == o || w.ends_with("password") || w.ends_with("secret")))
-        || words.windows(2).any(|pair| pair[0] == "api" && pair[1] == "key")
+    let secrets = ["authorization", "token", "passwd", "apikey", "cookie", "credential", "credentials"];
+    let keys = ["api", "secret", "access", "private", "signing", "encryption"];
+    // What the last word says counts: a `token_budget` is a number, a `cookie_domain` a name.
+    match words.as_slice() {
+        [.., last] if secrets.contains(&last.as_str()) || last.ends_with("password") || last.ends_with("secret") => true,
+        [.., before, last] => last == "key" && keys.contains(&before.as_str()),
+        _ => false,
+    }
 }
 
 fn script(r: &mut Reader, f: &mut Fields) -> Option<Script> {

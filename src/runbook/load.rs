@@ -210,7 +210,7 @@ fn triggers(r: &mut Reader, f: &mut Fields) -> Vec<Trigger> {
 }
 
 /// Checks an expression's text and the names it begins with.
-pub(super) fn expression(r: &mut Reader, text: &Text, roots: &[&str]) {
+fn expression(r: &mut Reader, text: &Text, roots: &[&str]) {
     match template::uses_of_expression(&text.text) {
         Err(e) => r.error(text.at, format!("this is not an expression: {e}"), None),
         Ok(uses) => {

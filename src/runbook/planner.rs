@@ -251,7 +251,8 @@ impl Planner<'_> {
         if !inner.rollback.steps.is_empty() {
             self.problem(format!("step `{}`: {name} has a rollback of its own, and can only be run by itself", step.name), None);
         }
-        if !self.asked.only_checks && given.values().any(|v| v.as_str().is_some_and(template::is_template)) {
+        let open = |text: &str| self.asked.only_checks && template::uses(text).is_ok_and(|uses| !uses.is_late());
+        if given.values().filter_map(Json::as_str).any(|text| template::is_template(text) && !open(text)) {
             self.problem(format!("step `{}`: inputs of another runbook have to be known when it is planned", step.name), None);
         }
         for check in &step.guard {

@@ -1,16 +1,19 @@
 //! One step: whether it is needed, whether it may be done now, whether it is so already; then the deed.
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
-use super::drive::{Driver, Gone};
-use crate::effect::{Came, Order, Tap, look_fresh, look_once, output_file, perform, settle_sql, stage};
+use super::drive::{Driver, Gone, ours};
+use crate::effect::{Came, Order, Tap, is_at_work, look_fresh, look_once, output_file, perform, settle_sql, stage};
 use crate::journal::{Letter, Moment, Outbox};
 use crate::runbook::{Event, Kind, Occasion, Outcome, Output, Planned, Question, QuestionKind, StepState, fill, holds, render};
 
+/// How long a server is asked whether it is still at work on what has failed.
+const SETTLING: Duration = Duration::from_secs(20);
 /// How long a probe may take.
 const PROBING: Duration = Duration::from_secs(30);
 
@@ -102,7 +105,7 @@ impl Driver {
         if let Kind::Script(script) = &kind
             && let Err(e) = stage(script, &self.home, key)
         {
-            return self.be_stuck(&e).await;
+            return self.not_staged(key, e).await;
         }
         self.append(Event::StepStarted { step: key.into(), attempt: before.attempts + 1, what: kind.describe() }).await?;
         match &kind {
@@ -113,15 +116,29 @@ impl Driver {
         }
     }
 
+    /// What a script needs could not be put on disk: without room the run waits, beside a script that cannot be ended it
+    /// pauses, and anything else is a failure of the step.
+    async fn not_staged(&mut self, key: &str, e: std::io::Error) -> Result<(), Gone> {
+        match e.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound => {
+                self.be_held(&e).await.map(drop)
+            }
+            ErrorKind::ResourceBusy => self.pause_beside(e.to_string()).await,
+            _ => self.finish(key, Outcome::Failed, format!("the script cannot be written: {e}")).await,
+        }
+    }
+
     async fn deed(&mut self, key: &str, planned: &Planned, kind: &Kind) -> Result<(), Gone> {
         let begun = self.clock.now();
         (self.watchpoint)(Moment::BeforeEffect);
         let mut came = self.perform(key, planned, kind, planned.timeout).await?;
         (self.watchpoint)(Moment::AfterEffect);
-        if let (Kind::Sql(call), false, true) = (kind, came.ok, came.touched)
-            && !settle_sql(&self.reach, call, &self.id, key, Duration::ZERO).await
-        {
-            came.message += "; whether the server is still at it could not be told";
+        if let (Kind::Sql(call), false, true) = (kind, came.ok, came.touched) {
+            let (reach, call, run, step) = (self.reach.clone(), call.clone(), self.id.clone(), key.to_string());
+            let settling = async move { tokio::time::timeout(SETTLING, settle_sql(&reach, &call, &run, &step, Duration::ZERO)).await };
+            if self.listen(settling).await? != Some(Ok(true)) {
+                came.message += "; whether the server is still at it could not be told";
+            }
         }
         let outcome = match (came.ok, self.run.aborts > 0 && came.message.starts_with("stopped")) {
             (true, _) => Outcome::Done,
@@ -136,7 +153,20 @@ impl Driver {
             took_ms: self.clock.now().since(begun).as_millis() as u64,
             output: came.output,
         })
-        .await
+        .await?;
+        match is_at_work(&self.home) {
+            Some(group) => {
+                let number = group.as_raw_nonzero();
+                self.pause_beside(format!("a script is still at work and cannot be ended from here: process group {number}")).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing more is done beside what goes on: somebody has to look.
+    pub(super) async fn pause_beside(&mut self, text: String) -> Result<(), Gone> {
+        self.append(Event::Noted { text, loud: true }).await?;
+        if self.run.pause_wanted { Ok(()) } else { self.append(Event::PauseWanted { by: ours() }).await }
     }
 
     /// Does it, and listens meanwhile: an abort ends it at once, everything else waits for its end.
@@ -269,7 +299,9 @@ impl Driver {
                 error: None,
             };
             while let Err(e) = self.outbox.put(&letter) {
-                self.be_stuck(&e).await?;
+                if self.be_held(&e).await? {
+                    return self.finish(key, Outcome::Failed, format!("not in the outbox: {e}")).await;
+                }
             }
         }
         self.finish(key, Outcome::Done, format!("in the outbox for {}", channels.join(", "))).await

@@ -102,24 +102,19 @@ impl Driver {
     /// A script that a runner left behind may still be at work: its end is waited for before anything else is done, and
     /// an abort ends it.
     async fn wait_for_orphan(&mut self) -> Result<(), Gone> {
-        let mut patience = self.orphan_patience();
-        loop {
-            if self.run.is_aborting() {
-                patience = Duration::ZERO;
-            }
+        while !self.is_leaving() {
+            let patience = if self.run.is_aborting() { Duration::ZERO } else { self.orphan_patience() };
             let home = self.home.clone();
             match self.listen(crate::effect::end_orphan(&home, patience)).await? {
                 Some(Some(Ok(text))) => return self.append(Event::Noted { text, loud: false }).await,
                 Some(Some(Err(text))) => {
-                    // Nothing is done beside it: somebody has to look.
-                    self.append(Event::Noted { text, loud: true }).await?;
-                    return self.append(Event::PauseWanted { by: self.plan.by.clone() }).await;
+                    return self.pause_beside(text).await;
                 }
                 Some(None) => return Ok(()),
-                None if self.is_leaving() => return Ok(()),
                 None => {}
             }
         }
+        Ok(())
     }
 
     /// How long a script that a runner left behind may still take.

@@ -185,7 +185,8 @@ impl Driver {
                     }
                 }
                 Next::Pause => {
-                    let why = if self.is_leaving() { "the runner was asked to end" } else { "an operator paused it" };
+                    // Who wanted it stands in the record before.
+                    let why = if self.is_leaving() { "the runner was asked to end" } else { "it was asked to pause" };
                     self.append(Event::Paused { why: why.into() }).await?;
                 }
                 Next::Rollback { why, steps } => drop(self.append(Event::RollbackStarted { why, steps }).await?),
@@ -234,19 +235,29 @@ impl Driver {
                     return Err(Gone);
                 }
                 Err(e) => {
-                    self.be_stuck(&e).await?;
+                    self.say_stuck(&e);
+                    self.wait_stuck().await?;
                 }
             }
         }
     }
 
-    /// Nothing is done while something that has to be written cannot be.
-    pub(super) async fn be_stuck(&mut self, why: &(dyn std::fmt::Display + Sync)) -> Result<(), Gone> {
+    /// Nothing is done while something that has to be written cannot be; the journal can, so that requests are done. Whether
+    /// one of them changes what comes next.
+    pub(super) async fn be_held(&mut self, why: &(dyn std::fmt::Display + Sync)) -> Result<bool, Gone> {
+        self.say_stuck(why);
+        let heard = self.listen(tokio::time::sleep(AGAIN)).await?;
+        if self.is_leaving() {
+            return Err(Gone);
+        }
+        Ok(heard.is_none())
+    }
+
+    fn say_stuck(&mut self, why: &dyn std::fmt::Display) {
         if self.stuck.is_none() {
             log::error!(target: "runner", "paused, because nothing can be written down: {why}");
         }
         self.stuck = Some(format!("paused: nothing can be written down: {why}"));
-        self.wait_stuck().await
     }
 
     /// A while in which nothing but questions about the state are answered.
@@ -353,6 +364,11 @@ async fn noted(held: &mut Option<Keeping>) -> Option<(String, bool)> {
         Some(held) => held.notes.recv().await,
         None => std::future::pending().await,
     }
+}
+
+/// What the runner itself wants.
+pub(super) fn ours() -> Operator {
+    Operator { user: "lastgreen".into(), ..Operator::default() }
 }
 
 fn by_signal() -> Operator {

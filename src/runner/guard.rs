@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use crate::base::clock::Clock;
 use crate::effect::is_at_work;
-use crate::journal::{Holder, HostLock, Mirror, Other, StateDir, Tried, is_driven};
+use crate::journal::{Holder, HostLock, Mirror, Other, StateDir, Tried, is_driven, read};
+use crate::runbook::Event;
 use crate::source::{DatabaseOptions, Session};
 
 /// How long the database is waited for: an emergency does not wait for a database that is away.
@@ -54,8 +55,11 @@ pub async fn take(
         Tried::Held(Some(other)) => return Ok(Taking::Refused(format!("{environment} is taken: {other}"))),
         Tried::Held(None) => return Ok(Taking::Refused(format!("{environment} is taken by another run on this host"))),
         Tried::Taken(lock, dead) => {
-            if let Some(refused) = left_at_work(state, environment, &run) {
-                return Ok(Taking::Refused(refused));
+            match left_at_work(state, environment, &run) {
+                Some((text, true)) => return Ok(Taking::Refused(format!("{text}: resume or abort that run first"))),
+                // Nobody can take that run up any more, and an emergency does not wait for what cannot be ended.
+                Some((text, false)) => notes.push((format!("BESIDE THIS RUN {text}"), true)),
+                None => {}
             }
             notes.extend(dead.map(|dead| (format!("took the lock over from a run that ended without letting go: {dead}"), false)));
             lock
@@ -192,12 +196,13 @@ async fn lock(mirror: &mut Mirror, environment: &str, holder: &Holder) -> Result
         Ok(()) => return Ok(Ok(None)),
         Err(other) => other,
     };
-    let gone = |old: &Holder| old.run == holder.run || old.runner.place == holder.runner.place && is_dead(old.runner.pid);
+    let here = |old: &Holder| !old.runner.place.is_empty() && old.runner.place == holder.runner.place;
+    let gone = |old: &Holder| old.run == holder.run || here(old) && is_dead(old.runner.pid);
     if other.silent < SILENT && !other.holder.as_ref().is_some_and(gone) {
         return Ok(Err(other));
     }
     // Only the session that was judged: meanwhile it may have gone, and somebody else have come.
-    mirror.end_session(other.session).await?;
+    mirror.end_session(environment, other.session).await?;
     let mut now = other.clone();
     for _ in 0..20 {
         match mirror.lock(environment, holder).await? {
@@ -220,22 +225,23 @@ fn is_dead(pid: u32) -> bool {
 
 /// Where a process number means something: two containers of one name, or a machine before and after a boot, are two places.
 pub fn place() -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let world = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{} {}", boot.trim(), world.display())
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let world = std::fs::read_link("/proc/self/ns/pid");
+    // What cannot be told is no place: it is like no other.
+    boot.ok().zip(world.ok()).map_or_else(String::new, |(boot, world)| format!("{} {}", boot.trim(), world.display()))
 }
 
-/// A script that a run of this environment has left at work, although nobody drives that run any more.
-fn left_at_work(state: &StateDir, environment: &str, own: &str) -> Option<String> {
+/// A script that a run of this environment has left at work, although nobody drives that run any more; and whether somebody
+/// can still take that run up.
+fn left_at_work(state: &StateDir, environment: &str, own: &str) -> Option<(String, bool)> {
     for id in state.ids().into_iter().filter(|id| id != own) {
         let folder = state.run(&id);
         let Some(group) = is_at_work(&folder).filter(|_| !is_driven(&folder)) else { continue };
         // One whose plan cannot be read any more may have been of this environment.
         if state.plan(&id).map_or(true, |plan| plan.content.environment.name == environment) {
+            let over = read(&folder).is_ok_and(|replay| replay.lines.last().is_some_and(|l| matches!(l.record.event, Event::Ended { .. })));
             let group = group.as_raw_nonzero();
-            return Some(format!(
-                "a script of run {id} is still at work (process group {group}), although its runner is gone: resume or abort that run first"
-            ));
+            return Some((format!("a script of run {id} is still at work (process group {group}), although its runner is gone"), !over));
         }
     }
     None

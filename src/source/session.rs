@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteConnection};
@@ -120,7 +120,10 @@ impl Session {
                 };
                 // Values are given as they are written, and the server reads each as what its place wants: a text may be a
                 // jsonb, a uuid or a time. Only what has values has to be prepared; not everything can be.
-                let call = if params.is_empty() {
+                let words = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "WITH"];
+                let first = text.split(|c: char| !c.is_alphabetic()).next().unwrap_or("").to_ascii_uppercase();
+                let prepared = !params.is_empty() && words.contains(&first.as_str());
+                let call = if !prepared {
                     text.to_string()
                 } else {
                     let prepare = format!("PREPARE lastgreen_step AS {text}");
@@ -129,6 +132,8 @@ impl Session {
                     format!("EXECUTE lastgreen_step({})", values.join(", "))
                 };
                 let bound = sqlx::query(AssertSqlSafe(call)).persistent(false);
+                // As `CALL` has them: of the type they are written in.
+                let bound = if prepared { bound } else { params.iter().fold(bound, bind_pg) };
                 if !read_only {
                     let done = bound.execute(&mut *pg).await.map_err(fault)?;
                     return Ok(Given { value: None, rows: 0, changed: done.rows_affected(), first: Vec::new() });
@@ -166,6 +171,17 @@ fn given(rows: usize, first: Vec<Json>) -> Given {
         _ => None,
     };
     Given { value, rows, changed: 0, first }
+}
+
+fn bind_pg<'q>(query: Query<'q, sqlx::Postgres, PgArguments>, value: &Json) -> Query<'q, sqlx::Postgres, PgArguments> {
+    match value {
+        Json::Null => query.bind(None::<String>),
+        Json::Bool(flag) => query.bind(*flag),
+        Json::Number(n) if n.is_i64() => query.bind(n.as_i64()),
+        Json::Number(n) => query.bind(n.as_f64()),
+        Json::String(text) => query.bind(text.clone()),
+        other => query.bind(other.to_string()),
+    }
 }
 
 /// A text as a PostgreSQL literal of no type of its own.

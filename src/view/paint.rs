@@ -169,7 +169,4 @@ mod tests {
             assert_eq!(buffer[(x, y)].symbol(), " ", "{x},{y}");
         }
     }
-
-    #[test]
-    fn words_wrap_whole() {}
 }

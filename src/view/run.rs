@@ -48,7 +48,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, view: &RunView) -> Opt
     run_foot::draw(state, paint, below(room_above, foot.height().min(inner.height)), line, &foot)
 }
 
-pub(super) fn standing_role(standing: Standing) -> Role {
+fn standing_role(standing: Standing) -> Role {
     match standing {
         Standing::Done => Role::Pass,
         Standing::Running => Role::Accent,
@@ -102,7 +102,8 @@ fn says(paint: &mut Paint, area: Rect, line: &RunLine) -> u16 {
     if after.is_empty() {
         return rows;
     }
-    rows + paint.wrapped(Rect { y: area.y + rows, height: 2, ..area }, 0, &format!("after: {after}"), Role::Text)
+    let rest = Rect { y: area.y + rows, height: area.height.saturating_sub(rows).min(2), ..area };
+    rows + paint.wrapped(rest, 0, &format!("after: {after}"), Role::Text)
 }
 
 /// How far it is: by the times of earlier runs while it goes on, otherwise by the number of steps.

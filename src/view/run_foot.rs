@@ -57,7 +57,12 @@ impl Foot {
             say(text, if *fault { Role::Fail } else { Role::Accent }, rows / 2);
         }
         lines.retain(|(text, _)| !text.is_empty());
-        Foot { lines, typing }
+        let mut foot = Foot { lines, typing };
+        // What is typed, and the words right above it, stay.
+        while usize::from(foot.height()) > rows && !foot.lines.is_empty() {
+            foot.lines.remove(0);
+        }
+        foot
     }
 
     pub fn height(&self) -> u16 {
@@ -82,7 +87,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, line: &RunLine, foot: 
     if let Some((ask, text, at)) = &foot.typing {
         let x = paint.text(area, 0, y, ask, Role::Accent);
         paint.text(area, x, y, text, Role::Title);
-        cursor = Some(Position::new(area.x + (x + at).min(area.width.saturating_sub(1)), area.y + y));
+        cursor = (y < area.height).then(|| Position::new(area.x + (x + at).min(area.width.saturating_sub(1)), area.y + y));
     }
     if area.height > 0 {
         keys(state, paint, Rect { y: area.y + area.height - 1, height: 1, ..area }, line, foot.typing.is_some());

@@ -31,6 +31,14 @@ impl Host {
         ))
     }
 
+    /// One whose records go to a PostgreSQL, and which holds its environment there.
+    pub fn with_database(pg: &super::Postgres) -> Host {
+        Host::new(&format!(
+            "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\ntimeout = \"2s\"\n",
+            pg.url()
+        ))
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
