@@ -321,7 +321,8 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Resu
     let poller = cli::connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;
     let mut state = State::new(files.config.clone(), files.keymap.clone(), Clock::System.now());
     state.read_only = cli.read_only;
-    let clerk = Clerk::start(Desk::new(files.config.clone(), cli.read_only));
+    let (config, read_only) = (files.config.clone(), cli.read_only);
+    let clerk = Clerk::start(move || Desk::new(config, read_only));
     let joined = Joined {
         path: path.to_path_buf(),
         wishes,

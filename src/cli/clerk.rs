@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
@@ -19,8 +20,10 @@ use crate::journal::unwatched;
 use crate::runbook::Loaded;
 use crate::runner::{Extent, Request, deliver_waiting, sweep_letters, sync_run};
 
-/// How often journals are looked at.
+/// How often journals are looked at while a run is open.
 const LOOK: Duration = Duration::from_millis(250);
+/// And while none is.
+const IDLE: Duration = Duration::from_secs(1);
 /// How often runbook files are.
 const REREAD: Duration = Duration::from_secs(5);
 /// How often what was left undelivered is tried again.
@@ -56,27 +59,30 @@ impl Drop for Clerk {
 }
 
 impl Clerk {
-    /// Starts the thread.
-    pub fn start(desk: Desk) -> Clerk {
+    /// Starts the thread, which makes its desk itself: nothing is drawn later because of it.
+    pub fn start(desk: impl FnOnce() -> Desk + Send + 'static) -> Clerk {
         let (orders, received) = channel();
         let (news, rung) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
-        let work = Work {
-            desk,
+        let (told, rings) = (news.clone(), rung.clone());
+        let work = move || Work {
+            desk: desk(),
             received,
-            news: news.clone(),
-            rung: rung.clone(),
+            news: told,
+            rung: rings,
             loaded: Vec::new(),
+            files: Vec::new(),
             read_at: None,
             delivered_at: Instant::now(),
             delivering: Arc::default(),
             delivered: Arc::default(),
             elsewhere: Elsewhere::default(),
+            is_busy: false,
             looked_at: None,
             shown: String::new(),
             tail: OutputTail::default(),
         };
         // Without it the cockpit watches on.
-        let _ = std::thread::Builder::new().name("desk".into()).spawn(move || work.serve());
+        let _ = std::thread::Builder::new().name("desk".into()).spawn(move || work().serve());
         Clerk { orders, news, rung }
     }
 
@@ -108,12 +114,16 @@ struct Work {
     news: Arc<Mutex<Vec<News>>>,
     rung: Arc<Notify>,
     loaded: Vec<Loaded>,
+    /// What the files of the runbooks looked like when they were read.
+    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
     read_at: Option<Instant>,
     delivered_at: Instant,
     delivering: Arc<AtomicBool>,
     /// Runs that are over and whose records are where they belong.
     delivered: Arc<Mutex<HashSet<String>>>,
     elsewhere: Elsewhere,
+    /// Some run is open, or looked at.
+    is_busy: bool,
     looked_at: Option<(String, String)>,
     /// What the ledger looked like when it was last told.
     shown: String,
@@ -124,12 +134,13 @@ impl Work {
     fn serve(mut self) {
         loop {
             self.look();
-            match self.received.recv_timeout(LOOK) {
+            // An order is taken at once in any case.
+            match self.received.recv_timeout(if self.is_busy { LOOK } else { IDLE }) {
                 Ok(Errand::Order(order)) => self.does(order),
                 Ok(Errand::Config(config)) => {
                     self.desk = self.desk.on(config);
                     self.elsewhere = Elsewhere::default();
-                    self.read_at = None;
+                    (self.read_at, self.files) = (None, Vec::new());
                 }
                 Ok(Errand::Last(done)) => {
                     let _ = done.send(());
@@ -152,10 +163,15 @@ impl Work {
 
     fn look(&mut self) {
         if self.read_at.is_none_or(|at| at.elapsed() > REREAD) {
-            self.loaded = self.desk.runbooks();
+            let files = files(&self.desk.config.acting.runbooks);
+            if self.read_at.is_none() || files != self.files {
+                self.loaded = self.desk.runbooks();
+                self.files = files;
+            }
             self.read_at = Some(Instant::now());
         }
         let mut ledger = self.desk.ledger(&self.loaded);
+        self.is_busy = self.looked_at.is_some() || ledger.runs.iter().any(|run| run.standing().is_open());
         let holder = self.elsewhere.look(&self.desk.config);
         // Runs of ours speak for themselves.
         ledger.elsewhere = holder.filter(|holder| ledger.run(&holder.run).is_none()).map(|holder| holder.to_string());
@@ -253,6 +269,18 @@ impl Work {
             self.tell(News::Output(tail));
         }
     }
+}
+
+/// What the files of a folder look like: the same means that none was changed.
+fn files(folder: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mark = |entry: std::fs::DirEntry| {
+        let meta = entry.metadata().ok();
+        (entry.path(), meta.as_ref().map_or(0, std::fs::Metadata::len), meta.and_then(|m| m.modified().ok()))
+    };
+    let mut files: Vec<_> = entries.flatten().map(mark).collect();
+    files.sort();
+    files
 }
 
 /// The end of a file, in lines.
