@@ -14,7 +14,7 @@ use lastgreen::cockpit::{Command, Ledger, Message, News, Order, OutputTail, RunL
 use lastgreen::config::{load_text, runbooks, world};
 use lastgreen::keymap;
 use lastgreen::runbook::{Asked, Event, Operator, Outcome, Output, Plan, Record, Run, RunResult, Runner, load, plan};
-use lastgreen::theme::Glyphs;
+use lastgreen::theme::{Glyphs, Role};
 
 const NOW: Stamp = Stamp(1_795_186_800_000);
 
@@ -99,7 +99,7 @@ fn ended(step: &str, outcome: Outcome, message: &str) -> Event {
 /// A cockpit that looks at the run.
 fn looking(line: Arc<RunLine>, seconds: f64) -> State {
     let mut state = state();
-    let ledger = Ledger { runs: vec![line], known: true, ..Ledger::default() };
+    let ledger = Ledger { runs: vec![line], runbooks: state.ledger.runbooks.clone(), known: true, ..Ledger::default() };
     hear(&mut state, News::Ledger(Box::new(ledger)), at(seconds));
     if state.overlay.is_none() {
         update(&mut state, Message::Key(KeyEvent::from(KeyCode::Char('o'))), &mut (120, 40));
@@ -164,6 +164,11 @@ fn a_run_on_small_screens_and_large() {
         }
         let small = picture(&state, &theme(Glyphs::Ascii), 80, 24).0;
         let large = picture(&state, &theme(Glyphs::Unicode), 120, 34).0;
+        // Of the board behind it nothing shines through.
+        state.nav.board = state.config.boards.iter().position(|b| b.name == "Runbooks").expect("the board");
+        let (_, buffer) = picture(&state, &theme(Glyphs::Unicode), 120, 34);
+        let selected = theme(Glyphs::Unicode).style(Role::Selection).bg;
+        assert!(selected.is_some() && buffer.content.iter().all(|cell| Some(cell.bg) != selected), "{what}");
         for text in [&small, &large] {
             assert!(text.contains("PRODUCTION rag-production"), "it says where it acts:\n{text}");
         }

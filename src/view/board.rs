@@ -97,9 +97,7 @@ pub fn guarded<T>(paint: &mut Paint, area: Rect, title: &str, draw: impl FnOnce(
     let result = catch_unwind(AssertUnwindSafe(|| draw(paint)));
     DRAWING.set(false);
     if result.is_err() {
-        for y in 0..area.height {
-            paint.text(area, 0, y, &" ".repeat(usize::from(area.width)), Role::Text);
-        }
+        paint.clear(area);
         paint.text(area, 0, 0, title, Role::Title);
         paint.wrapped(
             Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area },

@@ -32,6 +32,17 @@ impl<'a> Paint<'a> {
         self.buffer.set_style(area.intersection(self.buffer.area), style);
     }
 
+    /// Takes away whatever was drawn there, its colours too.
+    pub fn clear(&mut self, area: Rect) {
+        let area = area.intersection(self.buffer.area);
+        for y in area.top()..area.bottom() {
+            for x in area.left()..area.right() {
+                self.buffer[(x, y)].reset();
+            }
+        }
+        self.fill(area, Role::Text);
+    }
+
     /// Writes text at a place relative to the area, cut to it. Returns the cells used.
     pub fn text(&mut self, area: Rect, x: u16, y: u16, text: &str, role: Role) -> u16 {
         self.styled(area, x, y, text, self.theme.style(role))

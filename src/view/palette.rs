@@ -12,10 +12,7 @@ use crate::theme::Role;
 pub fn window(paint: &mut Paint, area: Rect, wide: u16, high: u16, title: &str) -> Rect {
     let (w, h) = (wide.min(area.width), high.min(area.height));
     let rect = Rect { x: area.x + (area.width - w) / 2, y: area.y + (area.height - h) / 2, width: w, height: h };
-    let blank = " ".repeat(usize::from(w));
-    for y in 0..h {
-        paint.text(rect, 0, y, &blank, Role::Text);
-    }
+    paint.clear(rect);
     if w < 4 || h < 3 {
         return rect;
     }

@@ -18,10 +18,7 @@ use crate::theme::Role;
 const NOTES: usize = 3;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, view: &RunView) -> Option<Position> {
-    let blank = " ".repeat(usize::from(area.width));
-    for y in 0..area.height {
-        paint.text(area, 0, y, &blank, Role::Text);
-    }
+    paint.clear(area);
     let inner = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
     let Some(line) = state.ledger.run(&view.run) else {
         let gone = state.ledger.unreadable.iter().find(|(id, _)| *id == view.run);
