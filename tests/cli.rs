@@ -213,6 +213,12 @@ fn init_writes_what_it_finds_and_check_accepts_it() {
     assert!(!written.contains("topsecret") && !said.contains("topsecret"));
     let check = run(folder.path(), &["check", "--offline"]);
     assert_eq!(check.status.code(), Some(0), "{}", text(&check));
+    // What it offers for runbooks is right, too.
+    let (before, offered) = written.split_once("#\n# [services").expect("what runbooks need");
+    let offered: Vec<&str> = offered.lines().map(|line| line.trim_start_matches("# ")).collect();
+    std::fs::write(folder.path().join("acting.toml"), format!("{before}[services{}\n", offered.join("\n"))).expect("written");
+    let check = run(folder.path(), &["check", "--offline", "--config", "acting.toml"]);
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check));
     let again = run(folder.path(), &arguments);
     assert_eq!(again.status.code(), Some(1), "nothing is overwritten");
     assert_eq!(std::fs::read_to_string(folder.path().join("lastgreen.toml")).expect("there"), written);

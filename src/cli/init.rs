@@ -253,8 +253,23 @@ fn write_config(name: &str, found: &[(String, Found)]) -> String {
             signals += &signals_text(&source, if plain { "" } else { &source }, what);
         }
     }
-    out + "# What is asked, what it means, and when it is bad. `warn` and `fail` say when.\n\n" + &signals
+    out + "# What is asked, what it means, and when it is bad. `warn` and `fail` say when.\n\n" + &signals + ACTING
 }
+
+/// What runbooks need, for whoever writes some.
+const ACTING: &str = r#"
+# Runbooks are files in runbooks/ beside this one: see the README, and `lastgreen run`.
+#
+# [services.app]                       # what their steps talk to
+# url = "http://localhost:8000"
+# [notify.ops]                         # who is told: slack, pagerduty, webhook, email
+# kind = "slack"
+# webhook = "env:SLACK_WEBHOOK"
+# events = ["failure", "waiting", "rollback"]
+# [roles]                              # who may run what; without any, whoever may log in
+# operator = ["@oncall"]
+# commander = ["root"]
+"#;
 
 fn source_text(source: &str, url: &str, what: &Found) -> String {
     let (url, login) = without_password(url, source);
