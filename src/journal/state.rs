@@ -28,15 +28,6 @@ impl StateDir {
         Ok(state)
     }
 
-    /// The folder where it is, whether it can be used or not: for whoever only looks.
-    pub fn at(root: &Path) -> StateDir {
-        StateDir { root: root.to_path_buf() }
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }

@@ -139,18 +139,6 @@ impl Choice {
         }
     }
 
-    /// The key that stands for it.
-    pub fn key(self) -> char {
-        match self {
-            Choice::Done => 'd',
-            Choice::Failed => 'f',
-            Choice::Skip => 's',
-            Choice::Again => 'a',
-            Choice::Rollback => 'r',
-            Choice::Stop => 'x',
-        }
-    }
-
     pub fn parse(word: &str) -> Option<Choice> {
         Choice::ALL.into_iter().find(|choice| choice.word() == word)
     }

@@ -234,13 +234,6 @@ impl<O: Outside> Session<O> {
     fn draw(&mut self) -> io::Result<()> {
         self.drawn = Instant::now();
         self.due = None;
-        // A change of size that no signal told of would leave the screen broken for good.
-        if let Ok(size) = crossterm::terminal::size()
-            && size != self.size
-        {
-            self.screen.resize(size.0, size.1);
-            self.send(Message::Resize(size.0, size.1))?;
-        }
         let (state, theme) = (&self.state, &self.theme);
         self.screen.frame(|area, buffer| view::draw(state, theme, area, buffer))
     }
