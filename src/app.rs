@@ -13,16 +13,20 @@ use color_eyre::eyre::{Result, WrapErr, eyre};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::backend::{Operations, Worker, connect, describe_nowhere, start_logging, start_plain_logging};
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
-use crate::cli::{self, Clerk, Cli, Desk, Sub, exit};
-use crate::cockpit::{News, Order, State};
+use crate::base::exit;
+use crate::cli::{self, Cli, Sub};
 use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, Ui};
-use crate::reading::Delivery;
-use crate::source::{Mailbox, Poller};
-use crate::terminal::{Outside, Reload, Screen, Session, give_back_raw_mode, restore};
-use crate::theme::{self, Depth, Glyphs, Theme};
-use crate::{demo, keymap, view};
+use crate::demo;
+use crate::observe::reading::Delivery;
+use crate::observe::source::{Mailbox, Poller};
+use crate::show::cockpit::State;
+use crate::show::terminal::{Outside, Reload, Screen, Session, give_back_raw_mode, restore};
+use crate::show::theme::{self, Depth, Glyphs, Theme};
+use crate::show::{keymap, view};
+use crate::status::{Request, Update};
 
 /// Runs the program; the result is the exit code.
 ///
@@ -49,7 +53,7 @@ pub fn main() -> Result<u8> {
         }
         Some(Sub::Demo(args)) => return run_demo(&cli, args),
         Some(Sub::Init(args)) => {
-            cli::start_logging(false);
+            start_plain_logging();
             let runtime = sources_runtime()?;
             return Ok(match cli::init(&args.output, &args.endpoints, &args.name, &runtime) {
                 Ok(text) => say(&text, exit::DONE),
@@ -57,8 +61,7 @@ pub fn main() -> Result<u8> {
             });
         }
         Some(Sub::Runner(args)) => {
-            cli::start_runner_logging();
-            return Ok(cli::run_runner(args));
+            return Ok(cli::runner(args));
         }
         _ => {}
     }
@@ -68,11 +71,11 @@ pub fn main() -> Result<u8> {
         Discovered::Missing(path, by) => {
             return Ok(complain(&format!("{by} names {}, which is not there\n", path.display()), exit::BAD_FILE));
         }
-        Discovered::Nowhere(places) => return Ok(complain(&cli::describe_nowhere(&places), exit::BAD_FILE)),
+        Discovered::Nowhere(places) => return Ok(complain(&describe_nowhere(&places), exit::BAD_FILE)),
     };
     match &cli.command {
         Some(Sub::Check(args)) => {
-            cli::start_logging(false);
+            start_plain_logging();
             if args.export_rules {
                 return export_rules(&path);
             }
@@ -80,7 +83,7 @@ pub fn main() -> Result<u8> {
             Ok(say(&text, code))
         }
         Some(Sub::Status(args)) => {
-            cli::start_logging(false);
+            start_plain_logging();
             let config = match load(&path) {
                 Ok(config) => config,
                 Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
@@ -95,24 +98,25 @@ pub fn main() -> Result<u8> {
     }
 }
 
-/// Plans, runs, and what is on record: everything that sits at the desk.
+/// Plans, runs, and what is on record: everything that is an operation on runs.
 fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
-    cli::start_logging(false);
+    start_plain_logging();
     let config = match load(path) {
         Ok(config) => config,
         Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
     };
-    let mut desk = Desk::new(Arc::new(config), cli.read_only);
-    Ok(match command {
-        Sub::Run(args) => cli::run(args, &mut desk),
-        Sub::Runs(args) => cli::runs(args, &mut desk),
-        Sub::Attach(args) => cli::attach(args, &mut desk),
-        Sub::Resume(args) => cli::resume(args, &mut desk),
-        Sub::Abort(args) => cli::abort(args, &mut desk),
-        Sub::Audit(args) => cli::audit(args, &mut desk, &sources_runtime()?),
+    let mut operations = Operations::new(Arc::new(config), cli.read_only);
+    let (done, json) = match command {
+        Sub::Run(args) => (cli::run(args, &mut operations), args.json),
+        Sub::Runs(args) => (cli::runs(args, &mut operations), args.json),
+        Sub::Attach(args) => (cli::attach(args, &mut operations), false),
+        Sub::Resume(args) => (cli::resume(args, &mut operations), false),
+        Sub::Abort(args) => (cli::abort(args, &mut operations), false),
+        Sub::Audit(args) => (cli::audit(args, &mut operations, &sources_runtime()?), args.json()),
         // The others were done before.
-        _ => exit::USAGE,
-    })
+        _ => (Ok(exit::USAGE), false),
+    };
+    Ok(done.unwrap_or_else(|error| error.report(json)))
 }
 
 fn say(text: &str, code: u8) -> u8 {
@@ -124,6 +128,13 @@ fn say(text: &str, code: u8) -> u8 {
 fn complain(text: &str, code: u8) -> u8 {
     let _ = std::io::stderr().write_all(text.as_bytes());
     code
+}
+
+/// Starts the log that the cockpit shows: everything down to debug is kept.
+fn start_shown_logging() {
+    let drain = tui_logger::Drain::new();
+    start_logging(Some(Box::new(move |record| drain.log(record))), log::LevelFilter::Debug);
+    tui_logger::set_default_level(log::LevelFilter::Debug);
 }
 
 fn export_rules(path: &Path) -> Result<u8> {
@@ -166,7 +177,11 @@ fn run_demo(cli: &Cli, args: &cli::DemoArgs) -> Result<u8> {
         Some(path) => Some(std::fs::read_to_string(path).wrap_err_with(|| format!("cannot read {}", path.display()))?),
         None => None,
     };
-    cli::start_logging(!args.headless);
+    if args.headless {
+        start_plain_logging()
+    } else {
+        start_shown_logging()
+    };
     let runtime = sources_runtime()?;
     let endings = Endings::take()?;
     let starting = async {
@@ -298,7 +313,7 @@ fn themed(ui: &Ui, folder: &Path) -> Result<Theme, String> {
 /// Opens the cockpit on a configuration.
 fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Result<u8> {
     if cli.command.is_none() {
-        cli::start_logging(true);
+        start_shown_logging();
     }
     let wishes = Wishes {
         theme: cli.theme.clone(),
@@ -318,11 +333,11 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Resu
     let screen = Screen::enter(files.config.ui.mouse).wrap_err("cannot take the terminal")?;
     let mailbox = Arc::new(Mailbox::default());
     let window = files.config.ui.window;
-    let poller = cli::connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;
+    let poller = connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;
     let mut state = State::new(files.config.clone(), files.keymap.clone(), Clock::System.now());
     state.read_only = cli.read_only;
     let (config, read_only) = (files.config.clone(), cli.read_only);
-    let clerk = Clerk::start(move || Desk::new(config, read_only));
+    let clerk = Worker::start(move || Operations::new(config, read_only));
     let joined = Joined {
         path: path.to_path_buf(),
         wishes,
@@ -336,7 +351,7 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Resu
     };
     let session = Session::new(screen, state, files.theme, joined);
     let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
-    let script = script.map(crate::terminal::Script::parse).transpose().map_err(|e| eyre!(e))?;
+    let script = script.map(crate::show::terminal::Script::parse).transpose().map_err(|e| eyre!(e))?;
     let ended = looks.block_on(session.run(endings.come(), script));
     restore();
     runtime.shutdown_background();
@@ -372,7 +387,7 @@ struct Joined<'a> {
     seen: Vec<Option<SystemTime>>,
     theme: String,
     config: Arc<Config>,
-    clerk: Clerk,
+    clerk: Worker,
 }
 
 impl Joined<'_> {
@@ -395,11 +410,11 @@ impl Outside for Joined<'_> {
         })
     }
 
-    fn order(&mut self, order: Order) {
-        self.clerk.order(order);
+    fn request(&mut self, request: Request) {
+        self.clerk.request(request);
     }
 
-    fn heard(&mut self) -> Vec<News> {
+    fn heard(&mut self) -> Vec<Update> {
         self.clerk.take()
     }
 
@@ -423,7 +438,7 @@ impl Outside for Joined<'_> {
         // Whoever is asked the same goes on being asked: a scrape source would forget what it has read.
         if !files.config.asks_the_same(&self.config) {
             let mailbox = Arc::new(Mailbox::default());
-            let poller = cli::connect(&files.config, self.runtime.handle(), files.config.ui.window, mailbox.clone())?;
+            let poller = connect(&files.config, self.runtime.handle(), files.config.ui.window, mailbox.clone())?;
             // Only now, with everything there, the old gives way to the new.
             self.poller = Some(poller);
             self.mailbox = mailbox;

@@ -1,23 +1,28 @@
-//! lastgreen: a terminal operations cockpit. Observe, judge, act, record.
+//! lastgreen: a terminal operations cockpit. Observe, judge, plan, act, record; and show each of them.
 //!
 //! The rooms, from the ground up, and what each may import stand in ARCHITECTURE.md; `tests/architecture.rs` holds
 //! them to it.
 
-pub mod app;
 pub mod base;
-pub mod cli;
-pub mod cockpit;
+pub mod observe;
+
+pub mod judge;
+
+pub mod plan;
+
+pub mod record;
+
+pub mod act;
+
 pub mod config;
+pub mod status;
+
+pub mod backend;
+
+pub mod show;
+
+pub mod cli;
+
 pub mod demo;
-pub mod effect;
-pub mod engine;
-pub mod journal;
-pub mod keymap;
-pub mod reading;
-pub mod runbook;
-pub mod runner;
-pub mod signal;
-pub mod source;
-pub mod terminal;
-pub mod theme;
-pub mod view;
+
+pub mod app;

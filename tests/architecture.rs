@@ -1,27 +1,64 @@
-//! The import table of ARCHITECTURE.md, enforced: a room may use only the rooms its row names.
+//! The import table of ARCHITECTURE.md, enforced: a room uses only the rooms its row names, no room uses one that stands
+//! after it, and no two files use each other in a circle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Room and what it may import; every room may import `base`.
+/// Rooms in the order of the house, and what each may import; every room may import `base`.
 const TABLE: &[(&str, &[&str])] = &[
     ("base", &[]),
-    ("reading", &[]),
-    ("engine", &[]),
-    ("signal", &["reading"]),
-    ("runbook", &["signal", "reading"]),
-    ("source", &["reading", "engine"]),
-    ("journal", &["runbook", "source"]),
-    ("effect", &["runbook", "signal", "source", "reading", "journal"]),
-    ("runner", &["effect", "journal", "runbook", "source"]),
-    ("keymap", &[]),
-    ("theme", &[]),
-    ("config", &["reading", "signal", "engine", "runbook"]),
-    ("cockpit", &["reading", "signal", "runbook", "config", "keymap", "theme"]),
-    ("view", &["reading", "signal", "runbook", "config", "keymap", "theme", "cockpit"]),
-    ("terminal", &["reading", "config", "keymap", "theme", "cockpit", "view"]),
-    ("cli", &["reading", "signal", "runbook", "engine", "source", "journal", "effect", "runner", "config", "keymap", "theme", "cockpit"]),
-    ("demo", &["engine"]),
+    ("observe/reading", &[]),
+    ("observe/engine", &[]),
+    ("observe/source", &["observe/reading", "observe/engine"]),
+    ("judge", &["observe/reading"]),
+    ("plan/runbook", &["judge", "observe/reading"]),
+    ("record/journal", &["plan/runbook", "observe/source"]),
+    ("record/notify", &["plan/runbook", "record/journal", "observe/source"]),
+    ("act/effect", &["plan/runbook", "judge", "observe/source", "observe/reading"]),
+    ("act/runner", &["act/effect", "record/journal", "record/notify", "plan/runbook", "observe/source"]),
+    ("config", &["observe/reading", "judge", "observe/engine", "plan/runbook"]),
+    ("status", &["observe/reading", "judge", "plan/runbook", "config"]),
+    (
+        "backend",
+        &[
+            "observe/reading",
+            "observe/engine",
+            "observe/source",
+            "judge",
+            "plan/runbook",
+            "record/journal",
+            "record/notify",
+            "act/effect",
+            "act/runner",
+            "config",
+            "status",
+        ],
+    ),
+    ("show/keymap", &[]),
+    ("show/theme", &[]),
+    ("show/cockpit", &["observe/reading", "judge", "plan/runbook", "config", "status", "show/keymap", "show/theme"]),
+    ("show/view", &["observe/reading", "judge", "plan/runbook", "config", "status", "show/keymap", "show/theme", "show/cockpit"]),
+    ("show/terminal", &["observe/reading", "config", "status", "show/keymap", "show/theme", "show/cockpit", "show/view"]),
+    (
+        "cli",
+        &[
+            "observe/reading",
+            "observe/engine",
+            "observe/source",
+            "judge",
+            "plan/runbook",
+            "record/journal",
+            "record/notify",
+            "act/effect",
+            "act/runner",
+            "config",
+            "status",
+            "backend",
+            "show/keymap",
+            "show/theme",
+        ],
+    ),
+    ("demo", &["observe/engine"]),
 ];
 
 fn files(folder: &Path, out: &mut Vec<PathBuf>) {
@@ -35,67 +72,193 @@ fn files(folder: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// The rooms named in a file's `crate::` paths, nested ones (`crate::{a, b::c}`) too, with their lines.
-fn imports(text: &str) -> Vec<(usize, String)> {
+/// Every path that begins with `root::`, nested ones (`crate::{a, b::{c, d}}`) laid out, with its line.
+fn paths(text: &str, root: &str) -> Vec<(usize, Vec<String>)> {
     let mut found = Vec::new();
-    for (at, _) in text.match_indices("crate::") {
-        let rest = &text[at + "crate::".len()..];
-        let line = text[..at].matches('\n').count() + 1;
-        let names: Vec<&str> = match rest.strip_prefix('{') {
-            Some(inside) => {
-                let mut depth = 0;
-                let mut names = vec![inside];
-                for (i, c) in inside.char_indices() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => names.push(&inside[i + 1..]),
-                        _ => {}
-                    }
-                }
-                names
-            }
-            None => vec![rest],
-        };
-        for name in names {
-            let word: String = name.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            found.push((line, word));
+    for (at, _) in text.match_indices(root) {
+        let before = text[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
         }
+        let line = text[..at].matches('\n').count() + 1;
+        let mut out = Vec::new();
+        lay_out(&text[at + root.len()..], &mut Vec::new(), &mut out);
+        found.extend(out.into_iter().map(|path| (line, path)));
     }
     found
+}
+
+/// One branch of a `use` tree; gives what is left behind it.
+fn lay_out<'t>(text: &'t str, prefix: &mut Vec<String>, out: &mut Vec<Vec<String>>) -> &'t str {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = lay_out(rest, prefix, out).trim_start();
+            match rest.strip_prefix(',') {
+                Some(more) if more.trim_start().starts_with('}') => return &more.trim_start()[1..],
+                Some(more) => rest = more,
+                None => return rest.strip_prefix('}').unwrap_or(rest),
+            }
+        }
+    }
+    let word: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let rest = &text[word.len()..];
+    if word.is_empty() {
+        return rest;
+    }
+    prefix.push(word);
+    let rest = match rest.strip_prefix("::") {
+        Some(more) if more.trim_start().starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '{') => lay_out(more, prefix, out),
+        _ => {
+            out.push(prefix.clone());
+            // A name under another name.
+            match rest.trim_start().strip_prefix("as ") {
+                Some(more) => more.trim_start().trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'),
+                None => rest,
+            }
+        }
+    };
+    prefix.pop();
+    rest
+}
+
+/// The room of a file below `src/`.
+fn room_of(inside: &Path) -> Option<&'static str> {
+    let path = inside.to_string_lossy();
+    TABLE.iter().map(|(room, _)| *room).find(|room| path.starts_with(&format!("{room}/")))
+}
+
+/// The room that a path leads into.
+fn room_at(path: &[String]) -> Option<&'static str> {
+    let two = path.iter().take(2).map(String::as_str).collect::<Vec<_>>().join("/");
+    TABLE.iter().map(|(room, _)| *room).find(|room| *room == two || Some(*room) == path.first().map(String::as_str))
 }
 
 #[test]
 fn rooms_import_only_what_their_row_names() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let table: BTreeMap<&str, &[&str]> = TABLE.iter().copied().collect();
     let mut all = Vec::new();
     files(&src, &mut all);
-    let mut broken = Vec::new();
+    let (mut broken, mut entered) = (Vec::new(), BTreeSet::new());
     for file in all {
         let inside = file.strip_prefix(&src).expect("below src");
-        let Some(room) = inside.components().next().map(|c| c.as_os_str().to_string_lossy().into_owned()) else { continue };
-        // lib, main and app join the rooms.
-        if room.ends_with(".rs") {
+        // lib, main and app join the rooms; a folder's own mod.rs only lists them.
+        let Some(room) = room_of(inside) else {
+            let joins = inside.components().count() == 1 || inside.ends_with("mod.rs") && inside.components().count() == 2;
+            assert!(joins, "{} stands in no room of the table", inside.display());
             continue;
+        };
+        entered.insert(room);
+        let place = |name: &str| TABLE.iter().position(|(room, _)| *room == name);
+        let may = TABLE[place(room).expect("a row")].1;
+        for name in may {
+            assert!(place(name) < place(room), "{room} may not look up to {name}");
         }
-        let may = table.get(room.as_str()).unwrap_or_else(|| panic!("{room} has no row in the table"));
         let text = std::fs::read_to_string(&file).expect("readable");
-        for (line, name) in imports(&text) {
-            if table.contains_key(name.as_str()) && name != room && name != "base" && !may.contains(&name.as_str()) {
-                broken.push(format!("{}:{line}: {room} may not import {name}", inside.display()));
+        for (line, path) in paths(&text, "crate::") {
+            let Some(other) = room_at(&path) else { continue };
+            if other != room && other != "base" && !may.contains(&other) {
+                broken.push(format!("{}:{line}: {room} may not import {other}", inside.display()));
             }
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+    let empty: Vec<_> = TABLE.iter().filter(|(room, _)| !entered.contains(room)).collect();
+    assert!(empty.is_empty(), "rooms with nobody in them: {empty:?}");
+}
+
+/// Where each public name of a room is defined, by its `mod.rs`: `pub use file::{Name, …}`.
+fn exports(module: &Path) -> BTreeMap<String, PathBuf> {
+    let text = std::fs::read_to_string(module).unwrap_or_default();
+    let folder = module.parent().expect("a folder");
+    let mut found = BTreeMap::new();
+    for (at, _) in text.match_indices("pub use ") {
+        let mut out = Vec::new();
+        lay_out(&text[at + "pub use ".len()..], &mut Vec::new(), &mut out);
+        for path in out {
+            if let [file, .., name] = path.as_slice() {
+                found.insert(name.clone(), folder.join(format!("{file}.rs")));
+            }
+        }
+    }
+    found
+}
+
+/// The file that a path leads to, from the folder it is counted from.
+fn file_at(folder: &Path, path: &[String]) -> Option<PathBuf> {
+    let mut folder = folder.to_path_buf();
+    for (i, word) in path.iter().enumerate() {
+        if folder.join(word).is_dir() {
+            folder.push(word);
+            continue;
+        }
+        let file = folder.join(format!("{word}.rs"));
+        if file.is_file() {
+            return Some(file);
+        }
+        return exports(&folder.join("mod.rs")).get(&path[i]).cloned().filter(|file| file.is_file());
+    }
+    None
+}
+
+fn imports_of(src: &Path, file: &Path) -> BTreeSet<PathBuf> {
+    let whole = std::fs::read_to_string(file).expect("readable");
+    // Tests may look anywhere.
+    let text = whole.split("\n#[cfg(test)]").next().unwrap_or(&whole);
+    let own = file.parent().expect("a folder");
+    let mut found = BTreeSet::new();
+    let roots = [("crate::", src.to_path_buf()), ("super::", own.to_path_buf())];
+    for (root, folder) in roots {
+        found.extend(paths(text, root).into_iter().filter_map(|(_, path)| file_at(&folder, &path)));
+    }
+    found.remove(file);
+    found
+}
+
+#[test]
+fn no_two_files_import_each_other_in_a_circle() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&src, &mut all);
+    all.retain(|file| !file.ends_with("mod.rs"));
+    let mut graph: BTreeMap<PathBuf, BTreeSet<PathBuf>> = all.iter().map(|file| (file.clone(), imports_of(&src, file))).collect();
+    let arrows: usize = graph.values().map(BTreeSet::len).sum();
+    assert!(arrows > 300, "the check follows too few imports to mean anything: {arrows}");
+    // Whoever imports nobody that is left is in no circle.
+    loop {
+        let known: BTreeSet<PathBuf> = graph.keys().cloned().collect();
+        let before = graph.len();
+        graph.retain(|_, to| to.iter().any(|file| known.contains(file)));
+        if graph.len() == before {
+            break;
+        }
+    }
+    // And whom nobody imports of those that are left only leads into one.
+    loop {
+        let reached: BTreeSet<PathBuf> = graph.values().flatten().cloned().collect();
+        let before = graph.len();
+        graph.retain(|file, _| reached.contains(file));
+        if graph.len() == before {
+            break;
+        }
+    }
+    let show = |file: &Path| file.strip_prefix(&src).unwrap_or(file).display().to_string();
+    let knot: Vec<String> = graph
+        .iter()
+        .map(|(file, to)| {
+            let to: Vec<String> = to.iter().filter(|f| graph.contains_key(*f)).map(|f| show(f)).collect();
+            format!("{} -> {}", show(file), to.join(", "))
+        })
+        .collect();
+    assert!(knot.is_empty(), "files that import each other in a circle:\n{}", knot.join("\n"));
 }
 
 #[test]
 fn the_check_sees_what_it_has_to() {
-    let text = "use crate::view::draw;\nuse crate::{keymap, source::{a, b}, view};\n";
-    let names: Vec<String> = imports(text).into_iter().map(|(_, n)| n).collect();
-    assert_eq!(names, ["view", "keymap", "source", "view"]);
+    let text = "use crate::show::view::draw;\nuse crate::{observe, plan::runbook::{a, b as c, d}, cli};\n";
+    let names: Vec<String> = paths(text, "crate::").into_iter().map(|(_, p)| p.join("::")).collect();
+    let wanted = ["show::view::draw", "observe", "plan::runbook::a", "plan::runbook::b", "plan::runbook::d", "cli"];
+    assert_eq!(names, wanted);
 }
 
 #[test]

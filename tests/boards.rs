@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use common::screen::{picture, theme};
 use lastgreen::base::clock::Stamp;
-use lastgreen::cockpit::{Ledger, Message, State, update};
 use lastgreen::config::{Config, load_text, runbooks};
-use lastgreen::keymap;
-use lastgreen::reading::{
+use lastgreen::observe::reading::{
     Alert, AlertState, Ask, Delivery, Event, Fact, Fault, FaultKind, Line, Outcome, Reading, Shape, SourceHealth, SourceState, Table, Tail,
     Value,
 };
-use lastgreen::theme::Glyphs;
+use lastgreen::show::cockpit::{Message, State, update};
+use lastgreen::show::keymap;
+use lastgreen::show::theme::Glyphs;
+use lastgreen::status::Ledger;
 
 const NOW: Stamp = Stamp(1_795_186_800_000); // 2026-11-20 15:00:00Z
 

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Counting, Postgres, http_get, install_tls_provider};
+use lastgreen::act::runner::{Control, ControlRequest, Ending, Setup, drive};
+use lastgreen::backend::{audit_database, reach};
 use lastgreen::base::clock::Clock;
-use lastgreen::cli::{audit_database, reach};
 use lastgreen::config::{Config, load_text, runbooks, world};
-use lastgreen::journal::{StateDir, Watchpoint, read, unwatched};
-use lastgreen::runbook::{Asked, Choice, Operator, Phase, Plan, Run, RunResult, Runner, plan};
-use lastgreen::runner::{Control, Ending, Extent, Request, Setup, drive, sync_run};
+use lastgreen::plan::runbook::{Asked, Choice, Operator, Phase, Plan, Run, RunResult, Runner, plan};
+use lastgreen::record::journal::{Failpoint, StateDir, no_failpoint, read};
+use lastgreen::record::notify::{Extent, sync_run};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Twelve steps: with and without probes, on a database, an HTTP server that counts, and files.
@@ -211,7 +212,7 @@ impl World {
     }
 
     /// Drives a run to its end, as its operator answering by what is true.
-    async fn drive(&self, id: &str, watchpoint: Watchpoint) -> Ending {
+    async fn drive(&self, id: &str, failpoint: Failpoint) -> Ending {
         let config = self.config();
         let state = self.state();
         let plan = state.plan(id).expect("the plan");
@@ -228,7 +229,7 @@ impl World {
                 let Phase::Waiting { question } = &now.phase else { continue };
                 let choice = if me.applied(&run, &question.step) > 0 { Choice::Done } else { Choice::Again };
                 let (reply, _) = oneshot::channel();
-                let request = Request::Answer { asked: now.asked, step: question.step.clone(), choice, note: String::new() };
+                let request = ControlRequest::Answer { asked: now.asked, step: question.step.clone(), choice, note: String::new() };
                 if sender.send(Control { request, by: Operator::default(), reply }).await.is_err() {
                     return;
                 }
@@ -241,8 +242,8 @@ impl World {
             state,
             id: id.into(),
             plan,
-            watchpoint,
-            runner: Runner { host: "test".into(), pid: std::process::id(), place: lastgreen::runner::place(), version: "0".into() },
+            failpoint,
+            runner: Runner { host: "test".into(), pid: std::process::id(), place: lastgreen::act::runner::place(), version: "0".into() },
             resumed_by: resumed.then(Operator::default),
             abort: None,
             shared: None,
@@ -268,13 +269,13 @@ fn crash_child() {
     install_tls_provider();
     let seen = Arc::new(AtomicUsize::new(0));
     let counted = seen.clone();
-    let watchpoint: Watchpoint = Arc::new(move |_| {
+    let failpoint: Failpoint = Arc::new(move |_| {
         if Some(counted.fetch_add(1, Ordering::SeqCst)) == at {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let ending = runtime.block_on(world.drive(&run, watchpoint));
+    let ending = runtime.block_on(world.drive(&run, failpoint));
     assert!(matches!(ending, Ending::Over(result, _) if result == book(&world.book).ends), "{ending:?}");
     std::fs::write(world.folder.join(format!("points-{run}")), seen.load(Ordering::SeqCst).to_string()).expect("written");
 }
@@ -340,7 +341,7 @@ fn judge(world: &World, run: &str, at: usize, counting: &Counting, figures: &mut
     let database = audit_database(&world.config()).expect("a database");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (mirrored, events) = runtime.block_on(async {
-        sync_run(&state, run, &database, Extent::News).await.expect("mirrored");
+        sync_run(&state, run, &database, Extent::New).await.expect("mirrored");
         use sqlx::Connection;
         let mut pg = sqlx::PgConnection::connect(&world.pg).await.expect("connected");
         let lines: i64 = sqlx::query_scalar("SELECT count(*) FROM lastgreen.records WHERE run = $1")
@@ -361,7 +362,7 @@ fn judge(world: &World, run: &str, at: usize, counting: &Counting, figures: &mut
     let mut unique = keys.clone();
     unique.sort();
     unique.dedup();
-    let asked = replay.lines.iter().filter(|l| matches!(l.record.event, lastgreen::runbook::Event::Asked { .. })).count();
+    let asked = replay.lines.iter().filter(|l| matches!(l.record.event, lastgreen::plan::runbook::Event::Asked { .. })).count();
     if unique.len() != 3 + asked {
         figures.lost.push(format!("{} of {} letters at {at}", unique.len(), 3 + asked));
     }
@@ -443,13 +444,13 @@ fn a_journal_torn_at_any_byte_of_its_last_record_is_taken_up() {
     let world = World { mirrored: false, ..world };
     world.make("TORN");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    assert!(matches!(runtime.block_on(world.drive("TORN", unwatched())), Ending::Over(RunResult::Done, _)));
+    assert!(matches!(runtime.block_on(world.drive("TORN", no_failpoint())), Ending::Over(RunResult::Done, _)));
     let journal = world.state().run("TORN").join("journal.jsonl");
     let whole = std::fs::read(&journal).expect("the journal");
     let begins = whole[..whole.len() - 1].iter().rposition(|b| *b == b'\n').expect("more than one line") + 1;
     for cut in begins..whole.len() {
         std::fs::write(&journal, &whole[..cut]).expect("cut");
-        let ending = runtime.block_on(world.drive("TORN", unwatched()));
+        let ending = runtime.block_on(world.drive("TORN", no_failpoint()));
         assert!(matches!(ending, Ending::Over(RunResult::Done, _)), "cut at {cut}: {ending:?}");
     }
     // And once with the end of an effect torn off: somebody is asked, and nothing is done again.
@@ -459,7 +460,7 @@ fn a_journal_torn_at_any_byte_of_its_last_record_is_taken_up() {
     for cut in (before..before + lines[at].len()).step_by(37) {
         std::fs::write(&journal, &whole[..cut]).expect("cut");
         std::fs::write(world.folder.join("files/TORN"), "f1\n").expect("as it was then");
-        let ending = runtime.block_on(world.drive("TORN", unwatched()));
+        let ending = runtime.block_on(world.drive("TORN", no_failpoint()));
         assert!(matches!(ending, Ending::Over(RunResult::Done, _)), "cut at {cut}: {ending:?}");
         assert_eq!(world.applied("TORN", "h2"), 1, "cut at {cut}");
     }

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Canned, free_port, install_tls_provider, respond, start_prometheus};
+use lastgreen::backend::connect;
 use lastgreen::base::clock::{Clock, Stamp};
-use lastgreen::cli::connect;
-use lastgreen::cockpit::{Store, Summary};
 use lastgreen::config::{Config, load_text};
-use lastgreen::reading::SourceState;
-use lastgreen::signal::Verdict;
-use lastgreen::source::{Mailbox, Poller};
+use lastgreen::judge::Verdict;
+use lastgreen::observe::reading::SourceState;
+use lastgreen::observe::source::{Mailbox, Poller};
+use lastgreen::status::{Store, Summary};
 
 struct Watching {
     config: Config,
@@ -56,7 +56,7 @@ impl Watching {
     }
 }
 
-fn signal<'a>(summary: &'a Summary, name: &str) -> &'a lastgreen::cockpit::SignalLine {
+fn signal<'a>(summary: &'a Summary, name: &str) -> &'a lastgreen::status::SignalLine {
     summary.signals.iter().find(|s| s.name == name).expect(name)
 }
 

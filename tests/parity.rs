@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::{Canned, http_get, install_tls_provider, prometheus, respond, until};
 use lastgreen::base::clock::{Clock, Stamp};
 use lastgreen::config::load_text;
-use lastgreen::engine::{Engine, Limits, parse, supported};
-use lastgreen::reading::Ask;
+use lastgreen::observe::engine::{Engine, Limits, parse, supported};
+use lastgreen::observe::reading::Ask;
 
 /// Expressions of the kinds a cockpit asks, besides those of the shipped profiles.
 const MORE: &[&str] = &[
@@ -186,7 +186,7 @@ fn replay(port: u16, engine: &Engine, until_time: Stamp) -> usize {
     let (_, body) = http_get(port, &format!("/api/v1/query?query=%7Bjob%3D%22test%22%7D%5B10m%5D&time={:.3}", until_time.seconds()))
         .expect("an answer");
     let json: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-    let mut scrapes: BTreeMap<i64, Vec<lastgreen::engine::Sample>> = BTreeMap::new();
+    let mut scrapes: BTreeMap<i64, Vec<lastgreen::observe::engine::Sample>> = BTreeMap::new();
     let mut extra = Vec::new();
     for series in json["data"]["result"].as_array().expect("series") {
         let mut labels: Vec<(String, String)> =
@@ -198,7 +198,7 @@ fn replay(port: u16, engine: &Engine, until_time: Stamp) -> usize {
         for value in series["values"].as_array().expect("values") {
             let at = Stamp::from_seconds(value[0].as_f64().expect("a time")).0;
             let number = value[1].as_str().expect("a text").replace("Inf", "inf").parse().expect("a number");
-            scrapes.entry(at).or_default().push(lastgreen::engine::Sample {
+            scrapes.entry(at).or_default().push(lastgreen::observe::engine::Sample {
                 name: name.clone(),
                 labels: labels.clone(),
                 value: number,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use lastgreen::base::clock::Stamp;
 use lastgreen::base::text::{clean, fit, width};
 use lastgreen::base::units::Unit;
-use lastgreen::engine;
-use lastgreen::reading::{Fault, FaultKind, Freshness, History, Line, Reading, Value};
-use lastgreen::signal::{Baseline, Condition, Observed, Signal, Verdict, judge};
+use lastgreen::judge::{Baseline, Condition, Observed, Signal, Verdict, judge};
+use lastgreen::observe::engine;
+use lastgreen::observe::reading::{Fault, FaultKind, Freshness, History, Line, Reading, Value};
 use proptest::prelude::*;
 
 fn number() -> impl Strategy<Value = f64> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lastgreen::keymap::{self, Action, Scope};
+use lastgreen::show::keymap::{self, Action, Scope};
 
 fn table() -> String {
     let keymap = keymap::load("default", Path::new(".")).expect("the default keymap");

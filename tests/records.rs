@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use common::host::{Host, waits_for};
 use common::{Canned, Counting, Postgres, install_tls_provider, respond, until};
+use lastgreen::act::runner::{Ending, Setup, drive};
+use lastgreen::backend::{audit_database, reach};
 use lastgreen::base::clock::{Clock, Stamp};
-use lastgreen::cli::{audit_database, reach};
 use lastgreen::config::{load_text, runbooks, world};
-use lastgreen::journal::{StateDir, compare, read, unwatched};
-use lastgreen::runbook::{Asked, Operator, Plan, RunResult, Runner, plan};
-use lastgreen::runner::{Ending, Extent, Setup, drive, sync_run};
+use lastgreen::plan::runbook::{Asked, Operator, Plan, RunResult, Runner, plan};
+use lastgreen::record::journal::{StateDir, compare, no_failpoint, read};
+use lastgreen::record::notify::{Extent, sync_run};
 use tempfile::TempDir;
 
 #[test]
@@ -33,7 +34,8 @@ fn on_a_full_disk_the_run_stops_before_the_next_effect_and_says_so() {
     let folder = host.path().join("state/runs").join(&id);
     let by = Operator::default();
     until("the runner to say what keeps it", || {
-        let said = lastgreen::runner::ask(&folder, &lastgreen::runner::Request::Status, &by, lastgreen::runner::PATIENCE);
+        let said =
+            lastgreen::act::runner::ask(&folder, &lastgreen::act::runner::ControlRequest::Status, &by, lastgreen::act::runner::PATIENCE);
         said.is_ok_and(|reply| reply.message.is_some_and(|m| m.contains("nothing can be written down")))
     });
     assert!(!host.has("after"), "no effect without its record");
@@ -249,7 +251,7 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
         state: state.clone(),
         id: "HOUR".into(),
         plan: made,
-        watchpoint: unwatched(),
+        failpoint: no_failpoint(),
         runner: Runner::default(),
         resumed_by: None,
         abort: None,
@@ -266,10 +268,10 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
     assert!(matches!(ending, Ending::Over(RunResult::Done, _)), "the run never waited: {ending:?}");
     assert!(here.join("last").exists());
     let database = audit_database(&config).expect("a database");
-    assert!(runtime.block_on(sync_run(&state, "HOUR", &database, Extent::News)).is_err(), "there is no database yet");
+    assert!(runtime.block_on(sync_run(&state, "HOUR", &database, Extent::New)).is_err(), "there is no database yet");
     clock.advance(Duration::from_secs(3600));
     pg.up();
-    let done = runtime.block_on(sync_run(&state, "HOUR", &database, Extent::News)).expect("mirrored");
+    let done = runtime.block_on(sync_run(&state, "HOUR", &database, Extent::New)).expect("mirrored");
     let replay = read(&state.run("HOUR")).expect("the journal");
     assert_eq!(done.records as usize, replay.lines.len());
     assert_eq!(runtime.block_on(sync_run(&state, "HOUR", &database, Extent::All)).expect("mirrored").written, 0, "nothing twice");

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use common::host::{Host, waits_for};
 use common::{Canned, Postgres, respond, until};
-use lastgreen::runbook::Operator;
-use lastgreen::runner::{PATIENCE, Request, ask};
+use lastgreen::act::runner::{ControlRequest, PATIENCE, ask};
+use lastgreen::plan::runbook::Operator;
 use rustix::process::{Signal, kill_process, test_kill_process};
 
 /// A step that says when it has begun, then waits for a file.
@@ -31,7 +31,7 @@ fn a_runner_that_is_told_to_go_while_it_waits_for_a_script_begins_nothing_beside
     let pid = host.runner_pid(&id);
     kill_process(pid, Signal::TERM).expect("sent");
     until("it to go", || test_kill_process(pid).is_err());
-    assert_eq!(host.standing(&id), "paused");
+    assert_eq!(host.status(&id), "paused");
     assert_eq!(host.read("begun"), "x\n", "it was not begun beside itself");
     // Its lock was let go of in good order; what it left is at work all the same.
     let (code, said) = host.run(&["run", "other", "--confirm", "here"]);
@@ -130,7 +130,7 @@ fn without_room_for_a_script_it_is_not_begun() {
     let id = host.begin("room");
     let folder = host.path().join("state/runs").join(&id);
     until("the runner to say what keeps it", || {
-        let said = ask(&folder, &Request::Status, &Operator::default(), PATIENCE);
+        let said = ask(&folder, &ControlRequest::Status, &Operator::default(), PATIENCE);
         said.is_ok_and(|reply| reply.message.is_some_and(|m| m.contains("nothing can be written down")))
     });
     assert!(!host.has("after") && !host.has("back"), "a full disk is no failure of the step");

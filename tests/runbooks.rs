@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lastgreen::base::clock::Stamp;
 use lastgreen::base::units::Unit;
-use lastgreen::runbook::{
+use lastgreen::plan::runbook::{
     Asked, Choice, Content, Danger, Environment, Event, Kind, Loaded, Next, OnFailure, Operator, Outcome, Output, Phase, Plan, Question,
     QuestionKind, Record, Run, RunResult, Runner, Status, StepState, Trigger, World, load, plan,
 };

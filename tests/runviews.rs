@@ -10,11 +10,12 @@ use std::time::Duration;
 use common::screen::{picture, theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lastgreen::base::clock::Stamp;
-use lastgreen::cockpit::{Command, Ledger, Message, News, Order, OutputTail, RunLine, State, update};
 use lastgreen::config::{load_text, runbooks, world};
-use lastgreen::keymap;
-use lastgreen::runbook::{Asked, Event, Operator, Outcome, Output, Plan, Record, Run, RunResult, Runner, load, plan};
-use lastgreen::theme::{Glyphs, Role};
+use lastgreen::plan::runbook::{Asked, Event, Operator, Outcome, Output, Plan, Record, Run, RunResult, Runner, load, plan};
+use lastgreen::show::cockpit::{Command, Message, State, update};
+use lastgreen::show::keymap;
+use lastgreen::show::theme::{Glyphs, Role};
+use lastgreen::status::{Ledger, OutputTail, Request, RunLine, Update};
 
 const NOW: Stamp = Stamp(1_795_186_800_000);
 
@@ -47,11 +48,11 @@ fn state() -> State {
     let mut loaded = runbooks(&config, NOW);
     loaded.push(load(Path::new("runbooks/golden.yaml"), RUNBOOK, NOW));
     let runbooks = Ledger::lines(&loaded, &[], "rag-production", NOW);
-    hear(&mut state, News::Ledger(Box::new(Ledger { runbooks, known: true, ..Ledger::default() })), NOW);
+    hear(&mut state, Update::Ledger(Box::new(Ledger { runbooks, known: true, ..Ledger::default() })), NOW);
     state
 }
 
-fn hear(state: &mut State, news: News, now: Stamp) -> Vec<Command> {
+fn hear(state: &mut State, news: Update, now: Stamp) -> Vec<Command> {
     update(state, Message::Heard(Box::new(news), now), &mut (120, 40))
 }
 
@@ -100,7 +101,7 @@ fn ended(step: &str, outcome: Outcome, message: &str) -> Event {
 fn looking(line: Arc<RunLine>, seconds: f64) -> State {
     let mut state = state();
     let ledger = Ledger { runs: vec![line], runbooks: state.ledger.runbooks.clone(), known: true, ..Ledger::default() };
-    hear(&mut state, News::Ledger(Box::new(ledger)), at(seconds));
+    hear(&mut state, Update::Ledger(Box::new(ledger)), at(seconds));
     if state.overlay.is_none() {
         update(&mut state, Message::Key(KeyEvent::from(KeyCode::Char('o'))), &mut (120, 40));
     }
@@ -133,7 +134,7 @@ fn a_run_on_small_screens_and_large() {
     let plan = a_plan(&state(), "runbooks/golden.yaml", RUNBOOK);
     let failed = failed_at_the_restore();
     let question = |run: &[(f64, Event)]| match a_run(&plan, run.to_vec(), true).run.next(&plan) {
-        lastgreen::runbook::Next::Ask(question) => Event::Asked { question },
+        lastgreen::plan::runbook::Next::Ask(question) => Event::Asked { question },
         other => panic!("{other:?}"),
     };
     let mut asks = failed.clone();
@@ -142,7 +143,7 @@ fn a_run_on_small_screens_and_large() {
     manual.extend([(20.0, ended("restore", Outcome::Done, "restored")), (20.1, begun("look"))]);
     manual.push((20.2, question(&manual)));
     let mut over = asks.clone();
-    let stop = lastgreen::runbook::Choice::Stop;
+    let stop = lastgreen::plan::runbook::Choice::Stop;
     over.push((40.0, Event::Answered { step: "restore".into(), choice: stop, note: String::new(), by: Operator::default() }));
     over.push((40.1, Event::Ended { result: RunResult::Failed, message: "Restore failed: exit status: 1".into() }));
     let cases: Vec<(&str, Arc<RunLine>, &[KeyCode])> = vec![
@@ -158,7 +159,7 @@ fn a_run_on_small_screens_and_large() {
         let mut state = looking(line, 60.0);
         let lines = (1..=9).map(|i| format!("line {i} of the restore")).collect();
         let tail = OutputTail { run: "01M7ZRUN".into(), step: "restore".into(), lines, cut: false };
-        hear(&mut state, News::Output(tail), at(60.0));
+        hear(&mut state, Update::Output(tail), at(60.0));
         for key in keys {
             press(&mut state, *key, at(60.0));
         }
@@ -194,8 +195,8 @@ fn at_its_plan(name: &str, text: &str) -> (State, Arc<Plan>) {
     }
     press(&mut state, KeyCode::Char('r'), NOW);
     let commands = press(&mut state, KeyCode::Enter, NOW);
-    let [Command::Desk(Order::Plan { serial, .. })] = commands.as_slice() else { panic!("{commands:?}") };
-    hear(&mut state, News::Planned(*serial, Ok(plan.clone())), NOW);
+    let [Command::Backend(Request::Plan { serial, .. })] = commands.as_slice() else { panic!("{commands:?}") };
+    hear(&mut state, Update::Planned(*serial, Ok(plan.clone())), NOW);
     (state, plan)
 }
 
@@ -228,7 +229,7 @@ fn a_window_too_small_to_read_in_confirms_nothing() {
         }
         assert_eq!(commands, []);
     }
-    assert!(matches!(fingers(&mut state, "rag-production", 5.0).as_slice(), [Command::Desk(Order::Begin(_))]));
+    assert!(matches!(fingers(&mut state, "rag-production", 5.0).as_slice(), [Command::Backend(Request::Begin(_))]));
 }
 
 #[test]
@@ -237,8 +238,8 @@ fn a_plan_that_was_made_for_another_dialog_is_not_shown() {
     press(&mut state, KeyCode::Esc, at(1.0));
     press(&mut state, KeyCode::Char('r'), at(1.1));
     let commands = press(&mut state, KeyCode::Enter, at(1.2));
-    let [Command::Desk(Order::Plan { serial, .. })] = commands.as_slice() else { panic!("{commands:?}") };
-    hear(&mut state, News::Planned(serial - 1, Ok(plan)), at(1.3));
+    let [Command::Backend(Request::Plan { serial, .. })] = commands.as_slice() else { panic!("{commands:?}") };
+    hear(&mut state, Update::Planned(serial - 1, Ok(plan)), at(1.3));
     assert!(picture(&state, &theme(Glyphs::Unicode), 120, 40).0.contains("planning …"));
 }
 
@@ -248,7 +249,7 @@ fn whoever_leaves_while_the_runner_starts_is_told_how_it_went() {
     assert_eq!(fingers(&mut state, "rag-production", 1.0).len(), 1);
     press(&mut state, KeyCode::Esc, at(4.0));
     press(&mut state, KeyCode::Char('?'), at(4.1));
-    hear(&mut state, News::Begun(plan, Err("rag-production is taken".into())), at(5.0));
+    hear(&mut state, Update::Begun(plan, Err("rag-production is taken".into())), at(5.0));
     assert!(picture(&state, &theme(Glyphs::Unicode), 120, 40).0.contains("not begun: rag-production is taken"));
 }
 
@@ -259,7 +260,7 @@ fn no_key_that_runs_into_another_decides() {
     let alt = KeyEvent::new(KeyCode::Char('y'), KeyModifiers::ALT);
     state.now = at(1.0);
     assert_eq!(update(&mut state, Message::Key(alt), &mut (120, 40)), [], "Esc and y in one");
-    assert_eq!(press(&mut state, KeyCode::Char('y'), at(1.1)), [Command::Desk(Order::Begin(plan))]);
+    assert_eq!(press(&mut state, KeyCode::Char('y'), at(1.1)), [Command::Backend(Request::Begin(plan))]);
 }
 
 #[test]
@@ -268,7 +269,7 @@ fn the_keys_of_boards_answer_nothing_in_a_view_that_opened_by_itself() {
     let plan = a_plan(&state(), "runbooks/ask.yaml", text);
     let mut events = vec![(0.1, begun("sure"))];
     let next = a_run(&plan, events.clone(), true).run.next(&plan);
-    let lastgreen::runbook::Next::Ask(question) = next else { panic!("{next:?}") };
+    let lastgreen::plan::runbook::Next::Ask(question) = next else { panic!("{next:?}") };
     events.push((0.2, Event::Asked { question }));
     let mut state = looking(a_run(&plan, events, true), 10.0);
     let mut orders = Vec::new();
@@ -276,7 +277,7 @@ fn the_keys_of_boards_answer_nothing_in_a_view_that_opened_by_itself() {
         let code = if key == '\r' { KeyCode::Enter } else { KeyCode::Char(key) };
         orders.extend(press(&mut state, code, at(10.5)));
     }
-    orders.retain(|order| !matches!(order, Command::Desk(Order::Look(_))));
+    orders.retain(|request| !matches!(request, Command::Backend(Request::Look(_))));
     assert_eq!(orders, [], "a slip of the finger");
     for _ in 0..3 {
         press(&mut state, KeyCode::Esc, at(11.0));
@@ -284,8 +285,8 @@ fn the_keys_of_boards_answer_nothing_in_a_view_that_opened_by_itself() {
     press(&mut state, KeyCode::Char('o'), at(12.0));
     press(&mut state, KeyCode::Enter, at(12.1));
     orders = fingers(&mut state, "done as they see it", 13.0);
-    orders.retain(|order| !matches!(order, Command::Desk(Order::Look(_))));
-    assert!(matches!(orders.as_slice(), [Command::Desk(Order::Answer { note, .. })] if note == "as they see it"), "{orders:?}");
+    orders.retain(|request| !matches!(request, Command::Backend(Request::Look(_))));
+    assert!(matches!(orders.as_slice(), [Command::Backend(Request::Answer { note, .. })] if note == "as they see it"), "{orders:?}");
 }
 
 #[test]
@@ -293,7 +294,7 @@ fn output_is_scrolled_no_further_than_there_is_any_and_searched() {
     let plan = a_plan(&state(), "runbooks/golden.yaml", RUNBOOK);
     let mut state = looking(a_run(&plan, failed_at_the_restore()[..3].to_vec(), true), 5.0);
     let lines = |n: usize| (1..=n).map(|i| format!("row {i} {}", if i % 40 == 0 { "ERROR" } else { "ok" })).collect::<Vec<_>>();
-    let tail = |n| News::Output(OutputTail { run: "01M7ZRUN".into(), step: "restore".into(), lines: lines(n), cut: false });
+    let tail = |n| Update::Output(OutputTail { run: "01M7ZRUN".into(), step: "restore".into(), lines: lines(n), cut: false });
     hear(&mut state, tail(100), at(5.0));
     let text = |state: &State| picture(state, &theme(Glyphs::Unicode), 120, 34).0;
     assert!(text(&state).contains("row 100 "));

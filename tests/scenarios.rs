@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lastgreen::base::clock::Stamp;
-use lastgreen::cockpit::Store;
 use lastgreen::config::{Config, load_text};
-use lastgreen::reading::{Delivery, Fault, FaultKind, Line, Reading, Value};
+use lastgreen::observe::reading::{Delivery, Fault, FaultKind, Line, Reading, Value};
+use lastgreen::status::Store;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

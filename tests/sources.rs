@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Canned, Postgres, alertmanager, install_tls_provider, redis, respond, start_prometheus, until};
+use lastgreen::base::endpoint::DatabaseOptions;
 use lastgreen::base::endpoint::{Auth, Endpoint, Tls};
 use lastgreen::base::secret::SecretRef;
-use lastgreen::reading::{AlertState, Ask, Fact, Fault, FaultKind, Health, Outcome, ProbeSpec, Shape, Value};
-use lastgreen::source::{Alertmanager, Client, Command, Database, DatabaseOptions, Probe, Prometheus, Qdrant, Redis, Web};
+use lastgreen::observe::reading::{AlertState, Ask, Fact, Fault, FaultKind, Health, Outcome, ProbeSpec, Shape, Value};
+use lastgreen::observe::source::{Alertmanager, Client, Command, Database, Probe, Prometheus, Qdrant, Redis, Web};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 

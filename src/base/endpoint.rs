@@ -66,3 +66,14 @@ impl Endpoint {
         url.to_string()
     }
 }
+
+/// A database, and how to get in.
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    /// `postgres://…` or `sqlite:PATH`.
+    pub url: String,
+    pub password: Option<SecretRef>,
+    pub tls: Tls,
+    pub timeout: Duration,
+    pub connections: u32,
+}

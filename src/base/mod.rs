@@ -4,8 +4,10 @@
 pub mod clock;
 pub mod diag;
 pub mod endpoint;
+pub mod exit;
 pub mod layer;
 pub mod secret;
 pub mod text;
+pub mod tier;
 pub mod units;
 pub mod yaml;

@@ -1,11 +1,22 @@
-//! The clap tree.
+//! The root of the clap tree: what every command knows, and the list of commands. Each has its own arguments in its own file.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::abort::AbortArgs;
+use super::attach::AttachArgs;
+use super::audit::AuditArgs;
+use super::check::CheckArgs;
+use super::demo::DemoArgs;
+use super::init::InitArgs;
+use super::resume::ResumeArgs;
+use super::run::RunArgs;
+use super::runner::RunnerArgs;
+use super::runs::RunsArgs;
+use super::status::StatusArgs;
 use crate::config::{ColorChoice, GlyphChoice};
 
 /// Operations cockpit for the terminal: see whether it is bad and why; bring back the last green release.
@@ -106,204 +117,6 @@ pub enum Sub {
     Completions { shell: Shell },
     /// Print the man page.
     Man,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ProfileArg {
-    Rag,
-}
-
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// The kind of system.
-    #[arg(long, value_enum, default_value = "rag")]
-    pub profile: ProfileArg,
-    /// What happens to it: healthy, bad-canary, latency-spike, corrupt-index, provider-outage, prometheus-down,
-    /// database-down.
-    #[arg(long, default_value = "bad-canary", value_name = "NAME")]
-    pub scenario: String,
-    /// No cockpit: print the configuration's path and the addresses, and serve until stopped.
-    #[arg(long)]
-    pub headless: bool,
-    /// The seed of its noise: the same seed gives the same run.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Keys to press, a line each, with `wait 2s` or `until TEXT` between them.
-    #[arg(long, value_name = "FILE")]
-    pub script: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct InitArgs {
-    /// Where to write; nothing that exists is overwritten.
-    #[arg(long, short, default_value = "lastgreen.toml", value_name = "FILE")]
-    pub output: PathBuf,
-    /// A service to look at: http://host:port of Prometheus, Qdrant, Alertmanager or a page of metrics,
-    /// postgres://user@host/db, redis://host, sqlite:FILE. Repeatable. Without any, the usual ports of this host.
-    #[arg(value_name = "URL")]
-    pub endpoints: Vec<String>,
-    /// The environment's name.
-    #[arg(long, default_value = "my-system")]
-    pub name: String,
-}
-
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// Do not ask the sources.
-    #[arg(long)]
-    pub offline: bool,
-    /// Print the findings as JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Print the rules as a Prometheus rules file instead.
-    #[arg(long)]
-    pub export_rules: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// The runbook's name; without one, the list of all.
-    pub runbook: Option<String>,
-    /// A value for an input. Repeatable.
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
-    pub inputs: Vec<(String, String)>,
-    /// Why: stands in the record and in every notice.
-    #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
-    /// Print the plan and do nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Confirm without being asked: the environment's name.
-    #[arg(long, value_name = "ENVIRONMENT")]
-    pub confirm: Option<String>,
-    /// Do not stay to look; the run goes on by itself either way.
-    #[arg(long)]
-    pub detach: bool,
-    /// Leave out what would change something.
-    #[arg(long)]
-    pub drill: bool,
-    /// Print JSON: with --dry-run the plan, otherwise how the run ended.
-    #[arg(long)]
-    pub json: bool,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    text.split_once('=').map(|(name, value)| (name.to_string(), value.to_string())).ok_or_else(|| "write NAME=VALUE".to_string())
-}
-
-#[derive(Debug, Args)]
-pub struct RunsArgs {
-    /// An id, its beginning or end, or `last`.
-    pub run: Option<String>,
-    /// Only runs of this runbook.
-    #[arg(long, value_name = "NAME")]
-    pub runbook: Option<String>,
-    /// Only runs that are so: running, waiting, paused, interrupted, done, failed, rolled-back, aborted, refused, broken, open.
-    #[arg(long, value_name = "STATE")]
-    pub state: Option<String>,
-    /// At most so many.
-    #[arg(long, default_value_t = 20)]
-    pub limit: usize,
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct AttachArgs {
-    /// An id, its beginning or end, or `last`.
-    #[arg(default_value = "last")]
-    pub run: String,
-    /// Answer what it asks: done, failed, skip, again, rollback, stop.
-    #[arg(long, value_name = "ANSWER")]
-    pub answer: Option<String>,
-    /// A note that stands in the record beside the answer.
-    #[arg(long, requires = "answer", default_value = "")]
-    pub note: String,
-    /// Pause it after the current step.
-    #[arg(long, conflicts_with = "answer")]
-    pub pause: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct ResumeArgs {
-    /// An id, its beginning or end, or `last`.
-    #[arg(default_value = "last")]
-    pub run: String,
-    /// Do not stay to look.
-    #[arg(long)]
-    pub detach: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct AbortArgs {
-    /// An id, its beginning or end, or `last`.
-    #[arg(default_value = "last")]
-    pub run: String,
-    /// Undo what can be undone, the newest first.
-    #[arg(long, conflicts_with = "leave")]
-    pub undo: bool,
-    /// Leave everything as it is.
-    #[arg(long)]
-    pub leave: bool,
-    /// Why: stands in the record.
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub reason: String,
-}
-
-#[derive(Debug, Args)]
-pub struct AuditArgs {
-    #[command(subcommand)]
-    pub command: AuditSub,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum AuditSub {
-    /// Every record of a run, in words.
-    Show {
-        /// An id, its beginning or end, or `last`.
-        #[arg(default_value = "last")]
-        run: String,
-        /// The lines of the journal as they stand.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Whether every journal is whole and unchanged, and the database has the same. Exit 1 at the first difference.
-    Verify {
-        /// An id; without one, all runs.
-        run: Option<String>,
-        /// Do not ask the database.
-        #[arg(long)]
-        offline: bool,
-        #[arg(long)]
-        json: bool,
-    },
-    /// Bring every record to the database, and send every letter that still waits.
-    Sync {
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-pub struct RunnerArgs {
-    /// The run's folder.
-    pub folder: PathBuf,
-    /// Who takes it up again, as JSON.
-    #[arg(long)]
-    pub by: Option<String>,
-    /// Take it up only to end it: `undo` or `leave`.
-    #[arg(long)]
-    pub abort: Option<String>,
-    /// Why it is ended.
-    #[arg(long, default_value = "")]
-    pub reason: String,
-}
-
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    /// Print everything as JSON.
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// # Errors

@@ -2,33 +2,73 @@
 
 use std::collections::HashMap;
 
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use super::args::{AuditArgs, AuditSub};
-use super::desk::{Desk, Refusal, audit_database, frozen_config};
-use super::exit;
-use super::run::complain;
+use super::command_error::{CommandError, CommandResult};
+use crate::backend::{Operations, audit_database, frozen_config};
 use crate::base::clock::Clock;
-use crate::journal::{self, Mirror, StateDir, compare, unwatched};
-use crate::runbook::{Event, Record, Run};
-use crate::runner::{Extent, deliver_waiting, sweep_letters, sync_run};
-use crate::source::{DatabaseOptions, Session};
+use crate::base::endpoint::DatabaseOptions;
+use crate::base::exit;
+use crate::observe::source::Session;
+use crate::plan::runbook::{Event, Record, Run};
+use crate::record::journal::{self, Mirror, StateDir, compare, no_failpoint};
+use crate::record::notify::{Extent, deliver_waiting, sweep_letters, sync_run};
 
-/// Gives the exit code.
-pub fn audit(args: &AuditArgs, desk: &mut Desk, runtime: &Runtime) -> u8 {
-    let done = match &args.command {
-        AuditSub::Show { run, json } => show(desk, run, *json),
-        AuditSub::Verify { run, offline, json } => verify(desk, run.as_deref(), *offline, *json, runtime),
-        AuditSub::Sync { json } => sync(desk, *json, runtime),
-    };
-    done.unwrap_or_else(|refusal| complain(&refusal))
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    pub command: AuditSub,
 }
 
-fn show(desk: &mut Desk, wanted: &str, json: bool) -> Result<u8, Refusal> {
-    let id = desk.find(wanted)?;
-    let state = desk.state()?;
-    let replay = journal::read(&state.run(&id)).map_err(|e| Refusal::Wrong(e.to_string()))?;
+impl AuditArgs {
+    pub fn json(&self) -> bool {
+        let (AuditSub::Show { json, .. } | AuditSub::Verify { json, .. } | AuditSub::Sync { json }) = &self.command;
+        *json
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditSub {
+    /// Every record of a run, in words.
+    Show {
+        /// An id, its beginning or end, or `last`.
+        #[arg(default_value = "last")]
+        run: String,
+        /// The lines of the journal as they stand.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether every journal is whole and unchanged, and the database has the same. Exit 1 at the first difference.
+    Verify {
+        /// An id; without one, all runs.
+        run: Option<String>,
+        /// Do not ask the database.
+        #[arg(long)]
+        offline: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring every record to the database, and send every letter that still waits.
+    Sync {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn audit(args: &AuditArgs, operations: &mut Operations, runtime: &Runtime) -> CommandResult {
+    match &args.command {
+        AuditSub::Show { run, json } => show(operations, run, *json),
+        AuditSub::Verify { run, offline, json } => verify(operations, run.as_deref(), *offline, *json, runtime),
+        AuditSub::Sync { json } => sync(operations, *json, runtime),
+    }
+}
+
+fn show(operations: &mut Operations, wanted: &str, json: bool) -> CommandResult {
+    let id = operations.find(wanted)?;
+    let state = operations.state()?;
+    let replay = journal::read(&state.run(&id)).map_err(|e| CommandError::bad_file(e.to_string()))?;
     for line in &replay.lines {
         if json {
             say!("{}", line.text);
@@ -98,17 +138,17 @@ struct Verified {
     difference: Option<String>,
 }
 
-fn verify(desk: &mut Desk, wanted: Option<&str>, offline: bool, json: bool, runtime: &Runtime) -> Result<u8, Refusal> {
+fn verify(operations: &mut Operations, wanted: Option<&str>, offline: bool, json: bool, runtime: &Runtime) -> CommandResult {
     let ids = match wanted {
-        Some(wanted) => vec![desk.find(wanted)?],
-        None => desk.state()?.ids(),
+        Some(wanted) => vec![operations.find(wanted)?],
+        None => operations.state()?.ids(),
     };
-    let state = desk.state()?;
+    let state = operations.state()?;
     // What is on this disk first: that needs nobody else.
     let mut all: Vec<Verified> = ids.iter().map(|id| verify_journal(state, id)).collect();
     let mut unasked = None;
     if !offline {
-        unasked = runtime.block_on(verify_mirrors(desk, state, &mut all, wanted.is_none())).err();
+        unasked = runtime.block_on(verify_mirrors(operations, state, &mut all, wanted.is_none())).err();
     }
     let bad = all.iter().filter(|v| v.difference.is_some()).count();
     if json {
@@ -161,7 +201,7 @@ fn verify_journal(state: &StateDir, id: &str) -> Verified {
 
 /// Compares each journal with the database that its plan names, and asks that of this configuration for runs of this
 /// host whose folders are gone.
-async fn verify_mirrors(desk: &Desk, state: &StateDir, all: &mut Vec<Verified>, whole: bool) -> Result<(), String> {
+async fn verify_mirrors(operations: &Operations, state: &StateDir, all: &mut Vec<Verified>, whole: bool) -> Result<(), String> {
     let mut mirrors: HashMap<String, Option<Mirror>> = HashMap::new();
     for one in all.iter_mut().filter(|v| v.difference.is_none() && v.records > 0) {
         let folder = state.run(&one.run);
@@ -181,11 +221,11 @@ async fn verify_mirrors(desk: &Desk, state: &StateDir, all: &mut Vec<Verified>, 
         };
         one.ok = one.difference.is_none();
     }
-    if let (true, Some(database)) = (whole, audit_database(&desk.config))
+    if let (true, Some(database)) = (whole, audit_database(&operations.config))
         && let Some(mut mirror) = open(&database).await?
     {
-        let host = super::who::host();
-        for (run, line) in mirror.runs(&desk.config.environment.name).await.map_err(|e| e.to_string())? {
+        let host = crate::backend::host();
+        for (run, line) in mirror.runs(&operations.config.environment.name).await.map_err(|e| e.to_string())? {
             let begun_here =
                 serde_json::from_str::<serde_json::Value>(&line).ok().and_then(|v| Some(v.pointer("/event/runner/host")? == host.as_str()));
             if begun_here == Some(true) && !all.iter().any(|v| v.run == run) && !state.run(&run).exists() {
@@ -211,11 +251,11 @@ struct Synced {
     problems: Vec<String>,
 }
 
-fn sync(desk: &mut Desk, json: bool, runtime: &Runtime) -> Result<u8, Refusal> {
-    if desk.read_only {
-        return Err(Refusal::Refused("this is --read-only: nothing is written".into()));
+fn sync(operations: &mut Operations, json: bool, runtime: &Runtime) -> CommandResult {
+    if operations.read_only {
+        return Err(CommandError::refused("this is --read-only: nothing is written"));
     }
-    let state = desk.state()?;
+    let state = operations.state()?;
     let mut synced = Synced::default();
     for id in state.ids() {
         sweep_letters(state, &id, &Clock::System);
@@ -229,10 +269,10 @@ fn sync(desk: &mut Desk, json: bool, runtime: &Runtime) -> Result<u8, Refusal> {
             Err(e) => synced.problems.push(format!("{id}: {e}")),
         }
     }
-    if audit_database(&desk.config).is_none() {
+    if audit_database(&operations.config).is_none() {
         synced.problems.push("there is no database to mirror to: add a database source, or name it under [audit]".into());
     }
-    synced.letters_waiting = runtime.block_on(deliver_waiting(state, &Clock::System, &unwatched())).len();
+    synced.letters_waiting = runtime.block_on(deliver_waiting(state, &Clock::System, &no_failpoint())).len();
     if json {
         say!("{}", serde_json::to_string_pretty(&synced).unwrap_or_default());
     } else {

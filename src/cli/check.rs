@@ -2,17 +2,31 @@
 
 use std::path::Path;
 
+use clap::Args;
 use serde::Serialize;
 
-use super::exit;
 use super::status::ask_once;
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
-use crate::cockpit::SourceLine;
+use crate::base::exit;
 use crate::config::{Config, load_file, runbooks, world};
-use crate::reading::SourceState;
-use crate::runbook::{Asked, plan};
-use crate::{keymap, theme};
+use crate::observe::reading::SourceState;
+use crate::plan::runbook::{Asked, plan};
+use crate::show::{keymap, theme};
+use crate::status::SourceLine;
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Do not ask the sources.
+    #[arg(long)]
+    pub offline: bool,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print the rules as a Prometheus rules file instead.
+    #[arg(long)]
+    pub export_rules: bool,
+}
 
 #[derive(Serialize)]
 struct Report {
@@ -39,7 +53,7 @@ pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json
         if !offline {
             match ask_once(config, runtime) {
                 Ok(summary) => {
-                    let unread = |s: &crate::cockpit::SignalLine| s.value == "—";
+                    let unread = |s: &crate::status::SignalLine| s.value == "—";
                     report.unanswered =
                         summary.signals.iter().filter(|s| unread(s)).map(|s| (s.name.clone(), s.judgement.reason.clone())).collect();
                     report.sources = summary.sources;

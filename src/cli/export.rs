@@ -2,8 +2,8 @@
 //! comment, not left out in silence.
 
 use crate::config::Config;
-use crate::reading::Ask;
-use crate::signal::{Aggregate, Baseline, Condition, NoData, Operand, Rule, Signal, Span};
+use crate::judge::{Aggregate, Baseline, Condition, NoData, Operand, Rule, Signal, Span};
+use crate::observe::reading::Ask;
 
 /// The rules file, and the names of rules that could not be written with the reasons.
 pub fn export(config: &Config) -> (String, Vec<(String, String)>) {

@@ -2,15 +2,31 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::Value as Json;
 use url::Url;
 
+use crate::base::endpoint::DatabaseOptions;
 use crate::base::endpoint::{Auth, Endpoint, Tls};
-use crate::reading::{Ask, Fact, Health, Shape, Value};
-use crate::source::{Client, Database, DatabaseOptions, Qdrant, Redis, Web};
+use crate::observe::reading::{Ask, Fact, Health, Shape, Value};
+use crate::observe::source::{Client, Database, Qdrant, Redis, Web};
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where to write; nothing that exists is overwritten.
+    #[arg(long, short, default_value = "lastgreen.toml", value_name = "FILE")]
+    pub output: PathBuf,
+    /// A service to look at: http://host:port of Prometheus, Qdrant, Alertmanager or a page of metrics,
+    /// postgres://user@host/db, redis://host, sqlite:FILE. Repeatable. Without any, the usual ports of this host.
+    #[arg(value_name = "URL")]
+    pub endpoints: Vec<String>,
+    /// The environment's name.
+    #[arg(long, default_value = "my-system")]
+    pub name: String,
+}
 
 /// What a service turned out to be.
 enum Found {
@@ -42,7 +58,10 @@ const USUAL: [&str; 7] = [
 /// When nothing answers, or the file exists or cannot be written: what to print, and the exit code.
 pub fn init(output: &Path, endpoints: &[String], name: &str, runtime: &tokio::runtime::Runtime) -> Result<String, (String, u8)> {
     if output.exists() {
-        return Err((format!("{} exists: nothing was changed (write elsewhere with --output)\n", output.display()), super::exit::FAILED));
+        return Err((
+            format!("{} exists: nothing was changed (write elsewhere with --output)\n", output.display()),
+            crate::base::exit::FAILED,
+        ));
     }
     let asked: Vec<String> = if endpoints.is_empty() { USUAL.iter().map(|u| (*u).to_string()).collect() } else { endpoints.to_vec() };
     let mut report = String::new();
@@ -63,15 +82,15 @@ pub fn init(output: &Path, endpoints: &[String], name: &str, runtime: &tokio::ru
             format!(
                 "{report}No service answers: name some, as in\n  lastgreen init http://prometheus:9090 http://qdrant:6333 postgres://user@db/app\n"
             ),
-            super::exit::UNAVAILABLE,
+            crate::base::exit::UNAVAILABLE,
         ));
     }
     let text = write_config(name, &found);
     let findings = crate::config::load_text(output, &text).findings;
     if let Some(wrong) = findings.iter().find(|f| f.severity == crate::base::diag::Severity::Error) {
-        return Err((format!("{report}what would be written is not right, and was not written: {wrong}\n"), super::exit::FAILED));
+        return Err((format!("{report}what would be written is not right, and was not written: {wrong}\n"), crate::base::exit::FAILED));
     }
-    std::fs::write(output, text).map_err(|e| (format!("cannot write {}: {e}\n", output.display()), super::exit::FAILED))?;
+    std::fs::write(output, text).map_err(|e| (format!("cannot write {}: {e}\n", output.display()), crate::base::exit::FAILED))?;
     Ok(format!(
         "{report}wrote {}\nNow: lastgreen check --config {}, then lastgreen --config {}\n",
         output.display(),
@@ -167,7 +186,7 @@ async fn http(text: &str) -> Result<Found, String> {
     }
     for path in ["", "metrics"] {
         if let (true, page) = get(path).await? {
-            let page = crate::engine::parse(&page);
+            let page = crate::observe::engine::parse(&page);
             if page.samples.len() > page.lost && !page.samples.is_empty() {
                 return Ok(Found::Page { path, metrics: page.samples.into_iter().map(|s| s.name).collect() });
             }

@@ -2,60 +2,81 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use super::args::RunArgs;
-use super::attach::follow;
-use super::desk::{Desk, Refusal};
-use super::exit;
-use super::runs::{list_runbooks, runbooks_json};
-use crate::runbook::{Confirmation, Plan};
+use clap::Args;
 
-/// Plans, asks, begins, follows. Gives the exit code.
-pub fn run(args: &RunArgs, desk: &mut Desk) -> u8 {
+use super::command_error::{CommandError, CommandResult};
+use super::follow::follow;
+use super::runs::{list_runbooks, runbooks_json};
+use crate::backend::Operations;
+use crate::base::exit;
+use crate::plan::runbook::{Confirmation, Plan};
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The runbook's name; without one, the list of all.
+    pub runbook: Option<String>,
+    /// A value for an input. Repeatable.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    pub inputs: Vec<(String, String)>,
+    /// Why: stands in the record and in every notice.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Print the plan and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Confirm without being asked: the environment's name.
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub confirm: Option<String>,
+    /// Do not stay to look; the run goes on by itself either way.
+    #[arg(long)]
+    pub detach: bool,
+    /// Leave out what would change something.
+    #[arg(long)]
+    pub drill: bool,
+    /// Print JSON: with --dry-run the plan, otherwise how the run ended.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(name, value)| (name.to_string(), value.to_string())).ok_or_else(|| "write NAME=VALUE".to_string())
+}
+
+/// Plans, asks, begins, follows.
+pub fn run(args: &RunArgs, operations: &mut Operations) -> CommandResult {
     let Some(name) = &args.runbook else {
         if args.json {
-            say!("{}", serde_json::to_string_pretty(&runbooks_json(desk)).unwrap_or_default());
+            say!("{}", serde_json::to_string_pretty(&runbooks_json(operations)).unwrap_or_default());
         } else {
-            say!("{}", list_runbooks(desk).trim_end());
+            say!("{}", list_runbooks(operations).trim_end());
         }
-        return exit::DONE;
+        return Ok(exit::DONE);
     };
-    let plan = match desk.plan(name, args.inputs.iter().cloned().collect(), args.reason.clone(), args.drill) {
-        Ok(plan) => plan,
-        Err(refusal) => return complain(&refusal),
-    };
+    let plan = operations.plan(name, args.inputs.iter().cloned().collect(), args.reason.clone(), args.drill)?;
     if args.dry_run {
         if args.json {
             say!("{}", serde_json::to_string_pretty(&plan).unwrap_or_default());
         } else {
             say!("{}", plan.lines().join("\n"));
         }
-        return exit::DONE;
+        return Ok(exit::DONE);
     }
-    if let Err(refusal) = desk.permit(plan.content.danger).and_then(|()| confirm(args, &plan)) {
-        return complain(&refusal);
-    }
-    let id = match desk.begin(&plan) {
-        Ok(id) => id,
-        Err(refusal) => return complain(&refusal),
-    };
+    operations.permit(plan.content.danger)?;
+    confirm(args, &plan)?;
+    let id = operations.begin(&plan)?;
     if args.detach {
         say!("{id}");
-        return exit::DONE;
+        return Ok(exit::DONE);
     }
     if !args.json {
         let plan = &plan.fingerprint[..12];
         say!("run {id} has begun, plan {plan}; it goes on without this terminal (lastgreen attach {id})");
     }
-    follow(desk, &id, args.json)
-}
-
-pub fn complain(refusal: &Refusal) -> u8 {
-    eprintln!("{}", refusal.words());
-    refusal.exit_code()
+    follow(operations, &id, args.json)
 }
 
 /// What the operator has to say before anything begins.
-fn confirm(args: &RunArgs, plan: &Plan) -> Result<(), Refusal> {
+fn confirm(args: &RunArgs, plan: &Plan) -> Result<(), CommandError> {
     let environment = &plan.content.environment.name;
     if let Some(said) = &args.confirm {
         if said == environment {
@@ -64,10 +85,10 @@ fn confirm(args: &RunArgs, plan: &Plan) -> Result<(), Refusal> {
             }
             return Ok(());
         }
-        return Err(Refusal::Refused(format!("--confirm names `{said}`, and this is `{environment}`: nothing was done")));
+        return Err(CommandError::refused(format!("--confirm names `{said}`, and this is `{environment}`: nothing was done")));
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Refusal::Refused(format!("nobody is there to ask: say --confirm {environment} (look first with --dry-run)")));
+        return Err(CommandError::refused(format!("nobody is there to ask: say --confirm {environment} (look first with --dry-run)")));
     }
     eprintln!("{}\n", plan.lines().join("\n"));
     let wanted = match plan.confirmation() {
@@ -80,5 +101,5 @@ fn confirm(args: &RunArgs, plan: &Plan) -> Result<(), Refusal> {
     let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);
     let mut said = String::new();
     let read = std::io::stdin().lock().read_line(&mut said);
-    if read.is_ok() && said.trim() == wanted { Ok(()) } else { Err(Refusal::Refused("not confirmed: nothing was done".into())) }
+    if read.is_ok() && said.trim() == wanted { Ok(()) } else { Err(CommandError::refused("not confirmed: nothing was done")) }
 }

@@ -2,54 +2,64 @@
 
 use std::fmt::Write as _;
 
-use super::args::RunsArgs;
-use super::desk::Desk;
-use super::exit;
-use super::run::complain;
+use clap::Args;
+
+use super::command_error::{CommandError, CommandResult};
+use crate::backend::Operations;
 use crate::base::diag::suggestion;
+use crate::base::exit;
 use crate::base::text::fit;
 use crate::base::units::short;
-use crate::cockpit::{Ledger, RunLine, RunbookLine, Standing, step_mark};
+use crate::status::{Ledger, RunLine, RunStatus, RunbookLine, step_mark};
 
-/// Prints; gives the exit code.
-pub fn runs(args: &RunsArgs, desk: &mut Desk) -> u8 {
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// An id, its beginning or end, or `last`.
+    pub run: Option<String>,
+    /// Only runs of this runbook.
+    #[arg(long, value_name = "NAME")]
+    pub runbook: Option<String>,
+    /// Only runs that are so: running, waiting, paused, interrupted, done, failed, rolled-back, aborted, refused, broken, open.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn runs(args: &RunsArgs, operations: &mut Operations) -> CommandResult {
     if let Some(wanted) = &args.run {
-        let found = desk.find(wanted).and_then(|id| desk.line(&id));
-        return match found {
-            Ok(line) => {
-                if args.json {
-                    say!("{}", serde_json::to_string_pretty(&line.json(desk.now())).unwrap_or_default());
-                } else {
-                    say!("{}", one(&line, desk).trim_end());
-                }
-                exit::DONE
-            }
-            Err(refusal) => complain(&refusal),
-        };
+        let id = operations.find(wanted)?;
+        let line = operations.line(&id)?;
+        if args.json {
+            say!("{}", serde_json::to_string_pretty(&line.json(operations.now())).unwrap_or_default());
+        } else {
+            say!("{}", one(&line, operations).trim_end());
+        }
+        return Ok(exit::DONE);
     }
     if let Some(state) = &args.state
         && state != "open"
-        && !Standing::ALL.iter().any(|s| s.name() == state)
+        && !RunStatus::ALL.iter().any(|s| s.name() == state)
     {
-        let hint = suggestion(state, Standing::ALL.iter().map(|s| s.name()).chain(["open"]));
-        eprintln!("there is no state `{state}`: {}", hint.unwrap_or_default());
-        return exit::USAGE;
+        let hint = suggestion(state, RunStatus::ALL.iter().map(|s| s.name()).chain(["open"]));
+        return Err(CommandError::usage(format!("there is no state `{state}`: {}", hint.unwrap_or_default())));
     }
-    if let Err(refusal) = desk.state() {
-        return complain(&refusal);
-    }
+    operations.state()?;
     let wanted = |line: &RunLine| {
-        let standing = line.standing();
-        let state = args.state.as_deref().is_none_or(|s| if s == "open" { standing.is_open() } else { standing.name() == s });
+        let status = line.status();
+        let state = args.state.as_deref().is_none_or(|s| if s == "open" { status.is_open() } else { status.name() == s });
         state && args.runbook.as_ref().is_none_or(|name| line.plan.content.runbook == *name)
     };
-    let all = desk.runs();
+    let all = operations.runs();
     let shown: Vec<_> = all.iter().filter(|line| wanted(line)).take(args.limit).collect();
-    let now = desk.now();
+    let now = operations.now();
     if args.json {
         let list: Vec<_> = shown.iter().map(|line| line.json(now)).collect();
         say!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
-        return exit::DONE;
+        return Ok(exit::DONE);
     }
     if shown.is_empty() {
         say!("no runs");
@@ -60,7 +70,7 @@ pub fn runs(args: &RunsArgs, desk: &mut Desk) -> u8 {
         say!(
             "{}  {started}  {:14}  {:24}  {:16}  {over}/{count}  {:>8}  {}  {}",
             line.id,
-            line.standing().word(),
+            line.status().word(),
             fit(&line.plan.content.runbook, 24),
             fit(&line.plan.content.environment.name, 16),
             short(line.elapsed(now)),
@@ -68,15 +78,15 @@ pub fn runs(args: &RunsArgs, desk: &mut Desk) -> u8 {
             fit(&line.words(), 80),
         );
     }
-    exit::DONE
+    Ok(exit::DONE)
 }
 
 /// One run in full. Writing into a string cannot fail.
-fn one(line: &RunLine, desk: &Desk) -> String {
+fn one(line: &RunLine, operations: &Operations) -> String {
     let mut out = String::new();
     let c = &line.plan.content;
     let _ = writeln!(out, "{}  {}  on {} ({})", line.id, c.title, c.environment.name, c.environment.tier);
-    let _ = writeln!(out, "{} after {}: {}", line.standing().word(), short(line.elapsed(desk.now())), line.words());
+    let _ = writeln!(out, "{} after {}: {}", line.status().word(), short(line.elapsed(operations.now())), line.words());
     let _ = writeln!(out, "by {}, runner {} on {}", line.run.by, line.run.runner.pid, line.run.runner.host);
     if let Some(reason) = &c.reason {
         let _ = writeln!(out, "reason: {reason}");
@@ -92,13 +102,13 @@ fn one(line: &RunLine, desk: &Desk) -> String {
 }
 
 /// The runbooks there are, for programs.
-pub fn runbooks_json(desk: &mut Desk) -> serde_json::Value {
-    let (loaded, runs) = (desk.runbooks(), desk.runs());
-    let lines = Ledger::lines(&loaded, &runs, &desk.config.environment.name, desk.now());
+pub fn runbooks_json(operations: &mut Operations) -> serde_json::Value {
+    let (loaded, runs) = (operations.runbooks(), operations.runs());
+    let lines = Ledger::lines(&loaded, &runs, &operations.config.environment.name, operations.now());
     let one = |line: &RunbookLine| {
         let mut value = serde_json::json!({
             "runbook": line.name, "findings": line.loaded.findings, "due": line.due.words(), "late": line.due.is_late(),
-            "last": line.last.map(|(at, standing)| serde_json::json!({"at": at, "standing": standing.name()})),
+            "last": line.last.map(|(at, status)| serde_json::json!({"at": at, "status": status.name()})),
         });
         if let Some(runbook) = &line.loaded.runbook {
             let front = &runbook.front;
@@ -115,17 +125,17 @@ pub fn runbooks_json(desk: &mut Desk) -> serde_json::Value {
 }
 
 /// The runbooks there are.
-pub fn list_runbooks(desk: &mut Desk) -> String {
-    let loaded = desk.runbooks();
-    let runs = desk.runs();
+pub fn list_runbooks(operations: &mut Operations) -> String {
+    let loaded = operations.runbooks();
+    let runs = operations.runs();
     let mut out = String::new();
     if loaded.is_empty() {
-        let _ = writeln!(out, "there are no runbooks in {}", desk.config.acting.runbooks.display());
+        let _ = writeln!(out, "there are no runbooks in {}", operations.config.acting.runbooks.display());
     }
-    for line in Ledger::lines(&loaded, &runs, &desk.config.environment.name, desk.now()) {
+    for line in Ledger::lines(&loaded, &runs, &operations.config.environment.name, operations.now()) {
         match &line.loaded.runbook {
             Some(runbook) => {
-                let last = line.last.map_or_else(|| "never run".to_string(), |(at, standing)| format!("{} {}", standing.word(), at.iso()));
+                let last = line.last.map_or_else(|| "never run".to_string(), |(at, status)| format!("{} {}", status.word(), at.iso()));
                 let due = line.due.words();
                 let _ = writeln!(
                     out,

@@ -4,16 +4,24 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use tokio::time::Instant;
 
-use super::connect::connect;
+use crate::backend::connect;
 use crate::base::clock::Clock;
 use crate::base::units::short;
-use crate::cockpit::{Store, Summary};
 use crate::config::Config;
-use crate::reading::SourceState;
-use crate::signal::{Phase, Verdict};
-use crate::source::Mailbox;
+use crate::judge::{Phase, Verdict};
+use crate::observe::reading::SourceState;
+use crate::observe::source::Mailbox;
+use crate::status::{Store, Summary};
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print everything as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Asks everything once.
 ///
@@ -30,7 +38,7 @@ pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Su
         let deadline = Instant::now() + longest * 2 + Duration::from_secs(1);
         loop {
             store.apply(config, mailbox.take(), clock.now());
-            if all_answered(config, &store) || tokio::time::timeout_at(deadline, mailbox.rung()).await.is_err() {
+            if store.all_answered(config) || tokio::time::timeout_at(deadline, mailbox.rung()).await.is_err() {
                 break;
             }
         }
@@ -38,19 +46,6 @@ pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Su
     });
     drop(poller);
     Ok(Summary::new(config, &store, clock.now()))
-}
-
-/// Whether every signal has an answer, and what its verdict needs besides.
-pub fn all_answered(config: &Config, store: &Store) -> bool {
-    config.signals.iter().all(|(name, signal)| {
-        let Some(track) = store.signals.get(name) else { return true };
-        let answered = track.latest.is_some();
-        let failed = track.fault().is_some();
-        let companions = signal.signal.at_least.is_none() || track.samples.is_some();
-        let baseline = signal.signal.baseline.is_none() || track.baseline.is_some();
-        answered && (failed || companions && baseline)
-    }) && store.sources.len() == config.sources.len()
-        && store.sources.values().all(|s| s.identified)
 }
 
 /// Prints the summary and returns the exit code.

@@ -8,14 +8,15 @@ use etcetera::{BaseStrategy, choose_base_strategy};
 use indexmap::IndexMap;
 
 use super::file::FileShape;
-use super::model::{Acting, SourceConfig, SourceKind, Tier};
+use super::model::{Acting, SourceConfig, SourceKind};
 use super::resolve::Resolver;
 use super::roles::{Role, Roles};
 use super::shape::{ChannelKind, KindShape, NotifyShape, ServiceShape, SourceShape, Text};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
-use crate::runbook::{Channel, Notice, PAGERDUTY};
+use crate::base::tier::Tier;
+use crate::plan::runbook::{Channel, Notice, PAGERDUTY};
 
 /// How long a service may take unless the step says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);

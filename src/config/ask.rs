@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::resolve::Resolver;
 use super::shape::{KindShape, SignalShape, Text};
-use crate::engine;
-use crate::reading::{Ask, ProbeSpec};
+use crate::observe::engine;
+use crate::observe::reading::{Ask, ProbeSpec};
 
 /// The Redis commands that change nothing.
 const READS: [&str; 32] = [

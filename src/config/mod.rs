@@ -18,7 +18,7 @@ mod world;
 pub use discover::{Discovered, discover, places};
 pub use model::{
     Acting, Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig, SourceConfig, SourceKind,
-    Tier, Ui, WINDOWS,
+    Ui, WINDOWS,
 };
 pub use profiles::profile_names;
 pub use resolve::{Loaded, load_file, load_text};

@@ -9,9 +9,10 @@ use indexmap::IndexMap;
 use super::roles::Roles;
 use crate::base::endpoint::{Endpoint, Tls};
 use crate::base::secret::SecretRef;
-use crate::reading::Question;
-use crate::runbook::{Channel, Notice};
-use crate::signal::{Objective, Rule, Signal};
+use crate::base::tier::Tier;
+use crate::judge::{Objective, Rule, Signal};
+use crate::observe::reading::Question;
+use crate::plan::runbook::{Channel, Notice};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -58,34 +59,6 @@ impl Config {
     /// Every question that has to be asked, signals and their companions.
     pub fn questions(&self) -> Vec<Question> {
         self.signals.values().flat_map(|s| std::iter::once(&s.question).chain(&s.companions)).cloned().collect()
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tier {
-    Production,
-    Staging,
-    #[default]
-    Development,
-}
-
-impl Tier {
-    /// As files write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Tier::Production => "production",
-            Tier::Staging => "staging",
-            Tier::Development => "development",
-        }
-    }
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Tier::Production => "PRODUCTION",
-            Tier::Staging => "STAGING",
-            Tier::Development => "development",
-        }
     }
 }
 

@@ -14,8 +14,8 @@ use super::profiles::{PROFILES, Profile, profile_names};
 use super::shape::{KindShape, SignalShape, Text, UiShape};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::units::{self, Unit, short};
-use crate::reading::{Ask, Health, Past, Question};
-use crate::signal::{Baseline, Condition, Signal};
+use crate::judge::{Baseline, Condition, Signal};
+use crate::observe::reading::{Ask, Health, Past, Question};
 
 /// The outcome of loading: a configuration when nothing is wrong, and everything there is to say.
 #[derive(Debug)]

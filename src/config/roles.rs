@@ -2,8 +2,8 @@
 
 use indexmap::IndexMap;
 
-use super::model::Tier;
-use crate::runbook::Danger;
+use crate::base::tier::Tier;
+use crate::plan::runbook::Danger;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {

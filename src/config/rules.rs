@@ -12,8 +12,8 @@ use super::resolve::Resolver;
 use super::shape::{SignalShape, Text};
 use crate::base::diag::suggestion;
 use crate::base::units::Unit;
-use crate::reading::Question;
-use crate::signal::{BurnRate, Condition, Level, NoData, Objective, Rule};
+use crate::judge::{BurnRate, Condition, Level, NoData, Objective, Rule};
+use crate::observe::reading::Question;
 
 impl Resolver<'_> {
     pub(super) fn rules(&mut self, file: &FileShape, signals: &IndexMap<Arc<str>, SignalConfig>, left_out: &[Arc<str>]) -> Vec<Rule> {

@@ -5,11 +5,12 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::model::{ColorChoice, GlyphChoice, PanelKind, Tier};
+use super::model::{ColorChoice, GlyphChoice, PanelKind};
+use crate::base::tier::Tier;
 use crate::base::units::Unit;
-use crate::reading::{Fact, Health, Shape};
-use crate::runbook::{Danger, Occasion};
-use crate::signal::{Level, NoData};
+use crate::judge::{Level, NoData};
+use crate::observe::reading::{Fact, Health, Shape};
+use crate::plan::runbook::{Danger, Occasion};
 
 pub type Text = Spanned<String>;
 

@@ -11,7 +11,7 @@ use super::profiles::PROFILES;
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::text::hex;
-use crate::runbook::{Environment, Frozen, Loaded, World, load};
+use crate::plan::runbook::{Environment, Frozen, Loaded, World, load};
 
 /// Every runbook, by name; those with mistakes have findings instead.
 pub fn runbooks(config: &Config, now: Stamp) -> Vec<Loaded> {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
 use crate::base::clock::{Clock, Stamp};
-use crate::engine::{Engine, EngineError, Limits, Sample, Sampled, Supported, parse, supported};
+use crate::observe::engine::{Engine, EngineError, Limits, Sample, Sampled, Supported, parse, supported};
 
 pub struct Prometheus {
     engine: Engine,

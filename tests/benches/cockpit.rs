@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use lastgreen::base::clock::Stamp;
-use lastgreen::cockpit::{Message, State, update};
 use lastgreen::config::{Config, load_text};
-use lastgreen::engine::{Engine, Limits, parse};
-use lastgreen::reading::{Delivery, Reading, Tail, Value};
-use lastgreen::theme::{self, Depth, Glyphs};
-use lastgreen::{keymap, view};
+use lastgreen::observe::engine::{Engine, Limits, parse};
+use lastgreen::observe::reading::{Delivery, Reading, Tail, Value};
+use lastgreen::show::cockpit::{Message, State, update};
+use lastgreen::show::theme::{self, Depth, Glyphs};
+use lastgreen::show::{keymap, view};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 

@@ -1,4 +1,4 @@
-//! From the confirming key to the first effect on the wire: what the desk does when somebody confirms, with its parts. The
+//! From the confirming key to the first effect on the wire: what the operations does when somebody confirms, with its parts. The
 //! runner is the real program; the effect is a request that a server on loopback waits for.
 
 use std::io::{Read, Write};
@@ -6,11 +6,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lastgreen::act::runner::start;
 use lastgreen::base::clock::Clock;
 use lastgreen::config::{load_text, runbooks, world};
-use lastgreen::journal::{StateDir, read};
-use lastgreen::runbook::{Asked, Event, Operator, Plan, plan};
-use lastgreen::runner::start;
+use lastgreen::plan::runbook::{Asked, Event, Operator, Plan, plan};
+use lastgreen::record::journal::{StateDir, read};
 
 const ROUNDS: usize = 60;
 

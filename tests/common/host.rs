@@ -69,14 +69,14 @@ impl Host {
         text.trim().to_string()
     }
 
-    pub fn standing(&self, id: &str) -> String {
+    pub fn status(&self, id: &str) -> String {
         let (_, text) = self.run(&["runs", id, "--json"]);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        value["standing"].as_str().unwrap_or("").to_string()
+        value["status"].as_str().unwrap_or("").to_string()
     }
 
-    pub fn until(&self, id: &str, standing: &str) {
-        until(&format!("{id} to be {standing}"), || self.standing(id) == standing);
+    pub fn until(&self, id: &str, status: &str) {
+        until(&format!("{id} to be {status}"), || self.status(id) == status);
     }
 
     pub fn journal(&self, id: &str) -> PathBuf {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use lastgreen::cockpit::State;
-use lastgreen::theme::{self, Depth, Glyphs, Theme};
-use lastgreen::view;
+use lastgreen::show::cockpit::State;
+use lastgreen::show::theme::{self, Depth, Glyphs, Theme};
+use lastgreen::show::view;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 

@@ -5,5 +5,5 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &str| {
-    let _ = lastgreen::keymap::parse(Path::new("fuzz.toml"), data, Path::new("/nonexistent"), 0);
+    let _ = lastgreen::show::keymap::parse(Path::new("fuzz.toml"), data, Path::new("/nonexistent"), 0);
 });

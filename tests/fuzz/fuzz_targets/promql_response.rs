@@ -3,5 +3,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = lastgreen::source::read_answer(data);
+    let _ = lastgreen::observe::source::read_answer(data);
 });

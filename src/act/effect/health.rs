@@ -1,0 +1,48 @@
+//! Health checks: every target is asked, one after the other named in the answer.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::{Came, Reach, Tap};
+use crate::base::units::short;
+use crate::observe::source::Web;
+use crate::plan::runbook::Target;
+
+pub async fn perform(reach: &Reach, targets: &[Target], limit: Duration, tap: &mut Tap) -> Came {
+    let answers = join_all(targets.iter().map(|target| ask(reach, target, limit))).await;
+    let (mut failed, mut certain) = (Vec::new(), true);
+    for (target, answer) in targets.iter().zip(answers) {
+        match answer {
+            Ok(words) => tap.say(&format!("{}: {words}", target.address.path)),
+            Err((words, known)) => {
+                certain &= known;
+                tap.say(&format!("{}: {words}", target.address.path));
+                failed.push(format!("{}: {words}", target.address.service.as_deref().unwrap_or(&target.address.path)));
+            }
+        }
+    }
+    match failed.as_slice() {
+        [] => Came::well(format!("{} of {} healthy", targets.len(), targets.len()), false),
+        some => Came { certain, ..Came::badly(some.join("; "), false) },
+    }
+}
+
+/// The words of an answer; of a failure, and whether it is known that the target is not well.
+async fn ask(reach: &Reach, target: &Target, limit: Duration) -> Result<String, (String, bool)> {
+    let timeout = target.within.unwrap_or(limit).min(limit);
+    let unknown = |words: String| (words, false);
+    let web = Web::new(reach.endpoint(&target.address, timeout).map_err(unknown)?);
+    let begun = Instant::now();
+    let request = web.get("").map_err(|f| unknown(f.message))?;
+    let answer = web.send(request).await.map_err(|f| unknown(f.message))?;
+    let took = begun.elapsed();
+    if answer.status.as_u16() != target.status {
+        let known = super::http::is_an_answer(answer.status.as_u16());
+        return Err((format!("answered {}, wanted {}", answer.status.as_u16(), target.status), known));
+    }
+    match target.within {
+        Some(within) if took > within => Err((format!("took {}, wanted within {}", short(took), short(within)), true)),
+        _ => Ok(format!("{} in {}", answer.status.as_u16(), short(took))),
+    }
+}

@@ -1,0 +1,191 @@
+//! Scripts: a process group of their own, output as it comes, values as environment variables, ended whole on time-out.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Pid;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::tap::Pipe;
+use super::{Came, Invocation, Reach, Tap, group};
+use crate::base::secret::Streaming;
+use crate::base::text::{fit, hex};
+use crate::base::units::short;
+use crate::observe::source::fetch_secret;
+use crate::plan::runbook::{Output, Script};
+
+/// How long output is waited for once the script itself has ended: whoever it left behind may hold the pipe open.
+const DRAIN: Duration = Duration::from_secs(1);
+
+pub async fn perform(reach: &Reach, script: &Script, invocation: &Invocation<'_>, limit: Duration, tap: &mut Tap) -> Came {
+    let mut command = match prepare(reach, script, invocation).await {
+        Ok(command) => command,
+        Err(e) => return Came::badly(e, false),
+    };
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(e) => return Came::badly(format!("cannot start the script: {e}"), false),
+    };
+    let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let (sender, mut pieces) = mpsc::channel::<(Pipe, Vec<u8>)>(64);
+    pump(child.stdout.take(), Pipe::Out, sender.clone());
+    pump(child.stderr.take(), Pipe::Err, sender);
+    let deadline = Instant::now() + limit;
+    let mut stop = invocation.stop.clone();
+    let mut out = Said::default();
+    let status = loop {
+        tokio::select! {
+            Some((pipe, piece)) = pieces.recv() => take(tap, &mut out, pipe, &piece),
+            status = child.wait() => break Ok(status),
+            () = sleep_until(deadline) => break Err(format!("not done within {}", short(limit))),
+            _ = stop.wait_for(|stop| *stop) => break Err("stopped".to_string()),
+        }
+    };
+    let gone = status.is_ok() || group::end(leader, &mut child).await;
+    let drained = Instant::now() + DRAIN;
+    while let Ok(Some((pipe, piece))) = timeout_at(drained, pieces.recv()).await {
+        take(tap, &mut out, pipe, &piece);
+    }
+    tap.finish();
+    let begun = group::is_named(invocation.home);
+    // What could not be ended has to be found again.
+    if gone {
+        let _ = std::fs::remove_file(group::mark(invocation.home));
+    }
+    let quiet = !out.erred;
+    let text = out.finish();
+    // What is read as JSON is read whole; lines for people are cut where they are too long.
+    let json = super::http::redacted(serde_json::from_str(&text).unwrap_or(Json::Null));
+    let output = Output { json, text }.bounded();
+    let last = tap.last().map_or_else(String::new, |line| format!(": {}", fit(line, 160)));
+    let came = match status {
+        Ok(Ok(status)) if status.success() => {
+            Came::well(tap.last().map_or_else(|| "ended well".into(), |l| fit(l, 160).into_owned()), script.mutates)
+        }
+        Ok(Ok(status)) if status.code() == Some(125) && !begun => Came::badly(format!("the script could not be begun{last}"), false),
+        // As `test` and `grep -s` say "no"; whoever complains besides has not answered.
+        Ok(Ok(status)) if status.code() == Some(1) && quiet => Came::otherwise(format!("{status}{last}"), script.mutates),
+        Ok(Ok(status)) => Came::badly(format!("{status}{last}"), script.mutates),
+        Ok(Err(e)) => Came::badly(format!("cannot wait for the script: {e}"), script.mutates),
+        Err(why) if gone => Came::badly(format!("{why}: its processes were ended{last}"), script.mutates),
+        Err(why) => {
+            let number = leader.map_or(0, |group| group.as_raw_nonzero().get());
+            Came::badly(format!("{why}, and CANNOT BE ENDED from here: process group {number} is still at work{last}"), script.mutates)
+        }
+    };
+    Came { output, ..came }
+}
+
+/// The most of standard output that later steps get.
+const AT_HAND: usize = 64 << 10;
+
+/// The end of standard output, without known secrets: cut only after they were taken out.
+#[derive(Default)]
+struct Said {
+    stream: Streaming,
+    text: String,
+    /// Whether it complained.
+    erred: bool,
+}
+
+impl Said {
+    fn feed(&mut self, piece: &[u8]) {
+        self.text += &self.stream.feed(piece);
+        let extra = self.text.len().saturating_sub(AT_HAND);
+        self.text.drain(..self.text.ceil_char_boundary(extra));
+    }
+
+    fn finish(mut self) -> String {
+        self.text += &self.stream.finish();
+        // What a control character has kept apart may have come together.
+        self.text.trim().lines().map(crate::base::secret::outside).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn take(tap: &mut Tap, out: &mut Said, pipe: Pipe, piece: &[u8]) {
+    tap.feed(pipe, piece);
+    match pipe {
+        Pipe::Out => out.feed(piece),
+        Pipe::Err => out.erred |= !piece.trim_ascii().is_empty(),
+    }
+}
+
+fn pump(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, which: Pipe, sender: mpsc::Sender<(Pipe, Vec<u8>)>) {
+    let Some(mut pipe) = pipe else { return };
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 8192];
+        while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
+            if sender.send((which, buffer[..n].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn staged(home: &Path, key: &str) -> PathBuf {
+    home.join("output").join(format!("{}.script", key.replace('/', "__")))
+}
+
+/// Puts on disk what a script needs besides its record: without room for that it must not begin.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn stage(script: &Script, home: &Path, key: &str) -> std::io::Result<()> {
+    group::reserve(home)?;
+    let Some(text) = &script.inline else { return Ok(()) };
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o700).open(staged(home, key))?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    file.sync_all()
+}
+
+async fn prepare(reach: &Reach, script: &Script, invocation: &Invocation<'_>) -> Result<Command, String> {
+    let (path, text) = match (&script.file, &script.inline) {
+        (Some(file), _) => {
+            let path = PathBuf::from(file);
+            let bytes = std::fs::read(&path).map_err(|e| format!("cannot read {file}: {e}"))?;
+            let found = hex(&Sha256::digest(&bytes));
+            if script.sha256.as_ref().is_some_and(|wanted| *wanted != found) {
+                return Err(format!("{file} is not the file that was planned: it was changed since"));
+            }
+            (path, String::from_utf8_lossy(&bytes).into_owned())
+        }
+        (None, Some(text)) => {
+            stage(script, invocation.home, invocation.key).map_err(|e| format!("cannot write the script: {e}"))?;
+            (staged(invocation.home, invocation.key), text.clone())
+        }
+        (None, None) => return Err("there is no script".into()),
+    };
+    let with = if script.interpreter.is_empty() { shebang(&text) } else { script.interpreter.clone() };
+    // The process names itself before it becomes the script, so that a runner which comes later can find it.
+    let mut command = Command::new("sh");
+    command.args(["-c", group::NAME_ITSELF, "sh"]).arg(group::mark(invocation.home)).args(with).arg(&path).args(&script.args);
+    let cwd = script.cwd.as_ref().map_or_else(|| invocation.folder.to_path_buf(), |cwd| invocation.folder.join(cwd));
+    command.current_dir(&cwd).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.env("LASTGREEN_RUN", invocation.run).env("LASTGREEN_STEP", invocation.key).env("LASTGREEN_ENVIRONMENT", invocation.environment);
+    for name in &reach.hidden {
+        command.env_remove(name);
+    }
+    for (name, value) in &script.env {
+        command.env(name, value);
+    }
+    for (name, reference) in &script.secrets {
+        command.env(name, fetch_secret(reference).await.map_err(|f| f.message)?.expose());
+    }
+    Ok(command)
+}
+
+/// What a script's first line asks for.
+fn shebang(text: &str) -> Vec<String> {
+    match text.lines().next().and_then(|line| line.strip_prefix("#!")) {
+        Some(line) if !line.trim().is_empty() => line.split_whitespace().map(str::to_string).collect(),
+        _ => vec!["sh".into(), "-eu".into()],
+    }
+}

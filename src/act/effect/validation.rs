@@ -1,0 +1,89 @@
+//! Waiting for signals: all checks hold, for so long without a break, on so many fresh readings each. What cannot be
+//! known does not hold.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Came, Reach, Seen, Tap};
+use crate::base::clock::Stamp;
+use crate::base::units::short;
+use crate::plan::runbook::{Check, Output};
+
+/// How often the readings are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Comes back when everything holds; whoever calls sets the limit.
+pub async fn perform(reach: &Reach, checks: &[Check], hold: Duration, samples: u32, tap: &mut Tap) -> Came {
+    let mut since: Option<Instant> = None;
+    let mut seen_at: Vec<BTreeSet<Stamp>> = vec![BTreeSet::new(); checks.len()];
+    let mut said = String::new();
+    loop {
+        let seen = reach.signals.look(checks).await;
+        let words = describe(checks, &seen);
+        if words != said {
+            tap.say(&words);
+            said.clone_from(&words);
+        }
+        if seen.iter().all(|s| s.holds == Ok(true)) {
+            let begun = *since.get_or_insert_with(Instant::now);
+            for (at, seen) in seen_at.iter_mut().zip(&seen) {
+                at.extend(seen.at);
+            }
+            let fewest = seen_at.iter().map(BTreeSet::len).min().unwrap_or(0);
+            if begun.elapsed() >= hold && fewest >= samples as usize {
+                let held = if hold.is_zero() { String::new() } else { format!(" for {}", short(hold)) };
+                return Came {
+                    output: Output { text: words.clone(), json: serde_json::Value::Null },
+                    ..Came::well(format!("{words}{held}"), false)
+                };
+            }
+        } else {
+            since = None;
+            seen_at.iter_mut().for_each(BTreeSet::clear);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What the checks say on readings that are newer than `since`, waited for as long as that takes: for probes, which must
+/// not take how it was before for how it is.
+pub async fn look_fresh(reach: &Reach, checks: &[Check], since: Stamp, patience: Duration) -> Came {
+    let deadline = Instant::now() + patience;
+    loop {
+        let seen = reach.signals.look(checks).await;
+        if seen.iter().all(|s| s.at.is_some_and(|at| at > since)) {
+            return judge(checks, &seen);
+        }
+        if Instant::now() >= deadline {
+            return Came::badly(format!("no reading since {}: {}", since.hms(), describe(checks, &seen)), false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What the checks say now: for guards, which do not wait.
+pub async fn look_once(reach: &Reach, checks: &[Check]) -> Came {
+    judge(checks, &reach.signals.look(checks).await)
+}
+
+fn judge(checks: &[Check], seen: &[Seen]) -> Came {
+    let words = describe(checks, seen);
+    if seen.iter().all(|s| s.holds == Ok(true)) {
+        Came::well(words, false)
+    } else if seen.iter().all(|s| s.holds.is_ok()) {
+        Came::otherwise(words, false)
+    } else {
+        Came::badly(words, false)
+    }
+}
+
+fn describe(checks: &[Check], seen: &[Seen]) -> String {
+    let one = |(check, seen): (&Check, &Seen)| match &seen.holds {
+        Ok(true) => format!("{}: {}", check.signal, seen.reason),
+        Ok(false) => format!("{}: {}, wanted {}", check.signal, seen.reason, check.condition.as_deref().unwrap_or("pass")),
+        Err(why) => format!("{}: not known: {why}", check.signal),
+    };
+    checks.iter().zip(seen).map(one).collect::<Vec<_>>().join("; ")
+}

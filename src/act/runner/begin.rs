@@ -1,0 +1,167 @@
+//! How a run begins, or is taken up again: on record, with the environment taken, and only where everything holds that has
+//! to hold.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::driver::{Driver, Gone};
+use super::guard::{self, Taking};
+use crate::base::endpoint::DatabaseOptions;
+use crate::plan::runbook::{Event, Operator, RunResult, Runner};
+use crate::record::journal::{Holder, Replay, StateDir};
+use crate::record::notify::remember_letters;
+
+/// What is only needed to begin.
+pub(super) struct Begin {
+    pub(super) state: StateDir,
+    pub(super) database: Option<DatabaseOptions>,
+    pub(super) runner: Runner,
+    pub(super) resumed_by: Option<Operator>,
+    pub(super) abort: Option<(bool, String)>,
+    pub(super) shared: Option<PathBuf>,
+    pub(super) cut: u64,
+}
+
+impl Driver {
+    /// Letters that a runner before this one did not get to write.
+    pub(super) fn remember_letters(&mut self, replay: &Replay) {
+        if !remember_letters(&self.plan, &self.outbox, replay, self.clock.now()) {
+            self.unkept.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// What is written first: that the run was started, or that somebody took it up.
+    fn beginning(&self, begin: &Begin) -> Event {
+        if !self.journal.is_empty() {
+            return Event::Resumed {
+                by: begin.resumed_by.clone().unwrap_or_else(|| self.plan.by.clone()),
+                runner: begin.runner.clone(),
+                cut: begin.cut,
+            };
+        }
+        let c = &self.plan.content;
+        Event::Started {
+            runbook: c.runbook.clone(),
+            title: c.title.clone(),
+            fingerprint: self.plan.fingerprint.clone(),
+            environment: c.environment.name.clone(),
+            tier: c.environment.tier.clone(),
+            danger: c.danger,
+            drill: c.drill,
+            reason: c.reason.clone(),
+            // One that was never begun may be begun by somebody else.
+            by: begin.resumed_by.clone().unwrap_or_else(|| self.plan.by.clone()),
+            runner: begin.runner.clone(),
+        }
+    }
+
+    /// Puts the beginning on record, takes the environment, and checks what has to hold. Whether there is more to do.
+    pub(super) async fn begin(&mut self, begin: Begin, begun: impl FnOnce(Result<(), String>)) -> Result<bool, Gone> {
+        let fresh = self.journal.is_empty();
+        if !fresh && self.run.is_over() {
+            begun(Ok(()));
+            return Ok(false);
+        }
+        let event = self.beginning(&begin);
+        let notes = match self.take(&begin).await {
+            Ok(notes) => notes,
+            Err(why) => {
+                if fresh {
+                    self.append(event).await?;
+                    self.append(Event::Ended { result: RunResult::Refused, message: why.clone() }).await?;
+                }
+                begun(Err(why));
+                return Ok(false);
+            }
+        };
+        // Where not even the beginning can be written down, whoever asked is told at once.
+        if let Err(e) = self.write(&event) {
+            begun(Err(format!("nothing can be written down: {e}")));
+            return Err(Gone);
+        }
+        for (text, loud) in notes {
+            self.append(Event::Noted { text, loud }).await?;
+        }
+        let refused = if self.run.is_untouched() && begin.abort.is_none() { self.refused().await } else { None };
+        if let Some(message) = refused {
+            self.append(Event::Ended { result: RunResult::Refused, message: message.clone() }).await?;
+            begun(Err(message));
+            return Ok(false);
+        }
+        if let (Some((undo, reason)), Some(by)) = (begin.abort, begin.resumed_by) {
+            self.append(Event::AbortWanted { by, undo, reason: crate::base::secret::outside(&reason) }).await?;
+        }
+        begun(Ok(()));
+        if !fresh {
+            self.wait_for_orphan().await?;
+        }
+        Ok(true)
+    }
+
+    /// A script that a runner left behind may still be at work: its end is waited for before anything else is done, and
+    /// an abort ends it.
+    async fn wait_for_orphan(&mut self) -> Result<(), Gone> {
+        while !self.is_leaving() {
+            let patience = if self.run.is_aborting() { Duration::ZERO } else { self.orphan_patience() };
+            let home = self.home.clone();
+            match self.listen(crate::act::effect::end_orphan(&home, patience)).await? {
+                Some(Some(Ok(text))) => return self.append(Event::Noted { text, loud: false }).await,
+                Some(Some(Err(text))) => {
+                    return self.pause_beside(text).await;
+                }
+                Some(None) => return Ok(()),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How long a script that a runner left behind may still take.
+    fn orphan_patience(&self) -> Duration {
+        let current = self.run.current().and_then(|(key, step)| Some((self.plan.step(key)?.timeout?, step.started?)));
+        match current {
+            Some((timeout, started)) => timeout.saturating_sub(self.clock.now().since(started)),
+            None => Duration::from_secs(10),
+        }
+    }
+
+    /// Takes the environment, where this run can change it.
+    async fn take(&mut self, begin: &Begin) -> Result<Vec<(String, bool)>, String> {
+        let only_ends = matches!(begin.abort, Some((false, _)));
+        if !self.plan.mutates() || self.plan.content.drill || only_ends {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.now();
+        let holder = Holder {
+            run: self.id.clone(),
+            runbook: self.plan.content.runbook.clone(),
+            by: begin.resumed_by.clone().unwrap_or_else(|| self.plan.by.clone()),
+            runner: begin.runner.clone(),
+            since: now,
+            beat: now,
+        };
+        let environment = self.plan.content.environment.name.clone();
+        match guard::take(&begin.state, &environment, holder, begin.database.as_ref(), begin.shared.as_deref()).await? {
+            Taking::Taken(held, notes) => {
+                self.held = Some(held.keep(self.clock.clone()));
+                Ok(notes)
+            }
+            Taking::Refused(why) => Err(why),
+        }
+    }
+
+    /// Why a plan is not begun, if it is not.
+    async fn refused(&mut self) -> Option<String> {
+        let now = self.clock.now();
+        if now > self.plan.expires {
+            return Some(format!("the plan expired at {}: make a new one", self.plan.expires.iso()));
+        }
+        let guard = &self.plan.content.guard;
+        if guard.is_empty() {
+            return None;
+        }
+        let came = crate::act::effect::look_once(&self.reach, guard).await;
+        (!came.ok).then(|| format!("the guard does not hold: {}", came.message))
+    }
+}

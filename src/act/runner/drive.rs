@@ -1,0 +1,175 @@
+//! The loop of a run: ask the run what comes next, write it down, do it, write down what came of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::begin::Begin;
+use super::control::{self, Control};
+use super::driver::{Driver, Gone, by_signal};
+use crate::act::effect::Reach;
+use crate::base::endpoint::DatabaseOptions;
+use crate::plan::runbook::{Event, Next, Operator, Phase, Plan, Run, RunResult, Runner};
+use crate::record::journal::{Failpoint, Journal, Replay, StateDir};
+use crate::record::notify::{Outbox, Post};
+
+/// What a run is driven with.
+pub struct Setup {
+    pub state: StateDir,
+    pub id: String,
+    pub plan: Plan,
+    pub reach: Reach,
+    /// Where records are mirrored to; where that is PostgreSQL, it also locks the environment across hosts.
+    pub database: Option<DatabaseOptions>,
+    pub failpoint: Failpoint,
+    pub runner: Runner,
+    /// Who takes the run up again, when it is one that was begun before.
+    pub resumed_by: Option<Operator>,
+    /// It is taken up only to be ended: whether what was done is to be undone.
+    pub abort: Option<(bool, String)>,
+    /// Something that two users of one host share and can lock, besides their own state folders.
+    pub shared: Option<PathBuf>,
+    /// Who may ask: through the socket beside the journal unless something else is given.
+    pub control: Option<mpsc::Receiver<Control>>,
+    /// Becomes true when the process is asked to end: the run is paused after its current step.
+    pub leave: watch::Receiver<bool>,
+    /// How long what is to be delivered is waited for at the end.
+    pub patience: Duration,
+}
+
+/// How a runner left its run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    Over(RunResult, String),
+    /// Paused: somebody resumes it later.
+    Left,
+}
+
+/// Drives a run to its end, or until the process has to go. `begun` is called once it is on record.
+///
+/// # Errors
+/// When there is nothing to drive: no journal, a broken one.
+pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Result<Ending, String> {
+    let home = setup.state.run(&setup.id);
+    let clock = setup.reach.clock.clone();
+    let journal_at = home.join("journal.jsonl");
+    let (journal, replay) = if journal_at.exists() {
+        Journal::open(&home, &setup.id, setup.failpoint.clone()).map_err(|e| e.to_string())?
+    } else {
+        (Journal::create(&home, &setup.id, setup.failpoint.clone()).map_err(|e| e.to_string())?, Replay::default())
+    };
+    // Only now: whoever has the journal is the one to be asked.
+    let (control, socket) = match setup.control {
+        Some(control) => (control, None),
+        None => (control::listen(&home).map_err(|e| format!("cannot listen beside the run: {e}"))?, Some(home.join(control::FILE))),
+    };
+    let run = Run::fold(&setup.plan, replay.lines.iter().map(|l| &l.record)).map_err(|e| format!("{}: {e}", journal_at.display()))?;
+    let (synced, news) = watch::channel(run.seq);
+    let unkept = Arc::new(AtomicBool::new(false));
+    let (end_post, post_ends) = watch::channel(false);
+    let post = Post {
+        state: setup.state.clone(),
+        run: setup.id.clone(),
+        database: setup.database.clone(),
+        clock: clock.clone(),
+        failpoint: setup.failpoint.clone(),
+        unkept: unkept.clone(),
+    };
+    let carrying = tokio::spawn(Arc::new(post).carry(news, post_ends, setup.patience));
+    let mut driver = Driver {
+        outbox: Outbox::new(&setup.state),
+        plan: setup.plan,
+        run,
+        reach: setup.reach,
+        id: setup.id,
+        home,
+        failpoint: setup.failpoint,
+        clock,
+        journal,
+        control,
+        leave: setup.leave,
+        synced,
+        unkept,
+        held: None,
+        stuck: None,
+    };
+    driver.remember_letters(&replay);
+    let begin = Begin {
+        state: setup.state,
+        database: setup.database.filter(|database| !database.url.starts_with("sqlite:")),
+        runner: setup.runner,
+        resumed_by: setup.resumed_by,
+        abort: setup.abort,
+        shared: setup.shared,
+        cut: replay.torn,
+    };
+    let ended = match driver.begin(begin, begun).await {
+        Ok(true) => driver.lead().await,
+        Ok(false) => Ok(()),
+        Err(Gone) => Err(Gone),
+    };
+    if let Some(held) = driver.held.take() {
+        held.let_go().await;
+    }
+    let ending = match (ended, &driver.run.phase) {
+        (_, Phase::Ended { result, message }) => Ending::Over(*result, message.clone()),
+        _ => Ending::Left,
+    };
+    // The journal and the socket first: what is still to be delivered must not keep anybody from taking the run up.
+    if let Some(socket) = socket {
+        let _ = std::fs::remove_file(socket);
+    }
+    drop(driver);
+    let _ = end_post.send(true);
+    // The post ends by itself, within its patience.
+    let _ = carrying.await;
+    Ok(ending)
+}
+
+impl Driver {
+    /// From one thing to the next, until it is over or the process has to go.
+    async fn lead(&mut self) -> Result<(), Gone> {
+        loop {
+            let settled = matches!(self.run.phase, Phase::Paused { .. } | Phase::Ended { .. });
+            if self.is_leaving() && !self.run.pause_wanted && !settled {
+                self.append(Event::PauseWanted { by: by_signal() }).await?;
+            }
+            match self.run.next(&self.plan) {
+                Next::Over => return Ok(()),
+                Next::Step(key) => self.step(&key).await?,
+                Next::Retry(key) => self.retry(&key).await?,
+                Next::Probe(key) => self.probe(&key).await?,
+                Next::Conclude { step, outcome, message } => self.conclude(&step, outcome, message).await?,
+                Next::Ask(question) => {
+                    let planned = self.plan.step(&question.step).map(std::borrow::Cow::into_owned);
+                    let settled = match &planned {
+                        Some(planned) => self.settle(&question.step, planned).await?,
+                        None => Some(true),
+                    };
+                    if settled.is_some() {
+                        self.ask(question).await?;
+                    }
+                }
+                Next::Pause => {
+                    // Who wanted it stands in the record before.
+                    let why = if self.is_leaving() { "the runner was asked to end" } else { "it was asked to pause" };
+                    self.append(Event::Paused { why: why.into() }).await?;
+                }
+                Next::Rollback { why, steps } => drop(self.append(Event::RollbackStarted { why, steps }).await?),
+                Next::Finish { result, message } => drop(self.append(Event::Ended { result, message }).await?),
+                Next::Await => {
+                    if self.is_leaving() {
+                        if self.run.pause_wanted {
+                            self.append(Event::Paused { why: "the runner was asked to end".into() }).await?;
+                        }
+                        return Ok(());
+                    }
+                    self.listen(std::future::pending::<()>()).await?;
+                }
+            }
+        }
+    }
+}

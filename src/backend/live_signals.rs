@@ -1,0 +1,120 @@
+//! Live readings for runs: the same questions, clients and judgement that the cockpit has, for the signals that are asked
+//! for. Nothing is asked before somebody looks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use super::connect::connect;
+use crate::act::effect::{Seen, Signals};
+use crate::base::clock::Clock;
+use crate::config::Config;
+use crate::judge::{Condition, Verdict, observe};
+use crate::observe::reading::Ask;
+use crate::observe::source::{Boxed, Mailbox, Poller};
+use crate::plan::runbook::Check;
+use crate::status::Store;
+
+pub struct LiveSignals {
+    config: Config,
+    runtime: Handle,
+    clock: Clock,
+    watching: Mutex<Option<Watching>>,
+}
+
+struct Watching {
+    names: BTreeSet<String>,
+    config: Config,
+    store: Store,
+    mailbox: Arc<Mailbox>,
+    _poller: Poller,
+}
+
+impl LiveSignals {
+    pub fn new(config: Config, runtime: Handle, clock: Clock) -> LiveSignals {
+        LiveSignals { config, runtime, clock, watching: Mutex::new(None) }
+    }
+
+    /// Starts asking for these signals, and waits until each has an answer of some kind.
+    async fn watch(&self, names: BTreeSet<String>) -> Result<Watching, String> {
+        let mut config = self.config.clone();
+        config.signals.retain(|name, _| names.contains(&**name));
+        config.rules.clear();
+        config.objectives.clear();
+        for signal in config.signals.values_mut() {
+            // Somebody acts on the answer: a part of it is none.
+            if let Ask::Promql { strict, .. } = &mut signal.question.ask {
+                *strict = true;
+            }
+        }
+        let needed: BTreeSet<Arc<str>> = config
+            .signals
+            .values()
+            .flat_map(|s| std::iter::once(s.question.source.clone()).chain(s.question.or.as_ref().map(|(name, _)| name.clone())))
+            .collect();
+        config.sources.retain(|name, _| needed.contains(name));
+        let mailbox = Arc::new(Mailbox::default());
+        let poller = connect(&config, &self.runtime, config.ui.window, mailbox.clone())?;
+        let mut store = Store::new(&config);
+        let longest = config.questions().iter().map(|q| q.timeout).max().unwrap_or_default();
+        let deadline = Instant::now() + longest * 2 + Duration::from_millis(500);
+        while !store.all_answered(&config) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
+            store.apply(&config, mailbox.take(), self.clock.now());
+        }
+        Ok(Watching { names, config, store, mailbox, _poller: poller })
+    }
+
+    async fn see(&self, checks: &[Check]) -> Result<Vec<Seen>, String> {
+        let mut watching = self.watching.lock().await;
+        let mut names: BTreeSet<String> = checks.iter().map(|c| c.signal.clone()).collect();
+        let enough = watching.as_ref().is_some_and(|w| names.is_subset(&w.names));
+        if !enough {
+            names.extend(watching.as_ref().iter().flat_map(|w| w.names.iter().cloned()));
+            *watching = Some(self.watch(names).await?);
+        }
+        let Some(w) = watching.as_mut() else { return Err("nothing is watched".into()) };
+        let now = self.clock.now();
+        w.store.apply(&w.config, w.mailbox.take(), now);
+        w.store.judge(&w.config, now);
+        Ok(checks.iter().map(|check| self.judge(w, check)).collect())
+    }
+
+    fn judge(&self, w: &Watching, check: &Check) -> Seen {
+        let unknown = |why: String| Seen { holds: Err(why.clone()), reason: why, at: None };
+        let (Some(signal), Some(track)) = (w.config.signal(&check.signal), w.store.signals.get(check.signal.as_str())) else {
+            return unknown(format!("there is no signal `{}`", check.signal));
+        };
+        let at = track.good.as_ref().map(|r| r.at);
+        let Some(condition) = &check.condition else {
+            let judged = &track.judgement;
+            return match judged.verdict {
+                Verdict::Pass if !signal.has_thresholds() => unknown(format!("`{}` has no thresholds to pass", check.signal)),
+                Verdict::Unknown => unknown(judged.reason.clone()),
+                verdict => Seen { holds: Ok(verdict == Verdict::Pass), reason: judged.reason.clone(), at },
+            };
+        };
+        let condition = match Condition::parse(condition, signal.unit) {
+            Ok(condition) => condition,
+            Err(e) => return unknown(e),
+        };
+        // Of several lines all have to meet it: none may meet the opposite.
+        match observe(signal, &condition.opposite(), &track.observed(self.clock.now())) {
+            Ok((crossed, reason)) => Seen { holds: Ok(!crossed), reason, at },
+            Err(why) => unknown(why),
+        }
+    }
+}
+
+impl Signals for LiveSignals {
+    fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<Seen>> {
+        Box::pin(async move {
+            self.see(checks)
+                .await
+                .unwrap_or_else(|why| checks.iter().map(|_| Seen { holds: Err(why.clone()), reason: why.clone(), at: None }).collect())
+        })
+    }
+}

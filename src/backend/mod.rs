@@ -1,0 +1,19 @@
+//! What a cockpit, a command and a runner share: connecting to sources, live signals, planning, beginning and answering
+//! runs, who the operator is, and who acts from elsewhere. Nothing here knows a screen or a command line.
+
+mod connect;
+mod identity;
+mod live_signals;
+mod logging;
+mod operations;
+mod remote_lease;
+mod runner;
+mod worker;
+
+pub use connect::{connect, describe_nowhere};
+pub use identity::{groups, host, operator};
+pub use live_signals::LiveSignals;
+pub use logging::{start_logging, start_plain_logging};
+pub use operations::{OperationError, Operations, audit_database, changed, database_options, frozen_config};
+pub use runner::{RunnerOptions, reach, run_runner};
+pub use worker::Worker;

@@ -1,0 +1,503 @@
+//! Operations on plans and runs: planned, begun and talked to, the same for the cockpit and the command line, with the same
+//! permissions and the same words.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+use ulid::Ulid;
+
+use super::identity;
+use crate::act::runner::{ControlRequest, PATIENCE, Reply, Started, ask, start};
+use crate::base::clock::{Clock, Stamp};
+use crate::base::endpoint::DatabaseOptions;
+use crate::base::exit;
+use crate::base::text::hex;
+use crate::base::tier::Tier;
+use crate::base::units::short;
+use crate::config::{Config, SourceKind, runbook_text, runbooks, world};
+use crate::plan::runbook::{Asked, Danger, Kind, Loaded, Operator, Output, Plan, Run, Status, plan};
+use crate::record::journal::{self, StateDir};
+use crate::status::{Ledger, RunLine, RunStatus, expected};
+
+/// After this long without an answer that is said.
+const SILENT: Duration = Duration::from_secs(15);
+/// How often a runner is asked how it is.
+const ASKED: Duration = Duration::from_secs(1);
+/// After this long a folder's time of change tells whether it has changed again.
+const SETTLED: Duration = Duration::from_secs(2);
+/// How long a runner may take to say how it is: nobody waits for that.
+const GLANCE: Duration = Duration::from_millis(300);
+/// How long a plan may be begun after it was made.
+const VALID: Duration = Duration::from_secs(600);
+
+pub struct Operations {
+    pub config: Arc<Config>,
+    pub operator: Operator,
+    groups: Vec<String>,
+    /// Nothing may be run or answered, whoever asks.
+    pub read_only: bool,
+    state: Result<StateDir, String>,
+    clock: Clock,
+    /// Journals that were read, with what the file looked like then.
+    read: HashMap<String, (FileMark, Arc<RunLine>)>,
+    /// The runs there were, and when their folder had last changed then.
+    listed: Option<(SystemTime, Vec<String>)>,
+    /// Runs that cannot be shown, and why.
+    unreadable: Vec<(String, String)>,
+    /// What runners said last of how they are; and since when one has not answered.
+    stuck: HashMap<String, Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    asked: Option<Instant>,
+    silent: Option<Instant>,
+    said: Option<String>,
+}
+
+type FileMark = (u64, Option<SystemTime>, bool);
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationError {
+    /// A mistake in what was asked for: no such runbook, run or input.
+    Usage(String),
+    /// A mistake in a file.
+    BadFile(String),
+    /// A permission, a lock, a guard.
+    Refused(String),
+    /// Nobody is there to do it.
+    Unavailable(String),
+}
+
+impl OperationError {
+    pub fn words(&self) -> &str {
+        match self {
+            OperationError::Usage(words)
+            | OperationError::BadFile(words)
+            | OperationError::Refused(words)
+            | OperationError::Unavailable(words) => words,
+        }
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            OperationError::Usage(_) => exit::USAGE,
+            OperationError::BadFile(_) => exit::BAD_FILE,
+            OperationError::Refused(_) => exit::REFUSED,
+            OperationError::Unavailable(_) => exit::UNAVAILABLE,
+        }
+    }
+}
+
+impl Operations {
+    pub fn new(config: Arc<Config>, read_only: bool) -> Operations {
+        let operator = identity::operator();
+        let groups = identity::groups(&operator.user);
+        let state = StateDir::open(&config.acting.state_dir);
+        Operations {
+            config,
+            operator,
+            groups,
+            read_only,
+            state,
+            clock: Clock::System,
+            read: HashMap::new(),
+            listed: None,
+            unreadable: Vec::new(),
+            stuck: HashMap::new(),
+        }
+    }
+
+    /// The same operations on another configuration.
+    pub fn on(self, config: Arc<Config>) -> Operations {
+        Operations::new(config, self.read_only)
+    }
+
+    /// # Errors
+    /// Why the state folder cannot be used.
+    pub fn state(&self) -> Result<&StateDir, OperationError> {
+        self.state.as_ref().map_err(|e| OperationError::Refused(e.clone()))
+    }
+
+    pub fn runbooks(&self) -> Vec<Loaded> {
+        runbooks(&self.config, self.clock.now())
+    }
+
+    /// The run an operator means: an id, a part of one, or `last`, the newest of this environment.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn find(&mut self, wanted: &str) -> Result<String, OperationError> {
+        self.find_newest(wanted, false)
+    }
+
+    /// The same for talking to it: `last` is then the newest that is not over, where there is one.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn find_open(&mut self, wanted: &str) -> Result<String, OperationError> {
+        self.find_newest(wanted, true)
+    }
+
+    fn find_newest(&mut self, wanted: &str, open: bool) -> Result<String, OperationError> {
+        if wanted != "last" {
+            return self.state()?.find(wanted).map_err(OperationError::Usage);
+        }
+        self.state()?;
+        let environment = self.config.environment.name.clone();
+        let mut here = self.runs();
+        here.retain(|run| run.plan.content.environment.name == environment);
+        let open = here.iter().find(|run| open && run.status().is_open());
+        open.or(here.first())
+            .map(|run| run.id.clone())
+            .ok_or_else(|| OperationError::Usage(format!("there is no run on {environment} yet")))
+    }
+
+    /// Whether this operator may touch a run, by the roles that were in force where it was planned.
+    fn permit_run(&self, plan: &Plan) -> Result<(), OperationError> {
+        let Some(config) = frozen_config(plan) else {
+            return Err(OperationError::BadFile("the configuration in the plan is not one this program knows".into()));
+        };
+        self.permit(plan.content.danger)?;
+        let tier = config.environment.tier;
+        config.acting.roles.permit(&self.operator.user, &self.groups, tier, plan.content.danger).map_err(OperationError::Refused)
+    }
+
+    /// # Errors
+    /// Why this operator may not.
+    pub fn permit(&self, danger: Danger) -> Result<(), OperationError> {
+        if self.read_only {
+            return Err(OperationError::Refused("this is --read-only: nothing is run".into()));
+        }
+        let tier = self.config.environment.tier;
+        self.config.acting.roles.permit(&self.operator.user, &self.groups, tier, danger).map_err(OperationError::Refused)
+    }
+
+    /// Makes a plan. Nothing is written.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being made.
+    pub fn plan(
+        &mut self,
+        name: &str,
+        inputs: IndexMap<String, String>,
+        reason: Option<String>,
+        drill: bool,
+    ) -> Result<Plan, OperationError> {
+        let loaded = self.runbooks();
+        let Some(found) = loaded.iter().find(|l| l.name == name) else {
+            let hint = crate::base::diag::suggestion(name, loaded.iter().map(|l| l.name.as_str()));
+            return Err(OperationError::Usage(format!(
+                "there is no runbook `{name}`: {}",
+                hint.unwrap_or_else(|| "there are none".into())
+            )));
+        };
+        let Some(runbook) = &found.runbook else {
+            return Err(OperationError::BadFile(found.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+        };
+        if runbook.front.status == Status::Draft && self.config.environment.tier == Tier::Production {
+            return Err(OperationError::Refused(format!(
+                "{name} is a draft, and drafts do not run in production: set status: ready once it was tried elsewhere"
+            )));
+        }
+        let reason = reason.map(|r| crate::base::secret::outside(&r));
+        let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
+        let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
+        let read = |path: &Path| {
+            journal::trusted(path)?;
+            std::fs::read(path).map_err(|e| e.to_string())
+        };
+        let world = world(&self.config, &loaded);
+        let mut content = plan(runbook, &world, &asked, &read).map_err(|all| {
+            // What is sound with its inputs left open is wrong by what was given for them.
+            let open = Asked { only_checks: true, inputs: IndexMap::new(), ..asked.clone() };
+            let words = all.join("\n");
+            if plan(runbook, &world, &open, &read).is_ok() { OperationError::Usage(words) } else { OperationError::BadFile(words) }
+        })?;
+        content.warnings = found.findings.iter().map(|f| f.cause.clone()).collect();
+        for path in content.sources.iter().map(|s| &s.path).chain([&self.config.path]) {
+            if path.exists() {
+                journal::trusted(path).map_err(OperationError::Refused)?;
+            }
+        }
+        let mut plan = Plan::new(content, self.operator.clone(), self.clock.now(), VALID);
+        let runs = self.runs();
+        for step in &plan.content.steps {
+            if let Some(time) = expected(&runs, &plan.content.environment.name, name, &step.key) {
+                plan.expected.insert(step.key.clone(), Json::from(time.as_millis() as u64));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Begins a plan: writes it down and lets a runner take it. Gives the run's id.
+    ///
+    /// # Errors
+    /// Why it was not begun.
+    pub fn begin(&self, plan: &Plan) -> Result<String, OperationError> {
+        self.permit(plan.content.danger)?;
+        let state = self.state()?;
+        if self.clock.now() > plan.expires {
+            return Err(OperationError::Refused(format!("the plan expired at {}: make a new one", plan.expires.iso())));
+        }
+        let id = Ulid::generate().to_string();
+        state.make_run(&id, plan).map_err(OperationError::Unavailable)?;
+        self.started(&id, &[]).map(|()| id)
+    }
+
+    /// Starts a runner for a run, and waits for its first word.
+    fn started(&self, id: &str, arguments: &[&str]) -> Result<(), OperationError> {
+        match start(&program()?, &self.state()?.run(id), arguments) {
+            Ok(Started { ok: true, .. }) => Ok(()),
+            Ok(Started { message, .. }) => Err(OperationError::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
+            Err(e) => Err(OperationError::Unavailable(e)),
+        }
+    }
+
+    /// Lets a new runner take a run up whose own is gone, or lets a paused one go on.
+    ///
+    /// # Errors
+    /// Why not: it is over, the runbook was changed, the environment is taken.
+    pub fn resume(&mut self, id: &str) -> Result<(), OperationError> {
+        let line = self.line(id)?;
+        self.permit_run(&line.plan)?;
+        match line.status() {
+            RunStatus::Broken => return Err(OperationError::BadFile(line.words())),
+            status if !status.is_open() => {
+                return Err(OperationError::Refused(format!("run {id} is {}: there is nothing to resume", status.word())));
+            }
+            _ => {}
+        }
+        if let Some(difference) = changed(&line.plan) {
+            return Err(OperationError::Refused(format!(
+                "the runbook was changed since the run began; put it back, or abort the run:\n{difference}"
+            )));
+        }
+        if line.driven {
+            return self.tell(id, &ControlRequest::Continue);
+        }
+        let by = serde_json::to_string(&self.operator).unwrap_or_default();
+        self.started(id, &["--by", &by])
+    }
+
+    /// Tells a run's runner something.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub fn tell(&mut self, id: &str, request: &ControlRequest) -> Result<(), OperationError> {
+        let line = self.line(id)?;
+        self.permit_run(&line.plan)?;
+        let folder = self.state()?.run(id);
+        match ask(&folder, request, &self.operator, PATIENCE) {
+            Ok(Reply { ok: true, .. }) => Ok(()),
+            Ok(Reply { message, .. }) => Err(OperationError::Refused(message.unwrap_or_else(|| "refused".into()))),
+            Err(_) if !line.driven => Err(OperationError::Unavailable(format!("the runner of {id} is gone: lastgreen resume {id}"))),
+            Err(e) => Err(OperationError::Unavailable(format!("the runner of {id} does not answer: {e}"))),
+        }
+    }
+
+    /// Ends a run, whether its runner lives or not: one that is gone is replaced by one that only ends it.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub fn abort(&mut self, id: &str, undo: bool, reason: &str) -> Result<(), OperationError> {
+        let line = self.line(id)?;
+        self.permit_run(&line.plan)?;
+        let request = ControlRequest::Abort { undo, reason: reason.to_string() };
+        if line.driven {
+            return self.tell(id, &request);
+        }
+        if !line.status().is_open() {
+            return Err(OperationError::Refused(format!("run {id} is {}: there is nothing to abort", line.status().word())));
+        }
+        let by = serde_json::to_string(&self.operator).unwrap_or_default();
+        let how = if undo { "undo" } else { "leave" };
+        self.started(id, &["--by", &by, "--abort", how, "--reason", reason])
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn line(&mut self, id: &str) -> Result<Arc<RunLine>, OperationError> {
+        self.read_run(id).ok_or_else(|| OperationError::Usage(format!("there is no run `{id}`; `lastgreen runs` lists them")))
+    }
+
+    /// Every run, the newest first.
+    pub fn runs(&mut self) -> Vec<Arc<RunLine>> {
+        let ids = self.ids().unwrap_or_default();
+        self.unreadable.clear();
+        ids.iter().filter_map(|id| self.read_run(id)).collect()
+    }
+
+    /// The ids of all runs. With thousands of them the folder is only read again when something has come or gone.
+    fn ids(&mut self) -> Result<Vec<String>, String> {
+        let state = self.state.as_ref().map_err(Clone::clone)?;
+        let changed = std::fs::metadata(state.runs()).and_then(|meta| meta.modified());
+        let changed = changed.map_err(|e| format!("cannot read {}: {e}", state.runs().display()))?;
+        // What changed just now may change again in the same tick of its clock.
+        let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
+        if let Some((at, ids)) = &self.listed
+            && *at == changed
+            && settled
+        {
+            return Ok(ids.clone());
+        }
+        let ids = state.list()?;
+        self.listed = settled.then(|| (changed, ids.clone()));
+        Ok(ids)
+    }
+
+    fn read_run(&mut self, id: &str) -> Option<Arc<RunLine>> {
+        // A run that is over stays as it is.
+        if let Some((_, line)) = self.read.get(id).filter(|(_, line)| line.run.is_over() && !line.driven) {
+            return Some(line.clone());
+        }
+        let state = self.state.as_ref().ok()?;
+        let folder = state.run(id);
+        let meta = std::fs::metadata(folder.join("journal.jsonl")).ok();
+        let driven = journal::is_driven(&folder);
+        let mark: FileMark = (meta.as_ref().map_or(0, std::fs::Metadata::len), meta.and_then(|m| m.modified().ok()), driven);
+        if let Some((seen, line)) = self.read.get(id)
+            && *seen == mark
+        {
+            return Some(line.clone());
+        }
+        let plan = match self.read.get(id) {
+            Some((_, line)) => line.plan.clone(),
+            None => match state.plan(id) {
+                Ok(plan) => Arc::new(plan),
+                Err(why) => {
+                    self.unreadable.push((id.to_string(), why));
+                    return None;
+                }
+            },
+        };
+        let line = Arc::new(read_line(id, plan, &folder, driven));
+        self.read.insert(id.to_string(), (mark, line.clone()));
+        Some(line)
+    }
+
+    /// Everything there is to show.
+    pub fn ledger(&mut self, loaded: &[Loaded]) -> Ledger {
+        let fault = self.ids().err();
+        let runs = self.runs();
+        let open = runs.iter().filter(|r| r.driven && r.status().is_open());
+        let stuck = open.filter_map(|run| Some((run.id.clone(), self.keeps(&run.id)?))).collect();
+        let runbooks = Ledger::lines(loaded, &runs, &self.config.environment.name, self.clock.now());
+        Ledger { runs, runbooks, stuck, fault, unreadable: self.unreadable.clone(), elsewhere: None, known: true }
+    }
+
+    /// What keeps a run, by its runner's own word, which is asked for now and then.
+    fn keeps(&mut self, id: &str) -> Option<String> {
+        let state = self.state.as_ref().ok()?;
+        let heard = self.stuck.entry(id.to_string()).or_default();
+        if heard.asked.is_some_and(|at| at.elapsed() < ASKED) {
+            return heard.said.clone();
+        }
+        let answer = ask(&state.run(id), &ControlRequest::Status, &self.operator, GLANCE);
+        heard.asked = Some(Instant::now());
+        match answer {
+            Ok(reply) => (heard.silent, heard.said) = (None, reply.message),
+            // While it takes locks and looks at guards it hears nothing.
+            Err(e) => {
+                let since = heard.silent.get_or_insert_with(Instant::now).elapsed();
+                heard.said = (since > SILENT).then(|| format!("its runner lives, and has not answered for {}: {e}", short(since)));
+            }
+        }
+        heard.said.clone()
+    }
+
+    /// The file that a step's output is in.
+    pub fn output(&self, id: &str, key: &str) -> Option<PathBuf> {
+        Some(crate::act::effect::output_file(&self.state.as_ref().ok()?.run(id), key))
+    }
+
+    pub fn now(&self) -> Stamp {
+        self.clock.now()
+    }
+}
+
+fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine {
+    let broken = |plan, e: String| RunLine { id: id.into(), plan, run: Run::default(), driven, broken: Some(e) };
+    let lines = match journal::read(folder) {
+        Ok(replay) => replay.lines,
+        // A run whose runner has not written its first word, or never did.
+        Err(_) if !folder.join("journal.jsonl").exists() => Vec::new(),
+        Err(e) => return broken(plan, e.to_string()),
+    };
+    match Run::fold(&plan, lines.iter().map(|l| &l.record)) {
+        Ok(mut run) => {
+            // What its steps gave is of no more use, and there may be thousands of runs.
+            if run.is_over() {
+                run.steps.values_mut().for_each(|step| step.output = Output::default());
+            }
+            RunLine { id: id.into(), plan, run, driven, broken: None }
+        }
+        Err(e) => broken(plan, e.to_string()),
+    }
+}
+
+/// What is different between the runbooks of a plan and those of now; `None`: nothing.
+pub fn changed(plan: &Plan) -> Option<String> {
+    let mut differences = Vec::new();
+    for source in &plan.content.sources {
+        match runbook_text(&source.path) {
+            None => differences.push(format!("{} is gone", source.path.display())),
+            Some(text) if text == source.text => {}
+            Some(text) => {
+                let diff = similar::TextDiff::from_lines(source.text.as_str(), text.as_str());
+                let name = source.path.display().to_string();
+                differences.push(
+                    diff.unified_diff().context_radius(1).header(&format!("{name} (as planned)"), &format!("{name} (now)")).to_string(),
+                );
+            }
+        }
+    }
+    for script in plan.all().flat_map(|s| [Some(&s.kind), s.probe.as_ref(), s.undo.as_ref()]).flatten().filter_map(Kind::script) {
+        let (Some(file), Some(sum)) = (&script.file, &script.sha256) else { continue };
+        match std::fs::read(file) {
+            Err(e) => differences.push(format!("{file}: {e}")),
+            Ok(bytes) if hex(&Sha256::digest(&bytes)) == *sum => {}
+            Ok(_) => differences.push(format!("{file} is another script than the one that was planned (sha256 {sum})")),
+        }
+    }
+    let frozen = frozen_config(plan);
+    let planned = &plan.content.config.profile;
+    if frozen.is_some_and(|config| planned.is_some() && *planned != crate::config::profile_sum(&config)) {
+        differences.push("the profile that this program ships is another one than that of the plan".into());
+    }
+    (!differences.is_empty()).then(|| differences.join("\n"))
+}
+
+/// The configuration that a plan was made under.
+pub fn frozen_config(plan: &Plan) -> Option<Config> {
+    let frozen = &plan.content.config;
+    crate::config::load_text(&frozen.path, &frozen.text).config
+}
+
+/// The database that records are mirrored to.
+pub fn audit_database(config: &Config) -> Option<DatabaseOptions> {
+    config.sources.get(config.acting.audit.as_ref()?).and_then(|source| database_options(&source.kind, source.timeout))
+}
+
+pub fn database_options(kind: &SourceKind, timeout: Duration) -> Option<DatabaseOptions> {
+    match kind {
+        SourceKind::Database { url, password, tls, connections } => {
+            Some(DatabaseOptions { url: url.clone(), password: password.clone(), tls: tls.clone(), timeout, connections: *connections })
+        }
+        _ => None,
+    }
+}
+
+/// The program that runs now, also after its file was replaced.
+fn program() -> Result<PathBuf, OperationError> {
+    let path = std::env::current_exe().map_err(|e| OperationError::Unavailable(format!("cannot find this program: {e}")))?;
+    Ok(if path.exists() { path } else { PathBuf::from("/proc/self/exe") })
+}

@@ -1,0 +1,58 @@
+//! `lastgreen abort`: a run is ended; what was done is left as it is, or undone.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use clap::Args;
+
+use super::command_error::{CommandError, CommandResult};
+use super::follow::follow;
+use crate::backend::Operations;
+use crate::base::exit;
+use crate::plan::runbook::RunResult;
+
+#[derive(Debug, Args)]
+pub struct AbortArgs {
+    /// An id, its beginning or end, or `last`.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Undo what can be undone, the newest first.
+    #[arg(long, conflicts_with = "leave")]
+    pub undo: bool,
+    /// Leave everything as it is.
+    #[arg(long)]
+    pub leave: bool,
+    /// Why: stands in the record.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
+pub fn abort(args: &AbortArgs, operations: &mut Operations) -> CommandResult {
+    let id = &operations.find_open(&args.run)?;
+    let line = operations.line(id)?;
+    if !line.status().is_open() {
+        return Err(CommandError::refused(format!("run {id} is {}: there is nothing to abort", line.status().word())));
+    }
+    let left = line.run.left_behind(&line.plan);
+    eprintln!("aborting {} ({id}) would leave:\n  {}", line.plan.content.title, left.join("\n  "));
+    let undo = match (args.undo, args.leave) {
+        (true, _) => true,
+        (_, true) => false,
+        _ if std::io::stdin().is_terminal() => {
+            eprint!("Type undo, or leave; anything else lets the run go on: ");
+            let _ = std::io::stderr().flush();
+            let mut said = String::new();
+            let _ = std::io::stdin().lock().read_line(&mut said);
+            match said.trim() {
+                "undo" => true,
+                "leave" => false,
+                _ => return Err(CommandError::refused("not aborted")),
+            }
+        }
+        _ => return Err(CommandError::refused("say --undo or --leave")),
+    };
+    operations.abort(id, undo, &args.reason)?;
+    Ok(match follow(operations, id, false)? {
+        code if code == RunResult::Aborted.exit_code() => exit::DONE,
+        code => code,
+    })
+}

@@ -1,0 +1,194 @@
+//! A run as text while it goes: its steps, its output and its questions, until it ends or the operator leaves.
+
+use std::collections::HashMap;
+use std::io::{BufRead, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use super::command_error::CommandResult;
+use crate::act::runner::ControlRequest;
+use crate::backend::Operations;
+use crate::base::exit;
+use crate::base::units::short;
+use crate::plan::runbook::{Choice, Phase, Question, StepState};
+use crate::status::{RunLine, RunStatus, step_mark};
+
+/// How often the journal is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What has been printed of a run.
+#[derive(Default)]
+struct Printed {
+    states: HashMap<String, StepState>,
+    outputs: HashMap<String, u64>,
+    notes: usize,
+    asked: Option<Question>,
+    paused: bool,
+    rollback: bool,
+}
+
+/// Prints a run as it goes, until it ends, waits for somebody who is not there, or the operator leaves.
+pub fn follow(operations: &mut Operations, id: &str, json: bool) -> CommandResult {
+    leave_on_interrupt(id.to_string());
+    let mut printed = Printed::default();
+    let answers = std::io::stdin().is_terminal() && !json;
+    loop {
+        let line = operations.line(id)?;
+        if !json {
+            printed.news(operations, &line);
+        }
+        let status = line.status();
+        let code = match status {
+            RunStatus::Running => None,
+            RunStatus::Waiting if answers => {
+                let Phase::Waiting { question } = &line.run.phase else { continue };
+                match prompt(question) {
+                    Some((choice, note)) => {
+                        if let Err(refusal) = operations
+                            .tell(id, &ControlRequest::Answer { asked: line.run.asked, step: question.step.clone(), choice, note })
+                        {
+                            eprintln!("{}", refusal.words());
+                        }
+                        None
+                    }
+                    None => Some(exit::WAITS),
+                }
+            }
+            RunStatus::Waiting => Some(exit::WAITS),
+            // The runner may only be about to go; a look later it is gone, or goes on.
+            RunStatus::Paused if line.driven && !printed.paused => {
+                printed.paused = true;
+                None
+            }
+            RunStatus::Paused | RunStatus::Orphaned => Some(exit::WAITS),
+            RunStatus::Broken => Some(exit::BAD_FILE),
+            over => Some(over_code(&line, over)),
+        };
+        if let Some(code) = code {
+            return Ok(last_word(operations, &line, code, json));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn over_code(line: &RunLine, status: RunStatus) -> u8 {
+    match &line.run.phase {
+        Phase::Ended { result, .. } => result.exit_code(),
+        _ if status == RunStatus::Broken => exit::BAD_FILE,
+        _ => exit::FAILED,
+    }
+}
+
+fn last_word(operations: &Operations, line: &RunLine, code: u8, json: bool) -> u8 {
+    if json {
+        say!("{}", serde_json::to_string_pretty(&line.json(operations.now())).unwrap_or_default());
+        return code;
+    }
+    say!("{} after {}: {}", line.status().word(), short(line.elapsed(operations.now())), line.words());
+    match line.status() {
+        RunStatus::Waiting => {
+            if let Phase::Waiting { question } = &line.run.phase {
+                let all: Vec<&str> = question.choices.iter().map(|c| c.word()).collect();
+                say!("answer: lastgreen attach {} --answer {}", line.id, all.join("|"));
+            }
+        }
+        RunStatus::Paused | RunStatus::Orphaned => say!("go on: lastgreen resume {}", line.id),
+        status if !status.is_open() => {
+            for item in &line.plan.content.checklists.after {
+                say!("  after: {item}");
+            }
+        }
+        _ => {}
+    }
+    code
+}
+
+/// Asks the operator; `None` when there is nobody any more.
+fn prompt(question: &Question) -> Option<(Choice, String)> {
+    let all: Vec<String> = question.choices.iter().map(|c| format!("{} ({})", c.word(), c.doc())).collect();
+    loop {
+        eprint!("  answer: {}: ", all.join(", "));
+        let _ = std::io::stderr().flush();
+        let mut said = String::new();
+        match std::io::stdin().lock().read_line(&mut said) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+        let (word, note) = said.trim().split_once(' ').unwrap_or((said.trim(), ""));
+        match Choice::parse(word).filter(|c| question.choices.contains(c)) {
+            Some(choice) => return Some((choice, note.trim().to_string())),
+            None => eprintln!("  `{word}` is none of these (a note may stand behind the answer)"),
+        }
+    }
+}
+
+impl Printed {
+    fn news(&mut self, operations: &Operations, line: &RunLine) {
+        if let (Some(back), false) = (&line.run.rollback, self.rollback) {
+            self.rollback = true;
+            say!("rolling back: {}", back.why);
+        }
+        let steps = line.steps();
+        let count = steps.len();
+        for (i, (key, name, run)) in steps.iter().enumerate() {
+            self.output(operations, &line.id, key);
+            let before = self.states.insert(key.clone(), run.state).unwrap_or_default();
+            if before == run.state {
+                continue;
+            }
+            let took = run.started.zip(run.ended).map_or_else(String::new, |(a, b)| format!("  {}", short(b.since(a))));
+            match run.state {
+                StepState::Pending => {}
+                StepState::Running => say!("{} {}/{count} {name}", step_mark(run.state), i + 1),
+                state => say!("{} {}/{count} {name}  {}{took}  {}", step_mark(state), i + 1, state.word(), run.message),
+            }
+        }
+        for (at, text, loud) in line.run.notes.iter().skip(self.notes) {
+            say!("{} {}: {text}", if *loud { "!!" } else { "--" }, at.hms());
+        }
+        self.notes = line.run.notes.len();
+        if let Phase::Waiting { question } = &line.run.phase
+            && self.asked.as_ref() != Some(question)
+        {
+            say!("? {}", question.text);
+            for item in &question.check {
+                say!("    - {item}");
+            }
+            self.asked = Some(question.clone());
+        }
+        let _ = std::io::stdout().flush();
+    }
+
+    /// Prints what a step has written since the last look.
+    fn output(&mut self, operations: &Operations, id: &str, key: &str) {
+        let Some(path) = operations.output(id, key) else { return };
+        let Ok(mut file) = std::fs::File::open(path) else { return };
+        let from = self.outputs.entry(key.to_string()).or_default();
+        if file.seek(SeekFrom::Start(*from)).is_err() {
+            return;
+        }
+        let mut text = Vec::new();
+        // A line that is not whole yet waits for the next look.
+        if file.read_to_end(&mut text).is_ok() {
+            let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            for line in String::from_utf8_lossy(&text[..whole]).lines() {
+                say!("  | {line}");
+            }
+            *from += whole as u64;
+        }
+    }
+}
+
+/// Ctrl+C leaves the run alone, also in the middle of a question.
+fn leave_on_interrupt(id: String) {
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    if let Ok(waiting) = waiting {
+        std::thread::spawn(move || {
+            waiting.block_on(async {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    eprintln!("\nleft; the run goes on: lastgreen attach {id}");
+                    std::process::exit(i32::from(exit::WAITS));
+                }
+            });
+        });
+    }
+}

@@ -1,0 +1,246 @@
+//! Judging: from what was read to a verdict with a reason in words. The order of the checks is the law of the house:
+//! first everything that makes a value unfit to judge by (all of it `unknown`), then `fail`, then `warn`, then `pass`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Aggregate, Condition, Operand, Signal, Span, Verdict};
+use crate::base::clock::Stamp;
+use crate::base::units::short;
+use crate::observe::reading::{Freshness, History, Line, Reading, Value};
+
+/// Everything known about a signal at the moment of judging.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// The newest answer, good or not.
+    pub latest: Option<&'a Reading>,
+    /// The newest good answer.
+    pub good: Option<&'a Reading>,
+    /// Readings as they came, for windows.
+    pub recent: &'a History,
+    pub baseline: Option<f64>,
+    /// How many samples stand behind the value, when the signal asks for a minimum.
+    pub samples: Option<f64>,
+    pub now: Stamp,
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Evidence {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Which of several lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The condition that decided, or that held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<f64>,
+    /// Milliseconds since the value was observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub reason: String,
+    pub freshness: Freshness,
+    pub evidence: Evidence,
+}
+
+/// Judges a signal by its thresholds.
+pub fn judge(signal: &Signal, observed: &Observed) -> Judgement {
+    let freshness = Freshness::of(observed.good.map(|r| r.at), signal.interval, observed.now);
+    let mut evidence = Evidence {
+        age_ms: observed.good.map(|r| observed.now.since(r.at).as_millis() as u64),
+        samples: observed.samples,
+        ..Evidence::default()
+    };
+    let unknown = |reason: String, evidence: Evidence| Judgement { verdict: Verdict::Unknown, reason, freshness, evidence };
+    let value = match usable(signal, observed, freshness) {
+        Ok(value) => value,
+        Err(reason) => return unknown(reason, evidence),
+    };
+    for (verdict, condition) in [(Verdict::Fail, &signal.fail), (Verdict::Warn, &signal.warn)] {
+        let Some(condition) = condition else { continue };
+        match evaluate(signal, condition, value, observed) {
+            Err(reason) => return unknown(reason, evidence),
+            Ok(Hit::No(line)) => {
+                evidence.value = line.as_ref().map(|l| l.value);
+                evidence.condition = Some(condition.opposite().to_string());
+            }
+            Ok(Hit::Yes { reason, line }) => {
+                evidence.value = line.as_ref().map(|l| l.value);
+                evidence.label = line.map(|l| l.label.to_string()).filter(|l| !l.is_empty());
+                evidence.condition = Some(condition.to_string());
+                return Judgement { verdict, reason, freshness, evidence };
+            }
+        }
+    }
+    let reason = match (&evidence.condition, evidence.value.or(value.number())) {
+        (Some(condition), Some(value)) => format!("{}, {condition}", signal.unit.format(value)),
+        (Some(condition), None) => condition.clone(),
+        (None, _) => "no threshold".into(),
+    };
+    evidence.value = evidence.value.or(value.number());
+    Judgement { verdict: Verdict::Pass, reason, freshness, evidence }
+}
+
+/// Whether a condition holds now, for rules. `Err` says why that cannot be known.
+pub fn observe(signal: &Signal, condition: &Condition, observed: &Observed) -> Result<(bool, String), String> {
+    let freshness = Freshness::of(observed.good.map(|r| r.at), signal.interval, observed.now);
+    let value = usable(signal, observed, freshness)?;
+    Ok(match evaluate(signal, condition, value, observed)? {
+        Hit::Yes { reason, .. } => (true, reason),
+        Hit::No(line) => {
+            let value = line.map_or_else(String::new, |l| signal.unit.format(l.value) + ", ");
+            (false, format!("{value}{}", condition.opposite()))
+        }
+    })
+}
+
+/// The newest value, if it is fit to judge by; otherwise why not.
+fn usable<'a>(signal: &Signal, observed: &Observed<'a>, freshness: Freshness) -> Result<&'a Value, String> {
+    let age = |r: &Reading| short(observed.now.since(r.at));
+    let Some(latest) = observed.latest else { return Err("nothing read yet".into()) };
+    if let Err(fault) = &latest.outcome {
+        return Err(match observed.good {
+            Some(good) => format!("{fault} (last value {} ago)", age(good)),
+            None => fault.to_string(),
+        });
+    }
+    let value = match (freshness, latest.value()) {
+        (Freshness::Missing, _) | (_, None) => return Err("nothing read yet".into()),
+        (Freshness::Stale, Some(_)) if latest.at > observed.now => {
+            return Err(format!("the value is from the future by {}: the clocks differ", short(latest.at.since(observed.now))));
+        }
+        (Freshness::Stale, Some(_)) => {
+            return Err(format!("stale: the value is {} old, due every {}", age(latest), short(signal.interval)));
+        }
+        (Freshness::Live | Freshness::Late, Some(value)) => value,
+    };
+    if latest.partial {
+        return Err(format!("partial answer: {}", latest.notes.first().map_or("some of the data is missing", String::as_str)));
+    }
+    if value.is_empty() {
+        return Err("empty answer: no series, no row".into());
+    }
+    if let Some(line) = value.lines().iter().find(|l| !l.value.is_finite()) {
+        let what = if line.value.is_nan() { "not a number (nothing to divide by?)" } else { "infinite" };
+        return Err(if line.label.is_empty() { format!("the value is {what}") } else { format!("{}: the value is {what}", line.label) });
+    }
+    if let Some(at_least) = signal.at_least {
+        match observed.samples {
+            Some(n) if n.is_finite() && n >= at_least as f64 => {}
+            Some(n) if n.is_finite() => return Err(format!("only {} of {at_least} samples", n.floor().max(0.0))),
+            _ => return Err(format!("the number of samples is not known, {at_least} are needed")),
+        }
+    }
+    Ok(value)
+}
+
+enum Hit {
+    Yes {
+        reason: String,
+        line: Option<Line>,
+    },
+    /// The value nearest to crossing, when there are numbers.
+    No(Option<Line>),
+}
+
+fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Observed) -> Result<Hit, String> {
+    if let Operand::Text(want) = &condition.operand {
+        let Value::Text(text) = value else { return Err(format!("`{condition}` wants a text, the answer is none")) };
+        let equal = text == want;
+        let holds = if condition.op == super::Op::Equal { equal } else { !equal };
+        return Ok(if holds { Hit::Yes { reason: format!("{text} ({condition})"), line: None } } else { Hit::No(None) });
+    }
+    let limit = match condition.operand {
+        Operand::Number(limit) => limit,
+        Operand::Baseline(factor) => match observed.baseline {
+            Some(baseline) if baseline.is_finite() => factor * baseline,
+            _ => return Err("the baseline is not known yet".into()),
+        },
+        Operand::Text(_) => unreachable!("texts were handled above"),
+    };
+    let lines = match condition.window {
+        None => value.lines(),
+        Some((aggregate, span)) => {
+            let mut lines = Vec::new();
+            for line in value.lines() {
+                let number = windowed(signal, observed, &line.label, aggregate, span)?;
+                lines.push(Line { label: line.label, value: number });
+            }
+            lines
+        }
+    };
+    if lines.is_empty() {
+        return Err(format!("`{condition}` wants a number, the answer has none"));
+    }
+    let worst = lines.into_iter().max_by(|a, b| distance(condition, a.value, limit).total_cmp(&distance(condition, b.value, limit)));
+    Ok(match worst {
+        Some(line) if condition.op.holds(line.value, limit) => {
+            let label = if line.label.is_empty() { String::new() } else { format!("{} ", line.label) };
+            let usual = match condition.operand {
+                Operand::Baseline(_) => format!(" ({})", signal.unit.format(limit)),
+                _ => String::new(),
+            };
+            Hit::Yes { reason: format!("{label}{} {}{usual}", signal.unit.format(line.value), condition), line: Some(line) }
+        }
+        worst => Hit::No(worst),
+    })
+}
+
+/// How far a value lies on the bad side of the limit; negative on the good side.
+fn distance(condition: &Condition, value: f64, limit: f64) -> f64 {
+    use super::Op;
+    match condition.op {
+        Op::Less | Op::AtMost => limit - value,
+        Op::Greater | Op::AtLeast => value - limit,
+        Op::Equal => -(value - limit).abs(),
+        Op::Differs => (value - limit).abs(),
+    }
+}
+
+/// One number for a window, or why there is none.
+fn windowed(signal: &Signal, observed: &Observed, label: &str, aggregate: Aggregate, span: Span) -> Result<f64, String> {
+    let nothing = || "nothing in the window yet".to_string();
+    let series = observed.recent.lines.get(label).ok_or_else(nothing)?;
+    let mut points: Vec<(Stamp, f64)> = match span {
+        Span::Samples(n) => {
+            let finite: Vec<_> = series.iter().filter(|(_, v)| v.is_finite()).collect();
+            if finite.len() < n {
+                return Err(format!("only {} of {n} samples", finite.len()));
+            }
+            let newest = finite[finite.len() - n..].to_vec();
+            // Samples from before an outage do not make up for those that are missing since.
+            let age = observed.now.since(newest[0].0);
+            if age > signal.interval.saturating_mul(n as u32 + 1) * 3 {
+                return Err(format!("the last {n} samples reach back {}", short(age)));
+            }
+            newest
+        }
+        Span::Time(time) => {
+            let from = observed.now.minus(time);
+            let finite: Vec<_> = series.since(from).filter(|(_, v)| v.is_finite()).collect();
+            let (Some(first), Some(last)) = (finite.first(), finite.last()) else { return Err(nothing()) };
+            // A step's worth of slack: the window's edges rarely fall on readings.
+            let seen: Duration = last.0.since(first.0) + signal.interval.min(time / 5);
+            if seen < time.mul_f32(0.8) {
+                return Err(format!("only {} of {} seen", short(seen), short(time)));
+            }
+            finite
+        }
+    };
+    points.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let values = || points.iter().map(|(_, v)| *v);
+    Ok(match aggregate {
+        Aggregate::Mean => values().sum::<f64>() / points.len() as f64,
+        Aggregate::Min => points[0].1,
+        Aggregate::Max => points[points.len() - 1].1,
+        Aggregate::Median => points[points.len() / 2].1,
+    })
+}

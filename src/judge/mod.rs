@@ -1,0 +1,53 @@
+//! Signals, verdicts and rules. A signal is a named question with thresholds; judging it is a pure function of what was
+//! read; a rule watches a verdict's condition over time. Nothing missing, stale, NaN, empty, partial or in error passes.
+
+mod assess;
+mod baseline;
+mod condition;
+mod rule;
+mod slo;
+mod verdict;
+
+pub use assess::{Evidence, Judgement, Observed, judge, observe};
+pub use baseline::Baseline;
+pub use condition::{Aggregate, Condition, Op, Operand, Span};
+pub use rule::{Level, NoData, Observation, Phase, Rule, RuleState};
+pub use slo::{BurnRate, Objective};
+pub use verdict::Verdict;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::units::Unit;
+
+/// A named question with its meaning. What is asked of which source is the business of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    pub name: Arc<str>,
+    pub title: String,
+    pub unit: Unit,
+    pub warn: Option<Condition>,
+    pub fail: Option<Condition>,
+    pub baseline: Option<Baseline>,
+    /// Fewer samples than this are no basis for a verdict.
+    pub at_least: Option<u64>,
+    /// In which interval a new reading should arrive: the longer of the polling interval and the source's own.
+    pub interval: Duration,
+}
+
+impl Signal {
+    /// Whether the value is judged at all, or only shown.
+    pub fn has_thresholds(&self) -> bool {
+        self.warn.is_some() || self.fail.is_some()
+    }
+
+    /// The thresholds whose operands are plain numbers, for lines on charts.
+    pub fn lines(&self) -> impl Iterator<Item = (Verdict, f64)> + '_ {
+        [(Verdict::Warn, &self.warn), (Verdict::Fail, &self.fail)].into_iter().filter_map(|(verdict, condition)| {
+            match condition.as_ref()?.operand {
+                Operand::Number(value) => Some((verdict, value)),
+                Operand::Baseline(_) | Operand::Text(_) => None,
+            }
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! A script as a source: what it prints is a number, a text, or JSON. It runs in a process group of its own, which is
+//! ended whole when it takes too long or when nobody waits for it any more.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncReadExt;
+
+use super::{Answer, Boxed, Client, from_json, not_understood};
+use crate::base::secret::outside;
+use crate::base::units::short;
+use crate::observe::reading::{Ask, Fault, FaultKind, Value};
+
+pub struct Command {
+    /// Program and arguments; no shell in between unless it is the program.
+    pub argv: Vec<String>,
+    pub timeout: Duration,
+    pub max_output: u64,
+}
+
+/// Ends the process group when dropped.
+struct Group(Pid);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Nobody left in the group is as good.
+        let _ = kill_process_group(self.0, Signal::KILL);
+    }
+}
+
+impl Command {
+    async fn run(&self) -> Result<String, Fault> {
+        let local = |what: String| Fault::new(FaultKind::Local, what);
+        let Some((program, arguments)) = self.argv.split_first() else { return Err(local("the command is empty".into())) };
+        let mut child = tokio::process::Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| local(format!("cannot start `{program}`: {e}")))?;
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).map(Group);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let work = async {
+            let (out, err) = tokio::join!(self.drain(stdout), self.drain(stderr));
+            Ok::<_, std::io::Error>((out?, err?, child.wait().await?))
+        };
+        let finished = tokio::time::timeout(self.timeout, work).await;
+        drop(group);
+        let (out, err, status) = match finished {
+            Err(_) => {
+                return Err(Fault::new(FaultKind::Timeout, format!("`{program}` took longer than {} and was ended", short(self.timeout))));
+            }
+            Ok(done) => done.map_err(|e| local(format!("`{program}`: {e}")))?,
+        };
+        if out.len() as u64 > self.max_output {
+            return Err(Fault::new(FaultKind::TooLarge, format!("`{program}` printed more than {}", bytesize::ByteSize(self.max_output))));
+        }
+        if !status.success() {
+            let said = String::from_utf8_lossy(&err);
+            let said = said.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("").to_string();
+            return Err(Fault::new(FaultKind::Query, format!("`{program}` ended with {status}: {said}")));
+        }
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    /// Reads to the end, keeping one byte more than allowed.
+    async fn drain(&self, pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+        let Some(mut pipe) = pipe else { return Ok(Vec::new()) };
+        let mut kept = Vec::new();
+        let mut buffer = vec![0; 8192];
+        loop {
+            let n = pipe.read(&mut buffer).await?;
+            if n == 0 {
+                return Ok(kept);
+            }
+            let room = (self.max_output + 1).saturating_sub(kept.len() as u64) as usize;
+            kept.extend_from_slice(&buffer[..n.min(room)]);
+        }
+    }
+}
+
+impl Client for Command {
+    fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
+        Box::pin(async move {
+            let Ask::Output { pointer } = ask else { return Err(not_understood(ask)) };
+            let text = self.run().await?;
+            let value = match pointer {
+                Some(pointer) => from_json(&super::web::json(text.as_bytes())?, pointer)?,
+                None => match text.trim() {
+                    "" => return Err(Fault::new(FaultKind::Empty, "the command printed nothing")),
+                    line => line.parse().map_or_else(|_| Value::Text(outside(line)), Value::Number),
+                },
+            };
+            Ok(Answer::now(value))
+        })
+    }
+}

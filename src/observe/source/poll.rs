@@ -1,0 +1,495 @@
+//! Polling: each question on its interval, each source with its bound, its time-outs and its back-off. A source that is
+//! down is tried by one question at a time; the others say so at once and take their second source, if they have one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::mailbox::Mailbox;
+use super::prometheus::now;
+use super::{Answer, Client};
+use crate::base::clock::Stamp;
+use crate::base::units::short;
+use crate::observe::reading::{
+    Ask, Fault, FaultKind, Line, Lines, Past, Question, Reading, Series, SourceHealth, SourceState, Tail, Value,
+};
+
+/// A source with its client.
+pub struct Source {
+    pub name: Arc<str>,
+    pub kind: &'static str,
+    pub client: Arc<dyn Client>,
+    /// How many questions may be under way at once.
+    pub concurrency: usize,
+    pub timeout: Duration,
+}
+
+/// The tasks that ask. They end when this is dropped.
+pub struct Poller {
+    _tasks: JoinSet<()>,
+    window: watch::Sender<Duration>,
+    refresh: watch::Sender<u64>,
+}
+
+impl Poller {
+    pub fn start(runtime: &Handle, sources: Vec<Source>, questions: Vec<Question>, window: Duration, mailbox: Arc<Mailbox>) -> Poller {
+        let (window, _) = watch::channel(window);
+        let (refresh, _) = watch::channel(0);
+        let mut tasks = JoinSet::new();
+        let mut gates = HashMap::new();
+        for source in sources {
+            if let Some(work) = source.client.clone().background() {
+                tasks.spawn_on(work, runtime);
+            }
+            let selectors = all_selectors(&questions, &source.name);
+            let gate = Arc::new(Gate::new(source, selectors, mailbox.clone()));
+            tasks.spawn_on(gate.clone().identify(), runtime);
+            if !questions.iter().any(|q| q.source == gate.source.name) {
+                tasks.spawn_on(gate.clone().stand_by(), runtime);
+            }
+            gates.insert(gate.source.name.clone(), gate);
+        }
+        for question in questions {
+            let Some(gate) = gates.get(&question.source).cloned() else { continue };
+            let second = question.or.as_ref().and_then(|(name, _)| gates.get(name).cloned());
+            let asker = Asker { question, gate, second, mailbox: mailbox.clone(), chart: Chart::default() };
+            tasks.spawn_on(asker.run(window.subscribe(), refresh.subscribe()), runtime);
+        }
+        Poller { _tasks: tasks, window, refresh }
+    }
+
+    /// Changes the window that charts show; their histories are fetched anew.
+    pub fn set_window(&self, window: Duration) {
+        self.window.send_if_modified(|current| std::mem::replace(current, window) != window);
+    }
+
+    /// Asks everything again now.
+    pub fn refresh(&self) {
+        self.refresh.send_modify(|n| *n += 1);
+    }
+}
+
+fn all_selectors(questions: &[Question], source: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for question in questions {
+        let second = question.or.as_ref().map(|(name, ask)| (name, ask));
+        for (name, ask) in std::iter::once((&question.source, &question.ask)).chain(second) {
+            if let Ask::Promql { selectors, .. } = ask
+                && **name == *source
+            {
+                all.extend(selectors.iter().cloned());
+            }
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The wait after a first failure, and the longest one.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// How often a source that nobody asks is looked at.
+const STAND_BY: Duration = Duration::from_secs(5);
+
+/// How much longer than a client may take the gate waits.
+const BACKSTOP: Duration = Duration::from_millis(500);
+
+/// The one place where a source's standing is kept.
+struct Gate {
+    source: Source,
+    selectors: Vec<String>,
+    permits: Semaphore,
+    standing: Mutex<Standing>,
+    /// Counts recoveries: who waits for one is woken.
+    revived: watch::Sender<u64>,
+    newest: tokio::sync::Mutex<Newest>,
+    mailbox: Arc<Mailbox>,
+}
+
+struct Standing {
+    health: SourceHealth,
+    waits: Option<ExponentialBackoff>,
+    /// When the next try is due, while failing.
+    due: Instant,
+    trying: bool,
+    good: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Newest {
+    fetched: Option<Instant>,
+    times: HashMap<String, Stamp>,
+}
+
+impl Gate {
+    fn new(source: Source, selectors: Vec<String>, mailbox: Arc<Mailbox>) -> Gate {
+        let health = SourceHealth {
+            kind: source.kind,
+            state: SourceState::Starting,
+            since: now(),
+            fault: None,
+            next_try: None,
+            last_good: None,
+            took: Duration::ZERO,
+            identity: Vec::new(),
+            identified: false,
+            warning: None,
+        };
+        Gate {
+            permits: Semaphore::new(source.concurrency.max(1)),
+            standing: Mutex::new(Standing { health, waits: None, due: Instant::now(), trying: false, good: None }),
+            revived: watch::channel(0).0,
+            newest: tokio::sync::Mutex::default(),
+            source,
+            selectors,
+            mailbox,
+        }
+    }
+
+    /// Why a question may not go out now, if so. Of those that wait for a source that is down, one is let through: then
+    /// `Ok(true)`.
+    fn admit(&self) -> Result<bool, Fault> {
+        let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
+        match &s.health.fault {
+            Some(fault) if s.health.state == SourceState::Failing => {
+                if s.trying || Instant::now() < s.due {
+                    return Err(fault.clone());
+                }
+                s.trying = true;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// When the next try is due, while the source is failing and nobody is at it.
+    fn next_try(&self) -> Option<Instant> {
+        let s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
+        (s.health.state == SourceState::Failing && !s.trying).then_some(s.due)
+    }
+
+    /// Asks through the gate, within the limits, and keeps the source's standing.
+    async fn through<T>(&self, timeout: Duration, ask: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let trier = self.admit()?;
+        let Ok(_permit) = self.permits.acquire().await else { return Err(Fault::new(FaultKind::Local, "shutting down")) };
+        // The source may have gone down while this one waited for its turn.
+        let started = Instant::now();
+        if !trier {
+            let s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
+            if let (SourceState::Failing, Some(fault)) = (s.health.state, &s.health.fault) {
+                return Err(fault.clone());
+            }
+        }
+        // The clients keep the time themselves and know better what to say; this is the backstop.
+        let result = match tokio::time::timeout(timeout + BACKSTOP, ask).await {
+            Ok(result) => result,
+            Err(_) => Err(Fault::new(FaultKind::Timeout, format!("no answer within {}", short(timeout)))),
+        };
+        self.note(started, result.as_ref().err(), trier);
+        result
+    }
+
+    fn note(&self, started: Instant, fault: Option<&Fault>, trier: bool) {
+        let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
+        let at = now();
+        let before = s.health.state;
+        let took = started.elapsed();
+        match fault {
+            // Questions that were under way when the source went down say nothing new.
+            Some(fault) if fault.kind.is_of_source() && before == SourceState::Failing && !trier => {}
+            // Somebody else was answered meanwhile: it is this question that takes too long, not the source.
+            Some(fault) if fault.kind.is_of_source() && s.good.is_none_or(|good| good < started) => {
+                let seed = started.elapsed().subsec_nanos() as u64 ^ at.0 as u64;
+                let waits = s.waits.get_or_insert_with(|| {
+                    ExponentialBuilder::default()
+                        .with_min_delay(FIRST_WAIT)
+                        .with_max_delay(LONGEST_WAIT)
+                        .without_max_times()
+                        .with_jitter()
+                        .with_jitter_seed(seed)
+                        .build()
+                });
+                let wait = waits.next().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+                if before != SourceState::Failing {
+                    log::warn!(target: "source", "{} is failing: {fault}", self.source.name);
+                }
+                s.due = Instant::now() + wait;
+                s.health.next_try = Some(at.plus(wait));
+                s.health.fault = Some(fault.clone());
+                s.health.state = SourceState::Failing;
+            }
+            Some(fault) if fault.kind.is_of_source() => {}
+            _ => {
+                if before == SourceState::Failing {
+                    log::info!(target: "source", "{} answers again", self.source.name);
+                    self.revived.send_modify(|n| *n += 1);
+                }
+                s.good = Some(Instant::now());
+                s.waits = None;
+                let slow = took > Duration::from_secs(1).max(self.source.timeout / 2);
+                s.health.state = if slow { SourceState::Slow } else { SourceState::Up };
+                s.health.took = took;
+                s.health.last_good = Some(at);
+                s.health.fault = None;
+                s.health.next_try = None;
+            }
+        }
+        if trier {
+            s.trying = false;
+        }
+        if before != s.health.state
+            && !matches!((before, s.health.state), (SourceState::Up, SourceState::Slow) | (SourceState::Slow, SourceState::Up))
+        {
+            s.health.since = at;
+        }
+        let skew = self.source.client.skew();
+        let clock = (skew != 0).then(|| {
+            let side = if skew > 0 { "ahead of" } else { "behind" };
+            format!("its clock is {} {side} ours; times are corrected", short(Duration::from_millis(skew.unsigned_abs())))
+        });
+        s.health.warning = self.source.client.trouble().or(clock);
+        self.mailbox.put_source(&self.source.name, s.health.clone());
+    }
+
+    /// The newest sample times of all selectors of this source, at most `every` old; asked once for all who wait.
+    async fn newest(&self, every: Duration) -> Result<HashMap<String, Stamp>, Fault> {
+        let mut newest = self.newest.lock().await;
+        if newest.fetched.is_none_or(|at| at.elapsed() >= every.mul_f32(0.8)) {
+            let result = self.through(self.source.timeout, self.source.client.newest(&self.selectors)).await;
+            newest.times = result?;
+            newest.fetched = Some(Instant::now());
+        }
+        Ok(newest.times.clone())
+    }
+
+    /// A source that is only asked when another one is away must be known to be there before that.
+    async fn stand_by(self: Arc<Self>) {
+        loop {
+            let _ = self.through(self.source.timeout, self.source.client.newest(&[])).await;
+            tokio::time::sleep(STAND_BY).await;
+        }
+    }
+
+    /// Finds out what was reached, again from time to time: a name may start to point elsewhere.
+    async fn identify(self: Arc<Self>) {
+        loop {
+            // Outside the gate: what a source says of itself, or refuses to say, is no sign of its health.
+            let said = match self.source.client.identity() {
+                Some(asked) => tokio::time::timeout(self.source.timeout, asked).await.ok().and_then(Result::ok),
+                None => Some(Vec::new()),
+            };
+            let pause = Duration::from_secs(if said.is_some() { 60 } else { 5 });
+            {
+                let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
+                s.health.identified = true;
+                s.health.identity = said.unwrap_or(std::mem::take(&mut s.health.identity));
+                self.mailbox.put_source(&self.source.name, s.health.clone());
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// What the chart of a question has so far.
+#[derive(Default)]
+struct Chart {
+    window: Duration,
+    via: Option<Arc<str>>,
+    last: Option<Stamp>,
+}
+
+/// The distance of a chart's points: fine enough for the widest panel, never finer than the polling.
+fn chart_step(window: Duration, every: Duration) -> Duration {
+    const NICE: [u64; 14] = [1, 2, 5, 10, 15, 30, 60, 90, 120, 300, 360, 600, 900, 1800];
+    let wanted = (window / 240).max(every);
+    NICE.into_iter().map(Duration::from_secs).find(|step| *step >= wanted).unwrap_or(Duration::from_secs(3600))
+}
+
+struct Asker {
+    question: Question,
+    gate: Arc<Gate>,
+    second: Option<Arc<Gate>>,
+    mailbox: Arc<Mailbox>,
+    chart: Chart,
+}
+
+impl Asker {
+    async fn run(mut self, mut window: watch::Receiver<Duration>, mut refresh: watch::Receiver<u64>) {
+        let mut revived = self.gate.revived.subscribe();
+        loop {
+            let span = *window.borrow_and_update();
+            let started = Instant::now();
+            let reading = self.round(span).await;
+            if let Some(reading) = reading {
+                self.mailbox.put_reading(&self.question.name, reading);
+            }
+            // Early wakes must not add up: the next round is one interval after this one's beginning.
+            let next = started + self.question.every;
+            let due = self.gate.next_try().map_or(next, |due| due.min(next));
+            tokio::select! {
+                () = tokio::time::sleep_until(due.max(Instant::now() + Duration::from_millis(50))) => {}
+                changed = window.changed(), if self.question.history => if changed.is_err() { return },
+                changed = refresh.changed() => if changed.is_err() { return },
+                changed = revived.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Asks the first source, then the second one when the first is away.
+    async fn round(&mut self, window: Duration) -> Option<Reading> {
+        let started = Instant::now();
+        let (gate, ask) = (self.gate.clone(), self.question.ask.clone());
+        let first = self.one(&gate, &ask, window).await;
+        let fault = match first {
+            Ok(answer) => return answer.map(|answer| self.reading(&gate, started, Ok(answer))),
+            Err(fault) => fault,
+        };
+        if fault.kind.is_of_source()
+            && let (Some(second), Some((_, ask))) = (self.second.clone(), self.question.or.clone())
+        {
+            match self.one(&second, &ask, window).await {
+                Ok(None) => return None,
+                Ok(Some(mut answer)) => {
+                    answer.notes.insert(0, format!("{} is away: {fault}", gate.source.name));
+                    return Some(self.reading(&second, started, Ok(answer)));
+                }
+                Err(second_fault) => {
+                    let both = Fault::new(fault.kind, format!("{fault}; and {}: {second_fault}", second.source.name));
+                    return Some(self.reading(&gate, started, Err(both)));
+                }
+            }
+        }
+        Some(self.reading(&gate, started, Err(fault)))
+    }
+
+    fn reading(&self, gate: &Gate, started: Instant, outcome: Result<Answer, Fault>) -> Reading {
+        let received = now();
+        let (at, notes, partial) = match &outcome {
+            Ok(answer) => (answer.at.unwrap_or(received), answer.notes.clone(), answer.partial),
+            Err(_) => (received, Vec::new(), false),
+        };
+        Reading { at, received, took: started.elapsed(), via: gate.source.name.clone(), outcome: outcome.map(|a| a.value), notes, partial }
+    }
+
+    /// One question to one source: the value, and the chart's tail. `Ok(None)` means that nothing is new yet.
+    async fn one(&mut self, gate: &Arc<Gate>, ask: &Ask, window: Duration) -> Result<Option<Answer>, Fault> {
+        let (timeout, client) = (self.question.timeout, gate.source.client.clone());
+        if let Some(past) = self.question.past {
+            return gate.through(timeout, past_value(&*client, ask, past)).await.map(Some);
+        }
+        let step = chart_step(window, self.question.every);
+        let charted = self.question.history && client.has_range(ask);
+        let mut chart_fault = None;
+        let mut answer = None;
+        if charted {
+            match self.tail(gate, ask, window, step).await {
+                Ok(tail) => answer = tail,
+                // A range that is too much for the source takes the chart away, not the value.
+                Err(fault) if !fault.kind.is_of_source() => chart_fault = Some(fault),
+                Err(fault) => return Err(fault),
+            }
+        }
+        // With points as dense as the polling the newest point is the value; otherwise the value is asked apart.
+        let mut answer = match answer {
+            Some(answer) if step <= self.question.every && !answer.value.is_empty() => answer,
+            None if charted && step <= self.question.every && chart_fault.is_none() => return Ok(None),
+            _ => gate.through(timeout, client.ask(ask)).await?,
+        };
+        answer.notes.extend(chart_fault.map(|fault| format!("no chart: {fault}")));
+        if let Ask::Promql { selectors, .. } = ask
+            && !selectors.is_empty()
+        {
+            match gate.newest(self.question.every).await {
+                Ok(times) => match selectors.iter().filter_map(|s| times.get(s)).min() {
+                    Some(at) => answer.at = Some(*at),
+                    None if answer.value.is_empty() => {}
+                    None => return Err(Fault::new(FaultKind::Empty, format!("no sample of {}", selectors.join(", ")))),
+                },
+                Err(fault) if fault.kind.is_of_source() => return Err(fault),
+                // What may be of any age is no basis for a verdict.
+                Err(fault) => {
+                    answer.partial = true;
+                    answer.notes.insert(0, format!("the age of the samples is not known: {fault}"));
+                }
+            }
+        }
+        Ok(Some(answer))
+    }
+
+    /// The part of the window that is not here yet. `None` when the next point is not due.
+    async fn tail(&mut self, gate: &Arc<Gate>, ask: &Ask, window: Duration, step: Duration) -> Result<Option<Answer>, Fault> {
+        let skew = gate.source.client.skew();
+        let end = now().align(step);
+        let same = self.chart.window == window && self.chart.via.as_ref() == Some(&gate.source.name);
+        // After a gap longer than the window, or for another window or source, the whole of it.
+        let last = self.chart.last.filter(|last| same && *last <= end && end.since(*last) <= window);
+        let start = match last {
+            Some(last) if last == end => return Ok(None),
+            Some(last) => last.plus(step),
+            None => end.minus(window).align(step),
+        };
+        let (lines, answer): (Lines, Answer) = gate.through(self.question.timeout, gate.source.client.range(ask, start, end, step)).await?;
+        // The first answer tells how far the clocks are apart: what was asked by the wrong time is asked again.
+        if (gate.source.client.skew() - skew).abs() > 2_000 {
+            self.chart = Chart::default();
+            return Err(Fault::new(FaultKind::Empty, "its clock differs from ours; asking again by its own"));
+        }
+        let newest: Vec<Line> = lines
+            .iter()
+            .filter_map(|(label, points)| {
+                points.last().filter(|(at, _)| *at == end).map(|(_, value)| Line { label: label.clone(), value: *value })
+            })
+            .collect();
+        self.mailbox.put_tail(&self.question.name, Tail { window, step, whole: last.is_none(), lines });
+        self.chart = Chart { window, via: Some(gate.source.name.clone()), last: Some(end) };
+        Ok(Some(Answer { value: super::prometheus::value_of(newest), ..answer }))
+    }
+}
+
+/// The fewest points a median is taken of.
+const LEAST_PAST: usize = 10;
+
+/// The value a baseline wants.
+async fn past_value(client: &dyn Client, ask: &Ask, past: Past) -> Result<Answer, Fault> {
+    let minute = Duration::from_secs(60);
+    let end = now().align(minute);
+    let (start, end, step) = match past {
+        Past::Ago(ago) => (end.minus(ago), end.minus(ago), minute),
+        Past::Median(over) => (end.minus(over), end, (over / 288).max(minute)),
+    };
+    let (lines, answer) = client.range(ask, start, end, step).await?;
+    let median = matches!(past, Past::Median(_));
+    if answer.partial || median && lines.iter().any(|(_, points)| points.len() < LEAST_PAST) {
+        return Err(Fault::new(FaultKind::Empty, "too little history to take the baseline from"));
+    }
+    let mut medians = lines.into_iter().filter_map(|(_, points)| Series::from_points(points).median(Stamp(i64::MIN)));
+    match (medians.next(), medians.next()) {
+        (Some(value), None) => Ok(Answer { value: Value::Number(value), ..answer }),
+        (None, _) => Err(Fault::new(FaultKind::Empty, "no history to take the baseline from")),
+        (Some(_), Some(_)) => Err(Fault::new(FaultKind::Query, "a baseline needs a query with one series")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_stay_under_the_limit_of_points() {
+        for window in [300, 900, 3600, 21_600, 86_400] {
+            for every in [1, 5, 30] {
+                let step = chart_step(Duration::from_secs(window), Duration::from_secs(every));
+                assert!(step >= Duration::from_secs(every));
+                assert!(window / step.as_secs() <= 300, "{window} by {step:?}");
+            }
+        }
+    }
+}

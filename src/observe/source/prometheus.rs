@@ -1,0 +1,356 @@
+//! The Prometheus HTTP API, as Prometheus, Thanos, Mimir and VictoriaMetrics speak it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::web::{Web, json, status_fault};
+use super::{Answer, Boxed, Client, Identity, not_understood};
+use crate::base::clock::{Clock, Stamp};
+use crate::base::diag::Findings;
+use crate::base::secret::outside;
+use crate::base::yaml;
+use crate::observe::reading::{Alert, AlertState, Ask, Fault, FaultKind, Line, Lines, Value};
+
+pub struct Prometheus {
+    web: Web,
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    status: String,
+    data: Option<T>,
+    #[serde(rename = "errorType")]
+    error_type: Option<String>,
+    error: Option<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
+    #[serde(default)]
+    infos: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Data {
+    Vector(Vec<InstantSeries>),
+    Matrix(Vec<RangeSeries>),
+    Scalar((f64, String)),
+    String((f64, String)),
+}
+
+type Labels = BTreeMap<String, String>;
+
+#[derive(Deserialize)]
+struct InstantSeries {
+    metric: Labels,
+    value: Option<(f64, String)>,
+}
+
+#[derive(Deserialize)]
+struct RangeSeries {
+    metric: Labels,
+    #[serde(default)]
+    values: Vec<(f64, String)>,
+}
+
+impl Prometheus {
+    pub fn new(web: Web) -> Prometheus {
+        Prometheus { web }
+    }
+
+    async fn call<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<Envelope<T>, Fault> {
+        let response = self.web.send(request).await?;
+        let parsed: Result<Envelope<T>, Fault> = json(&response.body);
+        match parsed {
+            Ok(envelope) if envelope.status == "success" => Ok(envelope),
+            Ok(envelope) => {
+                let said = envelope.error.unwrap_or_default();
+                let kind = envelope.error_type.unwrap_or_default();
+                Err(match kind.as_str() {
+                    "bad_data" | "execution" => Fault::new(FaultKind::Query, format!("{kind}: {said}")),
+                    "timeout" | "canceled" => Fault::new(FaultKind::Timeout, format!("{kind}: {said}")),
+                    "unavailable" => Fault::new(FaultKind::Unavailable, format!("{kind}: {said}")),
+                    _ => status_fault(response.status, &said),
+                })
+            }
+            Err(fault) if response.status.is_success() => Err(fault),
+            Err(_) => Err(status_fault(response.status, &response.text())),
+        }
+    }
+
+    async fn query(&self, query: &str, strict: bool) -> Result<(Data, Answer), Fault> {
+        let mut form = vec![("query", query)];
+        if strict {
+            form.push(("partial_response", "false"));
+        }
+        let envelope = self.call::<Data>(self.web.request("POST", "api/v1/query")?.form(&form)).await?;
+        notes(envelope)
+    }
+
+    async fn alerts(&self) -> Result<Answer, Fault> {
+        let envelope = self.call::<Groups>(self.web.get("api/v1/rules?type=alert")?).await?;
+        let skew = self.web.skew();
+        let mut alerts = Vec::new();
+        for rule in envelope.data.map(|d| d.groups).unwrap_or_default().into_iter().flat_map(|g| g.rules) {
+            for one in rule.alerts {
+                let state = match one.state.as_str() {
+                    "firing" => AlertState::Firing,
+                    "pending" => AlertState::Pending,
+                    _ => continue,
+                };
+                alerts.push(Alert {
+                    name: outside(&rule.name),
+                    state,
+                    severity: outside(one.labels.get("severity").map_or("", String::as_str)),
+                    since: one.active_at.as_deref().and_then(Stamp::parse).map(|at| Stamp(at.0 - skew)),
+                    text: describe(&one.labels, &one.annotations),
+                });
+            }
+            if rule.health.as_deref() == Some("err") {
+                alerts.push(Alert {
+                    name: outside(&rule.name),
+                    state: AlertState::Pending,
+                    severity: "error".into(),
+                    since: None,
+                    text: outside(&format!("the rule itself fails: {}", rule.last_error.unwrap_or_default())),
+                });
+            }
+        }
+        alerts.sort_by(|a, b| (a.state, &a.name, &a.text).cmp(&(b.state, &b.name, &b.text)));
+        Ok(Answer::now(Value::Alerts(alerts)))
+    }
+}
+
+/// Reads the body of an answer to an instant query.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_answer(body: &[u8]) -> Result<Answer, Fault> {
+    let (data, answer) = notes(json::<Envelope<Data>>(body)?)?;
+    Ok(Answer { value: value_of_data(data)?, ..answer })
+}
+
+fn value_of_data(data: Data) -> Result<Value, Fault> {
+    Ok(match data {
+        Data::Scalar((_, value)) => Value::Number(number(&value)?),
+        Data::String((_, text)) => Value::Text(outside(&text)),
+        Data::Vector(series) => {
+            let mut lines = Vec::new();
+            for one in series {
+                let missing = || Fault::new(FaultKind::Query, "the answer is a native histogram: take a quantile of it");
+                let (_, value) = one.value.ok_or_else(missing)?;
+                lines.push(Line { label: label(&one.metric), value: number(&value)? });
+            }
+            value_of(lines)
+        }
+        Data::Matrix(_) => return Err(Fault::new(FaultKind::Query, "the query gives ranges: a signal needs one value a series")),
+    })
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    #[serde(default)]
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    #[serde(default)]
+    rules: Vec<AlertRule>,
+}
+
+#[derive(Deserialize)]
+struct AlertRule {
+    name: String,
+    #[serde(default)]
+    alerts: Vec<RaisedAlert>,
+    health: Option<String>,
+    #[serde(rename = "lastError")]
+    last_error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RaisedAlert {
+    #[serde(default)]
+    labels: Labels,
+    #[serde(default)]
+    annotations: Labels,
+    state: String,
+    #[serde(rename = "activeAt")]
+    active_at: Option<String>,
+}
+
+/// The summary, or the description, or the labels.
+pub(super) fn describe(labels: &Labels, annotations: &Labels) -> String {
+    let text = annotations.get("summary").or_else(|| annotations.get("description")).cloned().unwrap_or_else(|| {
+        let own: Vec<_> = labels.iter().filter(|(n, _)| *n != "alertname" && *n != "severity").map(|(n, v)| format!("{n}={v}")).collect();
+        own.join(" ")
+    });
+    outside(&text)
+}
+
+/// Warnings say that data may be missing, except those about the query's own meaning.
+fn notes(envelope: Envelope<Data>) -> Result<(Data, Answer), Fault> {
+    let data = envelope.data.ok_or_else(|| Fault::new(FaultKind::Garbage, "a success without data"))?;
+    let partial = envelope.warnings.iter().any(|w| !w.starts_with("PromQL "));
+    let notes = envelope.warnings.iter().chain(&envelope.infos).map(|n| outside(n)).collect();
+    Ok((data, Answer { value: Value::Lines(Vec::new()), at: None, notes, partial }))
+}
+
+fn number(text: &str) -> Result<f64, Fault> {
+    match text {
+        "NaN" => Ok(f64::NAN),
+        "+Inf" | "Inf" => Ok(f64::INFINITY),
+        "-Inf" => Ok(f64::NEG_INFINITY),
+        other => other.parse().map_err(|_| Fault::new(FaultKind::Garbage, format!("`{other}` is not a sample value"))),
+    }
+}
+
+/// What names a series among its fellows: nothing for one without labels, the value of a single label, or all pairs.
+pub(super) fn label(metric: &Labels) -> Arc<str> {
+    let own: Vec<_> = metric.iter().filter(|(name, _)| *name != "__name__").collect();
+    match own.as_slice() {
+        [] => "".into(),
+        [(_, value)] => outside(value).into(),
+        many => outside(&many.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" ")).into(),
+    }
+}
+
+/// Lines as a value: a single one without a label is a plain number.
+pub(super) fn value_of(lines: Vec<Line>) -> Value {
+    match lines.as_slice() {
+        [one] if one.label.is_empty() => Value::Number(one.value),
+        _ => Value::Lines(lines),
+    }
+}
+
+impl Client for Prometheus {
+    fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
+        Box::pin(async move {
+            let (query, strict) = match ask {
+                Ask::Promql { query, strict, .. } => (query, *strict),
+                Ask::Alerts => return self.alerts().await,
+                other => return Err(not_understood(other)),
+            };
+            let (data, answer) = self.query(query, strict).await?;
+            Ok(Answer { value: value_of_data(data)?, ..answer })
+        })
+    }
+
+    fn has_range(&self, ask: &Ask) -> bool {
+        matches!(ask, Ask::Promql { .. })
+    }
+
+    fn range<'a>(&'a self, ask: &'a Ask, start: Stamp, end: Stamp, step: Duration) -> Boxed<'a, Result<(Lines, Answer), Fault>> {
+        Box::pin(async move {
+            let Ask::Promql { query, strict, .. } = ask else { return Err(not_understood(ask)) };
+            let skew = self.web.skew();
+            let time = |at: Stamp| format!("{:.3}", Stamp(at.0 + skew).seconds());
+            let mut form =
+                vec![("query", query.clone()), ("start", time(start)), ("end", time(end)), ("step", format!("{:.3}", step.as_secs_f64()))];
+            if *strict {
+                form.push(("partial_response", "false".into()));
+            }
+            let envelope = self.call::<Data>(self.web.request("POST", "api/v1/query_range")?.form(&form)).await?;
+            let (data, answer) = notes(envelope)?;
+            let Data::Matrix(series) = data else { return Err(Fault::new(FaultKind::Garbage, "the answer to a range is none")) };
+            let mut lines = Vec::with_capacity(series.len());
+            for one in series {
+                let mut points = Vec::with_capacity(one.values.len());
+                for (at, value) in one.values {
+                    points.push((Stamp(Stamp::from_seconds(at).0 - skew), number(&value)?));
+                }
+                lines.push((label(&one.metric), points));
+            }
+            Ok((lines, answer))
+        })
+    }
+
+    /// One query for all: `count_values` writes each newest time stamp into a label of its own.
+    fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
+        Box::pin(async move {
+            let mut found = HashMap::new();
+            if selectors.is_empty() {
+                self.query("1", false).await?;
+            }
+            for (chunk_index, chunk) in selectors.chunks(50).enumerate() {
+                let parts: Vec<_> = chunk.iter().enumerate().map(|(i, s)| format!("count_values(\"s{i}\", max(timestamp({s})))")).collect();
+                let (data, _) = self.query(&parts.join(" or "), false).await?;
+                let skew = self.web.skew();
+                let Data::Vector(series) = data else { continue };
+                for (name, value) in series.into_iter().flat_map(|s| s.metric) {
+                    let index = name.strip_prefix('s').and_then(|i| i.parse::<usize>().ok()).filter(|i| *i < chunk.len());
+                    if let (Some(index), Ok(at)) = (index, value.parse::<f64>()) {
+                        found.insert(selectors[chunk_index * 50 + index].clone(), Stamp(Stamp::from_seconds(at).0 - skew));
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn identity(&self) -> Option<Boxed<'_, Identity>> {
+        Some(Box::pin(async move {
+            #[derive(Deserialize)]
+            struct Config {
+                yaml: String,
+            }
+            // Thanos, Mimir and VictoriaMetrics have no such page: then there is no identity, and no fault.
+            match self.call::<Config>(self.web.get("api/v1/status/config")?).await {
+                Ok(envelope) => Ok(envelope.data.map(|d| external_labels(&d.yaml)).unwrap_or_default()),
+                Err(fault) if fault.kind.is_of_source() => Err(fault),
+                Err(_) => Ok(Vec::new()),
+            }
+        }))
+    }
+
+    fn skew(&self) -> i64 {
+        self.web.skew()
+    }
+}
+
+fn external_labels(page: &str) -> Vec<(String, String)> {
+    // What cannot be read names no environment; that is no fault of the source's.
+    let mut findings = Findings::default();
+    let Some(page) = yaml::parse(&mut findings, &yaml::Lines::new(0, page), page, "a configuration") else { return Vec::new() };
+    let page = yaml::json(&page);
+    let Some(labels) = page.pointer("/global/external_labels").and_then(Json::as_object) else { return Vec::new() };
+    let mut labels: Vec<_> = labels.iter().filter_map(|(n, v)| Some((outside(n), outside(v.as_str()?)))).collect();
+    labels.sort();
+    labels
+}
+
+/// The clock all sources share: theirs is the system's.
+pub(super) fn now() -> Stamp {
+    Clock::System.now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<(Data, Answer), Fault> {
+        notes(json::<Envelope<Data>>(body.as_bytes())?)
+    }
+
+    #[test]
+    fn answers_and_their_notes() {
+        let (data, answer) = parse(r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"x"},"value":[1.5,"NaN"]}]},"warnings":["remote read failed"]}"#).expect("parsed");
+        assert!(matches!(data, Data::Vector(v) if v.len() == 1));
+        assert!(answer.partial);
+        let (_, answer) = parse(r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]},"warnings":["PromQL warning: x"],"infos":["PromQL info: y"]}"#).expect("parsed");
+        assert!(!answer.partial && answer.notes.len() == 2);
+        assert!(parse("<html>").is_err());
+        assert!(number("0x1").is_err() && number("+Inf").is_ok_and(f64::is_infinite));
+    }
+
+    #[test]
+    fn external_labels_from_the_configuration() {
+        let yaml = "global:\n  scrape_interval: 15s\n  external_labels:\n    env: production\n    cluster: eu1\nscrape_configs: []\n";
+        assert_eq!(external_labels(yaml), [("cluster".into(), "eu1".into()), ("env".into(), "production".into())]);
+        assert!(external_labels(": not yaml").is_empty());
+    }
+}

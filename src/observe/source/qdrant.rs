@@ -1,0 +1,255 @@
+//! Qdrant over REST. Whether it is well is told by reading the collection itself: with a dirty shard every health page
+//! still says 200. Counts are exact ones; the collection's own numbers are approximate.
+
+use serde::Deserialize;
+
+use super::web::{Web, json, status_fault};
+use super::{Answer, Boxed, Client, Identity, not_understood};
+use crate::base::clock::Stamp;
+use crate::base::secret::outside;
+use crate::base::units::{Unit, short};
+use crate::observe::reading::{Ask, Fact, Fault, FaultKind, Table, Value};
+
+pub struct Qdrant {
+    web: Web,
+    /// The collection whose presence names the environment.
+    main: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    result: Option<T>,
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Status {
+    Ok(String),
+    Error { error: String },
+}
+
+#[derive(Deserialize)]
+struct Info {
+    status: String,
+    optimizer_status: OptimizerStatus,
+    segments_count: u64,
+    indexed_vectors_count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OptimizerStatus {
+    Ok(String),
+    Error { error: String },
+}
+
+#[derive(Deserialize)]
+struct Count {
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Snapshot {
+    name: String,
+    creation_time: Option<String>,
+    size: u64,
+}
+
+#[derive(Deserialize)]
+struct Collections {
+    collections: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Aliases {
+    aliases: Vec<Alias>,
+}
+
+#[derive(Deserialize)]
+struct Alias {
+    alias_name: String,
+    collection_name: String,
+}
+
+#[derive(Deserialize)]
+struct Shards {
+    #[serde(default)]
+    local_shards: Vec<Shard>,
+    #[serde(default)]
+    remote_shards: Vec<Shard>,
+}
+
+#[derive(Deserialize)]
+struct Shard {
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    status: String,
+    #[serde(default)]
+    message_send_failures: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Qdrant {
+    pub fn new(web: Web, main: Option<String>) -> Qdrant {
+        Qdrant { web, main }
+    }
+
+    async fn call<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Fault> {
+        let response = self.web.send(request).await?;
+        // A refused key is told in plain text, everything else in the envelope.
+        let envelope: Envelope<T> = match json(&response.body) {
+            Ok(envelope) => envelope,
+            Err(fault) if response.status.is_success() => return Err(fault),
+            Err(_) => return Err(status_fault(response.status, &response.text())),
+        };
+        match (envelope.status, envelope.result) {
+            (Status::Error { error }, _) => Err(status_fault(response.status, &error)),
+            (Status::Ok(_), Some(result)) => Ok(result),
+            (Status::Ok(status), None) => Err(Fault::new(FaultKind::Garbage, format!("the answer says `{status}` and nothing else"))),
+        }
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
+        self.call(self.web.get(path)?).await
+    }
+
+    async fn info(&self, collection: &str) -> Result<Info, Fault> {
+        self.get(&format!("collections/{collection}")).await
+    }
+
+    async fn points(&self, collection: &str) -> Result<u64, Fault> {
+        let path = format!("collections/{collection}/points/count");
+        let request = self.web.request("POST", &path)?.json(&serde_json::json!({"exact": true}));
+        Ok(self.call::<Count>(request).await?.count)
+    }
+
+    /// Newest first.
+    async fn snapshots(&self, collection: &str) -> Result<Vec<Snapshot>, Fault> {
+        let mut all: Vec<Snapshot> = self.get(&format!("collections/{collection}/snapshots")).await?;
+        all.sort_by(|a, b| (&b.creation_time, &b.name).cmp(&(&a.creation_time, &a.name)));
+        Ok(all)
+    }
+
+    fn age(&self, snapshot: &Snapshot) -> Option<std::time::Duration> {
+        let made = snapshot.creation_time.as_deref().and_then(Stamp::parse)?;
+        Some(super::prometheus::now().since(Stamp(made.0 - self.web.skew())))
+    }
+
+    async fn overview(&self) -> Result<Value, Fault> {
+        let all: Collections = self.get("collections").await?;
+        let mut rows = Vec::new();
+        for Named { name } in all.collections {
+            let row = match self.info(&name).await {
+                Ok(info) => {
+                    let points = self.points(&name).await?;
+                    let newest = self
+                        .snapshots(&name)
+                        .await?
+                        .first()
+                        .and_then(|s| self.age(s))
+                        .map_or_else(|| "none".into(), |age| format!("{} ago", short(age)));
+                    [outside(&name), meaning(&info.status), Unit::Count.format(points as f64), newest]
+                }
+                // One unreadable collection is what the operator must see, not a reason to show none.
+                Err(fault) if !fault.kind.is_of_source() => [outside(&name), format!("unreadable: {fault}"), "?".into(), "?".into()],
+                Err(fault) => return Err(fault),
+            };
+            rows.push(row.to_vec());
+        }
+        let columns = ["collection", "status", "points", "newest snapshot"].map(String::from).to_vec();
+        Ok(Value::Table(Table { columns, rows }))
+    }
+
+    async fn fact(&self, c: &str, fact: Fact) -> Result<Value, Fault> {
+        Ok(match fact {
+            Fact::Status => Value::Text(outside(&self.info(c).await?.status)),
+            Fact::Points => Value::Number(self.points(c).await? as f64),
+            Fact::IndexedVectors => match self.info(c).await?.indexed_vectors_count {
+                Some(count) => Value::Number(count as f64),
+                None => return Err(Fault::new(FaultKind::Empty, "this server does not tell how many vectors are indexed")),
+            },
+            Fact::Segments => Value::Number(self.info(c).await?.segments_count as f64),
+            Fact::Optimizer => Value::Text(match self.info(c).await?.optimizer_status {
+                OptimizerStatus::Ok(word) => outside(&word),
+                OptimizerStatus::Error { error } => outside(&format!("error: {error}")),
+            }),
+            Fact::SnapshotAge => match self.snapshots(c).await?.first().and_then(|s| self.age(s)) {
+                Some(age) => Value::Number(age.as_secs_f64()),
+                None => return Err(Fault::new(FaultKind::Empty, format!("`{c}` has no snapshot"))),
+            },
+            Fact::Snapshots => {
+                let row = |s: &Snapshot| {
+                    let age = self.age(s).map_or_else(|| "?".into(), |age| format!("{} ago", short(age)));
+                    vec![outside(&s.name), age, Unit::Bytes.format(s.size as f64)]
+                };
+                let rows = self.snapshots(c).await?.iter().map(row).collect();
+                Value::Table(Table { columns: ["snapshot", "made", "size"].map(String::from).to_vec(), rows })
+            }
+            Fact::InactiveReplicas => {
+                let shards: Shards = self.get(&format!("collections/{c}/cluster")).await?;
+                let inactive = shards.local_shards.iter().chain(&shards.remote_shards).filter(|s| s.state != "Active").count();
+                Value::Number(inactive as f64)
+            }
+            Fact::Collections => self.overview().await?,
+            Fact::Aliases => {
+                let all: Aliases = self.get("aliases").await?;
+                let rows = all.aliases.iter().map(|a| vec![outside(&a.alias_name), outside(&a.collection_name)]).collect();
+                Value::Table(Table { columns: ["alias", "collection"].map(String::from).to_vec(), rows })
+            }
+            Fact::Cluster => {
+                let cluster: Cluster = self.get("cluster").await?;
+                let failing: Vec<_> = cluster.message_send_failures.keys().map(|peer| outside(peer)).collect();
+                Value::Text(if failing.is_empty() {
+                    outside(&cluster.status)
+                } else {
+                    format!("{}, cannot reach {}", outside(&cluster.status), failing.join(", "))
+                })
+            }
+        })
+    }
+}
+
+/// A status with what it means.
+fn meaning(status: &str) -> String {
+    match status {
+        "green" => "green".into(),
+        "yellow" => "yellow: optimizing".into(),
+        "grey" => "grey: optimizations pending".into(),
+        "red" => "red: an operation failed".into(),
+        other => outside(other),
+    }
+}
+
+impl Client for Qdrant {
+    fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
+        Box::pin(async move {
+            match ask {
+                Ask::Qdrant { collection, fact } => Ok(Answer::now(self.fact(collection, *fact).await?)),
+                other => Err(not_understood(other)),
+            }
+        })
+    }
+
+    fn identity(&self) -> Option<Boxed<'_, Identity>> {
+        Some(Box::pin(async move {
+            let Some(main) = &self.main else { return Ok(Vec::new()) };
+            match self.info(main).await {
+                Ok(_) => Ok(vec![("collection".into(), outside(main))]),
+                Err(fault) if fault.kind == FaultKind::Empty => Ok(vec![("collection".into(), format!("{} is not there", outside(main)))]),
+                Err(fault) => Err(fault),
+            }
+        }))
+    }
+
+    fn skew(&self) -> i64 {
+        self.web.skew()
+    }
+}

@@ -1,0 +1,109 @@
+//! Redis: any command that reads, as a number (or a field of `INFO`). A connection that broke is made anew.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, IntoConnectionInfo, Value as Reply};
+use tokio::sync::Mutex;
+
+use super::{Answer, Boxed, Client, not_understood};
+use crate::base::secret::{SecretRef, outside};
+use crate::observe::reading::{Ask, Fault, FaultKind, Value};
+
+pub struct Redis {
+    url: String,
+    password: Option<SecretRef>,
+    timeout: Duration,
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Redis {
+    pub fn new(url: String, password: Option<SecretRef>, timeout: Duration) -> Redis {
+        Redis { url, password, timeout, connection: Mutex::new(None) }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
+        let local = |e: String| Fault::new(FaultKind::Local, e);
+        let mut info = self.url.as_str().into_connection_info().map_err(|e| local(format!("this is not a Redis URL: {e}")))?;
+        if let Some(secret) = &self.password {
+            let settings = info.redis_settings().clone().set_password(super::secrets::fetch(secret).await?.expose());
+            info = info.set_redis_settings(settings);
+        }
+        let client = redis::Client::open(info).map_err(|e| fault(&e))?;
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.timeout)).set_response_timeout(Some(self.timeout));
+        client.get_multiplexed_async_connection_with_config(&config).await.map_err(|e| fault(&e))
+    }
+
+    async fn run(&self, words: &[String]) -> Result<Reply, Fault> {
+        let mut connection = {
+            // Held while connecting, so that questions which come together share one connection; never while asking.
+            let mut slot = self.connection.lock().await;
+            match &*slot {
+                Some(connection) => connection.clone(),
+                None => slot.insert(self.connect().await?).clone(),
+            }
+        };
+        let Some((name, arguments)) = words.split_first() else {
+            return Err(Fault::new(FaultKind::Query, "the command is empty"));
+        };
+        let mut command = redis::cmd(name);
+        for argument in arguments {
+            command.arg(argument.as_str());
+        }
+        let reply = command.query_async::<Reply>(&mut connection).await;
+        if reply.as_ref().is_err_and(|error| error.is_unrecoverable_error() || error.is_timeout()) {
+            *self.connection.lock().await = None;
+        }
+        reply.map_err(|e| fault(&e))
+    }
+}
+
+fn fault(error: &redis::RedisError) -> Fault {
+    let kind = if error.is_timeout() {
+        FaultKind::Timeout
+    } else if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) || error.kind() == redis::ErrorKind::AuthenticationFailed {
+        FaultKind::Auth
+    } else if error.is_io_error() || error.is_connection_refusal() || error.is_connection_dropped() {
+        FaultKind::Unreachable
+    } else if matches!(error.code(), Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN")) {
+        FaultKind::Unavailable
+    } else {
+        FaultKind::Query
+    };
+    let words = error.to_string();
+    Fault::new(kind, words.split(" (os error").next().unwrap_or(&words))
+}
+
+fn value_of(reply: Reply, field: Option<&str>) -> Result<Value, Fault> {
+    let empty = || Fault::new(FaultKind::Empty, "the answer is nil");
+    let text = match reply {
+        Reply::Nil => return Err(empty()),
+        Reply::Int(n) => return Ok(Value::Number(n as f64)),
+        Reply::Double(n) => return Ok(Value::Number(n)),
+        Reply::Boolean(b) => return Ok(Value::Number(f64::from(u8::from(b)))),
+        Reply::Array(items) | Reply::Set(items) => return Ok(Value::Number(items.len() as f64)),
+        Reply::Okay => "OK".to_string(),
+        Reply::SimpleString(text) | Reply::VerbatimString { text, .. } => text,
+        Reply::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        other => return Err(Fault::new(FaultKind::Garbage, format!("an answer of no known kind: {other:?}"))),
+    };
+    let text = match field {
+        None => text,
+        Some(field) => text
+            .lines()
+            .find_map(|line| line.split_once(':').filter(|(name, _)| *name == field).map(|(_, value)| value.trim().to_string()))
+            .ok_or_else(|| Fault::new(FaultKind::Empty, format!("the answer has no field `{field}`")))?,
+    };
+    Ok(text.trim().parse().map_or_else(|_| Value::Text(outside(&text)), Value::Number))
+}
+
+impl Client for Redis {
+    fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
+        Box::pin(async move {
+            match ask {
+                Ask::Redis { command, field } => value_of(self.run(command).await?, field.as_deref()).map(Answer::now),
+                other => Err(not_understood(other)),
+            }
+        })
+    }
+}

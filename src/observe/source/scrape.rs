@@ -1,0 +1,228 @@
+//! Exposition pages read directly: the way to see when there is no Prometheus, or it is down. The pages go into an
+//! embedded engine that answers the same PromQL, or refuses.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+// Evaluation is work: other tasks of the thread go on elsewhere meanwhile.
+use tokio::task::block_in_place;
+
+use super::web::{Web, status_fault};
+use super::{Answer, Boxed, Client, not_understood, prometheus};
+use crate::base::clock::Stamp;
+use crate::observe::engine::{Engine, EngineError, Limits, Page, Sample, Sampled, parse, supported};
+use crate::observe::reading::{Ask, Fault, FaultKind, Line, Lines, Value};
+
+/// One page: where it is and the labels its series get.
+pub struct Target {
+    pub name: String,
+    pub labels: Vec<(String, String)>,
+    pub web: Web,
+}
+
+#[derive(Clone, Debug)]
+pub struct ScrapeOptions {
+    pub every: Duration,
+    pub timeout: Duration,
+    pub limits: Limits,
+}
+
+pub struct Scrape {
+    targets: Vec<Target>,
+    options: ScrapeOptions,
+    engine: Engine,
+    /// The newest result of each target.
+    seen: Mutex<HashMap<String, Seen>>,
+    /// Whether every target has been tried once.
+    tried: tokio::sync::watch::Sender<bool>,
+}
+
+#[derive(Clone)]
+struct Seen {
+    last_good: Option<Stamp>,
+    fault: Option<Fault>,
+    note: Option<String>,
+}
+
+impl Scrape {
+    /// # Errors
+    /// When the embedded engine cannot be made.
+    pub fn new(targets: Vec<Target>, options: ScrapeOptions, queries: &[String]) -> Result<Scrape, EngineError> {
+        let engine = Engine::new(options.limits)?.keeping(queries.iter().map(String::as_str));
+        Ok(Scrape { targets, options, engine, seen: Mutex::default(), tried: tokio::sync::watch::channel(false).0 })
+    }
+
+    async fn read(self: &Arc<Self>, target: &Target) {
+        let fetched = async {
+            let response = target.web.send(target.web.get("")?).await?;
+            if !response.status.is_success() {
+                return Err(status_fault(response.status, &response.text()));
+            }
+            Ok(response.text())
+        };
+        let fetched = match tokio::time::timeout(self.options.timeout, fetched).await {
+            Ok(fetched) => fetched,
+            Err(_) => Err(Fault::new(FaultKind::Timeout, format!("{} did not answer in time", target.web.shown_url()))),
+        };
+        let at = prometheus::now();
+        // Two targets may share a name; no two share an address.
+        let (this, name, labels) = (Arc::clone(self), target.web.shown_url(), target.labels.clone());
+        // A page may have 100,000 lines: parsing is work for another thread.
+        let stored = tokio::task::spawn_blocking(move || this.store(&name, &labels, fetched, at)).await;
+        if stored.is_err() {
+            log::error!(target: "source", "reading the page of {} ended in a panic", target.name);
+        }
+        let tried = self.seen.lock().unwrap_or_else(|p| p.into_inner()).len();
+        if tried == self.targets.len() {
+            self.tried.send_replace(true);
+        }
+    }
+
+    fn store(&self, name: &str, labels: &[(String, String)], fetched: Result<String, Fault>, at: Stamp) {
+        let up = Sample { name: "up".into(), labels: Vec::new(), value: f64::from(u8::from(fetched.is_ok())), at: None };
+        let (page, fault) = match fetched {
+            Ok(text) => (parse(&text), None),
+            Err(fault) => (Page::default(), Some(fault)),
+        };
+        let note =
+            page.errors.first().map(|first| format!("{name}: {} of the page's lines cannot be read, the first is {first}", page.lost));
+        let mut samples = page.samples;
+        samples.push(up);
+        let fault = fault.or_else(|| {
+            let error = self.engine.ingest(name, labels, &samples, at).err()?;
+            Some(Fault::new(FaultKind::TooLarge, error.to_string()))
+        });
+        let mut seen = self.seen.lock().unwrap_or_else(|p| p.into_inner());
+        let before = seen.get(name).and_then(|s| s.last_good);
+        let last_good = if fault.is_none() { Some(at) } else { before };
+        seen.insert(name.to_string(), Seen { last_good, fault, note });
+    }
+
+    /// What every answer has to carry: faults when no target answers, notes when some do not.
+    async fn standing(&self) -> Result<Standing, Fault> {
+        // The sender lives as long as this does, so the wait can only end well.
+        let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
+        let seen = self.seen.lock().unwrap_or_else(|p| p.into_inner());
+        if seen.is_empty() {
+            return Err(Fault::new(FaultKind::Empty, "no page has been read yet"));
+        }
+        if let Some(fault) = seen.values().all(|s| s.fault.is_some()).then(|| seen.values().find_map(|s| s.fault.clone())).flatten() {
+            // Whatever the page said, without it the source is away.
+            let kind = if fault.kind.is_of_source() { fault.kind } else { FaultKind::Unavailable };
+            return Err(Fault { kind, ..fault });
+        }
+        let mut notes: Vec<String> = seen.values().filter_map(|s| s.note.clone()).collect();
+        notes.extend(seen.iter().filter_map(|(name, s)| s.fault.as_ref().map(|f| format!("{name}: {f}"))));
+        let oldest = seen.values().filter(|s| s.fault.is_none()).filter_map(|s| s.last_good).min();
+        // A sum over targets of which one is away is not the sum.
+        let partial = seen.values().any(|s| s.fault.is_some());
+        Ok(Standing { oldest, notes, partial })
+    }
+}
+
+/// How the targets are, together.
+struct Standing {
+    /// The oldest of their newest pages.
+    oldest: Option<Stamp>,
+    notes: Vec<String>,
+    /// Some target is away.
+    partial: bool,
+}
+
+impl Scrape {
+    /// Whether the pages have been read for less than half of what the query looks back on: a rate over an hour of which
+    /// a minute was seen says nothing about the hour.
+    fn too_short(&self, query: &crate::observe::engine::Supported, notes: &mut Vec<String>) -> bool {
+        let covers = self.engine.covers(prometheus::now());
+        let short = covers < query.reach / 2;
+        if short {
+            let (seen, wanted) = (crate::base::units::short(covers), crate::base::units::short(query.reach));
+            notes.insert(0, format!("only {seen} of {wanted} read directly so far"));
+        }
+        short
+    }
+
+    fn newest_times(&self, selectors: &[String]) -> Result<HashMap<String, Stamp>, Fault> {
+        let now = prometheus::now();
+        let mut found = HashMap::new();
+        for selector in selectors {
+            let Ok(query) = supported(&format!("max(timestamp({selector}))")) else { continue };
+            let series = self.engine.instant(&query, now).map_err(evaluation)?;
+            if let Some((_, seconds)) = series.first().and_then(|s| s.points.first()) {
+                found.insert(selector.clone(), Stamp::from_seconds(*seconds));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A query for the engine, or the refusal.
+fn admitted(ask: &Ask) -> Result<crate::observe::engine::Supported, Fault> {
+    let Ask::Promql { query, .. } = ask else { return Err(not_understood(ask)) };
+    supported(query).map_err(|e| Fault::new(FaultKind::Query, e.to_string()))
+}
+
+fn label(series: &Sampled) -> Arc<str> {
+    prometheus::label(&series.labels.iter().cloned().collect())
+}
+
+fn evaluation(error: EngineError) -> Fault {
+    Fault::new(FaultKind::Query, error.to_string())
+}
+
+impl Client for Scrape {
+    fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
+        Box::pin(async move {
+            let query = admitted(ask)?;
+            let Standing { oldest: at, mut notes, partial } = self.standing().await?;
+            let partial = self.too_short(&query, &mut notes) || partial;
+            let series = block_in_place(|| self.engine.instant(&query, prometheus::now())).map_err(evaluation)?;
+            let lines = series.iter().filter_map(|s| Some(Line { label: label(s), value: s.points.last()?.1 })).collect();
+            Ok(Answer { value: prometheus::value_of(lines), at, notes, partial })
+        })
+    }
+
+    fn has_range(&self, ask: &Ask) -> bool {
+        matches!(ask, Ask::Promql { .. })
+    }
+
+    fn range<'a>(&'a self, ask: &'a Ask, start: Stamp, end: Stamp, step: Duration) -> Boxed<'a, Result<(Lines, Answer), Fault>> {
+        Box::pin(async move {
+            let query = admitted(ask)?;
+            let Standing { oldest: at, mut notes, partial } = self.standing().await?;
+            let partial = self.too_short(&query, &mut notes) || partial;
+            let series = block_in_place(|| self.engine.range(&query, start, end, step)).map_err(evaluation)?;
+            let lines = series.into_iter().map(|s| (label(&s), s.points)).collect();
+            Ok((lines, Answer { value: Value::Lines(Vec::new()), at, notes, partial }))
+        })
+    }
+
+    fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
+        Box::pin(async move {
+            self.standing().await?;
+            block_in_place(|| self.newest_times(selectors))
+        })
+    }
+
+    fn background(self: Arc<Self>) -> Option<Boxed<'static, ()>> {
+        Some(Box::pin(async move {
+            // Each target on its own: one that hangs keeps no other waiting.
+            let rounds = self.targets.iter().map(|target| async {
+                let mut tick = tokio::time::interval(self.options.every);
+                tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    tick.tick().await;
+                    self.read(target).await;
+                }
+            });
+            futures_util::future::join_all::<_>(rounds).await;
+        }))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let seen = self.seen.lock().unwrap_or_else(|p| p.into_inner());
+        let faults = seen.iter().filter_map(|(name, s)| s.fault.as_ref().map(|f| format!("{name}: {f}")));
+        faults.chain(seen.values().filter_map(|s| s.note.clone())).next()
+    }
+}

@@ -1,0 +1,461 @@
+//! From a runbook to a plan: inputs filled in, templates rendered, targets resolved, nested runbooks laid out. Whatever
+//! cannot be resolved is reported, all of it at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
+
+use super::kind::{Check, Kind, Script};
+use super::model::{Channel, Danger, InputType, OnFailure, Runbook, Status, Step};
+use super::plan::{Content, Environment, Frozen, Notice, Planned, RollbackPlan, SourceFile, When};
+use super::template;
+use crate::base::diag::{position, suggestion};
+use crate::base::text::hex;
+use crate::base::units::Unit;
+use crate::judge::Condition;
+
+/// What a plan is made against: the environment, and everything a step can name.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub environment: Environment,
+    pub vars: Map<String, Json>,
+    /// Services (and HTTP sources) by name, with their URLs.
+    pub services: IndexMap<String, String>,
+    /// Databases by name, with their places as people read them.
+    pub databases: IndexMap<String, String>,
+    pub signals: IndexMap<String, Unit>,
+    pub channels: IndexMap<String, Channel>,
+    /// Whom every run tells.
+    pub always: Vec<Notice>,
+    pub runbooks: IndexMap<String, Arc<Runbook>>,
+    pub config: Frozen,
+}
+
+/// What the operator asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub inputs: IndexMap<String, String>,
+    pub reason: Option<String>,
+    pub drill: bool,
+    pub user: String,
+    pub host: String,
+    /// Nothing is to be run: inputs that are missing are left open, and everything else is looked at.
+    pub only_checks: bool,
+}
+
+/// How deep runbooks may run runbooks.
+const DEEPEST: usize = 5;
+
+/// Makes a plan's content. `read` gives the bytes of a script file.
+///
+/// # Errors
+/// Every reason why there can be no plan.
+pub fn plan(
+    runbook: &Runbook,
+    world: &World,
+    asked: &Asked,
+    read: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
+) -> Result<Content, Vec<String>> {
+    let here = format!("{}:1", runbook.path.display());
+    let mut planner =
+        Planner { world, asked, read, problems: Vec::new(), here, sources: Vec::new(), danger: Danger::Safe, guard: Vec::new() };
+    planner.permitted(runbook);
+    let given: IndexMap<String, Json> = asked.inputs.iter().map(|(k, v)| (k.clone(), Json::from(v.as_str()))).collect();
+    let inputs = planner.inputs(runbook, &given);
+    let steps = planner.steps(runbook, &runbook.steps, &inputs, "", &mut Vec::new());
+    let rollback = RollbackPlan {
+        automatic: runbook.rollback.automatic,
+        conditions: runbook.rollback.conditions.clone(),
+        steps: planner.steps(runbook, &runbook.rollback.steps, &inputs, "", &mut Vec::new()),
+    };
+    for condition in &runbook.rollback.conditions {
+        planner.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, runbook.text.find(condition).unwrap_or(0)).0);
+        planner.vars_exist("rollback", &template::uses_of_expression(condition).unwrap_or_default());
+    }
+    let notices = planner.notices(runbook);
+    let Planner { mut problems, sources, danger, guard, .. } = planner;
+    if !problems.is_empty() {
+        problems.dedup();
+        return Err(problems);
+    }
+    Ok(Content {
+        runbook: runbook.name.clone(),
+        title: runbook.front.title.clone(),
+        environment: world.environment.clone(),
+        danger,
+        drill: asked.drill,
+        reason: asked.reason.clone(),
+        inputs,
+        vars: world.vars.clone(),
+        warnings: Vec::new(),
+        guard,
+        steps,
+        rollback,
+        notices,
+        checklists: runbook.checklists.clone(),
+        sources,
+        config: world.config.clone(),
+    })
+}
+
+struct Planner<'a> {
+    world: &'a World,
+    asked: &'a Asked,
+    read: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
+    problems: Vec<String>,
+    /// The file and line that is looked at, for messages.
+    here: String,
+    sources: Vec<SourceFile>,
+    danger: Danger,
+    guard: Vec<Check>,
+}
+
+impl Planner<'_> {
+    fn problem(&mut self, text: impl Into<String>, hint: Option<String>) {
+        let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+        self.problems.push(format!("{}: {}{hint}", self.here, text.into()));
+    }
+
+    fn permitted(&mut self, runbook: &Runbook) {
+        // What may not be run yet may be looked at.
+        if runbook.front.status == Status::Draft && self.world.environment.tier == "production" && !self.asked.only_checks {
+            let hint = "set status: ready once it was tried elsewhere";
+            self.problem(format!("{} is a draft, and drafts do not run in production", runbook.name), Some(hint.into()));
+        }
+        for (word, line) in &runbook.placeholders {
+            self.problems.push(format!("{}:{line}: `{word}` is still to be filled in", runbook.path.display()));
+        }
+    }
+
+    /// The values of a runbook's inputs: what was given, in the declared types, and the defaults.
+    fn inputs(&mut self, runbook: &Runbook, given: &IndexMap<String, Json>) -> Map<String, Json> {
+        let mut values = Map::new();
+        for name in given.keys().filter(|name| !runbook.inputs.iter().any(|i| i.name == **name)) {
+            let hint = suggestion(name, runbook.inputs.iter().map(|i| i.name.as_str()));
+            self.problem(format!("{} has no input `{name}`", runbook.name), hint);
+        }
+        for input in &runbook.inputs {
+            let value = match given.get(&input.name) {
+                None if self.asked.only_checks && input.default.is_none() => continue,
+                Some(Json::String(text)) if self.asked.only_checks && template::is_template(text) => continue,
+                Some(Json::String(text)) => input.parse(text),
+                Some(other) if input.kind == InputType::String => input.parse(&other.to_string()),
+                Some(other) => input.parse(&other.to_string()).or_else(|_| input.check(other.clone())),
+                None => input.default.clone().ok_or_else(|| format!("input `{}` is missing: --set {}=…", input.name, input.name)),
+            };
+            match value {
+                Ok(value) => drop(values.insert(input.name.clone(), value)),
+                Err(e) => self.problem(e, None),
+            }
+        }
+        values
+    }
+
+    fn context(&self, inputs: &Map<String, Json>) -> Json {
+        json!({
+            "inputs": inputs,
+            "environment": {"name": self.world.environment.name, "tier": self.world.environment.tier},
+            "vars": self.world.vars,
+            "operator": {"user": self.asked.user, "host": self.asked.host},
+        })
+    }
+
+    fn steps(
+        &mut self,
+        runbook: &Runbook,
+        steps: &[Step],
+        inputs: &Map<String, Json>,
+        prefix: &str,
+        outer: &mut Vec<String>,
+    ) -> Vec<Planned> {
+        if !self.sources.iter().any(|s| s.path == runbook.path) {
+            self.sources.push(SourceFile { path: runbook.path.clone(), text: runbook.text.to_string() });
+            self.danger = self.danger.max(runbook.danger);
+            let at = runbook.text.find("\nguard:").map_or(0, |at| at + 1);
+            self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, at).0);
+            for check in &runbook.guard {
+                self.check(&runbook.name, check);
+            }
+            // That of another runbook is looked at when its first step is to be done.
+            if outer.is_empty() {
+                self.guard.clone_from(&runbook.guard);
+            }
+        }
+        let mut planned = Vec::new();
+        for step in steps {
+            self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, step.at).0);
+            let kind = self.kind(runbook, step, &step.kind, inputs);
+            if let Some(when) = &step.when {
+                self.condition(step, when, inputs);
+            }
+            if let Kind::Runbook { name, inputs: given } = &kind {
+                planned.extend(self.nested(step, name, given, (prefix, inputs), outer));
+                continue;
+            }
+            let probe = step.probe.as_ref().map(|p| self.kind(runbook, step, p, inputs));
+            let undo = step.undo.as_ref().map(|u| self.kind(runbook, step, u, inputs));
+            let others = [probe.as_ref(), undo.as_ref()].into_iter().flatten().flat_map(Kind::checks);
+            for check in step.guard.iter().chain(kind.checks()).chain(others) {
+                self.check(&step.name, check);
+            }
+            planned.push(Planned {
+                key: format!("{prefix}{}", step.id),
+                name: step.name.clone(),
+                when: step.when.iter().map(|expression| when(expression, prefix, inputs)).collect(),
+                guard: step.guard.clone(),
+                timeout: step.timeout.or_else(|| kind.default_timeout()),
+                kind,
+                retry: step.retry,
+                idempotent: step.idempotent,
+                probe,
+                on_failure: step.on_failure,
+                undo,
+                undo_timeout: step.undo_timeout,
+                inputs: if prefix.is_empty() { Map::new() } else { inputs.clone() },
+                folder: folder_of(&runbook.path),
+            });
+        }
+        planned
+    }
+
+    /// The steps of another runbook, in the place of the step that names it.
+    fn nested(
+        &mut self,
+        step: &Step,
+        name: &str,
+        given: &Map<String, Json>,
+        (prefix, own_inputs): (&str, &Map<String, Json>),
+        outer: &mut Vec<String>,
+    ) -> Vec<Planned> {
+        let Some(inner) = self.world.runbooks.get(name).cloned() else {
+            let hint = suggestion(name, self.world.runbooks.keys().map(String::as_str));
+            self.problem(format!("step `{}`: there is no runbook `{name}`", step.name), hint);
+            return Vec::new();
+        };
+        if outer.contains(&inner.name) || outer.len() >= DEEPEST {
+            self.problem(format!("step `{}`: {} → {name} runs in a circle", step.name, outer.join(" → ")), None);
+            return Vec::new();
+        }
+        if step.undo.is_some() || step.probe.is_some() || step.retry.is_some() || step.timeout.is_some() {
+            self.problem(format!("step `{}`: the runbook's own steps carry undo, probe, retry and timeout", step.name), None);
+        }
+        if step.on_failure == Some(OnFailure::Continue) {
+            self.problem(
+                format!("step `{}`: a runbook that failed half-way is not gone past: its own steps say what follows", step.name),
+                None,
+            );
+        }
+        if !inner.rollback.steps.is_empty() {
+            self.problem(format!("step `{}`: {name} has a rollback of its own, and can only be run by itself", step.name), None);
+        }
+        let open = |text: &str| self.asked.only_checks && template::uses(text).is_ok_and(|uses| !uses.is_late());
+        if given.values().filter_map(Json::as_str).any(|text| template::is_template(text) && !open(text)) {
+            self.problem(format!("step `{}`: inputs of another runbook have to be known when it is planned", step.name), None);
+        }
+        for check in &step.guard {
+            self.check(&step.name, check);
+        }
+        self.permitted(&inner);
+        let given: IndexMap<String, Json> = given.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let inputs = self.inputs(&inner, &given);
+        outer.push(inner.name.clone());
+        let mut steps = self.steps(&inner, &inner.steps, &inputs, &format!("{prefix}{}/", step.id), outer);
+        outer.pop();
+        for inside in &mut steps {
+            inside.name = format!("{}: {}", step.name, inside.name);
+            // Conditions and guards of the outer step stand above those of each inner one.
+            if let Some(expression) = &step.when {
+                inside.when.insert(0, when(expression, prefix, own_inputs));
+            }
+            inside.guard.splice(0..0, step.guard.iter().cloned());
+            inside.on_failure = inside.on_failure.or(step.on_failure);
+        }
+        if let Some(first) = steps.first_mut() {
+            first.guard.splice(0..0, inner.guard.iter().cloned());
+        }
+        steps
+    }
+
+    /// A kind with its templates rendered and its targets resolved.
+    fn kind(&mut self, runbook: &Runbook, step: &Step, kind: &Kind, inputs: &Map<String, Json>) -> Kind {
+        let (context, only_checks) = (self.context(inputs), self.asked.only_checks);
+        let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
+        let mut wrong = Vec::new();
+        let mut used = template::Uses::default();
+        let mut render = |text: &str, typed: bool| {
+            let uses = template::uses(text)?;
+            let late = uses.is_late() || only_checks && uses.inputs().any(|name| !inputs.contains_key(name));
+            used.0.extend(uses.0);
+            let value = match (late, typed) {
+                (true, _) => return Ok(Json::from(text)),
+                (false, true) => template::render_value(text, &context)?,
+                (false, false) => Json::String(template::render(text, &context)?),
+            };
+            // It would be read as a template in the run.
+            match value.as_str() {
+                Some(made) if template::is_template(made) => Err(format!("`{text}` comes to a text with template signs in it")),
+                _ => Ok(value),
+            }
+        };
+        if let Err(e) = template::render_tree(&mut tree, &mut render) {
+            wrong.push(e);
+        }
+        let mut kind = match serde_json::from_value::<Kind>(tree) {
+            Ok(kind) => kind,
+            Err(e) => {
+                wrong.push(e.to_string());
+                kind.clone()
+            }
+        };
+        for e in wrong {
+            self.problem(format!("step `{}`: {e}", step.name), None);
+        }
+        self.vars_exist(&format!("step `{}`", step.name), &used);
+        self.resolve(runbook, step, &mut kind);
+        kind
+    }
+
+    fn resolve(&mut self, runbook: &Runbook, step: &Step, kind: &mut Kind) {
+        for address in kind.addresses_mut() {
+            if let Some(service) = &address.service {
+                match self.world.services.get(service) {
+                    None if self.is_open(service) => continue,
+                    Some(base) => address.path = format!("{}/{}", base.trim_end_matches('/'), address.path.trim_start_matches('/')),
+                    None => {
+                        let hint = suggestion(service, self.world.services.keys().map(String::as_str));
+                        let hint = hint.or_else(|| Some(format!("add [services.{service}] with url = \"http://…\" to the configuration")));
+                        self.problems.push(format!(
+                            "{}: step `{}`: there is no service `{service}` ({})",
+                            self.here,
+                            step.name,
+                            hint.unwrap_or_default()
+                        ));
+                        continue;
+                    }
+                }
+            }
+            // A late template makes its URL only in the run.
+            if !template::is_template(&address.path)
+                && let Err(e) = url::Url::parse(&address.path)
+            {
+                self.problems.push(format!("{}: step `{}`: `{}` is not a URL: {e}", self.here, step.name, address.path));
+            }
+        }
+        let folder = folder_of(&runbook.path);
+        let secrets = match kind {
+            Kind::Script(script) => Some(&mut script.secrets),
+            Kind::Http(call) => Some(&mut call.secret_headers),
+            _ => None,
+        };
+        for (_, reference) in secrets.into_iter().flatten() {
+            *reference = reference.clone().beside(&folder);
+        }
+        match kind {
+            Kind::Sql(call) => match self.world.databases.get(&call.source) {
+                None if self.is_open(&call.source) => {}
+                Some(place) => call.place.clone_from(place),
+                None => {
+                    let hint = suggestion(&call.source, self.world.databases.keys().map(String::as_str));
+                    self.problem(format!("step `{}`: there is no database `{}`", step.name, call.source), hint);
+                }
+            },
+            Kind::Script(script) => self.script(runbook, step, script),
+            Kind::Notify { channels, .. } => {
+                if channels.is_empty() {
+                    channels.extend(self.world.channels.keys().cloned());
+                }
+                for channel in channels.clone() {
+                    if !self.world.channels.contains_key(&channel) && !self.is_open(&channel) {
+                        let hint = suggestion(&channel, self.world.channels.keys().map(String::as_str));
+                        self.problem(format!("step `{}`: there is no channel `{channel}`", step.name), hint);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a name depends on an input that is left open.
+    fn is_open(&self, name: &str) -> bool {
+        self.asked.only_checks && template::is_template(name)
+    }
+
+    /// A condition that can be told by what is known already has to be one that can be told.
+    fn condition(&mut self, step: &Step, when: &str, inputs: &Map<String, Json>) {
+        let uses = template::uses_of_expression(when).unwrap_or_default();
+        self.vars_exist(&format!("step `{}`", step.name), &uses);
+        let open = self.asked.only_checks && uses.inputs().any(|name| !inputs.contains_key(name));
+        if uses.is_late() || open {
+            return;
+        }
+        if let Err(e) = template::holds(when, &self.context(inputs)) {
+            self.problem(format!("step `{}`: when: {e}", step.name), None);
+        }
+    }
+
+    fn vars_exist(&mut self, whose: &str, uses: &template::Uses) {
+        for name in uses.0.iter().filter_map(|name| name.strip_prefix("vars.")) {
+            let name = name.split('.').next().unwrap_or(name);
+            if !self.world.vars.contains_key(name) {
+                let hint = suggestion(name, self.world.vars.keys().map(String::as_str));
+                self.problem(format!("{whose}: there is no `{name}` under [vars]"), hint);
+            }
+        }
+    }
+
+    fn script(&mut self, runbook: &Runbook, step: &Step, script: &mut Script) {
+        let Some(file) = script.file.as_ref().filter(|file| !self.is_open(file)) else { return };
+        let path = folder_of(&runbook.path).join(file);
+        match (self.read)(&path) {
+            Ok(bytes) => script.sha256 = Some(hex(&Sha256::digest(&bytes))),
+            Err(e) => self.problem(format!("step `{}`: {}: {e}", step.name, path.display()), None),
+        }
+        script.file = Some(path.display().to_string());
+    }
+
+    fn check(&mut self, whose: &str, check: &Check) {
+        let Some(unit) = self.world.signals.get(&check.signal) else {
+            let hint = suggestion(&check.signal, self.world.signals.keys().map(String::as_str));
+            self.problem(format!("`{whose}`: there is no signal `{}`", check.signal), hint);
+            return;
+        };
+        if let Some(condition) = &check.condition
+            && let Err(e) = Condition::parse(condition, *unit)
+        {
+            self.problem(format!("`{whose}`: {}: {e}", check.signal), None);
+        }
+    }
+
+    /// The runbook's own notifications, and those that every run has.
+    fn notices(&mut self, runbook: &Runbook) -> Vec<Notice> {
+        let own = |name: &str| runbook.notifications.iter().any(|n| n.name == name && n.own.is_none());
+        let mut notices: Vec<Notice> = self.world.always.iter().filter(|n| !own(&n.name)).cloned().collect();
+        for (i, wanted) in runbook.notifications.iter().enumerate() {
+            // One that a runbook describes itself is not the configured one of the same name.
+            let name = if wanted.own.is_some() { format!("{} {}", wanted.name, i + 1) } else { wanted.name.clone() };
+            let channel = wanted.own.clone().or_else(|| self.world.channels.get(&wanted.name).cloned());
+            match channel {
+                Some(channel) => notices.push(Notice { name, channel, events: wanted.events.clone() }),
+                None => {
+                    self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, wanted.at).0);
+                    let known = suggestion(&wanted.name, self.world.channels.keys().map(String::as_str));
+                    let hint = known.unwrap_or_else(|| format!("add [notify.{}] to the configuration", wanted.name));
+                    self.problem(format!("there is no channel `{}`", wanted.name), Some(hint));
+                }
+            }
+        }
+        notices
+    }
+}
+
+fn when(expression: &str, prefix: &str, inputs: &Map<String, Json>) -> When {
+    let inputs = if prefix.is_empty() { Map::new() } else { inputs.clone() };
+    When { expression: expression.to_string(), prefix: prefix.to_string(), inputs }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+}

@@ -1,0 +1,27 @@
+//! What can lie over the board: help, the palette, the query behind a panel, a line to type a search in, a runbook on its
+//! way to being run, a run.
+
+use tui_input::Input;
+
+use super::dialog::Dialog;
+use super::palette::Palette;
+use super::run_view::RunView;
+
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    Help {
+        scroll: u16,
+    },
+    Palette(Palette),
+    Query {
+        scroll: u16,
+    },
+    /// A line of text; the focused list is filtered as it is typed.
+    Search {
+        input: Input,
+    },
+    /// A runbook on its way to being run.
+    Dialog(Box<Dialog>),
+    /// A run, looked at.
+    Run(Box<RunView>),
+}

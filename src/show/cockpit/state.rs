@@ -1,0 +1,162 @@
+//! The whole state of the cockpit.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::list_view::ListView;
+use super::logs::LogView;
+use super::overlay::Overlay;
+use crate::base::clock::Stamp;
+use crate::config::{Board, Config, Panel, PanelKind};
+use crate::show::keymap::{Chord, Keymap};
+use crate::status::{Ledger, OutputTail, Store, Summary};
+
+/// Where the operator looks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Nav {
+    pub board: usize,
+    /// The focused panel of each board.
+    pub panels: HashMap<usize, usize>,
+    pub zoomed: bool,
+}
+
+/// The reading cursor of charts: a point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub at: Stamp,
+}
+
+/// A line that says what just happened, for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Toast {
+    pub text: String,
+    pub until: Stamp,
+    /// Stays until a key is pressed.
+    pub fault: bool,
+}
+
+/// What the screen showed when it was frozen.
+#[derive(Clone, Debug)]
+pub struct FrozenScreen {
+    pub at: Stamp,
+    pub store: Store,
+    pub summary: Summary,
+}
+
+pub struct State {
+    pub config: Arc<Config>,
+    pub keymap: Arc<Keymap>,
+    pub now: Stamp,
+    pub live: Store,
+    pub live_summary: Summary,
+    pub frozen: Option<Box<FrozenScreen>>,
+    pub nav: Nav,
+    pub window: Duration,
+    pub cursor: Option<Cursor>,
+    pub lists: HashMap<(usize, usize), ListView>,
+    pub logs: LogView,
+    pub overlay: Option<Overlay>,
+    pub toast: Option<Toast>,
+    /// Keys of a sequence that is not complete yet.
+    pub pending: Vec<Chord>,
+    pub ledger: Ledger,
+    /// The output of the step that is looked at.
+    pub output: Option<OutputTail>,
+    /// How many dialogs there were: each has a number of its own.
+    pub dialogs: u64,
+    /// Runs whose view was left: they do not open by themselves again.
+    pub left: HashSet<String>,
+    /// Nothing may be run or answered here.
+    pub read_only: bool,
+}
+
+impl State {
+    pub fn new(config: Arc<Config>, keymap: Arc<Keymap>, now: Stamp) -> State {
+        let live = Store::new(&config);
+        let live_summary = Summary::new(&config, &live, now);
+        State {
+            window: config.ui.window,
+            config,
+            keymap,
+            now,
+            live,
+            live_summary,
+            frozen: None,
+            nav: Nav::default(),
+            cursor: None,
+            lists: HashMap::new(),
+            logs: LogView::default(),
+            overlay: None,
+            toast: None,
+            pending: Vec::new(),
+            ledger: Ledger::default(),
+            output: None,
+            dialogs: 0,
+            left: HashSet::new(),
+            read_only: false,
+        }
+    }
+
+    /// What panels show: the newest, or what was there when the screen was frozen.
+    pub fn store(&self) -> &Store {
+        self.frozen.as_ref().map_or(&self.live, |f| &f.store)
+    }
+
+    pub fn summary(&self) -> &Summary {
+        self.frozen.as_ref().map_or(&self.live_summary, |f| &f.summary)
+    }
+
+    /// The moment that panels show.
+    pub fn shown_at(&self) -> Stamp {
+        self.frozen.as_ref().map_or(self.now, |f| f.at)
+    }
+
+    pub fn board(&self) -> Option<&Board> {
+        self.config.boards.get(self.nav.board)
+    }
+
+    /// The index of the focused panel on this board.
+    pub fn focus(&self) -> usize {
+        let count = self.board().map_or(0, |b| b.panels.len());
+        self.nav.panels.get(&self.nav.board).copied().unwrap_or(0).min(count.saturating_sub(1))
+    }
+
+    pub fn panel(&self) -> Option<&Panel> {
+        self.board()?.panels.get(self.focus())
+    }
+
+    /// The reading cursor, where the panel is the one it moves in.
+    pub fn cursor_in(&self, panel: &Panel) -> Option<Cursor> {
+        self.cursor.filter(|_| self.panel().is_some_and(|focused| std::ptr::eq(focused, panel)))
+    }
+
+    pub fn list(&self, panel: usize) -> ListView {
+        self.lists.get(&(self.nav.board, panel)).cloned().unwrap_or_default()
+    }
+
+    pub fn list_mut(&mut self) -> &mut ListView {
+        let key = (self.nav.board, self.focus());
+        self.lists.entry(key).or_default()
+    }
+
+    /// How many columns of panels the board has at this width.
+    pub fn columns(&self, width: u16) -> usize {
+        let Some(board) = self.board() else { return 1 };
+        let fits = usize::from(width / NARROWEST).max(1);
+        let wanted = board.columns.unwrap_or_else(|| (board.panels.len() as f64).sqrt().ceil() as usize);
+        wanted.min(fits).clamp(1, board.panels.len().max(1))
+    }
+}
+
+/// Panels narrower than this are not legible.
+const NARROWEST: u16 = 24;
+
+/// Whether a panel shows rows.
+pub fn is_list(kind: PanelKind) -> bool {
+    matches!(kind, PanelKind::Table | PanelKind::Events | PanelKind::Alerts | PanelKind::Services | PanelKind::Runbooks)
+}
+
+pub fn is_chart(kind: PanelKind) -> bool {
+    matches!(kind, PanelKind::Series | PanelKind::Stack | PanelKind::Distribution | PanelKind::Stats)
+}

@@ -1,0 +1,520 @@
+//! From a message to the next state, and to what has to be done outside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
+use tui_input::Input;
+
+use super::command::Command;
+use super::dialog::{Dialog, DialogResult, Stage};
+use super::line_edit::{edit, insert, leaves};
+use super::list_view::ListView;
+use super::overlay::Overlay;
+use super::palette::{Palette, PaletteCommand, PaletteResult};
+use super::palette_entries::entries;
+use super::requests;
+use super::run_view::{RunContext, RunView, RunViewResult};
+use super::state::{Cursor, FrozenScreen, State, Toast, is_chart, is_list};
+use super::table::table_of;
+use crate::base::clock::Stamp;
+use crate::base::units::short;
+use crate::config::{Config, PanelKind, WINDOWS};
+use crate::observe::reading::Delivery;
+use crate::show::keymap::{Action, Chord, Keymap, Lookup};
+use crate::status::{Request, Summary, Update, shown};
+
+/// What happens to the cockpit.
+pub enum Message {
+    Key(KeyEvent),
+    Paste(String),
+    /// The terminal's size, which the movement between panels depends on.
+    Resize(u16, u16),
+    /// A click on a panel, or the wheel over it.
+    Focus(usize),
+    Scroll(isize),
+    Tick(Stamp),
+    Delivered(Box<Delivery>, Stamp),
+    /// A new configuration, whole.
+    Reloaded(Arc<Config>, Arc<Keymap>),
+    Notice {
+        text: String,
+        fault: bool,
+    },
+    /// What the backend says.
+    Heard(Box<Update>, Stamp),
+}
+
+/// How long a notice stays.
+const SHOWN: Duration = Duration::from_secs(4);
+/// Rows a page has where the height is not known.
+const PAGE: isize = 10;
+
+/// The next state. `size` is the terminal's.
+pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec<Command> {
+    match message {
+        Message::Key(key) => return on_key(state, key, *size),
+        Message::Paste(text) => type_text(state, &text),
+        Message::Resize(width, height) => *size = (width, height),
+        Message::Focus(panel) => drop(state.nav.panels.insert(state.nav.board, panel)),
+        Message::Scroll(by) => match &mut state.overlay {
+            Some(Overlay::Run(view)) => view.turn(state.output.as_ref(), by, size.0),
+            Some(Overlay::Dialog(dialog)) => dialog.turn(by),
+            Some(_) => {}
+            None => scroll(state, by),
+        },
+        Message::Tick(now) => {
+            state.now = now;
+            if state.toast.as_ref().is_some_and(|n| !n.fault && n.until <= now) {
+                state.toast = None;
+            }
+            let config = state.config.clone();
+            state.live.judge(&config, now);
+            state.live_summary = Summary::new(&config, &state.live, now);
+        }
+        Message::Delivered(delivery, now) => {
+            state.now = now;
+            let config = state.config.clone();
+            state.live.apply(&config, *delivery, now);
+            state.live_summary = Summary::new(&config, &state.live, now);
+        }
+        Message::Reloaded(config, keymap) => reloaded(state, config, keymap),
+        Message::Notice { text, fault } => notice(state, text, fault),
+        Message::Heard(update, now) => return requests::heard(state, *update, now),
+    }
+    Vec::new()
+}
+
+fn notice(state: &mut State, text: impl Into<String>, fault: bool) {
+    state.toast = Some(Toast { text: text.into(), until: state.now.plus(SHOWN), fault });
+}
+
+fn reloaded(state: &mut State, config: Arc<Config>, keymap: Arc<Keymap>) {
+    let live = std::mem::take(&mut state.live);
+    state.live = live.carried_over(&state.config, &config);
+    // A frozen picture of what is no longer asked, or shown elsewhere, would mislead.
+    if !config.asks_the_same(&state.config) || config.boards != state.config.boards {
+        state.frozen = None;
+    }
+    state.config = config;
+    state.keymap = keymap;
+    state.nav.board = state.nav.board.min(state.config.boards.len().saturating_sub(1));
+    let config = state.config.clone();
+    state.live.judge(&config, state.now);
+    state.live_summary = Summary::new(&config, &state.live, state.now);
+}
+
+fn on_key(state: &mut State, key: KeyEvent, (width, height): (u16, u16)) -> Vec<Command> {
+    if key.kind == KeyEventKind::Release {
+        return Vec::new();
+    }
+    if state.toast.as_ref().is_some_and(|n| n.fault) {
+        state.toast = None;
+    }
+    match state.overlay.take() {
+        Some(Overlay::Palette(palette)) => return palette_key(state, palette, key, width),
+        Some(Overlay::Search { input }) => return search_key(state, input, key),
+        Some(Overlay::Dialog(dialog)) => return dialog_key(state, dialog, key, (width, height)),
+        Some(Overlay::Run(view)) => return run_key(state, view, key, width),
+        other => state.overlay = other,
+    }
+    state.pending.push(Chord::from(key));
+    match state.keymap.lookup(&state.pending) {
+        Lookup::Prefix => Vec::new(),
+        Lookup::Nothing => {
+            state.pending.clear();
+            Vec::new()
+        }
+        Lookup::Act(action) => {
+            state.pending.clear();
+            act(state, action, width)
+        }
+    }
+}
+
+fn palette_key(state: &mut State, mut palette: Palette, key: KeyEvent, width: u16) -> Vec<Command> {
+    match palette.key(key, entries(state, palette.input.value())) {
+        PaletteResult::Closed => {}
+        PaletteResult::Open => state.overlay = Some(Overlay::Palette(palette)),
+        PaletteResult::Chosen(command) => match command {
+            PaletteCommand::Act(action) => return act(state, action, width),
+            PaletteCommand::Board(board) => go_to_board(state, board),
+            PaletteCommand::Panel { board, panel } => {
+                go_to_board(state, board);
+                state.nav.panels.insert(board, panel);
+            }
+            PaletteCommand::Window(window) => return set_window(state, window),
+            PaletteCommand::Theme(name) => return vec![Command::Theme(name)],
+            PaletteCommand::Runbook(name) => return requests::begin_dialog(state, &name),
+            PaletteCommand::Run(id) => return requests::open(state, id),
+        },
+    }
+    Vec::new()
+}
+
+/// A key while a run is looked at.
+fn run_key(state: &mut State, mut view: Box<RunView>, key: KeyEvent, columns: u16) -> Vec<Command> {
+    let line = state.ledger.run(&view.run).cloned();
+    let context = RunContext { line: line.as_deref(), output: state.output.as_ref(), now: state.now, read_only: state.read_only, columns };
+    if view.is_asking() {
+        let request = view.ask_key(key, &context);
+        state.overlay = Some(Overlay::Run(view));
+        return request.map(Command::Backend).into_iter().collect();
+    }
+    state.pending.push(Chord::from(key));
+    let action = match state.keymap.lookup_in_run(&state.pending) {
+        Lookup::Prefix => {
+            state.overlay = Some(Overlay::Run(view));
+            return Vec::new();
+        }
+        Lookup::Nothing => None,
+        Lookup::Act(action) => Some(action),
+    };
+    state.pending.clear();
+    let mut commands = match action {
+        Some(Action::Quit) => vec![Command::Quit],
+        Some(Action::Redraw) => vec![Command::Redraw],
+        Some(Action::Suspend) => vec![Command::Suspend],
+        Some(Action::NextTheme) => vec![Command::NextTheme],
+        action => match view.act(action, &context) {
+            RunViewResult::Open(requests) => requests.into_iter().map(Command::Backend).collect(),
+            RunViewResult::Left => {
+                state.left.insert(view.run.clone());
+                return vec![Command::Backend(Request::Look(None))];
+            }
+        },
+    };
+    state.overlay = Some(Overlay::Run(view));
+    commands.extend(requests::look(state));
+    commands
+}
+
+fn dialog_key(state: &mut State, mut dialog: Box<Dialog>, key: KeyEvent, size: (u16, u16)) -> Vec<Command> {
+    match dialog.key(key, state.now, size) {
+        DialogResult::Closed => {
+            let begins = matches!(dialog.stage, Stage::Starting(_));
+            notice(state, if begins { "left; the runner is being started all the same" } else { "left: nothing has changed" }, false);
+            Vec::new()
+        }
+        DialogResult::Open(request) => {
+            state.overlay = Some(Overlay::Dialog(dialog));
+            request.map(Command::Backend).into_iter().collect()
+        }
+    }
+}
+
+fn search_key(state: &mut State, mut input: Input, key: KeyEvent) -> Vec<Command> {
+    if leaves(key) {
+        set_search(state, "");
+        return Vec::new();
+    }
+    if key.code == KeyCode::Enter {
+        find_panel(state, input.value());
+        return Vec::new();
+    }
+    edit(&mut input, key);
+    set_search(state, input.value());
+    state.overlay = Some(Overlay::Search { input });
+    Vec::new()
+}
+
+/// Filters the focused list, or marks lines of the log.
+fn set_search(state: &mut State, text: &str) {
+    match state.panel().map(|p| p.kind) {
+        Some(PanelKind::Logs) => state.logs.search = text.to_string(),
+        Some(kind) if is_list(kind) => *state.list_mut() = ListView { filter: text.to_string(), selected: 0, ..state.list(state.focus()) },
+        _ => {}
+    }
+}
+
+/// Where nothing can be filtered, a search goes to the next panel whose title has the text.
+fn find_panel(state: &mut State, text: &str) {
+    let text = text.to_lowercase();
+    if text.is_empty() || state.panel().is_some_and(|p| is_list(p.kind) || p.kind == PanelKind::Logs) {
+        return;
+    }
+    let boards = state.config.clone();
+    let here = (state.nav.board, state.focus());
+    let places: Vec<(usize, usize)> =
+        boards.boards.iter().enumerate().flat_map(|(b, board)| (0..board.panels.len()).map(move |p| (b, p))).collect();
+    let start = places.iter().position(|p| *p == here).map_or(0, |i| i + 1);
+    let hit = (0..places.len()).map(|i| places[(start + i) % places.len()]).find(|(b, p)| {
+        let panel = &boards.boards[*b].panels[*p];
+        panel.title.to_lowercase().contains(&text) || panel.signals.iter().any(|s| s.contains(&text))
+    });
+    match hit {
+        Some((board, panel)) => {
+            go_to_board(state, board);
+            state.nav.panels.insert(board, panel);
+        }
+        None => notice(state, format!("no panel has `{text}`"), false),
+    }
+}
+
+/// Pasted text goes where text is typed, and nowhere else: a paste is never a command.
+fn type_text(state: &mut State, text: &str) {
+    let clean = crate::base::text::clean(text).into_owned();
+    let text = match &mut state.overlay {
+        Some(Overlay::Palette(Palette { input, .. }) | Overlay::Search { input }) => {
+            insert(input, &clean);
+            input.value().to_string()
+        }
+        Some(Overlay::Dialog(dialog)) => return dialog.paste(&clean),
+        Some(Overlay::Run(view)) => return view.paste(&clean),
+        _ => return,
+    };
+    if let Some(Overlay::Search { .. }) = state.overlay {
+        set_search(state, &text);
+    }
+}
+
+fn go_to_board(state: &mut State, board: usize) {
+    if board < state.config.boards.len() && board != state.nav.board {
+        state.nav.board = board;
+        state.nav.zoomed = false;
+        state.cursor = None;
+    }
+}
+
+fn set_window(state: &mut State, window: Duration) -> Vec<Command> {
+    if state.window == window {
+        return Vec::new();
+    }
+    state.window = window;
+    state.cursor = None;
+    notice(state, format!("window {}", short(window)), false);
+    vec![Command::SetWindow(window)]
+}
+
+fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
+    if let Some(board) = action.board() {
+        go_to_board(state, board);
+        return Vec::new();
+    }
+    match action {
+        Action::Quit => return vec![Command::Quit],
+        Action::Help => toggle(state, Overlay::Help { scroll: 0 }),
+        Action::Query => toggle(state, Overlay::Query { scroll: 0 }),
+        Action::Palette => state.overlay = Some(Overlay::Palette(Palette::default())),
+        Action::Search => state.overlay = Some(Overlay::Search { input: Input::default() }),
+        Action::Back => back(state),
+        Action::NextPanel => step_panel(state, 1),
+        Action::PreviousPanel => step_panel(state, -1),
+        Action::Left | Action::Right | Action::Up | Action::Down => move_focus(state, action, width),
+        Action::Run | Action::Zoom if state.panel().is_some_and(|p| p.kind == PanelKind::Runbooks) => {
+            return requests::begin_selected(state);
+        }
+        Action::Run => notice(state, "runbooks are chosen on their board", false),
+        Action::OpenRun => return requests::open_latest(state),
+        Action::Zoom => state.nav.zoomed = !state.nav.zoomed && state.panel().is_some(),
+        Action::NextBoard => go_to_board(state, (state.nav.board + 1) % state.config.boards.len().max(1)),
+        Action::PreviousBoard => {
+            let count = state.config.boards.len().max(1);
+            go_to_board(state, (state.nav.board + count - 1) % count);
+        }
+        Action::Freeze => freeze(state),
+        Action::Refresh => {
+            notice(state, "asking every source again", false);
+            return vec![Command::Refresh];
+        }
+        Action::Reload => return vec![Command::Reload],
+        Action::Redraw => return vec![Command::Redraw],
+        Action::Suspend => return vec![Command::Suspend],
+        Action::NextTheme => return vec![Command::NextTheme],
+        Action::Copy => return copy(state),
+        Action::WindowLonger => return step_window(state, 1),
+        Action::WindowShorter => return step_window(state, -1),
+        Action::CursorLeft => move_cursor(state, -1),
+        Action::CursorRight => move_cursor(state, 1),
+        Action::PageUp => scroll(state, -PAGE),
+        Action::PageDown => scroll(state, PAGE),
+        Action::First => scroll(state, isize::MIN / 2),
+        Action::Last => scroll(state, isize::MAX / 2),
+        Action::Sort => sort(state),
+        Action::SortReverse => {
+            let list = state.list_mut();
+            list.reverse = !list.reverse;
+        }
+        Action::MoreLog => state.logs.finer(1),
+        Action::LessLog => state.logs.finer(-1),
+        Action::LogTarget => state.logs.next_target(),
+        // These mean something in the view of a run, which takes its own keys.
+        Action::Answer
+        | Action::Pause
+        | Action::Abort
+        | Action::Resume
+        | Action::Detach
+        | Action::Wrap
+        | Action::StepBefore
+        | Action::StepAfter
+        | Action::MatchBefore
+        | Action::MatchAfter => {}
+        // Gone to above.
+        Action::Board1
+        | Action::Board2
+        | Action::Board3
+        | Action::Board4
+        | Action::Board5
+        | Action::Board6
+        | Action::Board7
+        | Action::Board8
+        | Action::Board9 => {}
+    }
+    Vec::new()
+}
+
+fn toggle(state: &mut State, overlay: Overlay) {
+    let same = state.overlay.as_ref().is_some_and(|o| std::mem::discriminant(o) == std::mem::discriminant(&overlay));
+    state.overlay = (!same).then_some(overlay);
+}
+
+/// One thing is closed at a time, the topmost first.
+fn back(state: &mut State) {
+    if state.overlay.take().is_some() {
+        return;
+    }
+    if !state.logs.search.is_empty() && state.panel().is_some_and(|p| p.kind == PanelKind::Logs) {
+        state.logs.search.clear();
+    } else if !state.list(state.focus()).filter.is_empty() {
+        state.list_mut().filter.clear();
+    } else if state.cursor.is_some() {
+        state.cursor = None;
+    } else if state.nav.zoomed {
+        state.nav.zoomed = false;
+    } else {
+        state.frozen = None;
+    }
+}
+
+fn step_panel(state: &mut State, by: isize) {
+    let count = state.board().map_or(0, |b| b.panels.len());
+    if count > 0 {
+        let next = (state.focus() as isize + by).rem_euclid(count as isize) as usize;
+        state.nav.panels.insert(state.nav.board, next);
+    }
+}
+
+fn move_focus(state: &mut State, action: Action, width: u16) {
+    if let Some(Overlay::Help { scroll } | Overlay::Query { scroll }) = &mut state.overlay {
+        *scroll = match action {
+            Action::Up => scroll.saturating_sub(1),
+            Action::Down => scroll.saturating_add(1),
+            _ => *scroll,
+        };
+        return;
+    }
+    let count = state.board().map_or(0, |b| b.panels.len());
+    // A panel that has the screen to itself takes the arrows for its own.
+    if state.nav.zoomed || count == 1 {
+        match action {
+            Action::Left => move_cursor(state, -1),
+            Action::Right => move_cursor(state, 1),
+            Action::Up => scroll(state, -1),
+            _ => scroll(state, 1),
+        }
+        return;
+    }
+    let (columns, here) = (state.columns(width), state.focus());
+    let next = match action {
+        Action::Left if !here.is_multiple_of(columns) => here - 1,
+        Action::Right if !(here + 1).is_multiple_of(columns) => here + 1,
+        Action::Up => here.checked_sub(columns).unwrap_or(here),
+        Action::Down => here + columns,
+        _ => here,
+    };
+    if next < count {
+        state.nav.panels.insert(state.nav.board, next);
+    }
+}
+
+fn freeze(state: &mut State) {
+    state.frozen = match state.frozen.take() {
+        Some(_) => None,
+        None => Some(Box::new(FrozenScreen { at: state.now, store: state.live.clone(), summary: state.live_summary.clone() })),
+    };
+}
+
+fn step_window(state: &mut State, by: isize) -> Vec<Command> {
+    let here = WINDOWS.iter().position(|w| *w == state.window).unwrap_or(1);
+    let next = here.saturating_add_signed(by).min(WINDOWS.len() - 1);
+    set_window(state, WINDOWS[next])
+}
+
+/// Moves the reading cursor by one point of the panel's first line; the first move puts it on the newest.
+fn move_cursor(state: &mut State, by: isize) {
+    let Some(panel) = state.panel().filter(|p| is_chart(p.kind)) else { return };
+    let Some(track) = panel.signals.iter().find_map(|name| state.store().signals.get(name).filter(|t| !t.history().lines.is_empty()))
+    else {
+        return;
+    };
+    let times: Vec<Stamp> = track.history().lines[0].iter().map(|(at, _)| at).collect();
+    let Some(last) = times.len().checked_sub(1) else { return };
+    let index = match state.cursor {
+        None => last,
+        Some(cursor) => times.partition_point(|at| *at < cursor.at).min(last).saturating_add_signed(by).min(last),
+    };
+    state.cursor = Some(Cursor { at: times[index] });
+}
+
+fn scroll(state: &mut State, by: isize) {
+    if let Some(Overlay::Help { scroll } | Overlay::Query { scroll }) = &mut state.overlay {
+        // No overlay has more lines than there are actions and signals: what lies beyond would only eat keys.
+        let most = (Action::ALL.len() + 4) as i64;
+        *scroll = (i64::from(*scroll) + by as i64).clamp(0, most) as u16;
+        return;
+    }
+    let Some(panel) = state.panel() else { return };
+    if panel.kind == PanelKind::Logs {
+        // Up goes back in time, page by page.
+        let pages = (-by).signum() as i64;
+        state.logs.back = if by == isize::MAX / 2 { 0 } else { (i64::from(state.logs.back) + pages).clamp(0, 50) as u16 };
+    } else if is_list(panel.kind) {
+        let data = table_of(state, panel);
+        let len = state.list(state.focus()).shown(&data).len();
+        state.list_mut().select(by, len);
+    }
+}
+
+fn sort(state: &mut State) {
+    let Some(panel) = state.panel().filter(|p| is_list(p.kind)) else { return };
+    let columns = table_of(state, panel).columns.len();
+    let list = state.list_mut();
+    list.sort = match list.sort {
+        None => Some(0),
+        Some(c) if c + 1 < columns => Some(c + 1),
+        Some(_) => None,
+    };
+}
+
+/// The selected row, the value under the cursor, or the panel's newest values.
+fn copy(state: &mut State) -> Vec<Command> {
+    let Some(panel) = state.panel() else { return Vec::new() };
+    let text = if is_list(panel.kind) {
+        let list = state.list(state.focus());
+        let rows = list.shown(&table_of(state, panel));
+        rows.get(list.selected.min(rows.len().saturating_sub(1))).map(|r| r.cells.join("\t"))
+    } else {
+        let lines: Vec<String> = panel.signals.iter().filter_map(|name| value_line(state, name)).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    };
+    match text {
+        Some(text) => {
+            notice(state, "copied", false);
+            vec![Command::Copy(text)]
+        }
+        None => {
+            notice(state, "nothing to copy here", false);
+            Vec::new()
+        }
+    }
+}
+
+fn value_line(state: &State, name: &str) -> Option<String> {
+    let (track, signal) = (state.store().signals.get(name)?, state.config.signal(name)?);
+    if let Some(cursor) = state.cursor {
+        let value = track.history().single()?.at(cursor.at, Duration::from_secs(3600))?;
+        return Some(format!("{} {} at {}", signal.title, signal.unit.format(value), cursor.at.iso()));
+    }
+    let value = track.good.as_ref()?;
+    Some(format!("{} {} at {}", signal.title, shown(value.value()?, signal.unit), value.at.iso()))
+}

@@ -1,0 +1,107 @@
+//! The first two rows: which environment this is by what was reached, how it is, and the boards.
+
+use ratatui::layout::Rect;
+
+use super::paint::{Paint, role};
+use crate::base::text::{fit, width};
+use crate::base::tier::Tier;
+use crate::judge::Verdict;
+use crate::observe::reading::SourceState;
+use crate::show::cockpit::State;
+use crate::show::theme::Role;
+use crate::status::{RunStatus, alert_verdict};
+
+pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
+    let summary = &state.live_summary;
+    let banner = match summary.tier {
+        Tier::Production => Role::Production,
+        Tier::Staging => Role::Staging,
+        Tier::Development => Role::Development,
+    };
+    // The right corner tells the time, or that it stands still.
+    let (corner, corner_role) = match &state.frozen {
+        Some(frozen) => (format!(" FROZEN at {}Z ", frozen.at.hms()), Role::Match),
+        None => (format!(" {}Z ", state.now.hms()), Role::Dim),
+    };
+    let right = area.width.saturating_sub(corner.len() as u16);
+    let verdict = format!("{} {}", paint.symbol(summary.verdict), summary.verdict.word().to_uppercase());
+    let reason = format!("  {}", paint.condition(&summary.reason));
+    let mut x = paint.text(area, 0, 0, &format!(" {} ", summary.tier.word()), banner);
+    // The name gives way to the verdict where there is little room.
+    let room = usize::from(right.saturating_sub(x + width(&verdict) as u16 + 3));
+    x += paint.text(area, x, 0, &format!(" {} ", fit(&summary.environment, room)), Role::Title);
+    let free = right.saturating_sub(x);
+    let reached = summary.reached();
+    let need = (width(&verdict) + width(&reason) + 1) as u16;
+    if !reached.is_empty() && free > need.min(60) + 10 {
+        let room = usize::from(free - need.min(60) - 4).min(40);
+        let mismatch = !summary.mismatches.is_empty();
+        x += paint.text(area, x, 0, &format!("· {}  ", fit(&reached, room)), if mismatch { Role::Fail } else { Role::Dim });
+    }
+    x += paint.text(area, x, 0, &verdict, role(summary.verdict));
+    let shown = fit(&reason, usize::from(right.saturating_sub(x)));
+    paint.text(area, x, 0, &shown, if summary.verdict == Verdict::Pass { Role::Dim } else { Role::Text });
+    if x < right {
+        paint.text(area, right, 0, &corner, corner_role);
+    }
+}
+
+pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
+    let mut x = 1;
+    for (i, board) in state.config.boards.iter().enumerate() {
+        let here = i == state.nav.board;
+        let worst = board_verdict(state, i);
+        let mark = worst.filter(|v| *v != Verdict::Pass).map(|v| format!(" {}", paint.symbol(v))).unwrap_or_default();
+        let used = paint.text(area, x, 0, &format!("{} {}", i + 1, board.name), if here { Role::Focus } else { Role::Dim });
+        let verdict_role = worst.map_or(Role::Dim, role);
+        x += used + paint.text(area, x + used, 0, &mark, verdict_role) + 2;
+    }
+    // A run that is under way stands where it is seen from every board.
+    if let Some(run) = state.ledger.open(&state.config.environment.name) {
+        let status = run.status();
+        let (over, count) = run.progress();
+        let step = format!("{}/{count}", (over + 1).min(count));
+        let forms = [
+            format!(" {} {step} {} ", run.plan.content.runbook, status.word()),
+            format!(" run {step} {} ", status.word()),
+            format!(" run {} ", status.word()),
+        ];
+        // The shortest has to be seen, if it takes the last tab.
+        let fits = forms.iter().find(|text| x + crate::base::text::width(text) as u16 <= area.width);
+        paint.right(area, 0, fits.unwrap_or(&forms[2]), if status == RunStatus::Running { Role::Accent } else { Role::Warn });
+        return;
+    }
+    if state.ledger.elsewhere.is_some() {
+        let forms = [" a run from elsewhere is under way ", " run elsewhere "];
+        let fits = forms.iter().find(|text| x + crate::base::text::width(text) as u16 <= area.width);
+        paint.right(area, 0, fits.unwrap_or(&forms[1]), Role::Warn);
+        return;
+    }
+    let window = format!("window {} ", crate::base::units::short(state.window));
+    if x + window.len() as u16 <= area.width {
+        paint.right(area, 0, &window, Role::Dim);
+    }
+}
+
+/// The worst verdict among a board's judged signals; boards of alerts and sources speak for theirs.
+fn board_verdict(state: &State, board: usize) -> Option<Verdict> {
+    use crate::config::PanelKind;
+    let board = state.config.boards.get(board)?;
+    let store = &state.live;
+    let mut worst: Option<Verdict> = None;
+    for panel in &board.panels {
+        let signals = panel.signals.iter().filter(|name| state.config.signal(name).is_some_and(|s| s.has_thresholds()));
+        let own = signals.filter_map(|name| store.signals.get(name)).map(|t| t.judgement.verdict).max();
+        let summary = &state.live_summary;
+        let others = match panel.kind {
+            PanelKind::Alerts => {
+                let speaking = summary.rules.iter().filter(|r| !matches!(r.state.phase, crate::judge::Phase::Inactive));
+                speaking.map(|r| r.verdict).chain(summary.alerts.iter().map(|(_, a)| alert_verdict(a))).max()
+            }
+            PanelKind::Services => summary.sources.iter().any(|s| s.state == SourceState::Failing).then_some(Verdict::Fail),
+            _ => None,
+        };
+        worst = worst.max(own).max(others);
+    }
+    worst
+}

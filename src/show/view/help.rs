@@ -1,0 +1,42 @@
+//! Help: every key of the keymap in force, by where it applies. Generated, so that it cannot be wrong.
+
+use ratatui::layout::Rect;
+
+use super::paint::Paint;
+use super::palette::window;
+use crate::base::text::width;
+use crate::show::cockpit::State;
+use crate::show::keymap::{Action, Scope};
+use crate::show::theme::Role;
+
+pub fn draw(state: &State, paint: &mut Paint, area: Rect, scroll: u16) {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for scope in Scope::ALL {
+        lines.push((String::new(), scope.word().to_string()));
+        for action in Action::ALL.iter().filter(|a| a.scope() == scope) {
+            let keys = state.keymap.keys(*action);
+            // The nine boards are one line.
+            match action.board() {
+                Some(0) => {
+                    let last = state.keymap.keys(Action::Board9).join("  ");
+                    lines.push((format!("{} … {last}", keys.join("  ")), "go to a board".into()));
+                }
+                Some(_) => {}
+                None if keys.is_empty() => {}
+                None => lines.push((keys.join("  "), action.doc().to_string())),
+            }
+        }
+    }
+    let keys = lines.iter().map(|(k, _)| width(k)).max().unwrap_or(0) as u16;
+    let inner = window(paint, area, 76, lines.len() as u16 + 2, "Keys");
+    let most = (lines.len() as u16).saturating_sub(inner.height);
+    for (y, (key, doc)) in lines.iter().skip(usize::from(scroll.min(most))).take(usize::from(inner.height)).enumerate() {
+        let y = y as u16;
+        if key.is_empty() {
+            paint.text(inner, 0, y, doc, Role::Title);
+        } else {
+            paint.text(inner, 2, y, key, Role::Accent);
+            paint.text(inner, keys + 4, y, doc, Role::Text);
+        }
+    }
+}

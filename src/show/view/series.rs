@@ -1,0 +1,135 @@
+//! Lines over time with their thresholds and newest values.
+
+use ratatui::layout::Rect;
+
+use super::paint::{Paint, role};
+use super::panel::is_old;
+use super::plot::{self, Axis, Line, Scale};
+use crate::base::text::width;
+use crate::config::Panel;
+use crate::judge::{Signal, Verdict};
+use crate::observe::reading::Series;
+use crate::show::cockpit::State;
+use crate::show::theme::Role;
+use crate::status::Track;
+
+/// A line of the panel: whose it is, its name, and its points.
+struct Drawn<'a> {
+    signal: &'a Signal,
+    track: &'a Track,
+    label: String,
+    series: &'a Series,
+    role: Role,
+    /// Its letter, where there are several.
+    name: &'static str,
+}
+
+pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
+    let drawn = collect(state, panel);
+    let rows = legend(state, paint, area, &drawn, panel);
+    let area = Rect { y: area.y + rows, height: area.height - rows, ..area };
+    let Some(unit) = drawn.first().map(|d| d.signal.unit) else { return };
+    if area.height < 1 || area.width < 4 {
+        return;
+    }
+    // One axis for all: lines of another unit stand in the legend only.
+    let charted: Vec<&Drawn> = drawn.iter().filter(|d| d.signal.unit == unit).collect();
+    let from = state.shown_at().minus(state.window);
+    let first = charted[0].signal;
+    let thresholds: Vec<(Verdict, f64)> = first.lines().collect();
+    let values = charted.iter().flat_map(|d| d.series.since(from).map(|(_, v)| v));
+    let Some(raw) = Scale::of(values) else { return };
+    // A threshold belongs on the chart when the line is anywhere near it.
+    let near = thresholds.iter().map(|(_, v)| *v).filter(|v| *v <= raw.high * 2.5 && *v >= raw.low - (raw.high - raw.low) * 2.5);
+    let values = charted.iter().flat_map(|d| d.series.since(from).map(|(_, v)| v));
+    let Some(scale) = Scale::of(values.chain(near)) else { return };
+    let area = plot::value_axis(paint, area, scale, unit);
+    let axis = Axis::new(state.shown_at(), state.window, area.width);
+    let lines: Vec<Line> = charted.iter().rev().map(|d| Line { series: d.series, role: d.role, name: d.name }).collect();
+    plot::lines(paint, area, axis, scale, &lines, &thresholds);
+    if let Some(cursor) = state.cursor_in(panel) {
+        plot::cursor(paint, area, axis, cursor.at);
+    }
+}
+
+fn collect<'a>(state: &'a State, panel: &Panel) -> Vec<Drawn<'a>> {
+    let mut drawn = Vec::new();
+    for name in &panel.signals {
+        let (Some(signal), Some(track)) = (state.config.signal(name), state.store().signals.get(name)) else { continue };
+        for (label, series) in &track.history().lines {
+            let role = if is_old(track) { Role::Stale } else { Role::line(drawn.len()) };
+            let label = if label.is_empty() { signal.title.clone() } else { label.to_string() };
+            drawn.push(Drawn { signal, track, label, series, role, name: plot::letter(drawn.len()) });
+        }
+    }
+    if let [only] = drawn.as_mut_slice() {
+        only.name = "";
+    }
+    drawn
+}
+
+/// The newest values (or those at the cursor), as many as fit; a zoomed panel gives each a row. Returns the rows used.
+fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: &Panel) -> u16 {
+    if drawn.is_empty() {
+        let waiting = panel.signals.iter().filter_map(|n| state.store().signals.get(n)).all(|t| t.latest.is_none());
+        paint.text(area, 0, 0, if waiting { "waiting for the first answer" } else { "no data" }, Role::Dim);
+        return 1;
+    }
+    let detailed = state.nav.zoomed && usize::from(area.height) > drawn.len() + 6;
+    let (mut x, mut y) = (0, 0);
+    if let Some(cursor) = state.cursor_in(panel) {
+        x += paint.text(area, 0, 0, &format!("{}Z ", cursor.at.hms()), Role::Selection) + 1;
+        if detailed {
+            (x, y) = (0, 1);
+        }
+    }
+    for line in drawn {
+        let value = match state.cursor_in(panel) {
+            Some(cursor) => line.series.at(cursor.at, state.window),
+            None => line.series.last().map(|(_, v)| v),
+        };
+        let value = value.map_or_else(|| "—".into(), |v| line.signal.unit.format(v));
+        let verdict = line.track.judgement.verdict;
+        // A verdict is about now, not about the time under the cursor.
+        let judged = line.signal.has_thresholds() && state.cursor_in(panel).is_none();
+        let labelled = drawn.len() > 1 || detailed;
+        let need = (if labelled { width(&line.label) + 3 } else { 0 } + width(&value)) as u16;
+        if !detailed && x > 0 && x + need > area.width {
+            break;
+        }
+        if !line.name.is_empty() {
+            x += paint.text(area, x, y, line.name, line.role) + 1;
+        }
+        // The first value is what the panel is about; its name is the panel's when it stands alone.
+        if labelled {
+            x += paint.text(area, x, y, &line.label, Role::Dim) + 1;
+        }
+        let bad = judged && verdict != Verdict::Pass;
+        x += paint.text(
+            area,
+            x,
+            y,
+            &value,
+            if is_old(line.track) {
+                Role::Stale
+            } else if bad {
+                role(verdict)
+            } else {
+                Role::Text
+            },
+        ) + 1;
+        if judged {
+            x += paint.text(area, x, y, paint.symbol(verdict), role(verdict)) + 1;
+        }
+        if detailed || drawn.len() == 1 {
+            let target = paint.condition(line.track.judgement.evidence.condition.as_deref().unwrap_or_default());
+            if x + width(&target) as u16 <= area.width {
+                x += paint.text(area, x, y, &target, Role::Dim) + 1;
+            }
+        }
+        if detailed {
+            (x, y) = (0, y + 1);
+        }
+    }
+    if detailed { y } else { 1 }
+}

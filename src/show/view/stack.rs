@@ -1,0 +1,98 @@
+//! Parts of a whole over time, stacked; each part has a glyph of its own besides its colour.
+
+use ratatui::layout::Rect;
+
+use super::paint::Paint;
+use super::panel::is_old;
+use super::plot::{self, Axis, Scale};
+use crate::base::text::width;
+use crate::config::Panel;
+use crate::show::cockpit::State;
+use crate::show::theme::Role;
+
+const FULL: [&str; 6] = ["█", "▓", "▒", "░", "▚", "▞"];
+const ASCII: [&str; 6] = ["#", "%", "+", ":", "x", "o"];
+
+pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
+    let Some((signal, track)) = panel.signals.first().and_then(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?)))
+    else {
+        return;
+    };
+    let history = track.history();
+    if history.lines.is_empty() {
+        paint.text(area, 0, 0, if track.latest.is_none() { "waiting for the first answer" } else { "no data" }, Role::Dim);
+        return;
+    }
+    let glyphs = if paint.unicode() { FULL } else { ASCII };
+    let rows = legend(state, paint, area, panel, glyphs);
+    let area = Rect { y: area.y + rows, height: area.height - rows, ..area };
+    if area.height < 1 {
+        return;
+    }
+    let columns = |cells: u16| {
+        let axis = Axis::new(state.shown_at(), state.window, cells);
+        let parts: Vec<Vec<Option<f64>>> = history.lines.values().map(|s| axis.columns(s, 1)).collect();
+        (axis, parts)
+    };
+    let total = |parts: &[Vec<Option<f64>>], x: usize| parts.iter().filter_map(|p| p[x]).sum::<f64>();
+    let (_, parts) = columns(area.width);
+    let totals: Vec<f64> = (0..usize::from(area.width)).map(|x| total(&parts, x)).collect();
+    let Some(scale) = Scale::of(totals.into_iter().chain([0.0])) else { return };
+    let area = plot::value_axis(paint, area, scale, signal.unit);
+    let (axis, mut parts) = columns(area.width);
+    for part in &mut parts {
+        hold(part);
+    }
+    for x in 0..area.width {
+        let mut below = 0.0;
+        let mut drawn = 0;
+        for (i, part) in parts.iter().enumerate() {
+            below += part[usize::from(x)].unwrap_or(0.0);
+            let top = (below / scale.high * f64::from(area.height)).round() as u16;
+            for y in drawn..top.min(area.height) {
+                let role = if is_old(track) { Role::Stale } else { Role::line(i) };
+                paint.text(area, x, area.height - 1 - y, glyphs[i % glyphs.len()], role);
+            }
+            drawn = top.max(drawn);
+        }
+    }
+    if let Some(cursor) = state.cursor_in(panel) {
+        plot::cursor(paint, area, axis, cursor.at);
+    }
+}
+
+/// Columns between two points take the earlier one's value: a narrow step must not leave stripes.
+fn hold(part: &mut [Option<f64>]) {
+    let last = part.iter().rposition(Option::is_some).unwrap_or(0);
+    let mut held = None;
+    for value in &mut part[..=last] {
+        held = value.or(held);
+        *value = held;
+    }
+}
+
+fn legend(state: &State, paint: &mut Paint, area: Rect, panel: &Panel, glyphs: [&str; 6]) -> u16 {
+    let Some((signal, track)) = panel.signals.first().and_then(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?)))
+    else {
+        return 0;
+    };
+    let most = if area.height > 8 { 2 } else { 1 };
+    let (mut x, mut y) = (0, 0);
+    for (i, (label, series)) in track.history().lines.iter().enumerate() {
+        let value = match state.cursor_in(panel) {
+            Some(cursor) => series.at(cursor.at, state.window),
+            None => series.last().map(|(_, v)| v),
+        };
+        let text = format!("{label} {}", value.map_or_else(|| "—".into(), |v| signal.unit.format(v)));
+        if x > 0 && x + width(&text) as u16 + 1 > area.width {
+            (x, y) = (0, y + 1);
+            if y >= most {
+                return most;
+            }
+        }
+        let role = if is_old(track) { Role::Stale } else { Role::line(i) };
+        x += paint.text(area, x, y, glyphs[i % glyphs.len()], role);
+        x += paint.text(area, x, y, &text, Role::Text) + 1;
+    }
+    y + 1
+}

@@ -1,0 +1,90 @@
+//! Values with their verdicts, what they should be, and a small history each.
+
+use std::time::Duration;
+
+use ratatui::layout::Rect;
+
+use super::paint::{Paint, role};
+use super::panel::is_old;
+use super::plot::{Axis, spark};
+use crate::base::clock::Stamp;
+use crate::base::text::{fit, width};
+use crate::config::Panel;
+use crate::judge::{Signal, Verdict};
+use crate::observe::reading::Value;
+use crate::show::cockpit::State;
+use crate::show::theme::Role;
+use crate::status::{Track, shown};
+
+pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
+    let mut signals: Vec<(&Signal, &Track)> =
+        panel.signals.iter().filter_map(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?))).collect();
+    if signals.is_empty() {
+        return;
+    }
+    // Where not all fit, the worst come first and the rest is counted.
+    let more = signals.len().saturating_sub(usize::from(area.height));
+    if more > 0 {
+        signals.sort_by_key(|(signal, track)| {
+            std::cmp::Reverse(if signal.has_thresholds() { track.judgement.verdict } else { Verdict::Pass })
+        });
+        signals.truncate(usize::from(area.height.saturating_sub(1)));
+        paint.text(area, 0, area.height.saturating_sub(1), &format!("+{} more", more + 1), Role::Dim);
+    }
+    if signals.is_empty() {
+        return;
+    }
+    let titles = signals.iter().map(|(s, _)| width(&s.title)).max().unwrap_or(0).min(usize::from(area.width) / 2);
+    let each = if more > 0 { 1 } else { (area.height / signals.len() as u16).clamp(1, 4) };
+    for (i, (signal, track)) in signals.iter().enumerate() {
+        let y = i as u16 * each;
+        if y >= area.height {
+            break;
+        }
+        value_row(paint, area, y, titles, signal, track, state.cursor_in(panel).map(|c| (c.at, state.window)));
+        let series = track.history().single().filter(|s| s.len() > 1);
+        if let Some(series) = series.filter(|_| each >= 2) {
+            let axis = Axis::new(state.shown_at(), state.window, area.width.min(120));
+            let old = is_old(track);
+            spark(paint, area, y + 1, axis, series, if old { Role::Stale } else { Role::Line1 });
+            if let Some(cursor) = state.cursor_in(panel) {
+                super::plot::cursor(paint, Rect { y: area.y + y + 1, height: 1, ..area }, axis, cursor.at);
+            }
+        }
+    }
+}
+
+fn value_row(paint: &mut Paint, area: Rect, y: u16, titles: usize, signal: &Signal, track: &Track, cursor: Option<(Stamp, Duration)>) {
+    let verdict = track.judgement.verdict;
+    let old = is_old(track);
+    paint.text(area, 0, y, &fit(&signal.title, titles), Role::Dim);
+    let mut x = titles as u16 + 1;
+    let at_cursor = cursor.and_then(|(at, within)| track.history().single()?.at(at, within));
+    let text = match (at_cursor, track.good.as_ref().and_then(|r| r.value())) {
+        (Some(value), _) => signal.unit.format(value),
+        (None, Some(value)) => shown(value, signal.unit),
+        (None, None) => "—".into(),
+    };
+    let numeric = matches!(track.good.as_ref().and_then(|r| r.value()), Some(Value::Number(_)));
+    let text = if numeric { format!("{text:>7}") } else { text };
+    let value_role = match verdict {
+        _ if old => Role::Stale,
+        Verdict::Pass | Verdict::Unknown => Role::Text,
+        bad => role(bad),
+    };
+    x += paint.text(area, x, y, &text, value_role) + 1;
+    // A verdict is about now: a value of the past has the time instead.
+    if let Some((at, _)) = cursor {
+        paint.text(area, x, y, &format!("{}Z", at.hms()), Role::Selection);
+        return;
+    }
+    if signal.has_thresholds() {
+        let symbol = if verdict == Verdict::Unknown && old { paint.stale_symbol() } else { paint.symbol(verdict) };
+        x += paint.text(area, x, y, symbol, role(verdict)) + 1;
+    }
+    // What was crossed, or else what holds; only whole, because half a condition misleads.
+    let target = paint.condition(track.judgement.evidence.condition.as_deref().unwrap_or_default());
+    if width(&target) as u16 + x <= area.width {
+        paint.text(area, x, y, &target, Role::Dim);
+    }
+}

@@ -1,0 +1,15 @@
+//! Read models that everybody shows from: what is known (store), what it comes to (summary), runs and runbooks (ledger),
+//! and the vocabulary in which a screen and the backend talk. Pure: no clock, no I/O, no screen.
+
+mod ledger;
+mod requests;
+mod store;
+mod summary;
+
+pub use ledger::{Due, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
+pub use requests::{OutputTail, Request, Update};
+pub use store::{Store, Track};
+pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown};
+
+/// The targets this program logs under.
+pub const LOG_TARGETS: [&str; 3] = ["source", "config", "cockpit"];

@@ -1,0 +1,58 @@
+//! The vocabulary in which whoever shows (a cockpit, a command) and the backend talk: what is asked for, and what has come.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::ledger::Ledger;
+use crate::plan::runbook::{Choice, Plan};
+
+/// What the backend is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    Plan {
+        serial: u64,
+        runbook: String,
+        inputs: IndexMap<String, String>,
+        reason: Option<String>,
+    },
+    Begin(Arc<Plan>),
+    Answer {
+        run: String,
+        asked: u64,
+        step: String,
+        choice: Choice,
+        note: String,
+    },
+    Pause(String),
+    Resume(String),
+    Abort {
+        run: String,
+        undo: bool,
+    },
+    /// Whose output is looked at.
+    Look(Option<(String, String)>),
+}
+
+/// What the backend says.
+#[derive(Clone, Debug)]
+pub enum Update {
+    Ledger(Box<Ledger>),
+    /// For which dialog, and what came of it.
+    Planned(u64, Result<Arc<Plan>, String>),
+    /// Which plan, and the id of the run that has begun.
+    Begun(Arc<Plan>, Result<String, String>),
+    /// How an answer, a pause or an abort went.
+    Said(Result<String, String>),
+    Output(OutputTail),
+}
+
+/// The end of a step's output.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutputTail {
+    pub run: String,
+    pub step: String,
+    pub lines: Vec<String>,
+    /// There is more before it.
+    pub cut: bool,
+}

@@ -1,0 +1,300 @@
+//! The read model: what the header says and what `lastgreen status` prints, from the same function.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::store::Store;
+use crate::base::clock::Stamp;
+use crate::base::tier::Tier;
+use crate::base::units::Unit;
+use crate::base::units::{short, watch};
+use crate::config::Config;
+use crate::judge::{Judgement, Phase, RuleState, Verdict};
+use crate::observe::reading::{Alert, AlertState, Fault, SourceState, Value};
+
+/// Durations are written in milliseconds.
+pub fn duration_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_millis() as u64)
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SignalLine {
+    pub name: String,
+    pub title: String,
+    /// Whether it is judged at all.
+    pub judged: bool,
+    #[serde(flatten)]
+    pub judgement: Judgement,
+    /// The newest good value as a person reads it.
+    pub value: String,
+    pub source: String,
+    /// Who answered last: another source when the first was away.
+    pub via: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceLine {
+    pub name: String,
+    pub kind: String,
+    pub place: String,
+    pub state: SourceState,
+    pub since: Option<Stamp>,
+    pub fault: Option<Fault>,
+    pub next_try: Option<Stamp>,
+    pub last_good: Option<Stamp>,
+    #[serde(serialize_with = "duration_ms", rename = "took_ms")]
+    pub took: Duration,
+    pub identity: Vec<(String, String)>,
+    pub warning: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RuleLine {
+    pub name: String,
+    pub signal: String,
+    pub condition: String,
+    pub level: &'static str,
+    pub summary: String,
+    pub verdict: Verdict,
+    #[serde(flatten)]
+    pub state: RuleState,
+    /// What the state means now: `firing for 4m12s`, `2:10 of 3:00`.
+    pub words: String,
+}
+
+/// The one thing to say first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Worst {
+    pub verdict: Verdict,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    pub environment: String,
+    pub tier: Tier,
+    pub at: Stamp,
+    pub verdict: Verdict,
+    pub reason: String,
+    /// What was reached that is not what the configuration expects.
+    pub mismatches: Vec<String>,
+    pub signals: Vec<SignalLine>,
+    pub rules: Vec<RuleLine>,
+    /// What others raise, with their names: Prometheus, Alertmanager.
+    pub alerts: Vec<(String, Alert)>,
+    pub sources: Vec<SourceLine>,
+}
+
+/// How bad an alert of somebody else's is.
+pub fn alert_verdict(alert: &Alert) -> Verdict {
+    match (alert.state, alert.severity.as_str()) {
+        (AlertState::Firing, "critical" | "page" | "error") => Verdict::Fail,
+        (AlertState::Firing, _) => Verdict::Warn,
+        (AlertState::Pending | AlertState::Silenced | AlertState::Resolved, _) => Verdict::Pass,
+    }
+}
+
+impl Summary {
+    pub fn new(config: &Config, store: &Store, now: Stamp) -> Summary {
+        let signals = signal_lines(config, store);
+        let rules = rule_lines(config, store, now);
+        let sources = source_lines(config, store);
+        let mismatches = mismatches(config, &sources);
+        let alerts = alerts(config, store);
+        let worst = worst(&signals, &rules, &alerts, &sources, &mismatches);
+        Summary {
+            environment: config.environment.name.clone(),
+            tier: config.environment.tier,
+            at: now,
+            verdict: worst.verdict,
+            reason: worst.reason,
+            mismatches,
+            signals,
+            rules,
+            alerts,
+            sources,
+        }
+    }
+
+    /// What was reached, by the sources' own account: `ragdb · rag_main`.
+    pub fn reached(&self) -> String {
+        let mut parts: Vec<&str> = Vec::new();
+        for (_, value) in self.sources.iter().flat_map(|s| &s.identity) {
+            if !parts.contains(&value.as_str()) && *value != self.environment {
+                parts.push(value);
+            }
+        }
+        parts.join(" · ")
+    }
+}
+
+fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {
+    let line = |(name, signal): (&std::sync::Arc<str>, &crate::config::SignalConfig)| {
+        let track = store.signals.get(name)?;
+        let value = track.good.as_ref().and_then(|r| r.value()).map_or_else(|| "—".into(), |v| shown(v, signal.signal.unit));
+        Some(SignalLine {
+            name: name.to_string(),
+            title: signal.signal.title.clone(),
+            judged: signal.signal.has_thresholds(),
+            judgement: track.judgement.clone(),
+            value,
+            source: signal.question.source.to_string(),
+            via: track.latest.as_ref().map_or_else(String::new, |r| r.via.to_string()),
+            notes: track.latest.as_ref().map_or_else(Vec::new, |r| r.notes.clone()),
+        })
+    };
+    config.signals.iter().filter_map(line).collect()
+}
+
+/// A value in one line.
+pub fn shown(value: &Value, unit: Unit) -> String {
+    match value {
+        Value::Number(n) => unit.format(*n),
+        Value::Text(text) => text.clone(),
+        Value::Lines(lines) => {
+            let parts: Vec<String> =
+                lines.iter().take(6).map(|l| format!("{} {}", l.label, unit.format(l.value)).trim().to_string()).collect();
+            let more = lines.len().saturating_sub(parts.len());
+            parts.join(" · ") + &if more > 0 { format!(" · {more} more") } else { String::new() }
+        }
+        Value::Table(table) => format!("{} rows", table.rows.len()),
+        Value::Events(events) => match events.first() {
+            Some(last) => format!("{} events, last {} {}", events.len(), last.at.day_hm(), last.kind),
+            None => "none".into(),
+        },
+        Value::Alerts(alerts) => match alerts.len() {
+            0 => "none".into(),
+            n => format!("{n} alerts"),
+        },
+    }
+}
+
+fn alerts(config: &Config, store: &Store) -> Vec<(String, Alert)> {
+    let mut all = Vec::new();
+    for (name, track) in &store.signals {
+        if let (Some(Value::Alerts(alerts)), Some(signal)) = (track.good.as_ref().and_then(|r| r.value()), config.signals.get(name)) {
+            all.extend(alerts.iter().map(|a| (signal.question.source.to_string(), a.clone())));
+        }
+    }
+    all
+}
+
+fn rule_lines(config: &Config, store: &Store, now: Stamp) -> Vec<RuleLine> {
+    let line = |(rule, state): (&crate::judge::Rule, &RuleState)| RuleLine {
+        name: rule.name.to_string(),
+        signal: rule.signal.to_string(),
+        condition: rule.condition.to_string(),
+        level: rule.level.word(),
+        summary: rule.summary.clone(),
+        verdict: state.verdict(rule),
+        words: match state.phase {
+            Phase::Pending { held, .. } => format!("{} of {}", watch(held), watch(rule.hold)),
+            Phase::Firing { since } => format!("firing for {}", short(now.since(since))),
+            Phase::Resolved { at } => format!("resolved {} ago", short(now.since(at))),
+            Phase::NoData { since } => format!("no data for {}", short(now.since(since))),
+            Phase::Inactive => String::new(),
+        },
+        state: state.clone(),
+    };
+    config.rules.iter().zip(&store.rules).map(line).collect()
+}
+
+fn source_lines(config: &Config, store: &Store) -> Vec<SourceLine> {
+    config
+        .sources
+        .iter()
+        .map(|(name, source)| {
+            let health = store.sources.get(name);
+            SourceLine {
+                name: name.to_string(),
+                kind: source.kind.word().into(),
+                place: source.kind.place(),
+                state: health.map_or(SourceState::Starting, |h| h.state),
+                since: health.map(|h| h.since),
+                fault: health.and_then(|h| h.fault.clone()),
+                next_try: health.and_then(|h| h.next_try),
+                last_good: health.and_then(|h| h.last_good),
+                took: health.map_or(Duration::ZERO, |h| h.took),
+                identity: health.map_or_else(Vec::new, |h| h.identity.clone()),
+                warning: health.and_then(|h| h.warning.clone()),
+            }
+        })
+        .collect()
+}
+
+/// What was reached against what the configuration expects. Not knowing yet is no mismatch.
+fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, want) in &config.environment.expect {
+        let said: Vec<_> =
+            sources.iter().flat_map(|s| s.identity.iter().map(move |(k, v)| (s, k, v))).filter(|(_, k, _)| *k == key).collect();
+        for (source, _, value) in &said {
+            if *value != want {
+                found.push(format!("{} says {key} {value}, expected {want}", source.name));
+            }
+        }
+    }
+    found
+}
+
+fn worst(signals: &[SignalLine], rules: &[RuleLine], alerts: &[(String, Alert)], sources: &[SourceLine], mismatches: &[String]) -> Worst {
+    let mut candidates: Vec<(Verdict, u8, String)> = Vec::new();
+    for text in mismatches {
+        candidates.push((Verdict::Fail, 9, format!("WRONG ENVIRONMENT: {text}")));
+    }
+    for source in sources.iter().filter(|s| s.state == SourceState::Failing) {
+        let blind = signals.iter().filter(|s| s.source == source.name && s.judged && s.judgement.verdict == Verdict::Unknown).count();
+        let fault = source.fault.as_ref().map_or("failing", |f| &f.message);
+        // A source that is away is never nothing, even when another one speaks for it.
+        match blind {
+            0 => candidates.push((Verdict::Warn, 4, format!("{}: {fault}", source.name))),
+            n => candidates.push((Verdict::Unknown, 8, format!("{}: {fault} ({n} signals unknown)", source.name))),
+        }
+    }
+    for rule in rules {
+        match rule.state.phase {
+            Phase::Firing { .. } => {
+                candidates.push((rule.verdict, 6, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))
+            }
+            Phase::Pending { .. } => {
+                candidates.push((Verdict::Warn, 3, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))
+            }
+            _ if rule.verdict == Verdict::Unknown => {
+                candidates.push((Verdict::Unknown, 2, format!("{}: {}", rule.name.replace('_', " "), rule.state.reason)));
+            }
+            _ => {}
+        }
+    }
+    for (whose, alert) in alerts.iter().filter(|(_, a)| alert_verdict(a) != Verdict::Pass) {
+        candidates.push((alert_verdict(alert), 4, format!("{whose}: {} fires: {}", alert.name, alert.text)));
+    }
+    for signal in signals.iter().filter(|s| s.judged && s.judgement.verdict != Verdict::Pass) {
+        let pending = rules.iter().find(|r| r.signal == signal.name && matches!(r.state.phase, Phase::Pending { .. }));
+        let pending = pending.map_or_else(String::new, |r| format!(", {}", r.words));
+        candidates.push((signal.judgement.verdict, 5, format!("{}: {}{pending}", signal.title, signal.judgement.reason)));
+    }
+    if signals.iter().filter(|s| s.judged).all(|s| s.value == "—") && sources.iter().all(|s| s.state == SourceState::Starting) {
+        return Worst { verdict: Verdict::Unknown, reason: "nothing read yet".into() };
+    }
+    // Of equals the first one stays, so that the header does not jump.
+    let mut best: Option<(Verdict, u8, String)> = None;
+    for candidate in candidates {
+        if best.as_ref().is_none_or(|b| (candidate.0, candidate.1) > (b.0, b.1)) {
+            best = Some(candidate);
+        }
+    }
+    if best.is_none() && rules.is_empty() && !signals.iter().any(|s| s.judged) {
+        return Worst { verdict: Verdict::Unknown, reason: "nothing is judged: no signal has thresholds, there is no rule".into() };
+    }
+    match best {
+        Some((verdict, _, reason)) => Worst { verdict, reason },
+        None => Worst { verdict: Verdict::Pass, reason: all_well(signals) },
+    }
+}
+
+fn all_well(signals: &[SignalLine]) -> String {
+    format!("all {} judged signals pass", signals.iter().filter(|s| s.judged).count())
+}
