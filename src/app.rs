@@ -23,7 +23,7 @@ use crate::demo;
 use crate::observe::reading::Delivery;
 use crate::observe::source::{Mailbox, Poller};
 use crate::show::cockpit::State;
-use crate::show::terminal::{Outside, Reload, Screen, Session, give_back_raw_mode, restore};
+use crate::show::terminal::{CockpitSession, Outside, Reload, Screen, give_back_raw_mode, restore};
 use crate::show::theme::{self, Depth, Glyphs, Theme};
 use crate::show::{keymap, view};
 use crate::status::{Request, Update};
@@ -349,9 +349,9 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Resu
         config: files.config,
         clerk,
     };
-    let session = Session::new(screen, state, files.theme, joined);
+    let session = CockpitSession::new(screen, state, files.theme, joined);
     let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
-    let script = script.map(crate::show::terminal::Script::parse).transpose().map_err(|e| eyre!(e))?;
+    let script = script.map(crate::show::terminal::KeyScript::parse).transpose().map_err(|e| eyre!(e))?;
     let ended = looks.block_on(session.run(endings.come(), script));
     restore();
     runtime.shutdown_background();

@@ -10,8 +10,8 @@ use common::screen::{picture, theme};
 use lastgreen::base::clock::Stamp;
 use lastgreen::config::{Config, load_text, runbooks};
 use lastgreen::observe::reading::{
-    Alert, AlertState, Ask, Delivery, Event, Fact, Fault, FaultKind, Line, Outcome, Reading, Shape, SourceHealth, SourceState, Table, Tail,
-    Value,
+    Alert, AlertState, Ask, Delivery, EventOutcome, Fact, Fault, FaultKind, LabelledValue, Reading, Shape, SourceEvent, SourceHealth,
+    SourceState, Table, Tail, Value,
 };
 use lastgreen::show::cockpit::{Message, State, update};
 use lastgreen::show::keymap;
@@ -95,8 +95,8 @@ fn value(name: &str, ask: &Ask) -> Value {
     };
     match ask {
         Ask::Promql { .. } => {
-            let lines: Vec<Line> =
-                labels(name).iter().enumerate().map(|(i, l)| Line { label: (*l).into(), value: point(name, i, 180) }).collect();
+            let lines: Vec<LabelledValue> =
+                labels(name).iter().enumerate().map(|(i, l)| LabelledValue { label: (*l).into(), value: point(name, i, 180) }).collect();
             if lines.len() == 1 { Value::Number(lines[0].value) } else { Value::Lines(lines) }
         }
         Ask::Qdrant { fact: Fact::Status, .. } => Value::Text("green".into()),
@@ -114,12 +114,17 @@ fn value(name: &str, ask: &Ask) -> Value {
             table(&["model", "chunks", "documents"], &[&["embed-large-3", "16000", "900"], &["embed-small-2", "2204", "120"]])
         }
         Ask::Sql { shape: Shape::Events, .. } => Value::Events(vec![
-            Event { at: Stamp(NOW.0 - 691_200_000), kind: "rollback_auto".into(), text: "gate_fail_rate".into(), outcome: Outcome::Done },
-            Event {
+            SourceEvent {
+                at: Stamp(NOW.0 - 691_200_000),
+                kind: "rollback_auto".into(),
+                text: "gate_fail_rate".into(),
+                outcome: EventOutcome::Done,
+            },
+            SourceEvent {
                 at: Stamp(NOW.0 - 1_814_400_000),
                 kind: "rollback_manual".into(),
                 text: "latency_spike".into(),
-                outcome: Outcome::Failed,
+                outcome: EventOutcome::Failed,
             },
         ]),
         Ask::Alerts => Value::Alerts(vec![Alert {
@@ -246,7 +251,7 @@ const HOSTILE: &str = "\u{1b}[2J\u{1b}[31mred\u{7}\t\u{202e}evil\u{200b}\u{feff}
 fn hostile_text_draws_in_its_cell_and_nowhere_else() {
     let config = config();
     let theme = theme(Glyphs::Unicode);
-    let hostile = lastgreen::base::secret::outside(&(HOSTILE.to_string() + &"x".repeat(100_000)));
+    let hostile = lastgreen::base::secret::sanitize(&(HOSTILE.to_string() + &"x".repeat(100_000)));
     let mut size = (0, 0);
     let mut delivery = full(&config);
     for reading in delivery.readings.values_mut() {
@@ -258,11 +263,11 @@ fn hostile_text_draws_in_its_cell_and_nowhere_else() {
             })),
             Ok(Value::Text(_)) => Ok(Value::Text(hostile.clone())),
             Ok(Value::Lines(lines)) => {
-                Ok(Value::Lines(lines.iter().map(|l| Line { label: hostile.as_str().into(), value: l.value }).collect()))
+                Ok(Value::Lines(lines.iter().map(|l| LabelledValue { label: hostile.as_str().into(), value: l.value }).collect()))
             }
-            Ok(Value::Events(events)) => {
-                Ok(Value::Events(events.iter().map(|e| Event { kind: hostile.clone(), text: hostile.clone(), ..e.clone() }).collect()))
-            }
+            Ok(Value::Events(events)) => Ok(Value::Events(
+                events.iter().map(|e| SourceEvent { kind: hostile.clone(), text: hostile.clone(), ..e.clone() }).collect(),
+            )),
             Ok(Value::Alerts(alerts)) => {
                 Ok(Value::Alerts(alerts.iter().map(|a| Alert { name: hostile.clone(), text: hostile.clone(), ..a.clone() }).collect()))
             }

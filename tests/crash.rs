@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use common::{Counting, Postgres, http_get, install_tls_provider};
 use lastgreen::act::runner::{Control, ControlRequest, Ending, Setup, drive};
-use lastgreen::backend::{audit_database, reach};
+use lastgreen::backend::{audit_database, acting_context};
 use lastgreen::base::clock::Clock;
-use lastgreen::config::{Config, load_text, runbooks, world};
+use lastgreen::config::{Config, load_text, planning_context, runbooks};
 use lastgreen::plan::runbook::{Asked, Choice, Operator, Phase, Plan, Run, RunResult, Runner, plan};
 use lastgreen::record::journal::{Failpoint, StateDir, no_failpoint, read};
 use lastgreen::record::notify::{Extent, sync_run};
@@ -130,7 +130,7 @@ fn book(name: &str) -> &'static Book {
     &BOOKS.iter().find(|(n, _)| *n == name).expect("a book").1
 }
 
-struct World {
+struct PlanningContext {
     /// Which runbook is tried.
     book: String,
     /// Whether records go to the database; where only the journal is tried that would only cost time.
@@ -140,10 +140,10 @@ struct World {
     pg: String,
 }
 
-impl World {
+impl PlanningContext {
     /// The same world, in a folder of its own.
-    fn of(&self, folder: PathBuf) -> World {
-        World { book: self.book.clone(), mirrored: self.mirrored, folder, http: self.http, pg: self.pg.clone() }
+    fn of(&self, folder: PathBuf) -> PlanningContext {
+        PlanningContext { book: self.book.clone(), mirrored: self.mirrored, folder, http: self.http, pg: self.pg.clone() }
     }
 
     fn config(&self) -> Config {
@@ -172,7 +172,7 @@ impl World {
         let runbook = loaded[0].runbook.clone().unwrap_or_else(|| panic!("{:?}", loaded[0].findings));
         let files = self.folder.join("files").display().to_string();
         let asked = Asked { inputs: [("files".to_string(), files)].into_iter().collect(), ..Asked::default() };
-        let content = plan(&runbook, &world(&config, &loaded), &asked, &|_| Err("no files".into())).expect("a plan");
+        let content = plan(&runbook, &planning_context(&config, &loaded), &asked, &|_| Err("no files".into())).expect("a plan");
         let plan = Plan::new(content, Operator { user: "test".into(), ..Operator::default() }, now, Duration::from_secs(3600));
         self.state().make_run(id, &plan).expect("a run");
     }
@@ -237,7 +237,7 @@ impl World {
         });
         let resumed = state.run(id).join("journal.jsonl").exists();
         let setup = Setup {
-            reach: reach(&config, Clock::System),
+            context: acting_context(&config, Clock::System),
             database: audit_database(&config),
             state,
             id: id.into(),
@@ -255,10 +255,10 @@ impl World {
     }
 }
 
-fn world_of_child() -> Option<(World, String, Option<usize>)> {
+fn world_of_child() -> Option<(PlanningContext, String, Option<usize>)> {
     let var = |name: &str| std::env::var(name).ok();
     let (folder, http) = (var("CRASH_FOLDER")?.into(), var("CRASH_HTTP")?.parse().ok()?);
-    let world = World { book: var("CRASH_BOOK")?, mirrored: true, folder, http, pg: var("CRASH_PG")? };
+    let world = PlanningContext { book: var("CRASH_BOOK")?, mirrored: true, folder, http, pg: var("CRASH_PG")? };
     Some((world, var("CRASH_RUN")?, var("CRASH_AT").and_then(|n| n.parse().ok())))
 }
 
@@ -281,7 +281,7 @@ fn crash_child() {
 }
 
 /// Runs the child; whether it came to its end.
-fn child(world: &World, run: &str, at: Option<usize>) -> bool {
+fn child(world: &PlanningContext, run: &str, at: Option<usize>) -> bool {
     let mut command = Command::new(std::env::current_exe().expect("this test"));
     command.args(["crash_child", "--exact", "--nocapture"]);
     command.env("CRASH_FOLDER", &world.folder).env("CRASH_HTTP", world.http.to_string()).env("CRASH_PG", &world.pg).env("CRASH_RUN", run);
@@ -307,10 +307,10 @@ struct Figures {
     copies: usize,
 }
 
-fn set_up(folder: &Path, book: &str) -> (World, Postgres, Counting) {
+fn set_up(folder: &Path, book: &str) -> (PlanningContext, Postgres, Counting) {
     let pg = Postgres::start();
     let counting = Counting::start();
-    let world = World { book: book.into(), mirrored: true, folder: folder.to_path_buf(), http: counting.port, pg: pg.url() };
+    let world = PlanningContext { book: book.into(), mirrored: true, folder: folder.to_path_buf(), http: counting.port, pg: pg.url() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         use sqlx::Connection;
@@ -322,7 +322,7 @@ fn set_up(folder: &Path, book: &str) -> (World, Postgres, Counting) {
 }
 
 /// What became of a run that was killed and taken up again.
-fn judge(world: &World, run: &str, at: usize, counting: &Counting, figures: &mut Figures) {
+fn judge(world: &PlanningContext, run: &str, at: usize, counting: &Counting, figures: &mut Figures) {
     let book = book(&world.book);
     for step in book.effects {
         match world.applied(run, step) {
@@ -441,7 +441,7 @@ fn a_journal_torn_at_any_byte_of_its_last_record_is_taken_up() {
     install_tls_provider();
     let folder = tempfile::TempDir::new().expect("a folder");
     let (world, _pg, _counting) = set_up(folder.path(), "forward");
-    let world = World { mirrored: false, ..world };
+    let world = PlanningContext { mirrored: false, ..world };
     world.make("TORN");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     assert!(matches!(runtime.block_on(world.drive("TORN", no_failpoint())), Ending::Over(RunResult::Done, _)));

@@ -8,7 +8,7 @@ use lastgreen::base::text::{clean, fit, width};
 use lastgreen::base::units::Unit;
 use lastgreen::judge::{Baseline, Condition, Observed, Signal, Verdict, judge};
 use lastgreen::observe::engine;
-use lastgreen::observe::reading::{Fault, FaultKind, Freshness, History, Line, Reading, Value};
+use lastgreen::observe::reading::{Fault, FaultKind, Freshness, History, LabelledValue, Reading, Value};
 use proptest::prelude::*;
 
 fn number() -> impl Strategy<Value = f64> {
@@ -19,7 +19,7 @@ fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         number().prop_map(Value::Number),
         proptest::collection::vec((".{0,8}", number()), 0..4)
-            .prop_map(|lines| Value::Lines(lines.into_iter().map(|(label, value)| Line { label: label.into(), value }).collect())),
+            .prop_map(|lines| Value::Lines(lines.into_iter().map(|(label, value)| LabelledValue { label: label.into(), value }).collect())),
         ".{0,8}".prop_map(Value::Text),
         Just(Value::Table(Default::default())),
         Just(Value::Events(Vec::new())),
@@ -62,7 +62,7 @@ proptest! {
         };
         let mut recent = History::default();
         for (i, value) in points.iter().enumerate() {
-            recent.push(Stamp(now.0 - 10_000 * (points.len() - i) as i64), &[Line { label: "".into(), value: *value }]);
+            recent.push(Stamp(now.0 - 10_000 * (points.len() - i) as i64), &[LabelledValue { label: "".into(), value: *value }]);
         }
         let good = latest.as_ref().filter(|r| r.outcome.is_ok());
         let judgement = judge(&signal, &Observed { latest: latest.as_ref(), good, recent: &recent, baseline, samples, now });

@@ -11,9 +11,9 @@ use std::time::Duration;
 use common::host::{Host, waits_for};
 use common::{Canned, Counting, Postgres, install_tls_provider, respond, until};
 use lastgreen::act::runner::{Ending, Setup, drive};
-use lastgreen::backend::{audit_database, reach};
+use lastgreen::backend::{audit_database, acting_context};
 use lastgreen::base::clock::{Clock, Stamp};
-use lastgreen::config::{load_text, runbooks, world};
+use lastgreen::config::{load_text, planning_context, runbooks};
 use lastgreen::plan::runbook::{Asked, Operator, Plan, RunResult, Runner, plan};
 use lastgreen::record::journal::{StateDir, compare, no_failpoint, read};
 use lastgreen::record::notify::{Extent, sync_run};
@@ -238,15 +238,16 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
     sql("CREATE TABLE task_events (id serial, task_id text, event_type text, metadata text, created_at timestamptz DEFAULT now())");
     let clock = Clock::fake(Stamp(1_790_000_000_000));
     let loaded = runbooks(&config, clock.now());
-    let content = plan(loaded[0].runbook.as_ref().expect("sound"), &world(&config, &loaded), &Asked::default(), &|_| Err("none".into()))
-        .expect("a plan");
+    let content =
+        plan(loaded[0].runbook.as_ref().expect("sound"), &planning_context(&config, &loaded), &Asked::default(), &|_| Err("none".into()))
+            .expect("a plan");
     let made = Plan::new(content, Operator::default(), clock.now(), Duration::from_secs(600));
     let state = StateDir::open(&config.acting.state_dir).expect("a state folder");
     state.make_run("HOUR", &made).expect("a run");
     let (_leave, leave) = tokio::sync::watch::channel(false);
     let _inside = runtime.enter();
     let setup = Setup {
-        reach: reach(&config, clock.clone()),
+        context: acting_context(&config, clock.clone()),
         database: audit_database(&config),
         state: state.clone(),
         id: "HOUR".into(),

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use lastgreen::base::clock::Stamp;
 use lastgreen::base::units::Unit;
 use lastgreen::plan::runbook::{
-    Asked, Choice, Content, Danger, Environment, Event, Kind, Loaded, Next, OnFailure, Operator, Outcome, Output, Phase, Plan, Question,
-    QuestionKind, Record, Run, RunResult, Runner, Status, StepState, Trigger, World, load, plan,
+    Asked, Choice, Content, Danger, Event, Kind, LoadedRunbook, Next, OnFailure, Operator, OperatorQuestion, Output, Phase, Plan,
+    PlanEnvironment, PlanningContext, QuestionKind, Record, Run, RunResult, RunbookStatus, Runner, StepResult, StepState, Trigger, load,
+    plan,
 };
 use proptest::prelude::*;
 
 const NOW: Stamp = Stamp(1_790_000_000_000);
 
-fn read(text: &str) -> Loaded {
+fn read(text: &str) -> LoadedRunbook {
     load(Path::new("runbooks/test.yaml"), text, NOW)
 }
 
@@ -73,17 +74,17 @@ notifications:
     events: [failure]
 "#;
 
-fn world() -> World {
-    World {
-        environment: Environment { name: "rag".into(), tier: "production".into() },
+fn planning_context() -> PlanningContext {
+    PlanningContext {
+        environment: PlanEnvironment { name: "rag".into(), tier: "production".into() },
         services: [("api".to_string(), "http://api:8000/".to_string())].into_iter().collect(),
         databases: [("database".to_string(), "postgres://db/rag".to_string())].into_iter().collect(),
         signals: [("error_rate".to_string(), Unit::Ratio), ("response_time_p95".to_string(), Unit::Milliseconds)].into_iter().collect(),
-        ..World::default()
+        ..PlanningContext::default()
     }
 }
 
-fn planned(text: &str, world: &World, inputs: &[(&str, &str)]) -> Result<Content, Vec<String>> {
+fn planned(text: &str, world: &PlanningContext, inputs: &[(&str, &str)]) -> Result<Content, Vec<String>> {
     let loaded = read(text);
     let runbook = loaded.runbook.unwrap_or_else(|| panic!("{:?}", loaded.findings));
     let inputs = inputs.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
@@ -98,14 +99,14 @@ fn the_operators_automation_loads_as_it_stands() {
     assert_eq!(loaded.findings.len(), 7, "each is warned of: {:?}", loaded.findings);
     assert_eq!(runbook.triggers.len(), 2);
     assert!(matches!(&runbook.triggers[0], Trigger::Schedule { cron } if cron == "0 2 * * *"));
-    assert_eq!((runbook.front.status, runbook.danger), (Status::Ready, Danger::Caution));
+    assert_eq!((runbook.front.status, runbook.danger), (RunbookStatus::Ready, Danger::Caution));
     let kinds: Vec<&str> = runbook.steps.iter().map(|s| s.kind.word()).collect();
     assert_eq!(kinds, ["health_check", "script", "validation"]);
     assert_eq!(runbook.steps[1].timeout, Some(std::time::Duration::from_secs(3600)));
     assert!(runbook.rollback.automatic && runbook.rollback.conditions.len() == 2 && runbook.rollback.steps.len() == 1);
     assert_eq!(runbook.notifications.len(), 2);
     // It is read, and it is not run until somebody has filled it in.
-    let problems = planned(AUTOMATION, &world(), &[]).expect_err("no plan");
+    let problems = planned(AUTOMATION, &planning_context(), &[]).expect_err("no plan");
     assert!(problems.iter().any(|p| p.contains("`[SERVICE_NAME]` is still to be filled in")), "{problems:?}");
     let filled = AUTOMATION
         .replace("[OPERATION_NAME]", "Reindex")
@@ -115,7 +116,7 @@ fn the_operators_automation_loads_as_it_stands() {
         .replace("[ROLLBACK_COMMANDS]", "make undo")
         .replace("[WEBHOOK_URL]", "env:SLACK_WEBHOOK")
         .replace("[KEY]", "env:PAGERDUTY_KEY");
-    let content = planned(&filled, &world(), &[]).expect("a plan");
+    let content = planned(&filled, &planning_context(), &[]).expect("a plan");
     assert_eq!(content.steps[0].kind.describe(), "GET http://api:8000/health wants 200");
     assert_eq!(content.steps[2].kind.describe(), "error_rate < 0.01, response_time_p95 < 500");
     assert_eq!(content.notices.len(), 2);
@@ -258,7 +259,7 @@ fn what_is_open_is_checked_for_everything_else() {
     let text = "title: x\ninputs: {v: {pattern: 'v.+'}, force: {type: boolean}, host: {}}\nsteps:\n  - {name: a, type: http, url: 'http://{{ inputs.host }}/{{ inputs.v }}'}\n  - {name: b, type: http, service: apy, path: '/{{ inputs.v }}'}\n  - {name: c, type: validation, checks: ['eror_rate < 1%']}\n  - {name: d, type: wait, time: 1s, when: inputs.force}\n";
     let runbook = read(text).runbook.expect("sound");
     let asked = Asked { only_checks: true, ..Asked::default() };
-    let problems = plan(&runbook, &world(), &asked, &|_| Err("no files".into())).expect_err("two mistakes");
+    let problems = plan(&runbook, &planning_context(), &asked, &|_| Err("no files".into())).expect_err("two mistakes");
     assert_eq!(problems.len(), 2, "{problems:#?}");
     assert!(problems[0].contains("`apy`") && problems[1].contains("eror_rate"), "{problems:#?}");
 }
@@ -275,13 +276,13 @@ fn what_is_old_is_warned_of() {
 #[test]
 fn a_plan_has_everything_filled_in_or_says_what_is_missing() {
     let text = "title: Deploy\ninputs:\n  version: {type: string, pattern: 'v[0-9.]+'}\n  percent: {type: integer, default: 10, allowed: [10, 25]}\nsteps:\n  - {name: deploy, type: http, service: api, method: POST, path: '/deploy', json: {version: '{{ inputs.version }}', share: '{{ inputs.percent }}', by: '{{ operator.user }}'}}\n  - {name: look, type: http, service: api, path: '/v/{{ steps.deploy.json.id }}'}\n  - {name: ok, type: validation, checks: ['error_rate < 1%'], for: 10s}\n";
-    let content = planned(text, &world(), &[("version", "v1.10")]).expect("a plan");
+    let content = planned(text, &planning_context(), &[("version", "v1.10")]).expect("a plan");
     assert_eq!(
         content.steps[0].kind.describe(),
         "POST http://api:8000/deploy {\"version\":\"v1.10\",\"share\":10,\"by\":\"\"} wants 200 or 201 or 202 or 204"
     );
     assert!(content.steps[1].kind.describe().contains("{{ steps.deploy.json.id }}"), "only the run will know");
-    let problem = |text: &str, inputs: &[(&str, &str)]| planned(text, &world(), inputs).expect_err("no plan").join("\n");
+    let problem = |text: &str, inputs: &[(&str, &str)]| planned(text, &planning_context(), inputs).expect_err("no plan").join("\n");
     assert!(problem(text, &[]).contains("input `version` is missing"));
     assert!(problem(text, &[("version", "1.4")]).contains("must look like"));
     assert!(problem(text, &[("version", "v1"), ("percent", "50")]).contains("allowed: 10, 25"));
@@ -299,7 +300,7 @@ fn a_plan_has_everything_filled_in_or_says_what_is_missing() {
 #[test]
 fn plans_read_back_as_they_were_written_and_as_nothing_else() {
     let text = "title: x\nsteps:\n  - {name: load, type: load, service: api, path: /, errors: 1.1%, p95: 250ms}\n  - {name: ask, type: manual, text: sure, on_failure: continue}\n";
-    let content = planned(text, &world(), &[]).expect("a plan");
+    let content = planned(text, &planning_context(), &[]).expect("a plan");
     assert_eq!(content.steps[1].on_failure, Some(OnFailure::Continue));
     let made = Plan::new(content, Operator::default(), NOW, std::time::Duration::from_secs(60));
     let written = serde_json::to_string_pretty(&made).expect("json");
@@ -316,7 +317,7 @@ fn a_runbook_in_a_runbook_brings_its_guards_along() {
         "title: Inner\nguard: [error_rate]\ninputs: {v: {type: string}}\nsteps:\n  - {name: first, type: script, script: x, env: {V: '{{ inputs.v }}'}}\n  - {name: second, type: http, service: api, path: '/{{ steps.first.output }}'}\n",
         NOW,
     );
-    let mut world = world();
+    let mut world = planning_context();
     world.runbooks.insert("inner".into(), inner.runbook.expect("sound"));
     let outer = "title: Outer\nsteps:\n  - {name: go, type: wait, time: 1ms}\n  - {name: sub, type: runbook, runbook: inner, inputs: {v: 1.10}, when: \"steps.go.status == 'done'\", guard: ['response_time_p95 < 500']}\n";
     let content = planned(outer, &world, &[]).expect("a plan");
@@ -337,7 +338,7 @@ fn a_runbook_in_a_runbook_brings_its_guards_along() {
 
 fn a_plan() -> Plan {
     let text = "title: x\nsteps:\n  - {name: a, type: script, script: x, undo: {type: script, script: y}}\n  - {name: b, type: manual, text: sure}\n  - {name: c, type: script, script: x, probe: {type: script, mutates: false, script: x}, on_failure: ask}\n  - {name: d, type: script, script: x, idempotent: true, retry: {count: 2}, on_failure: rollback}\nrollback: {script: z}\n";
-    let content = planned(text, &world(), &[]).expect("a plan");
+    let content = planned(text, &planning_context(), &[]).expect("a plan");
     Plan::new(content, Operator::default(), NOW, std::time::Duration::from_secs(60))
 }
 
@@ -356,14 +357,14 @@ fn started(plan: &Plan) -> Event {
     }
 }
 
-fn finished(step: &str, outcome: Outcome) -> Event {
+fn finished(step: &str, outcome: StepResult) -> Event {
     Event::StepFinished { step: step.into(), outcome, message: "m".into(), touched: true, took_ms: 1, output: Output::default() }
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
     let key = prop_oneof![Just("a"), Just("b"), Just("c"), Just("d"), Just("undo/a"), Just("rollback/rollback_script"), Just("nothing")]
         .prop_map(str::to_string);
-    let outcome = prop_oneof![Just(Outcome::Done), Just(Outcome::Failed), Just(Outcome::Skipped), Just(Outcome::Interrupted)];
+    let outcome = prop_oneof![Just(StepResult::Done), Just(StepResult::Failed), Just(StepResult::Skipped), Just(StepResult::Interrupted)];
     let choice = prop::sample::select(Choice::ALL.to_vec());
     let result = prop_oneof![Just(RunResult::Done), Just(RunResult::Failed), Just(RunResult::Aborted)];
     let by = Operator::default;
@@ -372,7 +373,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => (key.clone(), 1..4u32).prop_map(|(step, attempt)| Event::StepStarted { step, attempt, what: "w".into() }),
         6 => (key.clone(), outcome).prop_map(|(step, outcome)| finished(&step, outcome)),
         2 => (key.clone(), any::<Option<bool>>()).prop_map(|(step, already)| Event::StepProbed { step, already, message: "m".into() }),
-        3 => key.clone().prop_map(|step| Event::Asked { question: Question { step, kind: QuestionKind::Failure, text: "t".into(), check: vec![], choices: Choice::ALL.to_vec() } }),
+        3 => key.clone().prop_map(|step| Event::Asked { question: OperatorQuestion { step, kind: QuestionKind::Failure, text: "t".into(), check: vec![], choices: Choice::ALL.to_vec() } }),
         3 => (key, choice).prop_map(move |(step, choice)| Event::Answered { step, choice, note: String::new(), by: by() }),
         1 => Just(Event::PauseWanted { by: by() }),
         1 => Just(Event::Paused { why: "w".into() }),
@@ -436,8 +437,8 @@ proptest! {
                     put(&mut run, Event::StepStarted { step: key.clone(), attempt, what: String::new() });
                     match way {
                         0 => put(&mut run, Event::Resumed { by: Operator::default(), runner: Runner::default(), cut: 0 }),
-                        1 if turn < 300 => put(&mut run, finished(&key, Outcome::Failed)),
-                        _ if key != "b" => put(&mut run, finished(&key, Outcome::Done)),
+                        1 if turn < 300 => put(&mut run, finished(&key, StepResult::Failed)),
+                        _ if key != "b" => put(&mut run, finished(&key, StepResult::Done)),
                         _ => {}
                     }
                 }
@@ -468,7 +469,7 @@ fn shipped_runbooks_are_sound() {
     let config = lastgreen::config::load_text(Path::new("/x/lastgreen.toml"), text).config.expect("a configuration");
     let loaded = lastgreen::config::runbooks(&config, NOW);
     assert!(loaded.len() >= 5);
-    let world = lastgreen::config::world(&config, &loaded);
+    let world = lastgreen::config::planning_context(&config, &loaded);
     for one in &loaded {
         let runbook: &Arc<_> = one.runbook.as_ref().unwrap_or_else(|| panic!("{:?}", one.findings));
         assert!(one.findings.is_empty(), "{:?}", one.findings);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::screen::{picture, theme};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lastgreen::base::clock::Stamp;
-use lastgreen::config::{load_text, runbooks, world};
-use lastgreen::plan::runbook::{Asked, Event, Operator, Outcome, Output, Plan, Record, Run, RunResult, Runner, load, plan};
+use lastgreen::config::{load_text, planning_context, runbooks};
+use lastgreen::plan::runbook::{Asked, Event, Operator, Output, Plan, Record, Run, RunResult, Runner, StepResult, load, plan};
 use lastgreen::show::cockpit::{Command, Message, State, update};
 use lastgreen::show::keymap;
 use lastgreen::show::theme::{Glyphs, Role};
@@ -58,7 +58,7 @@ fn hear(state: &mut State, news: Update, now: Stamp) -> Vec<Command> {
 
 fn a_plan(state: &State, name: &str, text: &str) -> Arc<Plan> {
     let runbook = load(Path::new(name), text, NOW).runbook.expect("sound");
-    let content = plan(&runbook, &world(&state.config, &[]), &Asked::default(), &|_| Err("no files".into())).expect("a plan");
+    let content = plan(&runbook, &planning_context(&state.config, &[]), &Asked::default(), &|_| Err("no files".into())).expect("a plan");
     let by = Operator { user: "oncall".into(), ..Operator::default() };
     Arc::new(Plan::new(content, by, NOW, Duration::from_secs(600)))
 }
@@ -93,7 +93,7 @@ fn begun(step: &str) -> Event {
     Event::StepStarted { step: step.into(), attempt: 1, what: "w".into() }
 }
 
-fn ended(step: &str, outcome: Outcome, message: &str) -> Event {
+fn ended(step: &str, outcome: StepResult, message: &str) -> Event {
     Event::StepFinished { step: step.into(), outcome, message: message.into(), touched: true, took_ms: 1, output: Output::default() }
 }
 
@@ -123,9 +123,9 @@ fn failed_at_the_restore() -> Vec<(f64, Event)> {
     let why = "exit status: 1: pg_restore: error: could not open file \"rag-20261120-031322.dump\" for reading: No such file or directory";
     vec![
         (0.1, begun("traffic")),
-        (0.4, ended("traffic", Outcome::Done, "answered 200")),
+        (0.4, ended("traffic", StepResult::Done, "answered 200")),
         (0.5, begun("restore")),
-        (31.0, ended("restore", Outcome::Failed, why)),
+        (31.0, ended("restore", StepResult::Failed, why)),
     ]
 }
 
@@ -140,7 +140,7 @@ fn a_run_on_small_screens_and_large() {
     let mut asks = failed.clone();
     asks.push((31.1, question(&failed)));
     let mut manual = failed[..3].to_vec();
-    manual.extend([(20.0, ended("restore", Outcome::Done, "restored")), (20.1, begun("look"))]);
+    manual.extend([(20.0, ended("restore", StepResult::Done, "restored")), (20.1, begun("look"))]);
     manual.push((20.2, question(&manual)));
     let mut over = asks.clone();
     let stop = lastgreen::plan::runbook::Choice::Stop;

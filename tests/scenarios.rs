@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lastgreen::base::clock::Stamp;
 use lastgreen::config::{Config, load_text};
-use lastgreen::observe::reading::{Delivery, Fault, FaultKind, Line, Reading, Value};
+use lastgreen::observe::reading::{Delivery, Fault, FaultKind, LabelledValue, Reading, Value};
 use lastgreen::status::Store;
 use serde::Deserialize;
 
@@ -62,7 +62,7 @@ fn value(from: &toml::Value) -> Value {
         toml::Value::Table(lines) => Value::Lines(
             lines
                 .iter()
-                .map(|(label, n)| Line {
+                .map(|(label, n)| LabelledValue {
                     label: label.as_str().into(),
                     value: n.as_float().or(n.as_integer().map(|i| i as f64)).expect("a number"),
                 })

@@ -11,8 +11,8 @@ use common::{Canned, Postgres, alertmanager, install_tls_provider, redis, respon
 use lastgreen::base::endpoint::DatabaseOptions;
 use lastgreen::base::endpoint::{Auth, Endpoint, Tls};
 use lastgreen::base::secret::SecretRef;
-use lastgreen::observe::reading::{AlertState, Ask, Fact, Fault, FaultKind, Health, Outcome, ProbeSpec, Shape, Value};
-use lastgreen::observe::source::{Alertmanager, Client, Command, Database, Probe, Prometheus, Qdrant, Redis, Web};
+use lastgreen::observe::reading::{AlertState, Ask, EventOutcome, Fact, Fault, FaultKind, Health, ProbeSpec, Shape, Value};
+use lastgreen::observe::source::{Alertmanager, Client, CommandClient, Database, Probe, Prometheus, Qdrant, Redis, Web};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -85,7 +85,7 @@ fn postgres_reads_and_only_reads() {
         Value::Events(events) => {
             assert_eq!(
                 (events[0].at.day_hm().as_str(), events[0].outcome, events[0].text.as_str()),
-                ("11-12 02:40", Outcome::Done, "gate")
+                ("11-12 02:40", EventOutcome::Done, "gate")
             );
         }
         other => panic!("{other:?}"),
@@ -343,7 +343,8 @@ fn probes_count_failures_in_a_row() {
 
 #[test]
 fn commands_are_ended_with_their_whole_group() {
-    let command = |argv: &[&str], timeout| Command { argv: argv.iter().map(|a| (*a).to_string()).collect(), timeout, max_output: 1000 };
+    let command =
+        |argv: &[&str], timeout| CommandClient { argv: argv.iter().map(|a| (*a).to_string()).collect(), timeout, max_output: 1000 };
     let output = Ask::Output { pointer: None };
     assert_eq!(ask(&command(&["echo", " 42 "], TIMEOUT), &output), Ok(Value::Number(42.0)));
     let pointed = Ask::Output { pointer: Some("/a/0".into()) };

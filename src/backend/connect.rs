@@ -12,7 +12,8 @@ use crate::config::{Config, SourceConfig, SourceKind};
 use crate::observe::engine::Limits;
 use crate::observe::reading::{Ask, Question};
 use crate::observe::source::{
-    Alertmanager, Client, Command, Database, Mailbox, Poller, Probe, Prometheus, Qdrant, Redis, Scrape, ScrapeOptions, Source, Target, Web,
+    Alertmanager, Client, CommandClient, Database, Mailbox, PageTarget, Poller, Probe, Prometheus, Qdrant, Redis, Scrape, ScrapeOptions,
+    Source, Web,
 };
 
 /// Makes the clients and starts asking.
@@ -47,7 +48,7 @@ fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<A
         SourceKind::Qdrant { endpoint, collection } => Arc::new(Qdrant::new(web(endpoint), collection.clone())),
         SourceKind::Redis { url, password } => Arc::new(Redis::new(url.clone(), password.clone(), source.timeout)),
         SourceKind::Command { argv, max_output } => {
-            Arc::new(Command { argv: argv.clone(), timeout: source.timeout, max_output: *max_output })
+            Arc::new(CommandClient { argv: argv.clone(), timeout: source.timeout, max_output: *max_output })
         }
         SourceKind::Database { url, password, tls, connections } => {
             let options = DatabaseOptions {
@@ -61,7 +62,7 @@ fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<A
         }
         SourceKind::Scrape { targets, retention, samples, series } => {
             let targets =
-                targets.iter().map(|t| Target { name: t.name.clone(), labels: t.labels.clone(), web: web(&t.endpoint) }).collect();
+                targets.iter().map(|t| PageTarget { name: t.name.clone(), labels: t.labels.clone(), web: web(&t.endpoint) }).collect();
             let limits = Limits { retention: *retention, samples: *samples, series: *series };
             let options = ScrapeOptions { every: source.every, timeout: source.timeout, limits };
             Arc::new(Scrape::new(targets, options, &queries(name, questions)).map_err(|e| e.to_string())?)

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::base::secret::outside;
+use crate::base::secret::sanitize;
 use crate::status::LOG_TARGETS;
 
 /// Takes records that somebody shows.
@@ -26,7 +26,7 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = outside(&record.args().to_string());
+        let text = sanitize(&record.args().to_string());
         match &self.drain {
             Some(drain) => drain(
                 &Record::builder()

@@ -15,5 +15,5 @@ pub use identity::{groups, host, operator};
 pub use live_signals::LiveSignals;
 pub use logging::{start_logging, start_plain_logging};
 pub use operations::{OperationError, Operations, audit_database, changed, database_options, frozen_config};
-pub use runner::{RunnerOptions, reach, run_runner};
+pub use runner::{RunnerOptions, acting_context, run_runner};
 pub use worker::Worker;

@@ -19,8 +19,8 @@ use crate::base::exit;
 use crate::base::text::hex;
 use crate::base::tier::Tier;
 use crate::base::units::short;
-use crate::config::{Config, SourceKind, runbook_text, runbooks, world};
-use crate::plan::runbook::{Asked, Danger, Kind, Loaded, Operator, Output, Plan, Run, Status, plan};
+use crate::config::{Config, SourceKind, planning_context, runbook_text, runbooks};
+use crate::plan::runbook::{Asked, Danger, Kind, LoadedRunbook, Operator, Output, Plan, Run, RunbookStatus, plan};
 use crate::record::journal::{self, StateDir};
 use crate::status::{Ledger, RunLine, RunStatus, expected};
 
@@ -125,7 +125,7 @@ impl Operations {
         self.state.as_ref().map_err(|e| OperationError::Refused(e.clone()))
     }
 
-    pub fn runbooks(&self) -> Vec<Loaded> {
+    pub fn runbooks(&self) -> Vec<LoadedRunbook> {
         runbooks(&self.config, self.clock.now())
     }
 
@@ -201,24 +201,24 @@ impl Operations {
         let Some(runbook) = &found.runbook else {
             return Err(OperationError::BadFile(found.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
         };
-        if runbook.front.status == Status::Draft && self.config.environment.tier == Tier::Production {
+        if runbook.front.status == RunbookStatus::Draft && self.config.environment.tier == Tier::Production {
             return Err(OperationError::Refused(format!(
                 "{name} is a draft, and drafts do not run in production: set status: ready once it was tried elsewhere"
             )));
         }
-        let reason = reason.map(|r| crate::base::secret::outside(&r));
+        let reason = reason.map(|r| crate::base::secret::sanitize(&r));
         let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
         let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
         let read = |path: &Path| {
             journal::trusted(path)?;
             std::fs::read(path).map_err(|e| e.to_string())
         };
-        let world = world(&self.config, &loaded);
-        let mut content = plan(runbook, &world, &asked, &read).map_err(|all| {
+        let context = planning_context(&self.config, &loaded);
+        let mut content = plan(runbook, &context, &asked, &read).map_err(|all| {
             // What is sound with its inputs left open is wrong by what was given for them.
             let open = Asked { only_checks: true, inputs: IndexMap::new(), ..asked.clone() };
             let words = all.join("\n");
-            if plan(runbook, &world, &open, &read).is_ok() { OperationError::Usage(words) } else { OperationError::BadFile(words) }
+            if plan(runbook, &context, &open, &read).is_ok() { OperationError::Usage(words) } else { OperationError::BadFile(words) }
         })?;
         content.warnings = found.findings.iter().map(|f| f.cause.clone()).collect();
         for path in content.sources.iter().map(|s| &s.path).chain([&self.config.path]) {
@@ -385,7 +385,7 @@ impl Operations {
     }
 
     /// Everything there is to show.
-    pub fn ledger(&mut self, loaded: &[Loaded]) -> Ledger {
+    pub fn ledger(&mut self, loaded: &[LoadedRunbook]) -> Ledger {
         let fault = self.ids().err();
         let runs = self.runs();
         let open = runs.iter().filter(|r| r.driven && r.status().is_open());

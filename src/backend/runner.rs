@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::identity;
 use super::live_signals::LiveSignals;
 use super::operations::{audit_database, database_options};
-use crate::act::effect::Reach;
+use crate::act::effect::Context;
 use crate::act::runner::{Ending, Setup, Started, drive, place as guard_place, take_leave};
 use crate::base::clock::Clock;
 use crate::base::exit;
@@ -20,7 +20,7 @@ use crate::config::{Config, SourceKind, load_text};
 use crate::plan::runbook::{Kind, Operator, Plan, RunResult, Runner};
 use crate::record::journal::{StateDir, no_failpoint, private};
 
-/// How long letters and the mirror are tried for when the run is over.
+/// How long notifications and the mirror are tried for when the run is over.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a runner is told when it is started.
@@ -70,7 +70,7 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
     let references = secrets(&config, &plan);
     know(&references);
     let hidden = references.iter().filter_map(|r| if let SecretRef::Env(name) = r { Some(name.clone()) } else { None }).collect();
-    let reach = Reach { hidden, ..reach(&config, Clock::System) };
+    let context = Context { hidden, ..acting_context(&config, Clock::System) };
     let by: Option<Operator> = match &args.by {
         Some(text) => Some(serde_json::from_str(text).map_err(|e| format!("--by: {e}"))?),
         None => None,
@@ -80,7 +80,7 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
     let setup = Setup {
         state,
         id,
-        reach,
+        context,
         database: audit_database(&config),
         plan,
         failpoint: no_failpoint(),
@@ -181,9 +181,9 @@ fn know(references: &[SecretRef]) {
 }
 
 /// Everything that steps reach for, by a configuration.
-pub fn reach(config: &Config, clock: Clock) -> Reach {
+pub fn acting_context(config: &Config, clock: Clock) -> Context {
     let databases = config.sources.iter().filter_map(|(name, s)| Some((name.to_string(), database_options(&s.kind, s.timeout)?)));
-    Reach {
+    Context {
         services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.clone())).collect(),
         databases: databases.collect(),
         channels: config.acting.notify.clone(),

@@ -16,9 +16,9 @@ use super::remote_lease::{Busy, Elsewhere};
 use crate::act::runner::ControlRequest;
 use crate::base::clock::Clock;
 use crate::config::Config;
-use crate::plan::runbook::Loaded;
+use crate::plan::runbook::LoadedRunbook;
 use crate::record::journal::no_failpoint;
-use crate::record::notify::{Extent, deliver_waiting, sweep_letters, sync_run};
+use crate::record::notify::{Extent, deliver_waiting, sweep_notifications, sync_run};
 use crate::status::{Ledger, OutputTail, Request, Update};
 
 /// How often journals are looked at while a run is open.
@@ -115,7 +115,7 @@ struct Work {
     received: Receiver<WorkerRequest>,
     updates: Arc<Mutex<Vec<Update>>>,
     rung: Arc<Notify>,
-    loaded: Vec<Loaded>,
+    loaded: Vec<LoadedRunbook>,
     /// What the files of the runbooks looked like when they were read.
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
     read_at: Option<Instant>,
@@ -206,7 +206,7 @@ impl Work {
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 runtime.block_on(async {
                     for run in &over {
-                        sweep_letters(&state, &run.id, &Clock::System);
+                        sweep_notifications(&state, &run.id, &Clock::System);
                     }
                     deliver_waiting(&state, &Clock::System, &no_failpoint()).await;
                     for run in &over {

@@ -164,7 +164,7 @@ pub fn redact(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// Cleaned of control characters and redacted of known secrets: what text from outside passes before it is kept.
-pub fn outside(text: &str) -> String {
+pub fn sanitize(text: &str) -> String {
     // What a control character has kept apart may come together when that is gone.
     redact(&crate::base::text::clean(&redact(text))).into_owned()
 }
@@ -248,6 +248,6 @@ mod tests {
         let secret = SecretRef::parse("cmd:echo s3cr3t-token").unwrap().fetch().unwrap();
         assert_eq!(secret.expose(), "s3cr3t-token");
         assert_eq!(format!("{secret:?}"), "[redacted]");
-        assert_eq!(outside("got \x1b[1ms3cr3t-token!"), "got [1m[redacted]!");
+        assert_eq!(sanitize("got \x1b[1ms3cr3t-token!"), "got [1m[redacted]!");
     }
 }

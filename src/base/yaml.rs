@@ -21,16 +21,16 @@ pub struct Text {
 const DEEPEST: usize = 32;
 
 /// Where the lines of a file begin, among all that is read.
-pub struct Lines {
+pub struct LineIndex {
     begins: usize,
     text: String,
     starts: Vec<usize>,
 }
 
-impl Lines {
-    pub fn new(begins: usize, text: &str) -> Lines {
+impl LineIndex {
+    pub fn new(begins: usize, text: &str) -> LineIndex {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Lines { begins, text: text.to_string(), starts }
+        LineIndex { begins, text: text.to_string(), starts }
     }
 
     /// The byte offset of a line (from 1) and a column (in characters, from 0).
@@ -71,7 +71,7 @@ impl Lines {
 }
 
 /// Parses a text into its one document; what is wrong goes into the findings. `wanted` is what an empty file lacks.
-pub fn parse<'t>(findings: &mut Findings, lines: &Lines, text: &'t str, wanted: &str) -> Option<MarkedYaml<'t>> {
+pub fn parse<'t>(findings: &mut Findings, lines: &LineIndex, text: &'t str, wanted: &str) -> Option<MarkedYaml<'t>> {
     // What walks the tree does it by recursion.
     if let Some(at) = too_deep(lines, text) {
         findings.error(at..at, format!("nested more than {DEEPEST} deep"), None);
@@ -99,7 +99,7 @@ pub fn parse<'t>(findings: &mut Findings, lines: &Lines, text: &'t str, wanted: 
 }
 
 /// Where it goes deeper than anything sensible.
-fn too_deep(lines: &Lines, text: &str) -> Option<usize> {
+fn too_deep(lines: &LineIndex, text: &str) -> Option<usize> {
     let mut depth = 0usize;
     for event in saphyr_parser::Parser::new_from_str(text) {
         // What is no YAML is said by the loader.
@@ -127,7 +127,7 @@ pub struct Fields<'y> {
 /// What reads a document: its findings and its lines.
 pub struct Reader<'f> {
     pub findings: &'f mut Findings,
-    pub lines: Lines,
+    pub lines: LineIndex,
 }
 
 impl Reader<'_> {

@@ -14,7 +14,7 @@ use crate::base::exit;
 use crate::observe::source::Session;
 use crate::plan::runbook::{Event, Record, Run};
 use crate::record::journal::{self, Mirror, StateDir, compare, no_failpoint};
-use crate::record::notify::{Extent, deliver_waiting, sweep_letters, sync_run};
+use crate::record::notify::{Extent, deliver_waiting, sweep_notifications, sync_run};
 
 #[derive(Debug, Args)]
 pub struct AuditArgs {
@@ -258,7 +258,7 @@ fn sync(operations: &mut Operations, json: bool, runtime: &Runtime) -> CommandRe
     let state = operations.state()?;
     let mut synced = Synced::default();
     for id in state.ids() {
-        sweep_letters(state, &id, &Clock::System);
+        sweep_notifications(state, &id, &Clock::System);
         let Some(database) = state.plan(&id).ok().and_then(|plan| audit_database(&frozen_config(&plan)?)) else { continue };
         match runtime.block_on(sync_run(state, &id, &database, Extent::All)) {
             Ok(done) => {

@@ -9,7 +9,7 @@ use super::status::ask_once;
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::exit;
-use crate::config::{Config, load_file, runbooks, world};
+use crate::config::{Config, load_file, planning_context, runbooks};
 use crate::observe::reading::SourceState;
 use crate::plan::runbook::{Asked, plan};
 use crate::show::{keymap, theme};
@@ -85,7 +85,7 @@ pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json
 /// What is wrong with runbooks: in themselves, and in what they name of this configuration.
 fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
     let loaded = runbooks(config, Clock::System.now());
-    let world = world(config, &loaded);
+    let context = planning_context(config, &loaded);
     let read = |path: &Path| std::fs::read(path).map_err(|e| e.to_string());
     let mut found = Vec::new();
     for one in &loaded {
@@ -98,7 +98,7 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
             continue;
         }
         let asked = Asked { only_checks: true, ..Asked::default() };
-        let problems = plan(runbook, &world, &asked, &read).err().unwrap_or_default();
+        let problems = plan(runbook, &context, &asked, &read).err().unwrap_or_default();
         found.extend(problems.iter().map(|problem| placed(problem, &runbook.path, severity)));
     }
     found

@@ -9,7 +9,7 @@ use crate::act::runner::ControlRequest;
 use crate::backend::Operations;
 use crate::base::exit;
 use crate::base::units::short;
-use crate::plan::runbook::{Choice, Phase, Question, StepState};
+use crate::plan::runbook::{Choice, OperatorQuestion, Phase, StepState};
 use crate::status::{RunLine, RunStatus, step_mark};
 
 /// How often the journal is looked at.
@@ -21,7 +21,7 @@ struct Printed {
     states: HashMap<String, StepState>,
     outputs: HashMap<String, u64>,
     notes: usize,
-    asked: Option<Question>,
+    asked: Option<OperatorQuestion>,
     paused: bool,
     rollback: bool,
 }
@@ -103,7 +103,7 @@ fn last_word(operations: &Operations, line: &RunLine, code: u8, json: bool) -> u
 }
 
 /// Asks the operator; `None` when there is nobody any more.
-fn prompt(question: &Question) -> Option<(Choice, String)> {
+fn prompt(question: &OperatorQuestion) -> Option<(Choice, String)> {
     let all: Vec<String> = question.choices.iter().map(|c| format!("{} ({})", c.word(), c.doc())).collect();
     loop {
         eprint!("  answer: {}: ", all.join(", "));

@@ -11,7 +11,7 @@ use crate::backend::connect;
 use crate::base::clock::Clock;
 use crate::base::units::short;
 use crate::config::Config;
-use crate::judge::{Phase, Verdict};
+use crate::judge::{RulePhase, Verdict};
 use crate::observe::reading::SourceState;
 use crate::observe::source::Mailbox;
 use crate::status::{Store, Summary};
@@ -90,7 +90,7 @@ fn text(summary: &Summary) -> String {
         let via = if signal.via.is_empty() || signal.via == signal.source { String::new() } else { format!("  (by {})", signal.via) };
         let _ = writeln!(out, "  {verdict}  {:wide$}  {}  {reason}{via}", signal.name, signal.value);
     }
-    let speaking: Vec<_> = summary.rules.iter().filter(|r| !matches!(r.state.phase, Phase::Inactive)).collect();
+    let speaking: Vec<_> = summary.rules.iter().filter(|r| !matches!(r.state.phase, RulePhase::Inactive)).collect();
     let _ = writeln!(out, "\nrules: {} of {} quiet", summary.rules.len() - speaking.len(), summary.rules.len());
     for rule in speaking {
         let _ = writeln!(out, "  {}  {}  {}  {}", mark(rule.verdict), rule.name, rule.words, rule.state.reason);

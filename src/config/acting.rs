@@ -10,8 +10,8 @@ use indexmap::IndexMap;
 use super::file::FileShape;
 use super::model::{Acting, SourceConfig, SourceKind};
 use super::resolve::Resolver;
-use super::roles::{Role, Roles};
-use super::shape::{ChannelKind, KindShape, NotifyShape, ServiceShape, SourceShape, Text};
+use super::roles::{OperatorRole, Roles};
+use super::shape::{ChannelKind, KindShape, NotifyShape, ServiceShape, SourceShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
@@ -118,7 +118,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn channel_secret(&mut self, text: Option<&Text>, span: &std::ops::Range<usize>, field: &str) -> Option<SecretRef> {
+    fn channel_secret(&mut self, text: Option<&SpannedText>, span: &std::ops::Range<usize>, field: &str) -> Option<SecretRef> {
         if text.is_none() {
             self.findings.error(span.clone(), format!("`{field}` is missing"), Some(format!("write {field} = \"env:NAME\"")));
         }
@@ -128,12 +128,14 @@ impl Resolver<'_> {
     fn roles(&mut self, file: &FileShape) -> Roles {
         let Some(shape) = &file.roles else { return Roles::default() };
         let mut roles = Roles::default();
-        for (role, names) in [(Role::Viewer, &shape.viewer), (Role::Operator, &shape.operator), (Role::Commander, &shape.commander)] {
+        for (role, names) in
+            [(OperatorRole::Viewer, &shape.viewer), (OperatorRole::Operator, &shape.operator), (OperatorRole::Commander, &shape.commander)]
+        {
             roles.names.insert(role, names.iter().map(|name| name.get_ref().clone()).collect());
         }
         for (name, tiers) in &shape.may {
-            let Some(role) = Role::ALL.into_iter().find(|role| role.word() == name) else {
-                let hint = suggestion(name, Role::ALL.map(Role::word));
+            let Some(role) = OperatorRole::ALL.into_iter().find(|role| role.word() == name) else {
+                let hint = suggestion(name, OperatorRole::ALL.map(OperatorRole::word));
                 self.findings.error(tiers.span(), format!("there is no role `{name}`"), hint);
                 continue;
             };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::resolve::Resolver;
-use super::shape::{KindShape, SignalShape, Text};
+use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::observe::engine;
 use crate::observe::reading::{Ask, ProbeSpec};
 
@@ -44,7 +44,7 @@ const READS: [&str; 32] = [
 ];
 
 /// A problem with one field: where and why.
-pub(super) type Problem = (std::ops::Range<usize>, String, Option<String>);
+pub(super) type QueryProblem = (std::ops::Range<usize>, String, Option<String>);
 
 impl Resolver<'_> {
     /// The question, and how it is shown to people. `strict`: a verdict depends on the answer.
@@ -103,7 +103,7 @@ impl Resolver<'_> {
         result.map_err(|(span, cause, hint)| self.findings.error(span, cause, hint)).ok()
     }
 
-    fn http(&mut self, shape: &SignalShape, missing: Problem) -> Result<(Ask, String), Problem> {
+    fn http(&mut self, shape: &SignalShape, missing: QueryProblem) -> Result<(Ask, String), QueryProblem> {
         let path = shape.path.as_ref().ok_or(missing)?;
         if let Some(pointer) = &shape.pointer {
             let (path, pointer) = (path.get_ref().clone(), pointer.get_ref().clone());
@@ -133,7 +133,7 @@ impl Resolver<'_> {
     }
 
     /// A checked PromQL question.
-    pub(super) fn promql(&mut self, kind: KindShape, query: &Text, strict: bool) -> Result<(Ask, String), Problem> {
+    pub(super) fn promql(&mut self, kind: KindShape, query: &SpannedText, strict: bool) -> Result<(Ask, String), QueryProblem> {
         let text = self.filled(query)?;
         let place = |e: &engine::PromqlError| {
             // Inside the quotes, when the file's text is the query's text.
@@ -153,7 +153,7 @@ impl Resolver<'_> {
     }
 
     /// The text with every `${name}` filled in.
-    pub(super) fn filled(&self, text: &Text) -> Result<String, Problem> {
+    pub(super) fn filled(&self, text: &SpannedText) -> Result<String, QueryProblem> {
         let mut out = String::new();
         let mut rest = text.get_ref().as_str();
         while let Some(start) = rest.find("${") {
@@ -171,7 +171,7 @@ impl Resolver<'_> {
         Ok(out)
     }
 
-    pub(super) fn named_source(&mut self, text: &Text) -> Option<Arc<str>> {
+    pub(super) fn named_source(&mut self, text: &SpannedText) -> Option<Arc<str>> {
         let found = self.kinds.keys().find(|name| ***name == **text.get_ref()).cloned();
         if found.is_none() {
             let hint = crate::base::diag::suggestion(text.get_ref(), self.kinds.keys().map(AsRef::as_ref));

@@ -10,8 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::shape::{
-    AuditShape, BoardShape, EnvironmentShape, NotifyShape, RolesShape, RuleShape, ServiceShape, SignalShape, SloShape, SourceShape, Text,
-    UiShape,
+    AuditShape, BoardShape, EnvironmentShape, NotifyShape, RolesShape, RuleShape, ServiceShape, SignalShape, SloShape, SourceShape,
+    SpannedText, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
 
@@ -55,7 +55,7 @@ fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> 
 
 impl FileShape {
     /// Whether a text stands in a shipped profile rather than in the user's file: a profile may name what is not there.
-    pub(super) fn is_shipped(&self, text: &Text) -> bool {
+    pub(super) fn is_shipped(&self, text: &SpannedText) -> bool {
         self.profile_begins.is_some_and(|begins| text.span().start >= begins)
     }
 

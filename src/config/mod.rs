@@ -7,20 +7,20 @@ mod boards;
 mod discover;
 mod file;
 mod model;
+mod planning;
 mod profiles;
 mod resolve;
 mod roles;
 mod rules;
 mod shape;
 mod sources;
-mod world;
 
 pub use discover::{Discovered, discover, places};
 pub use model::{
     Acting, Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig, SourceConfig, SourceKind,
     Ui, WINDOWS,
 };
+pub use planning::{planning_context, profile_sum, runbook_text, runbooks};
 pub use profiles::profile_names;
-pub use resolve::{Loaded, load_file, load_text};
-pub use roles::{Role, Roles};
-pub use world::{profile_sum, runbook_text, runbooks, world};
+pub use resolve::{LoadedConfig, load_file, load_text};
+pub use roles::{OperatorRole, Roles};

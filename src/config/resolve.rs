@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use super::file::{FileShape, read};
 use super::model::{Config, Environment, SignalConfig, SourceConfig, Ui, WINDOWS};
 use super::profiles::{PROFILES, Profile, profile_names};
-use super::shape::{KindShape, SignalShape, Text, UiShape};
+use super::shape::{KindShape, SignalShape, SpannedText, UiShape};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::units::{self, Unit, short};
 use crate::judge::{Baseline, Condition, Signal};
@@ -19,7 +19,7 @@ use crate::observe::reading::{Ask, Health, Past, Question};
 
 /// The outcome of loading: a configuration when nothing is wrong, and everything there is to say.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     pub config: Option<Config>,
     pub findings: Vec<Diagnostic>,
 }
@@ -28,14 +28,14 @@ pub struct Loaded {
 ///
 /// # Errors
 /// When the file cannot be read at all.
-pub fn load_file(path: &Path) -> std::io::Result<Loaded> {
+pub fn load_file(path: &Path) -> std::io::Result<LoadedConfig> {
     // From wherever it is read again, it is the same file, and what it names lies beside it.
     let path = std::path::absolute(path)?;
     Ok(load_text(&path, &std::fs::read_to_string(&path)?))
 }
 
 /// Checks a configuration's text; the path is for messages and for files named in it.
-pub fn load_text(path: &Path, text: &str) -> Loaded {
+pub fn load_text(path: &Path, text: &str) -> LoadedConfig {
     let mut findings = Findings::default();
     let mut file = FileShape::default();
     let user = read(&mut findings, path, text);
@@ -50,7 +50,7 @@ pub fn load_text(path: &Path, text: &str) -> Loaded {
     let mut resolver = Resolver { findings: &mut findings, vars: &file.vars, kinds: IndexMap::new(), folder };
     let config = resolver.config(path, text, &file);
     let failed = findings.has_errors();
-    Loaded { config: config.filter(|_| !failed), findings: findings.found }
+    LoadedConfig { config: config.filter(|_| !failed), findings: findings.found }
 }
 
 /// The shortest interval in which a source may be asked.
@@ -131,7 +131,7 @@ impl Resolver<'_> {
 
     /// Where only the second source is configured, it is the first.
     fn promote(&self, shape: &mut SignalShape) {
-        let there = |text: &Option<Text>| text.as_ref().is_some_and(|t| self.kinds.contains_key(t.get_ref().as_str()));
+        let there = |text: &Option<SpannedText>| text.as_ref().is_some_and(|t| self.kinds.contains_key(t.get_ref().as_str()));
         if !there(&shape.source) && there(&shape.or) {
             shape.source = shape.or.take();
         }
@@ -199,11 +199,11 @@ impl Resolver<'_> {
         }
     }
 
-    pub(super) fn duration(&mut self, text: &Text) -> Option<Duration> {
+    pub(super) fn duration(&mut self, text: &SpannedText) -> Option<Duration> {
         units::duration(text.get_ref()).map_err(|e| self.findings.error(text.span(), e, None)).ok()
     }
 
-    pub(super) fn interval(&mut self, text: Option<&Text>, default: Duration) -> Duration {
+    pub(super) fn interval(&mut self, text: Option<&SpannedText>, default: Duration) -> Duration {
         let Some(text) = text else { return default };
         match self.duration(text) {
             Some(every) if every < SHORTEST => {
@@ -215,7 +215,7 @@ impl Resolver<'_> {
         }
     }
 
-    pub(super) fn condition(&mut self, text: Option<&Text>, unit: Unit) -> Option<Condition> {
+    pub(super) fn condition(&mut self, text: Option<&SpannedText>, unit: Unit) -> Option<Condition> {
         let text = text?;
         Condition::parse(text.get_ref(), unit).map_err(|e| self.findings.error(text.span(), e, None)).ok()
     }
@@ -278,7 +278,7 @@ impl Resolver<'_> {
     }
 
     /// The second source of a signal: its own check, because what one answers another may refuse.
-    fn second(&mut self, text: &Text, shipped: bool, shape: &SignalShape, strict: bool) -> Option<(Arc<str>, Ask)> {
+    fn second(&mut self, text: &SpannedText, shipped: bool, shape: &SignalShape, strict: bool) -> Option<(Arc<str>, Ask)> {
         if shipped && !self.kinds.contains_key(text.get_ref().as_str()) {
             // A profile names its fall-back whether or not there is one.
             return None;
@@ -335,7 +335,7 @@ impl Resolver<'_> {
         };
         if !metrics && span > KEPT {
             let what = format!("signal `{name}` keeps {} of its readings, too little for this baseline", short(KEPT));
-            let at = shape.baseline.as_ref().map_or_else(|| here.clone(), Text::span);
+            let at = shape.baseline.as_ref().map_or_else(|| here.clone(), SpannedText::span);
             self.findings.error(at, what, Some("write a number, or a shorter span".into()));
         }
         if metrics {

@@ -6,7 +6,7 @@ use crate::base::tier::Tier;
 use crate::plan::runbook::Danger;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub enum OperatorRole {
     /// Looks.
     Viewer,
     /// Runs what is everyday.
@@ -15,14 +15,14 @@ pub enum Role {
     Commander,
 }
 
-impl Role {
-    pub const ALL: [Role; 3] = [Role::Viewer, Role::Operator, Role::Commander];
+impl OperatorRole {
+    pub const ALL: [OperatorRole; 3] = [OperatorRole::Viewer, OperatorRole::Operator, OperatorRole::Commander];
 
     pub fn word(self) -> &'static str {
         match self {
-            Role::Viewer => "viewer",
-            Role::Operator => "operator",
-            Role::Commander => "commander",
+            OperatorRole::Viewer => "viewer",
+            OperatorRole::Operator => "operator",
+            OperatorRole::Commander => "commander",
         }
     }
 }
@@ -30,33 +30,33 @@ impl Role {
 /// The names under each role (`@group` for a group, `*` for everybody), and what is different from the usual rights.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Roles {
-    pub names: IndexMap<Role, Vec<String>>,
-    pub may: IndexMap<(Role, &'static str), Danger>,
+    pub names: IndexMap<OperatorRole, Vec<String>>,
+    pub may: IndexMap<(OperatorRole, &'static str), Danger>,
 }
 
 impl Roles {
     /// The highest role of a user. Without any roles configured everybody commands: the system's own permissions decide.
-    pub fn of(&self, user: &str, groups: &[String]) -> Role {
+    pub fn of(&self, user: &str, groups: &[String]) -> OperatorRole {
         if self.names.values().all(Vec::is_empty) {
-            return Role::Commander;
+            return OperatorRole::Commander;
         }
         let matches = |name: &String| match name.strip_prefix('@') {
             Some(group) => groups.iter().any(|g| g == group),
             None => name == "*" || name == user,
         };
-        let has = |role: &Role| self.names.get(role).is_some_and(|names| names.iter().any(matches));
-        Role::ALL.into_iter().rev().find(has).unwrap_or(Role::Viewer)
+        let has = |role: &OperatorRole| self.names.get(role).is_some_and(|names| names.iter().any(matches));
+        OperatorRole::ALL.into_iter().rev().find(has).unwrap_or(OperatorRole::Viewer)
     }
 
     /// The most dangerous plan that a role may run in a tier; `None`: nothing.
-    pub fn limit(&self, role: Role, tier: Tier) -> Option<Danger> {
+    pub fn limit(&self, role: OperatorRole, tier: Tier) -> Option<Danger> {
         if let Some(danger) = self.may.get(&(role, tier.name())) {
             return Some(*danger);
         }
         match (role, tier) {
-            (Role::Viewer, _) => None,
-            (Role::Operator, Tier::Production) => Some(Danger::Caution),
-            (Role::Operator, _) | (Role::Commander, _) => Some(Danger::Danger),
+            (OperatorRole::Viewer, _) => None,
+            (OperatorRole::Operator, Tier::Production) => Some(Danger::Caution),
+            (OperatorRole::Operator, _) | (OperatorRole::Commander, _) => Some(Danger::Danger),
         }
     }
 
@@ -85,11 +85,11 @@ mod tests {
     #[test]
     fn who_may_run_what() {
         let names = IndexMap::from([
-            (Role::Operator, vec!["ana".to_string(), "@oncall".into()]),
-            (Role::Commander, vec!["eva".into()]),
-            (Role::Viewer, vec!["*".into()]),
+            (OperatorRole::Operator, vec!["ana".to_string(), "@oncall".into()]),
+            (OperatorRole::Commander, vec!["eva".into()]),
+            (OperatorRole::Viewer, vec!["*".into()]),
         ]);
-        let roles = Roles { names, may: IndexMap::from([((Role::Operator, "staging"), Danger::Caution)]) };
+        let roles = Roles { names, may: IndexMap::from([((OperatorRole::Operator, "staging"), Danger::Caution)]) };
         let oncall = ["oncall".to_string()];
         let cases = [
             ("eva", &[][..], Tier::Production, Danger::Danger, true),
@@ -103,6 +103,6 @@ mod tests {
         for (user, groups, tier, danger, want) in cases {
             assert_eq!(roles.permit(user, groups, tier, danger).is_ok(), want, "{user} {tier:?} {danger:?}");
         }
-        assert_eq!(Roles::default().of("anybody", &[]), Role::Commander);
+        assert_eq!(Roles::default().of("anybody", &[]), OperatorRole::Commander);
     }
 }

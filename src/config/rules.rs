@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use super::file::FileShape;
 use super::model::SignalConfig;
 use super::resolve::Resolver;
-use super::shape::{SignalShape, Text};
+use super::shape::{SignalShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::units::Unit;
 use crate::judge::{BurnRate, Condition, Level, NoData, Objective, Rule};
@@ -72,7 +72,7 @@ impl Resolver<'_> {
                 self.findings.error(span.clone(), format!("objective `{name}` needs objective, source, good and total"), None);
                 continue;
             };
-            let known = |text: &Text| self.kinds.contains_key(text.get_ref().as_str());
+            let known = |text: &SpannedText| self.kinds.contains_key(text.get_ref().as_str());
             if !known(source) && !shape.or.as_ref().is_some_and(known) && file.is_shipped(source) {
                 continue;
             }
@@ -88,7 +88,7 @@ impl Resolver<'_> {
             let objective = Objective { name: name.clone(), target: ratio, window, good, total };
             for rate in BurnRate::ALL {
                 let signal: Arc<str> = format!("{name}_burn_{}", rate.long).into();
-                let query = Text::new(span.clone(), objective.query(rate));
+                let query = SpannedText::new(span.clone(), objective.query(rate));
                 let shape = SignalShape {
                     title: Some(format!("{name} burn {}/{}", rate.long, rate.short)),
                     source: Some(source.clone()),

@@ -12,12 +12,12 @@ use crate::judge::{Level, NoData};
 use crate::observe::reading::{Fact, Health, Shape};
 use crate::plan::runbook::{Danger, Occasion};
 
-pub type Text = Spanned<String>;
+pub type SpannedText = Spanned<String>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvironmentShape {
-    pub name: Option<Text>,
+    pub name: Option<SpannedText>,
     pub tier: Option<Tier>,
     pub expect: IndexMap<String, String>,
     pub hint: Option<String>,
@@ -28,7 +28,7 @@ pub struct EnvironmentShape {
 pub struct UiShape {
     pub theme: Option<String>,
     pub keymap: Option<String>,
-    pub window: Option<Text>,
+    pub window: Option<SpannedText>,
     pub mouse: Option<bool>,
     pub color: Option<ColorChoice>,
     pub glyphs: Option<GlyphChoice>,
@@ -51,25 +51,25 @@ pub enum KindShape {
 #[serde(deny_unknown_fields)]
 pub struct SourceShape {
     pub kind: KindShape,
-    pub url: Option<Text>,
-    pub interval: Option<Text>,
-    pub timeout: Option<Text>,
+    pub url: Option<SpannedText>,
+    pub interval: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
     /// prometheus: how often it scrapes
-    pub scrape_interval: Option<Text>,
+    pub scrape_interval: Option<SpannedText>,
     pub concurrency: Option<usize>,
     #[serde(default)]
     pub headers: IndexMap<String, Spanned<String>>,
-    pub bearer_token: Option<Text>,
+    pub bearer_token: Option<SpannedText>,
     pub user: Option<String>,
-    pub password: Option<Text>,
-    pub api_key: Option<Text>,
+    pub password: Option<SpannedText>,
+    pub api_key: Option<SpannedText>,
     #[serde(default)]
     pub tls: TlsShape,
-    pub max_body: Option<Text>,
+    pub max_body: Option<SpannedText>,
     /// scrape
     #[serde(default)]
     pub targets: Vec<TargetShape>,
-    pub retention: Option<Text>,
+    pub retention: Option<SpannedText>,
     pub max_samples: Option<usize>,
     pub max_series: Option<usize>,
     /// qdrant
@@ -91,7 +91,7 @@ pub struct TlsShape {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetShape {
-    pub url: Text,
+    pub url: SpannedText,
     pub name: Option<String>,
     #[serde(default)]
     pub labels: IndexMap<String, String>,
@@ -101,19 +101,19 @@ pub struct TargetShape {
 #[serde(deny_unknown_fields, default)]
 pub struct SignalShape {
     pub title: Option<String>,
-    pub source: Option<Text>,
+    pub source: Option<SpannedText>,
     /// A second source for the same query, when the first one is away.
-    pub or: Option<Text>,
-    pub query: Option<Text>,
+    pub or: Option<SpannedText>,
+    pub query: Option<SpannedText>,
     pub unit: Option<Unit>,
-    pub warn: Option<Text>,
-    pub fail: Option<Text>,
-    pub baseline: Option<Text>,
+    pub warn: Option<SpannedText>,
+    pub fail: Option<SpannedText>,
+    pub baseline: Option<SpannedText>,
     /// Fewer samples than this are no basis for a verdict; `samples` is the query that counts them.
     pub at_least: Option<u64>,
-    pub samples: Option<Text>,
-    pub interval: Option<Text>,
-    pub timeout: Option<Text>,
+    pub samples: Option<SpannedText>,
+    pub interval: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
     /// database
     pub shape: Option<Shape>,
     pub health: Option<Health>,
@@ -123,12 +123,12 @@ pub struct SignalShape {
     /// prometheus, alertmanager
     pub alerts: Option<bool>,
     /// http
-    pub path: Option<Text>,
-    pub pointer: Option<Text>,
+    pub path: Option<SpannedText>,
+    pub pointer: Option<SpannedText>,
     pub method: Option<String>,
     pub status: Option<u16>,
-    pub body: Option<Text>,
-    pub within: Option<Text>,
+    pub body: Option<SpannedText>,
+    pub within: Option<SpannedText>,
     /// redis
     pub command: Option<Vec<String>>,
     pub field: Option<String>,
@@ -137,10 +137,10 @@ pub struct SignalShape {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuleShape {
-    pub signal: Option<Text>,
-    pub when: Option<Text>,
+    pub signal: Option<SpannedText>,
+    pub when: Option<SpannedText>,
     #[serde(rename = "for")]
-    pub hold: Option<Text>,
+    pub hold: Option<SpannedText>,
     pub level: Option<Level>,
     pub no_data: Option<NoData>,
     pub summary: Option<String>,
@@ -149,19 +149,19 @@ pub struct RuleShape {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SloShape {
-    pub objective: Option<Text>,
-    pub window: Option<Text>,
-    pub source: Option<Text>,
-    pub or: Option<Text>,
-    pub good: Option<Text>,
-    pub total: Option<Text>,
+    pub objective: Option<SpannedText>,
+    pub window: Option<SpannedText>,
+    pub source: Option<SpannedText>,
+    pub or: Option<SpannedText>,
+    pub good: Option<SpannedText>,
+    pub total: Option<SpannedText>,
     pub no_data: Option<NoData>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoardShape {
-    pub name: Text,
+    pub name: SpannedText,
     pub columns: Option<usize>,
     #[serde(default)]
     pub panels: Vec<PanelShape>,
@@ -173,21 +173,21 @@ pub struct PanelShape {
     pub title: String,
     pub kind: PanelKind,
     #[serde(default)]
-    pub signals: Vec<Text>,
+    pub signals: Vec<SpannedText>,
 }
 
 /// Something that steps of runbooks talk to over HTTP.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceShape {
-    pub url: Option<Text>,
-    pub timeout: Option<Text>,
+    pub url: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
     #[serde(default)]
     pub headers: IndexMap<String, Spanned<String>>,
-    pub bearer_token: Option<Text>,
+    pub bearer_token: Option<SpannedText>,
     pub user: Option<String>,
-    pub password: Option<Text>,
-    pub api_key: Option<Text>,
+    pub password: Option<SpannedText>,
+    pub api_key: Option<SpannedText>,
     #[serde(default)]
     pub tls: TlsShape,
 }
@@ -206,20 +206,20 @@ pub enum ChannelKind {
 pub struct NotifyShape {
     pub kind: ChannelKind,
     /// slack
-    pub webhook: Option<Text>,
+    pub webhook: Option<SpannedText>,
     /// pagerduty
-    pub key: Option<Text>,
+    pub key: Option<SpannedText>,
     /// webhook; pagerduty, where an account lives elsewhere
-    pub url: Option<Text>,
+    pub url: Option<SpannedText>,
     /// webhook: sent as a bearer token
-    pub secret: Option<Text>,
+    pub secret: Option<SpannedText>,
     /// email
-    pub smtp: Option<Text>,
-    pub from: Option<Text>,
+    pub smtp: Option<SpannedText>,
+    pub from: Option<SpannedText>,
     #[serde(default)]
-    pub to: Vec<Text>,
+    pub to: Vec<SpannedText>,
     pub user: Option<String>,
-    pub password: Option<Text>,
+    pub password: Option<SpannedText>,
     /// What every run tells it; without any, only those that name it.
     #[serde(default)]
     pub events: Vec<Occasion>,
@@ -228,9 +228,9 @@ pub struct NotifyShape {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RolesShape {
-    pub viewer: Vec<Text>,
-    pub operator: Vec<Text>,
-    pub commander: Vec<Text>,
+    pub viewer: Vec<SpannedText>,
+    pub operator: Vec<SpannedText>,
+    pub commander: Vec<SpannedText>,
     pub may: IndexMap<String, Spanned<IndexMap<String, Danger>>>,
 }
 
@@ -238,7 +238,7 @@ pub struct RolesShape {
 #[serde(deny_unknown_fields, default)]
 pub struct AuditShape {
     /// The database source that records are mirrored to; `none` for none.
-    pub database: Option<Text>,
+    pub database: Option<SpannedText>,
 }
 
 macro_rules! overlay {

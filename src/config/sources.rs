@@ -8,7 +8,7 @@ use url::Url;
 
 use super::model::{ScrapeTarget, SourceConfig, SourceKind};
 use super::resolve::Resolver;
-use super::shape::{KindShape, SourceShape, Text};
+use super::shape::{KindShape, SourceShape, SpannedText};
 use crate::base::endpoint::{Auth, Endpoint, Tls};
 use crate::base::secret::SecretRef;
 use crate::base::units;
@@ -107,7 +107,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn required<'t>(&mut self, text: Option<&'t Text>, span: &Range<usize>) -> Option<&'t Text> {
+    fn required<'t>(&mut self, text: Option<&'t SpannedText>, span: &Range<usize>) -> Option<&'t SpannedText> {
         if text.is_none() {
             self.findings.error(span.clone(), "`url` is missing", Some("write url = \"http://localhost:9090\"".into()));
         }
@@ -115,7 +115,7 @@ impl Resolver<'_> {
     }
 
     /// A URL with one of the schemes and without a password in it.
-    pub(super) fn url(&mut self, text: Option<&Text>, span: &Range<usize>, schemes: &[&str]) -> Option<Url> {
+    pub(super) fn url(&mut self, text: Option<&SpannedText>, span: &Range<usize>, schemes: &[&str]) -> Option<Url> {
         let text = self.required(text, span)?;
         let url = match Url::parse(text.get_ref()) {
             Ok(url) if schemes.contains(&url.scheme()) => url,
@@ -173,12 +173,12 @@ impl Resolver<'_> {
         Some(Endpoint { url, headers, secret_headers, auth, tls, timeout, max_body: self.size(shape.max_body.as_ref(), max_body) })
     }
 
-    fn size(&mut self, text: Option<&Text>, default: &str) -> u64 {
+    fn size(&mut self, text: Option<&SpannedText>, default: &str) -> u64 {
         let wanted = text.and_then(|text| units::size(text.get_ref()).map_err(|e| self.findings.error(text.span(), e, None)).ok());
         wanted.or_else(|| units::size(default).ok()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn secret(&mut self, text: Option<&Text>) -> Option<SecretRef> {
+    pub(super) fn secret(&mut self, text: Option<&SpannedText>) -> Option<SecretRef> {
         let text = text?;
         let reference = SecretRef::parse(text.get_ref()).map_err(|e| self.findings.error(text.span(), e, None)).ok();
         reference.map(|reference| reference.beside(&self.folder))

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Row, SqlitePool};
 
-pub struct Database {
+pub struct DemoDatabase {
     path: PathBuf,
     pool: SqlitePool,
 }
@@ -34,8 +34,8 @@ INSERT INTO task_events (task_id, event_type, metadata, created_at) VALUES
   ('rollback_3', 'rollback_auto', '{\"reason\":\"faithfulness_drop\",\"outcome\":\"failed\"}', datetime('now', '-40 days'));
 ";
 
-impl Database {
-    pub async fn create(path: &Path, seed: u64) -> Result<Database, sqlx::Error> {
+impl DemoDatabase {
+    pub async fn create(path: &Path, seed: u64) -> Result<DemoDatabase, sqlx::Error> {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
@@ -55,7 +55,7 @@ impl Database {
                 .await?;
         }
         transaction.commit().await?;
-        Ok(Database { path: path.to_path_buf(), pool })
+        Ok(DemoDatabase { path: path.to_path_buf(), pool })
     }
 
     pub fn path(&self) -> &Path {

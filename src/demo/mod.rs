@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::base::clock::{Clock, Stamp};
-use data::Database;
+use data::DemoDatabase;
 use model::Model;
 use scenario::Effect;
 
@@ -55,7 +55,7 @@ const PAST_STEP: Duration = Duration::from_secs(10);
 /// When a port or a file cannot be had.
 pub async fn start(scenario: Scenario, seed: u64) -> std::io::Result<Demo> {
     let folder = tempfile::Builder::new().prefix("lastgreen-demo-").tempdir()?;
-    let database = Database::create(&folder.path().join("ragdb.db"), seed).await.map_err(std::io::Error::other)?;
+    let database = DemoDatabase::create(&folder.path().join("ragdb.db"), seed).await.map_err(std::io::Error::other)?;
     let model = Arc::new(Mutex::new(Model::new(seed)));
     let mut tasks = JoinSet::new();
     let listen = || TcpListener::bind(("127.0.0.1", 0));
@@ -69,13 +69,13 @@ pub async fn start(scenario: Scenario, seed: u64) -> std::io::Result<Demo> {
         webhook: webhook_at.local_addr()?,
         database: database.path().to_path_buf(),
     };
-    let prometheus = Arc::new(prometheus::Prometheus::new(places.stable.to_string()).map_err(std::io::Error::other)?);
+    let prometheus = Arc::new(prometheus::DemoPrometheus::new(places.stable.to_string()).map_err(std::io::Error::other)?);
     past(&model, &prometheus);
     let points = database.points().await.map_err(std::io::Error::other)?;
     let vectors = Arc::new(Mutex::new(vectors::Storage::new(folder.path().join("snapshots"))?));
     qdrant::fill(&vectors, "rag_main", &points);
-    tasks.spawn(service::serve(stable, service::Service { model: model.clone(), track: model::Track::Stable }));
-    tasks.spawn(service::serve(canary, service::Service { model: model.clone(), track: model::Track::Canary }));
+    tasks.spawn(service::serve(stable, service::Service { model: model.clone(), track: model::ReleaseTrack::Stable }));
+    tasks.spawn(service::serve(canary, service::Service { model: model.clone(), track: model::ReleaseTrack::Canary }));
     tasks.spawn(qdrant::serve(qdrant_at, vectors, None));
     tasks.spawn(webhook::serve(webhook_at));
     let (down, up) = tokio::sync::oneshot::channel();
@@ -87,7 +87,7 @@ pub async fn start(scenario: Scenario, seed: u64) -> std::io::Result<Demo> {
 }
 
 /// Lets the system have been running for a while.
-fn past(model: &Mutex<Model>, prometheus: &prometheus::Prometheus) {
+fn past(model: &Mutex<Model>, prometheus: &prometheus::DemoPrometheus) {
     let now = Clock::System.now();
     let mut model = model.lock().unwrap_or_else(|p| p.into_inner());
     let steps = PAST.as_secs() / PAST_STEP.as_secs();
@@ -100,8 +100,8 @@ fn past(model: &Mutex<Model>, prometheus: &prometheus::Prometheus) {
 struct Live {
     scenario: Scenario,
     model: Arc<Mutex<Model>>,
-    prometheus: Arc<prometheus::Prometheus>,
-    database: Database,
+    prometheus: Arc<prometheus::DemoPrometheus>,
+    database: DemoDatabase,
     /// Ends the Prometheus API when sent.
     down: Option<tokio::sync::oneshot::Sender<()>>,
 }
@@ -194,7 +194,7 @@ url = "http://{prometheus}"
 interval = "2s"
 timeout = "2s"
 
-# The same pages read directly: answers the same PromQL when Prometheus is away.
+# The same pages read directly: answers the same PromQL when DemoPrometheus is away.
 [sources.direct]
 kind = "scrape"
 interval = "2s"

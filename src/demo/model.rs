@@ -10,16 +10,16 @@ use super::metrics::Metrics;
 use super::scenario::Effect;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Track {
+pub enum ReleaseTrack {
     Stable,
     Canary,
 }
 
-impl Track {
+impl ReleaseTrack {
     pub fn name(self) -> &'static str {
         match self {
-            Track::Stable => "stable",
-            Track::Canary => "canary",
+            ReleaseTrack::Stable => "stable",
+            ReleaseTrack::Canary => "canary",
         }
     }
 }
@@ -106,10 +106,10 @@ impl Model {
     }
 
     fn request(&mut self, effect: &Effect) {
-        let track = if self.random.random::<f64>() < self.canary { Track::Canary } else { Track::Stable };
+        let track = if self.random.random::<f64>() < self.canary { ReleaseTrack::Canary } else { ReleaseTrack::Stable };
         let bad_release = match track {
-            Track::Canary => self.canary_version == BAD_RELEASE,
-            Track::Stable => self.stable_version == BAD_RELEASE,
+            ReleaseTrack::Canary => self.canary_version == BAD_RELEASE,
+            ReleaseTrack::Stable => self.stable_version == BAD_RELEASE,
         };
         let fault = if bad_release { effect.canary_fault } else { 0.0 };
         let name = track.name();

@@ -18,7 +18,7 @@ use tokio::task::block_in_place;
 use crate::base::clock::{Clock, Stamp};
 use crate::observe::engine::{Engine, EngineError, Limits, Sample, Sampled, Supported, parse, supported};
 
-pub struct Prometheus {
+pub struct DemoPrometheus {
     engine: Engine,
     instance: String,
 }
@@ -26,10 +26,10 @@ pub struct Prometheus {
 /// As Prometheus: more points in one answer are refused.
 const MOST_POINTS: u128 = 11_000;
 
-impl Prometheus {
-    pub fn new(instance: String) -> Result<Prometheus, EngineError> {
+impl DemoPrometheus {
+    pub fn new(instance: String) -> Result<DemoPrometheus, EngineError> {
         let limits = Limits { retention: Duration::from_secs(6 * 3600), ..Limits::default() };
-        Ok(Prometheus { engine: Engine::new(limits)?, instance })
+        Ok(DemoPrometheus { engine: Engine::new(limits)?, instance })
     }
 
     /// Takes in a page of the service.
@@ -73,7 +73,7 @@ impl Prometheus {
     }
 }
 
-type Shared = State<Arc<Prometheus>>;
+type Shared = State<Arc<DemoPrometheus>>;
 
 fn success(data: Value) -> Response {
     Json(json!({"status": "success", "data": data})).into_response()
@@ -139,7 +139,7 @@ fn labels(series: &Sampled) -> BTreeMap<&str, &str> {
     series.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect()
 }
 
-fn instant(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
+fn instant(p: &DemoPrometheus, fields: &HashMap<String, String>) -> Response {
     let asked = query_of(fields).and_then(|query| Ok((query, time_of(fields, "time")?)));
     let (query, at) = match asked {
         Ok((query, at)) => (query, at.unwrap_or_else(|| Clock::System.now())),
@@ -155,7 +155,7 @@ fn instant(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
     }
 }
 
-fn range(p: &Prometheus, fields: &HashMap<String, String>) -> Response {
+fn range(p: &DemoPrometheus, fields: &HashMap<String, String>) -> Response {
     let asked = query_of(fields).and_then(|query| {
         let start = time_of(fields, "start")?.ok_or_else(|| bad("invalid parameter \"start\": missing"))?;
         let end = time_of(fields, "end")?.ok_or_else(|| bad("invalid parameter \"end\": missing"))?;

@@ -379,7 +379,7 @@ struct Recover {
 #[serde(rename_all = "snake_case")]
 enum Priority {
     NoSync,
-    Snapshot,
+    StoredSnapshot,
     Replica,
 }
 

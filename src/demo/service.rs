@@ -11,12 +11,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::model::{Model, Track};
+use super::model::{Model, ReleaseTrack};
 
 #[derive(Clone)]
 pub struct Service {
     pub model: Arc<Mutex<Model>>,
-    pub track: Track,
+    pub track: ReleaseTrack,
 }
 
 impl Service {
@@ -52,7 +52,7 @@ pub async fn serve(listener: TcpListener, service: Service) {
 
 async fn health(State(s): State<Service>) -> impl IntoResponse {
     let model = s.model();
-    let version = if s.track == Track::Stable { &model.stable_version } else { &model.canary_version };
+    let version = if s.track == ReleaseTrack::Stable { &model.stable_version } else { &model.canary_version };
     Json(json!({"status": "ok", "track": s.track.name(), "version": version}))
 }
 

@@ -25,7 +25,7 @@ pub struct Collection {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Snapshot {
+pub struct StoredSnapshot {
     pub name: String,
     pub creation_time: String,
     pub size: u64,
@@ -61,7 +61,7 @@ impl Storage {
     }
 
     /// Writes a snapshot of a collection. Two within one second have the same name, as with the real one.
-    pub fn snapshot(&self, collection: &str) -> Result<Snapshot> {
+    pub fn snapshot(&self, collection: &str) -> Result<StoredSnapshot> {
         let Some(data) = self.collections.get(collection) else { return Err(Error::other("no such collection")) };
         let now = Clock::System.now();
         let day = &now.iso()[..10];
@@ -76,9 +76,9 @@ impl Storage {
         describe(&file)
     }
 
-    pub fn snapshots(&self, collection: &str) -> Vec<Snapshot> {
+    pub fn snapshots(&self, collection: &str) -> Vec<StoredSnapshot> {
         let Ok(files) = std::fs::read_dir(self.folder.join(collection)) else { return Vec::new() };
-        let mut all: Vec<Snapshot> = files
+        let mut all: Vec<StoredSnapshot> = files
             .flatten()
             .filter(|f| f.path().extension().is_some_and(|e| e == "snapshot"))
             .filter_map(|f| describe(&f.path()).ok())
@@ -96,11 +96,11 @@ impl Storage {
     }
 }
 
-fn describe(file: &Path) -> Result<Snapshot> {
+fn describe(file: &Path) -> Result<StoredSnapshot> {
     let bytes = std::fs::read(file)?;
     let made = file.metadata()?.modified()?;
     let made = made.duration_since(std::time::UNIX_EPOCH).map_err(Error::other)?;
-    Ok(Snapshot {
+    Ok(StoredSnapshot {
         name: file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
         creation_time: Stamp(made.as_millis() as i64).iso()[..19].to_string(),
         size: bytes.len() as u64,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Aggregate, Condition, Operand, Signal, Span, Verdict};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::observe::reading::{Freshness, History, Line, Reading, Value};
+use crate::observe::reading::{Freshness, History, LabelledValue, Reading, Value};
 
 /// Everything known about a signal at the moment of judging.
 #[derive(Clone, Copy, Debug)]
@@ -145,10 +145,10 @@ fn usable<'a>(signal: &Signal, observed: &Observed<'a>, freshness: Freshness) ->
 enum Hit {
     Yes {
         reason: String,
-        line: Option<Line>,
+        line: Option<LabelledValue>,
     },
     /// The value nearest to crossing, when there are numbers.
-    No(Option<Line>),
+    No(Option<LabelledValue>),
 }
 
 fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Observed) -> Result<Hit, String> {
@@ -172,7 +172,7 @@ fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Ob
             let mut lines = Vec::new();
             for line in value.lines() {
                 let number = windowed(signal, observed, &line.label, aggregate, span)?;
-                lines.push(Line { label: line.label, value: number });
+                lines.push(LabelledValue { label: line.label, value: number });
             }
             lines
         }

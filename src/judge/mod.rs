@@ -11,7 +11,7 @@ mod verdict;
 pub use assess::{Evidence, Judgement, Observed, judge, observe};
 pub use baseline::Baseline;
 pub use condition::{Aggregate, Condition, Op, Operand, Span};
-pub use rule::{Level, NoData, Observation, Phase, Rule, RuleState};
+pub use rule::{Level, NoData, Observation, Rule, RulePhase, RuleState};
 pub use slo::{BurnRate, Objective};
 pub use verdict::Verdict;
 

@@ -78,7 +78,7 @@ pub enum Observation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]
-pub enum Phase {
+pub enum RulePhase {
     Inactive,
     /// `held` of the rule's `for` have been seen.
     Pending {
@@ -101,7 +101,7 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RuleState {
     #[serde(flatten)]
-    pub phase: Phase,
+    pub phase: RulePhase,
     /// The newest observation in words.
     pub reason: String,
     /// The last valid observation: when, and whether the condition held.
@@ -117,7 +117,7 @@ pub struct RuleState {
 
 impl Default for RuleState {
     fn default() -> Self {
-        RuleState { phase: Phase::Inactive, reason: "not observed yet".into(), last: None, fired: None, held: None }
+        RuleState { phase: RulePhase::Inactive, reason: "not observed yet".into(), last: None, fired: None, held: None }
     }
 }
 
@@ -139,45 +139,45 @@ impl RuleState {
             }
             Observation::HoldsNot(reason) => {
                 let phase = match self.phase {
-                    Phase::Firing { .. } => Phase::Resolved { at },
-                    Phase::NoData { .. } if self.fired.is_some() => Phase::Resolved { at },
-                    Phase::Resolved { at: then } if at.since(then) < SHOWN_RESOLVED => self.phase,
-                    _ => Phase::Inactive,
+                    RulePhase::Firing { .. } => RulePhase::Resolved { at },
+                    RulePhase::NoData { .. } if self.fired.is_some() => RulePhase::Resolved { at },
+                    RulePhase::Resolved { at: then } if at.since(then) < SHOWN_RESOLVED => self.phase,
+                    _ => RulePhase::Inactive,
                 };
                 RuleState { phase, reason, last: Some((at, false)), fired: None, held: None }
             }
         }
     }
 
-    fn holding(&self, rule: &Rule, at: Stamp) -> (Phase, Option<Stamp>) {
+    fn holding(&self, rule: &Rule, at: Stamp) -> (RulePhase, Option<Stamp>) {
         // What fired because of its condition goes on firing; what fired because of silence has yet to hold.
-        if let (Phase::Firing { .. } | Phase::NoData { .. }, Some(since)) = (self.phase, self.fired) {
-            return (Phase::Firing { since }, Some(since));
+        if let (RulePhase::Firing { .. } | RulePhase::NoData { .. }, Some(since)) = (self.phase, self.fired) {
+            return (RulePhase::Firing { since }, Some(since));
         }
         let (since, held) = match (self.phase, self.last) {
-            (Phase::NoData { .. }, _) if self.held.is_some() => self.held.unwrap_or((at, Duration::ZERO)),
-            (Phase::Pending { since, held }, Some((last, true))) => {
+            (RulePhase::NoData { .. }, _) if self.held.is_some() => self.held.unwrap_or((at, Duration::ZERO)),
+            (RulePhase::Pending { since, held }, Some((last, true))) => {
                 let step = at.since(last);
                 (since, if step <= rule.gap { held + step } else { held })
             }
             _ => (at, Duration::ZERO),
         };
-        if held >= rule.hold { (Phase::Firing { since }, Some(at)) } else { (Phase::Pending { since, held }, None) }
+        if held >= rule.hold { (RulePhase::Firing { since }, Some(at)) } else { (RulePhase::Pending { since, held }, None) }
     }
 
     fn unobserved(&self, rule: &Rule, at: Stamp, reason: String) -> RuleState {
         let phase = match (self.phase, rule.no_data) {
             // A pending rule waits out a short gap; its time simply does not advance.
-            (Phase::Pending { .. }, _) if self.last.is_some_and(|(last, _)| at.since(last) <= rule.gap) => self.phase,
-            (Phase::Firing { .. }, NoData::Keep) => self.phase,
-            (Phase::NoData { since }, NoData::Alert) if at.since(since) >= rule.hold => Phase::Firing { since },
-            (Phase::Firing { .. }, NoData::Alert) => self.phase,
-            (Phase::NoData { .. }, _) => self.phase,
-            _ => Phase::NoData { since: at },
+            (RulePhase::Pending { .. }, _) if self.last.is_some_and(|(last, _)| at.since(last) <= rule.gap) => self.phase,
+            (RulePhase::Firing { .. }, NoData::Keep) => self.phase,
+            (RulePhase::NoData { since }, NoData::Alert) if at.since(since) >= rule.hold => RulePhase::Firing { since },
+            (RulePhase::Firing { .. }, NoData::Alert) => self.phase,
+            (RulePhase::NoData { .. }, _) => self.phase,
+            _ => RulePhase::NoData { since: at },
         };
         // What a pending rule has held is kept over the silence.
         let held = match self.phase {
-            Phase::Pending { since, held } => Some((since, held)),
+            RulePhase::Pending { since, held } => Some((since, held)),
             _ => self.held,
         };
         RuleState { phase, reason, last: self.last, fired: self.fired, held }
@@ -186,22 +186,22 @@ impl RuleState {
     /// What the rule says about the system.
     pub fn verdict(&self, rule: &Rule) -> Verdict {
         match self.phase {
-            Phase::Firing { .. } => rule.level.verdict(),
-            Phase::NoData { .. } => Verdict::Unknown,
-            Phase::Pending { .. } => Verdict::Warn,
-            Phase::Inactive if self.last.is_none() => Verdict::Unknown,
-            Phase::Inactive | Phase::Resolved { .. } => Verdict::Pass,
+            RulePhase::Firing { .. } => rule.level.verdict(),
+            RulePhase::NoData { .. } => Verdict::Unknown,
+            RulePhase::Pending { .. } => Verdict::Warn,
+            RulePhase::Inactive if self.last.is_none() => Verdict::Unknown,
+            RulePhase::Inactive | RulePhase::Resolved { .. } => Verdict::Pass,
         }
     }
 
     pub fn word(&self) -> &'static str {
         match self.phase {
-            Phase::Inactive if self.last.is_none() => "unknown",
-            Phase::Inactive => "ok",
-            Phase::Pending { .. } => "pending",
-            Phase::Firing { .. } => "firing",
-            Phase::Resolved { .. } => "resolved",
-            Phase::NoData { .. } => "no data",
+            RulePhase::Inactive if self.last.is_none() => "unknown",
+            RulePhase::Inactive => "ok",
+            RulePhase::Pending { .. } => "pending",
+            RulePhase::Firing { .. } => "firing",
+            RulePhase::Resolved { .. } => "resolved",
+            RulePhase::NoData { .. } => "no data",
         }
     }
 }

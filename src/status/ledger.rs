@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::plan::runbook::{Frequency, Loaded, Phase, Plan, Run, RunResult, Runbook, Status, StepRun, StepState, Trigger};
+use crate::plan::runbook::{Frequency, LoadedRunbook, Phase, Plan, Run, RunResult, Runbook, RunbookStatus, StepRun, StepState, Trigger};
 
 /// A run with everything known about it.
 #[derive(Clone, Debug)]
@@ -184,7 +184,7 @@ pub fn step_mark(state: StepState) -> &'static str {
 #[derive(Clone, Debug)]
 pub struct RunbookLine {
     pub name: String,
-    pub loaded: Loaded,
+    pub loaded: LoadedRunbook,
     /// Its newest run that was not refused.
     pub last: Option<(Stamp, RunStatus)>,
     pub due: Due,
@@ -205,7 +205,7 @@ pub enum Due {
 
 impl Due {
     pub fn of(runbook: &Runbook, last_done: Option<Stamp>, now: Stamp) -> Due {
-        if runbook.front.status != Status::Ready {
+        if runbook.front.status != RunbookStatus::Ready {
             return Due::No;
         }
         let Some(next) = next(runbook, last_done) else { return Due::No };
@@ -288,8 +288,8 @@ impl Ledger {
     }
 
     /// The list of runbooks, from what was read and what was run.
-    pub fn lines(loaded: &[Loaded], runs: &[Arc<RunLine>], environment: &str, now: Stamp) -> Vec<RunbookLine> {
-        let line = |loaded: &Loaded| {
+    pub fn lines(loaded: &[LoadedRunbook], runs: &[Arc<RunLine>], environment: &str, now: Stamp) -> Vec<RunbookLine> {
+        let line = |loaded: &LoadedRunbook| {
             let of = || runs.iter().filter(|r| r.is_of(environment, &loaded.name));
             let last = of().find(|r| r.status() != RunStatus::Refused).and_then(|r| Some((r.run.started?, r.status())));
             let done = of().find(|r| r.status() == RunStatus::Done && !r.plan.content.drill).and_then(|r| r.run.started);

@@ -10,7 +10,7 @@ use crate::base::tier::Tier;
 use crate::base::units::Unit;
 use crate::base::units::{short, watch};
 use crate::config::Config;
-use crate::judge::{Judgement, Phase, RuleState, Verdict};
+use crate::judge::{Judgement, RulePhase, RuleState, Verdict};
 use crate::observe::reading::{Alert, AlertState, Fault, SourceState, Value};
 
 /// Durations are written in milliseconds.
@@ -191,11 +191,11 @@ fn rule_lines(config: &Config, store: &Store, now: Stamp) -> Vec<RuleLine> {
         summary: rule.summary.clone(),
         verdict: state.verdict(rule),
         words: match state.phase {
-            Phase::Pending { held, .. } => format!("{} of {}", watch(held), watch(rule.hold)),
-            Phase::Firing { since } => format!("firing for {}", short(now.since(since))),
-            Phase::Resolved { at } => format!("resolved {} ago", short(now.since(at))),
-            Phase::NoData { since } => format!("no data for {}", short(now.since(since))),
-            Phase::Inactive => String::new(),
+            RulePhase::Pending { held, .. } => format!("{} of {}", watch(held), watch(rule.hold)),
+            RulePhase::Firing { since } => format!("firing for {}", short(now.since(since))),
+            RulePhase::Resolved { at } => format!("resolved {} ago", short(now.since(at))),
+            RulePhase::NoData { since } => format!("no data for {}", short(now.since(since))),
+            RulePhase::Inactive => String::new(),
         },
         state: state.clone(),
     };
@@ -256,10 +256,10 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], alerts: &[(String, Alert)],
     }
     for rule in rules {
         match rule.state.phase {
-            Phase::Firing { .. } => {
+            RulePhase::Firing { .. } => {
                 candidates.push((rule.verdict, 6, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))
             }
-            Phase::Pending { .. } => {
+            RulePhase::Pending { .. } => {
                 candidates.push((Verdict::Warn, 3, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))
             }
             _ if rule.verdict == Verdict::Unknown => {
@@ -272,7 +272,7 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], alerts: &[(String, Alert)],
         candidates.push((alert_verdict(alert), 4, format!("{whose}: {} fires: {}", alert.name, alert.text)));
     }
     for signal in signals.iter().filter(|s| s.judged && s.judgement.verdict != Verdict::Pass) {
-        let pending = rules.iter().find(|r| r.signal == signal.name && matches!(r.state.phase, Phase::Pending { .. }));
+        let pending = rules.iter().find(|r| r.signal == signal.name && matches!(r.state.phase, RulePhase::Pending { .. }));
         let pending = pending.map_or_else(String::new, |r| format!(", {}", r.words));
         candidates.push((signal.judgement.verdict, 5, format!("{}: {}{pending}", signal.title, signal.judgement.reason)));
     }

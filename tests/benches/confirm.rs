@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lastgreen::act::runner::start;
 use lastgreen::base::clock::Clock;
-use lastgreen::config::{load_text, runbooks, world};
+use lastgreen::config::{load_text, planning_context, runbooks};
 use lastgreen::plan::runbook::{Asked, Event, Operator, Plan, plan};
 use lastgreen::record::journal::{StateDir, read};
 
@@ -43,7 +43,7 @@ fn main() {
     let state = StateDir::open(&config.acting.state_dir).expect("a state folder");
     let loaded = runbooks(&config, Clock::System.now());
     let one = loaded.iter().find(|l| l.name == "one").and_then(|l| l.runbook.clone()).expect("the runbook");
-    let content = plan(&one, &world(&config, &loaded), &Asked::default(), &|_| Err("none".into())).expect("a plan");
+    let content = plan(&one, &planning_context(&config, &loaded), &Asked::default(), &|_| Err("none".into())).expect("a plan");
     let program = Path::new(env!("CARGO_BIN_EXE_lastgreen"));
     let mut parts = Parts::default();
     let mut buffer = [0; 4096];

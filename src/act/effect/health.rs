@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Came, Reach, Tap};
+use super::{Context, Outcome, OutputLog};
 use crate::base::units::short;
 use crate::observe::source::Web;
-use crate::plan::runbook::Target;
+use crate::plan::runbook::HealthTarget;
 
-pub async fn perform(reach: &Reach, targets: &[Target], limit: Duration, tap: &mut Tap) -> Came {
-    let answers = join_all(targets.iter().map(|target| ask(reach, target, limit))).await;
+pub async fn perform(context: &Context, targets: &[HealthTarget], limit: Duration, tap: &mut OutputLog) -> Outcome {
+    let answers = join_all(targets.iter().map(|target| ask(context, target, limit))).await;
     let (mut failed, mut certain) = (Vec::new(), true);
     for (target, answer) in targets.iter().zip(answers) {
         match answer {
@@ -23,16 +23,16 @@ pub async fn perform(reach: &Reach, targets: &[Target], limit: Duration, tap: &m
         }
     }
     match failed.as_slice() {
-        [] => Came::well(format!("{} of {} healthy", targets.len(), targets.len()), false),
-        some => Came { certain, ..Came::badly(some.join("; "), false) },
+        [] => Outcome::well(format!("{} of {} healthy", targets.len(), targets.len()), false),
+        some => Outcome { certain, ..Outcome::badly(some.join("; "), false) },
     }
 }
 
 /// The words of an answer; of a failure, and whether it is known that the target is not well.
-async fn ask(reach: &Reach, target: &Target, limit: Duration) -> Result<String, (String, bool)> {
+async fn ask(context: &Context, target: &HealthTarget, limit: Duration) -> Result<String, (String, bool)> {
     let timeout = target.within.unwrap_or(limit).min(limit);
     let unknown = |words: String| (words, false);
-    let web = Web::new(reach.endpoint(&target.address, timeout).map_err(unknown)?);
+    let web = Web::new(context.endpoint(&target.address, timeout).map_err(unknown)?);
     let begun = Instant::now();
     let request = web.get("").map_err(|f| unknown(f.message))?;
     let answer = web.send(request).await.map_err(|f| unknown(f.message))?;

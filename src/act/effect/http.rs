@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Came, Invocation, Reach, Tap, expect};
-use crate::base::secret::outside;
+use super::{Context, Invocation, Outcome, OutputLog, expect};
+use crate::base::secret::sanitize;
 use crate::base::text::fit;
 use crate::observe::reading::FaultKind;
 use crate::observe::source::{Response, Web, fetch_secret};
 use crate::plan::runbook::{HttpCall, Output};
 
-pub async fn perform(reach: &Reach, call: &HttpCall, invocation: &Invocation<'_>, limit: Duration, tap: &mut Tap) -> Came {
-    let answer = match send(reach, call, invocation, limit).await {
+pub async fn perform(context: &Context, call: &HttpCall, invocation: &Invocation<'_>, limit: Duration, tap: &mut OutputLog) -> Outcome {
+    let answer = match send(context, call, invocation, limit).await {
         Ok(answer) => answer,
-        Err((message, touched)) => return Came::badly(message, touched && call.mutates),
+        Err((message, touched)) => return Outcome::badly(message, touched && call.mutates),
     };
     let text = answer.text();
     tap.say(&format!("{} {}: {}", call.method, call.address.path, answer.status));
@@ -22,7 +22,7 @@ pub async fn perform(reach: &Reach, call: &HttpCall, invocation: &Invocation<'_>
         tap.say(line);
     }
     let status = answer.status.as_u16();
-    let said = fit(&outside(text.trim()), 200).into_owned();
+    let said = fit(&sanitize(text.trim()), 200).into_owned();
     let json: Json = serde_json::from_slice(&answer.body).unwrap_or(Json::Null);
     // An answer that refuses did nothing; one that broke may have.
     let touched = call.mutates && !answer.status.is_client_error();
@@ -30,15 +30,15 @@ pub async fn perform(reach: &Reach, call: &HttpCall, invocation: &Invocation<'_>
         let wanted: Vec<String> = call.status.iter().map(u16::to_string).collect();
         let words = format!("answered {status}, wanted {}: {said}", wanted.join(" or "));
         // Somebody in between, or a server in trouble, has not answered the question.
-        return Came { certain: is_an_answer(status), ..Came::badly(words, touched) };
+        return Outcome { certain: is_an_answer(status), ..Outcome::badly(words, touched) };
     }
     for wanted in &call.expect {
         if let Err(e) = expect::check(&json, wanted) {
-            return Came { certain: !json.is_null(), ..Came::badly(e, touched) };
+            return Outcome { certain: !json.is_null(), ..Outcome::badly(e, touched) };
         }
     }
-    let output = Output { text: fit(&outside(text.trim()), 4000).into_owned(), json: redacted(json) }.bounded();
-    Came { output, ..Came::well(format!("answered {status}"), touched) }
+    let output = Output { text: fit(&sanitize(text.trim()), 4000).into_owned(), json: redacted(json) }.bounded();
+    Outcome { output, ..Outcome::well(format!("answered {status}"), touched) }
 }
 
 /// Whether a status says something about what was asked: a redirection, somebody in between who wants to know who asks,
@@ -47,9 +47,9 @@ pub(super) fn is_an_answer(status: u16) -> bool {
     matches!(status, 200..=299 | 400..=499) && ![401, 403, 407, 408, 425, 429].contains(&status)
 }
 
-async fn send(reach: &Reach, call: &HttpCall, invocation: &Invocation<'_>, limit: Duration) -> Result<Response, (String, bool)> {
+async fn send(context: &Context, call: &HttpCall, invocation: &Invocation<'_>, limit: Duration) -> Result<Response, (String, bool)> {
     let local = |e: String| (e, false);
-    let web = Web::new(reach.endpoint(&call.address, limit).map_err(local)?);
+    let web = Web::new(context.endpoint(&call.address, limit).map_err(local)?);
     let mut request = web.request(&call.method, "").map_err(|f| local(f.message))?;
     if call.mutates {
         request = request.header("Idempotency-Key", format!("{}-{}", invocation.run, invocation.key));
@@ -75,13 +75,13 @@ async fn send(reach: &Reach, call: &HttpCall, invocation: &Invocation<'_>, limit
 /// A document without known secrets and control characters.
 pub(super) fn redacted(json: Json) -> Json {
     match json {
-        Json::String(text) => Json::String(outside(&text)),
-        Json::Number(n) => match outside(&n.to_string()) {
+        Json::String(text) => Json::String(sanitize(&text)),
+        Json::Number(n) => match sanitize(&n.to_string()) {
             same if same == n.to_string() => Json::Number(n),
             other => Json::String(other),
         },
         Json::Array(items) => items.into_iter().map(redacted).collect(),
-        Json::Object(map) => Json::Object(map.into_iter().map(|(key, value)| (outside(&key), redacted(value))).collect()),
+        Json::Object(map) => Json::Object(map.into_iter().map(|(key, value)| (sanitize(&key), redacted(value))).collect()),
         other => other,
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use serde_json::json;
 
-use super::{Came, Reach, Tap};
+use super::{Context, Outcome, OutputLog};
 use crate::base::units::short;
 use crate::observe::source::Web;
 use crate::plan::runbook::{Load, Output};
@@ -13,10 +13,10 @@ use crate::plan::runbook::{Load, Output};
 /// A single request that takes longer counts as failed.
 const SLOWEST: Duration = Duration::from_secs(30);
 
-pub async fn perform(reach: &Reach, load: &Load, limit: Duration, tap: &mut Tap) -> Came {
-    let endpoint = match reach.endpoint(&load.address, limit.min(SLOWEST)) {
+pub async fn perform(context: &Context, load: &Load, limit: Duration, tap: &mut OutputLog) -> Outcome {
+    let endpoint = match context.endpoint(&load.address, limit.min(SLOWEST)) {
         Ok(endpoint) => endpoint,
-        Err(e) => return Came::badly(e, false),
+        Err(e) => return Outcome::badly(e, false),
     };
     let web = Web::new(endpoint);
     let begun = Instant::now();
@@ -57,7 +57,10 @@ pub async fn perform(reach: &Reach, load: &Load, limit: Duration, tap: &mut Tap)
     };
     if share > load.errors || too_slow || times.is_empty() {
         let wanted = load.p95.map_or_else(String::new, |p| format!(", wanted p95 <= {}", short(p)));
-        return Came { output, ..Came::badly(format!("{words}{wanted}, errors <= {:.1} %", load.errors * 100.0), load.method == "POST") };
+        return Outcome {
+            output,
+            ..Outcome::badly(format!("{words}{wanted}, errors <= {:.1} %", load.errors * 100.0), load.method == "POST")
+        };
     }
-    Came { output, ..Came::well(words, load.method == "POST") }
+    Outcome { output, ..Outcome::well(words, load.method == "POST") }
 }

@@ -6,15 +6,15 @@ mod group;
 mod health;
 mod http;
 mod load;
+mod output_log;
 mod script;
 mod sql;
-mod tap;
 mod validation;
 
 pub use group::{end_orphan, is_at_work};
+pub use output_log::OutputLog;
 pub use script::stage;
 pub use sql::settle_sql;
-pub use tap::Tap;
 pub use validation::{look_fresh, look_once};
 
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ pub trait Signals: Send + Sync {
 
 /// Everything that steps reach for.
 #[derive(Clone)]
-pub struct Reach {
+pub struct Context {
     pub services: HashMap<String, Endpoint>,
     pub databases: HashMap<String, DatabaseOptions>,
     pub channels: IndexMap<String, Channel>,
@@ -59,7 +59,7 @@ pub struct Reach {
     pub clock: Clock,
 }
 
-impl Reach {
+impl Context {
     /// How to get to an address: as its service is configured, or plainly.
     fn endpoint(&self, address: &Address, timeout: Duration) -> Result<Endpoint, String> {
         let url = url::Url::parse(&address.path).map_err(|e| format!("`{}` is not a URL: {e}", address.path))?;
@@ -101,7 +101,7 @@ pub fn output_file(home: &Path, key: &str) -> PathBuf {
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Came {
+pub struct Outcome {
     pub ok: bool,
     pub message: String,
     /// Whether the world may be different now.
@@ -111,18 +111,18 @@ pub struct Came {
     pub output: Output,
 }
 
-impl Came {
-    fn well(message: impl Into<String>, touched: bool) -> Came {
-        Came { ok: true, message: crate::base::secret::outside(&message.into()), touched, certain: true, output: Output::default() }
+impl Outcome {
+    fn well(message: impl Into<String>, touched: bool) -> Outcome {
+        Outcome { ok: true, message: crate::base::secret::sanitize(&message.into()), touched, certain: true, output: Output::default() }
     }
 
-    fn badly(message: impl AsRef<str>, touched: bool) -> Came {
-        Came { ok: false, message: crate::base::secret::outside(message.as_ref()), touched, certain: false, output: Output::default() }
+    fn badly(message: impl AsRef<str>, touched: bool) -> Outcome {
+        Outcome { ok: false, message: crate::base::secret::sanitize(message.as_ref()), touched, certain: false, output: Output::default() }
     }
 
     /// It answered, and the answer is another than was wanted.
-    fn otherwise(message: impl AsRef<str>, touched: bool) -> Came {
-        Came { certain: true, ..Came::badly(message, touched) }
+    fn otherwise(message: impl AsRef<str>, touched: bool) -> Outcome {
+        Outcome { certain: true, ..Outcome::badly(message, touched) }
     }
 }
 
@@ -130,28 +130,28 @@ impl Came {
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Does it. Comes back when it is done, has failed, has taken too long, or was stopped.
-pub async fn perform(reach: &Reach, invocation: Invocation<'_>, tap: &mut Tap) -> Came {
+pub async fn perform(context: &Context, invocation: Invocation<'_>, tap: &mut OutputLog) -> Outcome {
     let mutates = invocation.kind.mutates();
     let limit = invocation.timeout.unwrap_or(PATIENCE);
     let mut stop = invocation.stop.clone();
     // A script ends its own processes; everything else can simply be let go of.
     if let Kind::Script(script) = invocation.kind {
-        return script::perform(reach, script, &invocation, limit, tap).await;
+        return script::perform(context, script, &invocation, limit, tap).await;
     }
     let work = async {
         match invocation.kind {
-            Kind::HealthCheck { targets } => health::perform(reach, targets, limit, tap).await,
-            Kind::Http(call) => http::perform(reach, call, &invocation, limit, tap).await,
-            Kind::Sql(call) => sql::perform(reach, call, &invocation, limit, tap).await,
-            Kind::Validation { checks, hold, samples } => validation::perform(reach, checks, *hold, *samples, tap).await,
+            Kind::HealthCheck { targets } => health::perform(context, targets, limit, tap).await,
+            Kind::Http(call) => http::perform(context, call, &invocation, limit, tap).await,
+            Kind::Sql(call) => sql::perform(context, call, &invocation, limit, tap).await,
+            Kind::Validation { checks, hold, samples } => validation::perform(context, checks, *hold, *samples, tap).await,
             Kind::Wait { time: Some(time), .. } => {
                 tokio::time::sleep(*time).await;
-                Came::well(format!("waited {}", crate::base::units::short(*time)), false)
+                Outcome::well(format!("waited {}", crate::base::units::short(*time)), false)
             }
-            Kind::Wait { until, .. } => validation::perform(reach, until, Duration::ZERO, 1, tap).await,
-            Kind::Load(load) => load::perform(reach, load, limit, tap).await,
+            Kind::Wait { until, .. } => validation::perform(context, until, Duration::ZERO, 1, tap).await,
+            Kind::Load(load) => load::perform(context, load, limit, tap).await,
             Kind::Script(_) | Kind::Manual { .. } | Kind::Notify { .. } | Kind::Runbook { .. } => {
-                Came::badly(format!("a {} is not performed but led by the runner", invocation.kind.word()), false)
+                Outcome::badly(format!("a {} is not performed but led by the runner", invocation.kind.word()), false)
             }
         }
     };
@@ -159,8 +159,8 @@ pub async fn perform(reach: &Reach, invocation: Invocation<'_>, tap: &mut Tap) -
         came = work => came,
         () = tokio::time::sleep(limit) => {
             let why = tap.last().map_or_else(String::new, |line| format!("; last: {line}"));
-            Came::badly(format!("not done within {}{why}", crate::base::units::short(limit)), mutates)
+            Outcome::badly(format!("not done within {}{why}", crate::base::units::short(limit)), mutates)
         }
-        _ = stop.wait_for(|stop| *stop) => Came::badly("stopped", mutates),
+        _ = stop.wait_for(|stop| *stop) => Outcome::badly("stopped", mutates),
     }
 }

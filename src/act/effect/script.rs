@@ -13,8 +13,8 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::tap::Pipe;
-use super::{Came, Invocation, Reach, Tap, group};
+use super::output_log::Pipe;
+use super::{Context, Invocation, Outcome, OutputLog, group};
 use crate::base::secret::Streaming;
 use crate::base::text::{fit, hex};
 use crate::base::units::short;
@@ -24,14 +24,14 @@ use crate::plan::runbook::{Output, Script};
 /// How long output is waited for once the script itself has ended: whoever it left behind may hold the pipe open.
 const DRAIN: Duration = Duration::from_secs(1);
 
-pub async fn perform(reach: &Reach, script: &Script, invocation: &Invocation<'_>, limit: Duration, tap: &mut Tap) -> Came {
-    let mut command = match prepare(reach, script, invocation).await {
+pub async fn perform(context: &Context, script: &Script, invocation: &Invocation<'_>, limit: Duration, tap: &mut OutputLog) -> Outcome {
+    let mut command = match prepare(context, script, invocation).await {
         Ok(command) => command,
-        Err(e) => return Came::badly(e, false),
+        Err(e) => return Outcome::badly(e, false),
     };
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(e) => return Came::badly(format!("cannot start the script: {e}"), false),
+        Err(e) => return Outcome::badly(format!("cannot start the script: {e}"), false),
     };
     let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let (sender, mut pieces) = mpsc::channel::<(Pipe, Vec<u8>)>(64);
@@ -67,20 +67,20 @@ pub async fn perform(reach: &Reach, script: &Script, invocation: &Invocation<'_>
     let last = tap.last().map_or_else(String::new, |line| format!(": {}", fit(line, 160)));
     let came = match status {
         Ok(Ok(status)) if status.success() => {
-            Came::well(tap.last().map_or_else(|| "ended well".into(), |l| fit(l, 160).into_owned()), script.mutates)
+            Outcome::well(tap.last().map_or_else(|| "ended well".into(), |l| fit(l, 160).into_owned()), script.mutates)
         }
-        Ok(Ok(status)) if status.code() == Some(125) && !begun => Came::badly(format!("the script could not be begun{last}"), false),
+        Ok(Ok(status)) if status.code() == Some(125) && !begun => Outcome::badly(format!("the script could not be begun{last}"), false),
         // As `test` and `grep -s` say "no"; whoever complains besides has not answered.
-        Ok(Ok(status)) if status.code() == Some(1) && quiet => Came::otherwise(format!("{status}{last}"), script.mutates),
-        Ok(Ok(status)) => Came::badly(format!("{status}{last}"), script.mutates),
-        Ok(Err(e)) => Came::badly(format!("cannot wait for the script: {e}"), script.mutates),
-        Err(why) if gone => Came::badly(format!("{why}: its processes were ended{last}"), script.mutates),
+        Ok(Ok(status)) if status.code() == Some(1) && quiet => Outcome::otherwise(format!("{status}{last}"), script.mutates),
+        Ok(Ok(status)) => Outcome::badly(format!("{status}{last}"), script.mutates),
+        Ok(Err(e)) => Outcome::badly(format!("cannot wait for the script: {e}"), script.mutates),
+        Err(why) if gone => Outcome::badly(format!("{why}: its processes were ended{last}"), script.mutates),
         Err(why) => {
             let number = leader.map_or(0, |group| group.as_raw_nonzero().get());
-            Came::badly(format!("{why}, and CANNOT BE ENDED from here: process group {number} is still at work{last}"), script.mutates)
+            Outcome::badly(format!("{why}, and CANNOT BE ENDED from here: process group {number} is still at work{last}"), script.mutates)
         }
     };
-    Came { output, ..came }
+    Outcome { output, ..came }
 }
 
 /// The most of standard output that later steps get.
@@ -105,11 +105,11 @@ impl Said {
     fn finish(mut self) -> String {
         self.text += &self.stream.finish();
         // What a control character has kept apart may have come together.
-        self.text.trim().lines().map(crate::base::secret::outside).collect::<Vec<_>>().join("\n")
+        self.text.trim().lines().map(crate::base::secret::sanitize).collect::<Vec<_>>().join("\n")
     }
 }
 
-fn take(tap: &mut Tap, out: &mut Said, pipe: Pipe, piece: &[u8]) {
+fn take(tap: &mut OutputLog, out: &mut Said, pipe: Pipe, piece: &[u8]) {
     tap.feed(pipe, piece);
     match pipe {
         Pipe::Out => out.feed(piece),
@@ -146,7 +146,7 @@ pub fn stage(script: &Script, home: &Path, key: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-async fn prepare(reach: &Reach, script: &Script, invocation: &Invocation<'_>) -> Result<Command, String> {
+async fn prepare(context: &Context, script: &Script, invocation: &Invocation<'_>) -> Result<Command, String> {
     let (path, text) = match (&script.file, &script.inline) {
         (Some(file), _) => {
             let path = PathBuf::from(file);
@@ -170,7 +170,7 @@ async fn prepare(reach: &Reach, script: &Script, invocation: &Invocation<'_>) ->
     let cwd = script.cwd.as_ref().map_or_else(|| invocation.folder.to_path_buf(), |cwd| invocation.folder.join(cwd));
     command.current_dir(&cwd).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     command.env("LASTGREEN_RUN", invocation.run).env("LASTGREEN_STEP", invocation.key).env("LASTGREEN_ENVIRONMENT", invocation.environment);
-    for name in &reach.hidden {
+    for name in &context.hidden {
         command.env_remove(name);
     }
     for (name, value) in &script.env {

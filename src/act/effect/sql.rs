@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::http::redacted;
-use super::{Came, Invocation, Reach, Tap, expect};
+use super::{Context, Invocation, Outcome, OutputLog, expect};
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::text::hex;
 use crate::observe::reading::{Fault, FaultKind};
@@ -20,27 +20,27 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// How long the end of a session may take that was told to end.
 const ENDING: Duration = Duration::from_secs(10);
 
-pub async fn perform(reach: &Reach, call: &SqlCall, invocation: &Invocation<'_>, limit: Duration, tap: &mut Tap) -> Came {
-    let mut session = match open(reach, call, limit).await {
+pub async fn perform(context: &Context, call: &SqlCall, invocation: &Invocation<'_>, limit: Duration, tap: &mut OutputLog) -> Outcome {
+    let mut session = match open(context, call, limit).await {
         Ok(session) => session,
-        Err(fault) => return Came::badly(fault.message, false),
+        Err(fault) => return Outcome::badly(fault.message, false),
     };
     if let Err(fault) = session.name(&name(invocation.run, invocation.key)).await {
-        return Came::badly(fault.message, false);
+        return Outcome::badly(fault.message, false);
     }
     let came = work(&mut session, call, limit, tap).await;
     session.close().await;
     // What the server refused it has not done; a broken connection leaves it open.
-    came.unwrap_or_else(|fault| Came::badly(fault.message, call.mutates && fault.kind != FaultKind::Query))
+    came.unwrap_or_else(|fault| Outcome::badly(fault.message, call.mutates && fault.kind != FaultKind::Query))
 }
 
-async fn open(reach: &Reach, call: &SqlCall, limit: Duration) -> Result<Session, Fault> {
-    let options = reach.databases.get(&call.source);
+async fn open(context: &Context, call: &SqlCall, limit: Duration) -> Result<Session, Fault> {
+    let options = context.databases.get(&call.source);
     let options = options.ok_or_else(|| Fault::new(FaultKind::Local, format!("there is no database `{}` any more", call.source)))?;
     Session::open(&DatabaseOptions { timeout: limit.min(CONNECTING), ..options.clone() }).await
 }
 
-async fn work(session: &mut Session, call: &SqlCall, limit: Duration, tap: &mut Tap) -> Result<Came, Fault> {
+async fn work(session: &mut Session, call: &SqlCall, limit: Duration, tap: &mut OutputLog) -> Result<Outcome, Fault> {
     // Only with an expectation is there anything to take back; some statements do not run inside a transaction.
     let held = call.mutates && call.expect.is_some();
     if held {
@@ -59,12 +59,12 @@ async fn work(session: &mut Session, call: &SqlCall, limit: Duration, tap: &mut 
     Ok(match (verdict, &call.expect) {
         (Ok(true), _) => {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-            let output = Output { text: crate::base::secret::outside(&text), json: redacted(Json::from(given.first)) }.bounded();
-            Came { output, ..Came::well(words, call.mutates) }
+            let output = Output { text: crate::base::secret::sanitize(&text), json: redacted(Json::from(given.first)) }.bounded();
+            Outcome { output, ..Outcome::well(words, call.mutates) }
         }
-        (Ok(false), Some(condition)) => Came::otherwise(format!("{words}, wanted {condition}{undone}"), false),
-        (Ok(false), None) => Came::otherwise(words, false),
-        (Err(e), _) => Came::badly(format!("{e}{undone}"), false),
+        (Ok(false), Some(condition)) => Outcome::otherwise(format!("{words}, wanted {condition}{undone}"), false),
+        (Ok(false), None) => Outcome::otherwise(words, false),
+        (Err(e), _) => Outcome::badly(format!("{e}{undone}"), false),
     })
 }
 
@@ -83,9 +83,9 @@ fn name(run: &str, key: &str) -> String {
 
 /// Waits until the server has finished what it was asked for and nobody waits for any more; ends it when that takes too
 /// long. Whether nothing of it is at work any more: without the database that cannot be known.
-pub async fn settle_sql(reach: &Reach, call: &SqlCall, run: &str, key: &str, patience: Duration) -> bool {
+pub async fn settle_sql(context: &Context, call: &SqlCall, run: &str, key: &str, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
-    let Ok(mut session) = open(reach, call, CONNECTING).await else { return false };
+    let Ok(mut session) = open(context, call, CONNECTING).await else { return false };
     let name = name(run, key);
     let settled = loop {
         let now = Instant::now();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Came, Reach, Seen, Tap};
+use super::{Context, Outcome, OutputLog, Seen};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::plan::runbook::{Check, Output};
@@ -15,12 +15,12 @@ use crate::plan::runbook::{Check, Output};
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Comes back when everything holds; whoever calls sets the limit.
-pub async fn perform(reach: &Reach, checks: &[Check], hold: Duration, samples: u32, tap: &mut Tap) -> Came {
+pub async fn perform(context: &Context, checks: &[Check], hold: Duration, samples: u32, tap: &mut OutputLog) -> Outcome {
     let mut since: Option<Instant> = None;
     let mut seen_at: Vec<BTreeSet<Stamp>> = vec![BTreeSet::new(); checks.len()];
     let mut said = String::new();
     loop {
-        let seen = reach.signals.look(checks).await;
+        let seen = context.signals.look(checks).await;
         let words = describe(checks, &seen);
         if words != said {
             tap.say(&words);
@@ -34,9 +34,9 @@ pub async fn perform(reach: &Reach, checks: &[Check], hold: Duration, samples: u
             let fewest = seen_at.iter().map(BTreeSet::len).min().unwrap_or(0);
             if begun.elapsed() >= hold && fewest >= samples as usize {
                 let held = if hold.is_zero() { String::new() } else { format!(" for {}", short(hold)) };
-                return Came {
+                return Outcome {
                     output: Output { text: words.clone(), json: serde_json::Value::Null },
-                    ..Came::well(format!("{words}{held}"), false)
+                    ..Outcome::well(format!("{words}{held}"), false)
                 };
             }
         } else {
@@ -49,33 +49,33 @@ pub async fn perform(reach: &Reach, checks: &[Check], hold: Duration, samples: u
 
 /// What the checks say on readings that are newer than `since`, waited for as long as that takes: for probes, which must
 /// not take how it was before for how it is.
-pub async fn look_fresh(reach: &Reach, checks: &[Check], since: Stamp, patience: Duration) -> Came {
+pub async fn look_fresh(context: &Context, checks: &[Check], since: Stamp, patience: Duration) -> Outcome {
     let deadline = Instant::now() + patience;
     loop {
-        let seen = reach.signals.look(checks).await;
+        let seen = context.signals.look(checks).await;
         if seen.iter().all(|s| s.at.is_some_and(|at| at > since)) {
             return judge(checks, &seen);
         }
         if Instant::now() >= deadline {
-            return Came::badly(format!("no reading since {}: {}", since.hms(), describe(checks, &seen)), false);
+            return Outcome::badly(format!("no reading since {}: {}", since.hms(), describe(checks, &seen)), false);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// What the checks say now: for guards, which do not wait.
-pub async fn look_once(reach: &Reach, checks: &[Check]) -> Came {
-    judge(checks, &reach.signals.look(checks).await)
+pub async fn look_once(context: &Context, checks: &[Check]) -> Outcome {
+    judge(checks, &context.signals.look(checks).await)
 }
 
-fn judge(checks: &[Check], seen: &[Seen]) -> Came {
+fn judge(checks: &[Check], seen: &[Seen]) -> Outcome {
     let words = describe(checks, seen);
     if seen.iter().all(|s| s.holds == Ok(true)) {
-        Came::well(words, false)
+        Outcome::well(words, false)
     } else if seen.iter().all(|s| s.holds.is_ok()) {
-        Came::otherwise(words, false)
+        Outcome::otherwise(words, false)
     } else {
-        Came::badly(words, false)
+        Outcome::badly(words, false)
     }
 }
 

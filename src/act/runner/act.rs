@@ -8,10 +8,12 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use super::driver::{Driver, Gone, ours};
-use crate::act::effect::{Came, Invocation, Tap, is_at_work, look_fresh, look_once, output_file, perform, settle_sql, stage};
-use crate::plan::runbook::{Event, Kind, Occasion, Outcome, Output, Planned, Question, QuestionKind, StepState, fill, holds, render};
-use crate::record::journal::Point;
-use crate::record::notify::{Letter, Outbox};
+use crate::act::effect::{Invocation, Outcome, OutputLog, is_at_work, look_fresh, look_once, output_file, perform, settle_sql, stage};
+use crate::plan::runbook::{
+    Event, Kind, Occasion, OperatorQuestion, Output, Planned, QuestionKind, StepResult, StepState, fill, holds, render,
+};
+use crate::record::journal::FailpointAt;
+use crate::record::notify::{Notification, Outbox};
 
 /// How long a server is asked whether it is still at work on what has failed.
 const SETTLING: Duration = Duration::from_secs(20);
@@ -20,18 +22,18 @@ const PROBING: Duration = Duration::from_secs(30);
 
 impl Driver {
     /// What templates of a step see, with what only the run knows.
-    fn context(&self, planned: &Planned) -> Json {
-        let mut context = self.run.context(&self.plan, planned);
-        with_run(&mut context, &self.id);
-        context
+    fn template_values(&self, planned: &Planned) -> Json {
+        let mut values = self.run.context(&self.plan, planned);
+        with_run(&mut values, &self.id);
+        values
     }
 
     /// Asks, with what the run knows filled in.
-    pub(super) async fn ask(&mut self, question: Question) -> Result<(), Gone> {
+    pub(super) async fn ask(&mut self, question: OperatorQuestion) -> Result<(), Gone> {
         let mut question = question;
         if let Some(planned) = self.plan.step(&question.step).map(Cow::into_owned) {
-            let context = self.context(&planned);
-            let filled = |text: &str| render(text, &context).unwrap_or_else(|e| format!("{text} ({e})"));
+            let values = self.template_values(&planned);
+            let filled = |text: &str| render(text, &values).unwrap_or_else(|e| format!("{text} ({e})"));
             if question.kind == QuestionKind::Manual {
                 question.text = filled(&question.text);
                 question.check = question.check.iter().map(|item| filled(item)).collect();
@@ -46,13 +48,13 @@ impl Driver {
 
     /// A kind with the templates filled in that only the run knows.
     fn rendered(&self, planned: &Planned, kind: &Kind) -> Result<Kind, String> {
-        let context = self.context(planned);
+        let values = self.template_values(planned);
         let mut tree = serde_json::to_value(kind).map_err(|e| e.to_string())?;
-        fill(&mut tree, &context)?;
+        fill(&mut tree, &values)?;
         serde_json::from_value(tree).map_err(|e| e.to_string())
     }
 
-    async fn finish(&mut self, key: &str, outcome: Outcome, message: impl Into<String>) -> Result<(), Gone> {
+    async fn finish(&mut self, key: &str, outcome: StepResult, message: impl Into<String>) -> Result<(), Gone> {
         self.append(Event::StepFinished {
             step: key.into(),
             outcome,
@@ -74,22 +76,22 @@ impl Driver {
             with_run(&mut scope, &self.id);
             match holds(&when.expression, &scope) {
                 Ok(true) => {}
-                Ok(false) => return self.finish(key, Outcome::Skipped, format!("not needed: {}", when.expression)).await,
-                Err(e) => return self.finish(key, Outcome::Failed, format!("when: {e}")).await,
+                Ok(false) => return self.finish(key, StepResult::Skipped, format!("not needed: {}", when.expression)).await,
+                Err(e) => return self.finish(key, StepResult::Failed, format!("when: {e}")).await,
             }
         }
         if self.plan.content.drill && planned.kind.mutates() {
-            return self.finish(key, Outcome::Skipped, "a drill changes nothing").await;
+            return self.finish(key, StepResult::Skipped, "a drill changes nothing").await;
         }
         let kind = match self.rendered(&planned, &planned.kind) {
             Ok(kind) => kind,
-            Err(e) => return self.finish(key, Outcome::Failed, e).await,
+            Err(e) => return self.finish(key, StepResult::Failed, e).await,
         };
         if !planned.guard.is_empty() {
-            let reach = self.reach.clone();
-            let Some(came) = self.listen(look_once(&reach, &planned.guard)).await? else { return Ok(()) };
+            let context = self.context.clone();
+            let Some(came) = self.listen(look_once(&context, &planned.guard)).await? else { return Ok(()) };
             if !came.ok {
-                return self.finish(key, Outcome::Failed, format!("the guard does not hold: {}", came.message)).await;
+                return self.finish(key, StepResult::Failed, format!("the guard does not hold: {}", came.message)).await;
             }
         }
         // Not only before the first attempt: one that failed may have been done all the same.
@@ -97,7 +99,7 @@ impl Driver {
         if planned.probe.is_some() && uncertain && before.probed.is_none() {
             self.probe(key).await?;
             match self.run.steps.get(key).and_then(|s| s.probed) {
-                Some(Some(true)) => return self.finish(key, Outcome::Done, "it was so already").await,
+                Some(Some(true)) => return self.finish(key, StepResult::Done, "it was so already").await,
                 Some(_) => {}
                 // Something else was asked for meanwhile.
                 None => return Ok(()),
@@ -125,26 +127,26 @@ impl Driver {
                 self.be_held(&e).await.map(drop)
             }
             ErrorKind::ResourceBusy => self.pause_beside(e.to_string()).await,
-            _ => self.finish(key, Outcome::Failed, format!("the script cannot be written: {e}")).await,
+            _ => self.finish(key, StepResult::Failed, format!("the script cannot be written: {e}")).await,
         }
     }
 
     async fn deed(&mut self, key: &str, planned: &Planned, kind: &Kind) -> Result<(), Gone> {
         let begun = self.clock.now();
-        (self.failpoint)(Point::BeforeEffect);
+        (self.failpoint)(FailpointAt::BeforeEffect);
         let mut came = self.perform(key, planned, kind, planned.timeout).await?;
-        (self.failpoint)(Point::AfterEffect);
+        (self.failpoint)(FailpointAt::AfterEffect);
         if let (Kind::Sql(call), false, true) = (kind, came.ok, came.touched) {
-            let (reach, call, run, step) = (self.reach.clone(), call.clone(), self.id.clone(), key.to_string());
-            let settling = async move { tokio::time::timeout(SETTLING, settle_sql(&reach, &call, &run, &step, Duration::ZERO)).await };
+            let (context, call, run, step) = (self.context.clone(), call.clone(), self.id.clone(), key.to_string());
+            let settling = async move { tokio::time::timeout(SETTLING, settle_sql(&context, &call, &run, &step, Duration::ZERO)).await };
             if self.listen(settling).await? != Some(Ok(true)) {
                 came.message += "; whether the server is still at it could not be told";
             }
         }
         let outcome = match (came.ok, self.run.aborts > 0 && came.message.starts_with("stopped")) {
-            (true, _) => Outcome::Done,
-            (false, true) => Outcome::Interrupted,
-            (false, false) => Outcome::Failed,
+            (true, _) => StepResult::Done,
+            (false, true) => StepResult::Interrupted,
+            (false, false) => StepResult::Failed,
         };
         self.append(Event::StepFinished {
             step: key.into(),
@@ -171,15 +173,15 @@ impl Driver {
     }
 
     /// Does it, and listens meanwhile: an abort ends it at once, everything else waits for its end.
-    async fn perform(&mut self, key: &str, planned: &Planned, kind: &Kind, timeout: Option<Duration>) -> Result<Came, Gone> {
+    async fn perform(&mut self, key: &str, planned: &Planned, kind: &Kind, timeout: Option<Duration>) -> Result<Outcome, Gone> {
         let (stop, stopped) = watch::channel(false);
-        let (reach, run, home) = (self.reach.clone(), self.id.clone(), self.home.clone());
+        let (context, run, home) = (self.context.clone(), self.id.clone(), self.home.clone());
         let (folder, environment) = (planned.folder.clone(), self.plan.content.environment.name.clone());
         let (key, kind) = (key.to_string(), kind.clone());
         let aborts = self.run.aborts;
         // A task of its own, so that it goes on while something is written down.
         let mut work = tokio::spawn(async move {
-            let mut tap = Tap::new(&output_file(&home, &key));
+            let mut tap = OutputLog::new(&output_file(&home, &key));
             let invocation = Invocation {
                 run: &run,
                 key: &key,
@@ -190,7 +192,7 @@ impl Driver {
                 environment: &environment,
                 stop: stopped,
             };
-            let came = perform(&reach, invocation, &mut tap).await;
+            let came = perform(&context, invocation, &mut tap).await;
             tap.finish();
             came
         });
@@ -198,7 +200,9 @@ impl Driver {
             match self.listen(&mut work).await? {
                 Some(Ok(came)) => return Ok(came),
                 // A panic in an effect is a failure whose deeds nobody knows.
-                Some(Err(e)) => return Ok(Came { message: format!("ended in a fault of ours: {e}"), touched: true, ..Came::default() }),
+                Some(Err(e)) => {
+                    return Ok(Outcome { message: format!("ended in a fault of ours: {e}"), touched: true, ..Outcome::default() });
+                }
                 None if self.run.aborts > aborts => drop(stop.send(true)),
                 None => {}
             }
@@ -213,9 +217,9 @@ impl Driver {
         if !unknown || !call.mutates {
             return Ok(Some(true));
         }
-        let (reach, call, run, key) = (self.reach.clone(), call.clone(), self.id.clone(), key.to_string());
+        let (context, call, run, key) = (self.context.clone(), call.clone(), self.id.clone(), key.to_string());
         let patience = planned.timeout.unwrap_or(PROBING);
-        self.listen(settle_sql(&reach, &call, &run, &key, patience)).await
+        self.listen(settle_sql(&context, &call, &run, &key, patience)).await
     }
 
     /// Asks a step's probe, and puts on record what it says.
@@ -225,13 +229,13 @@ impl Driver {
         let Some(settled) = self.settle(key, &planned).await? else { return Ok(()) };
         let started = self.run.steps.get(key).and_then(|s| s.started);
         let came = match self.rendered(&planned, probe) {
-            _ if !settled => Came { message: "whether the server is still at it cannot be told".into(), ..Came::default() },
-            Err(e) => Came { message: e, ..Came::default() },
+            _ if !settled => Outcome { message: "whether the server is still at it cannot be told".into(), ..Outcome::default() },
+            Err(e) => Outcome { message: e, ..Outcome::default() },
             Ok(Kind::Validation { checks, .. }) => {
-                let reach = self.reach.clone();
+                let context = self.context.clone();
                 let looked = match started {
-                    Some(since) => self.listen(look_fresh(&reach, &checks, since, PROBING)).await?,
-                    None => self.listen(look_once(&reach, &checks)).await?,
+                    Some(since) => self.listen(look_fresh(&context, &checks, since, PROBING)).await?,
+                    None => self.listen(look_once(&context, &checks)).await?,
                 };
                 match looked {
                     Some(came) => came,
@@ -252,14 +256,14 @@ impl Driver {
         self.append(Event::StepProbed { step: key.into(), already, message: came.message }).await
     }
 
-    pub(super) async fn conclude(&mut self, key: &str, outcome: Outcome, message: String) -> Result<(), Gone> {
+    pub(super) async fn conclude(&mut self, key: &str, outcome: StepResult, message: String) -> Result<(), Gone> {
         let mutates = self.plan.step(key).is_some_and(|s| s.kind.mutates() || s.undo.is_some());
         let started = self.run.steps.get(key).and_then(|s| s.started);
         self.append(Event::StepFinished {
             step: key.into(),
             outcome,
             message,
-            touched: mutates && outcome != Outcome::Skipped,
+            touched: mutates && outcome != StepResult::Skipped,
             took_ms: started.map_or(0, |at| self.clock.now().since(at).as_millis() as u64),
             output: Output::default(),
         })
@@ -276,14 +280,14 @@ impl Driver {
         if waited.is_some() && !self.is_leaving() && !self.run.pause_wanted { self.step(key).await } else { Ok(()) }
     }
 
-    /// Puts letters into the outbox: the step is done when they are on disk.
+    /// Puts notifications into the outbox: the step is done when they are on disk.
     async fn notify(&mut self, key: &str, channels: &[String], message: &str) -> Result<(), Gone> {
         let now = self.clock.now();
         let message = if self.plan.content.drill { format!("DRILL: {message}") } else { message.to_string() };
         for name in channels {
-            let Some(channel) = self.reach.channels.get(name) else { continue };
-            let mut lines = message.lines().map(crate::base::secret::outside);
-            let letter = Letter {
+            let Some(channel) = self.context.channels.get(name) else { continue };
+            let mut lines = message.lines().map(crate::base::secret::sanitize);
+            let notification = Notification {
                 // The same at every attempt.
                 id: format!("{}-{}", Outbox::id(&self.id, 0, name), key.replace('/', "__")),
                 run: self.id.clone(),
@@ -299,18 +303,18 @@ impl Driver {
                 next_try: now,
                 error: None,
             };
-            while let Err(e) = self.outbox.put(&letter) {
+            while let Err(e) = self.outbox.put(&notification) {
                 if self.be_held(&e).await? {
-                    return self.finish(key, Outcome::Failed, format!("not in the outbox: {e}")).await;
+                    return self.finish(key, StepResult::Failed, format!("not in the outbox: {e}")).await;
                 }
             }
         }
-        self.finish(key, Outcome::Done, format!("in the outbox for {}", channels.join(", "))).await
+        self.finish(key, StepResult::Done, format!("in the outbox for {}", channels.join(", "))).await
     }
 }
 
-fn with_run(context: &mut Json, id: &str) {
-    if let Json::Object(map) = context {
+fn with_run(values: &mut Json, id: &str) {
+    if let Json::Object(map) = values {
         map.insert("run".into(), json!({"id": id}));
     }
 }

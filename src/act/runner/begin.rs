@@ -10,7 +10,7 @@ use super::guard::{self, Taking};
 use crate::base::endpoint::DatabaseOptions;
 use crate::plan::runbook::{Event, Operator, RunResult, Runner};
 use crate::record::journal::{Holder, Replay, StateDir};
-use crate::record::notify::remember_letters;
+use crate::record::notify::remember_notifications;
 
 /// What is only needed to begin.
 pub(super) struct Begin {
@@ -24,9 +24,9 @@ pub(super) struct Begin {
 }
 
 impl Driver {
-    /// Letters that a runner before this one did not get to write.
-    pub(super) fn remember_letters(&mut self, replay: &Replay) {
-        if !remember_letters(&self.plan, &self.outbox, replay, self.clock.now()) {
+    /// Notifications that a runner before this one did not get to write.
+    pub(super) fn remember_notifications(&mut self, replay: &Replay) {
+        if !remember_notifications(&self.plan, &self.outbox, replay, self.clock.now()) {
             self.unkept.store(true, Ordering::SeqCst);
         }
     }
@@ -90,7 +90,7 @@ impl Driver {
             return Ok(false);
         }
         if let (Some((undo, reason)), Some(by)) = (begin.abort, begin.resumed_by) {
-            self.append(Event::AbortWanted { by, undo, reason: crate::base::secret::outside(&reason) }).await?;
+            self.append(Event::AbortWanted { by, undo, reason: crate::base::secret::sanitize(&reason) }).await?;
         }
         begun(Ok(()));
         if !fresh {
@@ -161,7 +161,7 @@ impl Driver {
         if guard.is_empty() {
             return None;
         }
-        let came = crate::act::effect::look_once(&self.reach, guard).await;
+        let came = crate::act::effect::look_once(&self.context, guard).await;
         (!came.ok).then(|| format!("the guard does not hold: {}", came.message))
     }
 }

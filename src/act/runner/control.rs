@@ -59,7 +59,7 @@ impl Reply {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct ControlLine {
     #[serde(flatten)]
     request: ControlRequest,
     by: Operator,
@@ -132,7 +132,7 @@ fn name_of(uid: u32) -> String {
 /// one who logged in, where the kernel knows.
 fn borne_out(by: Operator, peer: &Peer) -> Operator {
     let account = name_of(peer.uid);
-    let clean = |text: &str| crate::base::secret::outside(text);
+    let clean = |text: &str| crate::base::secret::sanitize(text);
     let claimed = by.acting_as.as_deref().unwrap_or(&by.user) == account;
     let said = if claimed { clean(&by.user) } else { account.clone() };
     let user = peer.login.map_or(said, name_of);
@@ -143,9 +143,9 @@ async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>
     let (read, mut write) = stream.split();
     let mut lines = tokio::io::BufReader::new(read).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let reply = match serde_json::from_str::<Line>(&line) {
+        let reply = match serde_json::from_str::<ControlLine>(&line) {
             Err(e) => Reply::no(format!("not understood: {e}")),
-            Ok(Line { request, by }) => {
+            Ok(ControlLine { request, by }) => {
                 let (reply, answered) = oneshot::channel();
                 match sender.send(Control { request, by: borne_out(by, &peer), reply }).await {
                     Ok(()) => answered.await.unwrap_or_else(|_| Reply::no("the run is over")),
@@ -177,7 +177,7 @@ pub fn ask(folder: &Path, request: &ControlRequest, by: &Operator, patience: Dur
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     let mut stream = UnixStream::from(socket);
-    let mut line = serde_json::to_vec(&Line { request: request.clone(), by: by.clone() })?;
+    let mut line = serde_json::to_vec(&ControlLine { request: request.clone(), by: by.clone() })?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();

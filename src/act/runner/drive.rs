@@ -10,18 +10,18 @@ use tokio::sync::{mpsc, watch};
 use super::begin::Begin;
 use super::control::{self, Control};
 use super::driver::{Driver, Gone, by_signal};
-use crate::act::effect::Reach;
+use crate::act::effect::Context;
 use crate::base::endpoint::DatabaseOptions;
 use crate::plan::runbook::{Event, Next, Operator, Phase, Plan, Run, RunResult, Runner};
 use crate::record::journal::{Failpoint, Journal, Replay, StateDir};
-use crate::record::notify::{Outbox, Post};
+use crate::record::notify::{Deliverer, Outbox};
 
 /// What a run is driven with.
 pub struct Setup {
     pub state: StateDir,
     pub id: String,
     pub plan: Plan,
-    pub reach: Reach,
+    pub context: Context,
     /// Where records are mirrored to; where that is PostgreSQL, it also locks the environment across hosts.
     pub database: Option<DatabaseOptions>,
     pub failpoint: Failpoint,
@@ -54,7 +54,7 @@ pub enum Ending {
 /// When there is nothing to drive: no journal, a broken one.
 pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Result<Ending, String> {
     let home = setup.state.run(&setup.id);
-    let clock = setup.reach.clock.clone();
+    let clock = setup.context.clock.clone();
     let journal_at = home.join("journal.jsonl");
     let (journal, replay) = if journal_at.exists() {
         Journal::open(&home, &setup.id, setup.failpoint.clone()).map_err(|e| e.to_string())?
@@ -70,7 +70,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
     let (synced, news) = watch::channel(run.seq);
     let unkept = Arc::new(AtomicBool::new(false));
     let (end_post, post_ends) = watch::channel(false);
-    let post = Post {
+    let post = Deliverer {
         state: setup.state.clone(),
         run: setup.id.clone(),
         database: setup.database.clone(),
@@ -83,7 +83,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         outbox: Outbox::new(&setup.state),
         plan: setup.plan,
         run,
-        reach: setup.reach,
+        context: setup.context,
         id: setup.id,
         home,
         failpoint: setup.failpoint,
@@ -96,7 +96,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         held: None,
         stuck: None,
     };
-    driver.remember_letters(&replay);
+    driver.remember_notifications(&replay);
     let begin = Begin {
         state: setup.state,
         database: setup.database.filter(|database| !database.url.starts_with("sqlite:")),

@@ -9,16 +9,16 @@ use tokio::sync::{mpsc, watch};
 
 use super::control::{Control, ControlRequest, Reply};
 use super::guard::Keeping;
-use crate::act::effect::Reach;
+use crate::act::effect::Context;
 use crate::base::clock::Clock;
 use crate::plan::runbook::{Event, Operator, Phase, Plan, Record, Run};
 use crate::record::journal::{Failpoint, Journal, JournalError};
-use crate::record::notify::{Outbox, letters};
+use crate::record::notify::{Outbox, notifications};
 
 pub(super) struct Driver {
     pub(super) plan: Plan,
     pub(super) run: Run,
-    pub(super) reach: Reach,
+    pub(super) context: Context,
     pub(super) id: String,
     pub(super) home: PathBuf,
     pub(super) outbox: Outbox,
@@ -29,7 +29,7 @@ pub(super) struct Driver {
     pub(super) leave: watch::Receiver<bool>,
     /// The newest record that is on disk: what leaves the host goes as far as that.
     pub(super) synced: watch::Sender<u64>,
-    /// A letter could not be put into the outbox: it is put there again from the journal.
+    /// A notification could not be put into the outbox: it is put there again from the journal.
     pub(super) unkept: Arc<AtomicBool>,
     pub(super) held: Option<Keeping>,
     /// Why nothing can be written down.
@@ -56,9 +56,9 @@ impl Driver {
         let line = self.journal.append(now, event.clone())?;
         self.stuck = None;
         self.run = next;
-        for letter in letters(&self.plan, &self.run, &line.record, self.clock.now()) {
-            if let Err(e) = self.outbox.put(&letter) {
-                log::warn!(target: "runner", "a letter could not be kept: {e}");
+        for notification in notifications(&self.plan, &self.run, &line.record, self.clock.now()) {
+            if let Err(e) = self.outbox.put(&notification) {
+                log::warn!(target: "runner", "a notification could not be kept: {e}");
                 self.unkept.store(true, Ordering::SeqCst);
             }
         }
@@ -162,7 +162,7 @@ impl Driver {
             }
             ControlRequest::Answer { asked, step, choice, note } => match &self.run.phase {
                 Phase::Waiting { question } if asked == self.run.asked && question.step == step && question.choices.contains(&choice) => {
-                    Event::Answered { step, choice, note: crate::base::secret::outside(&note), by }
+                    Event::Answered { step, choice, note: crate::base::secret::sanitize(&note), by }
                 }
                 Phase::Waiting { question } => {
                     let all: Vec<&str> = question.choices.iter().map(|c| c.word()).collect();
@@ -181,7 +181,7 @@ impl Driver {
                     reply.send(Reply::no("this runner only ends the run, and has not taken the environment: there is no undo from here"));
                 return Ok(());
             }
-            ControlRequest::Abort { undo, reason } => Event::AbortWanted { by, undo, reason: crate::base::secret::outside(&reason) },
+            ControlRequest::Abort { undo, reason } => Event::AbortWanted { by, undo, reason: crate::base::secret::sanitize(&reason) },
         };
         self.append(event).await?;
         let _ = reply.send(Reply::yes());

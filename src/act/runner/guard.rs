@@ -115,7 +115,7 @@ impl Held {
         };
         match tokio::time::timeout(PATIENCE * 2, taking).await {
             Err(_) => Err(format!("the database did not answer within {}", crate::base::units::short(PATIENCE * 2))),
-            Ok(Err(e)) => Err(crate::base::secret::outside(&e)),
+            Ok(Err(e)) => Err(crate::base::secret::sanitize(&e)),
             Ok(Ok((mirror, Ok(note)))) => {
                 self.across = Some(mirror);
                 Ok(Ok(note))

@@ -50,7 +50,7 @@ pub fn parse(text: &str) -> Page {
             Err(cause) => {
                 page.lost += 1;
                 if page.errors.len() < REPORTED {
-                    let text = crate::base::text::fit(&secret::outside(line), 80).into_owned();
+                    let text = crate::base::text::fit(&secret::sanitize(line), 80).into_owned();
                     page.errors.push(ExpositionError { line: index + 1, cause, text });
                 }
             }

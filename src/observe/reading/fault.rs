@@ -49,7 +49,7 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(kind: FaultKind, message: impl AsRef<str>) -> Fault {
-        Fault { kind, message: crate::base::secret::outside(message.as_ref()) }
+        Fault { kind, message: crate::base::secret::sanitize(message.as_ref()) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::{Line, Lines};
+use super::{LabelledValue, Lines};
 use crate::base::clock::Stamp;
 
 /// The most points one line keeps. When it is full every second point of the older half goes, so that a long history
@@ -104,7 +104,7 @@ pub struct History {
 
 impl History {
     /// Adds one reading's numbers.
-    pub fn push(&mut self, at: Stamp, lines: &[Line]) {
+    pub fn push(&mut self, at: Stamp, lines: &[LabelledValue]) {
         self.dropped = 0;
         for line in lines {
             if let Some(series) = self.line_mut(&line.label) {
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn too_many_lines_are_counted() {
         let mut history = History::default();
-        let lines: Vec<Line> = (0..100).map(|i| Line { label: format!("l{i}").into(), value: 1.0 }).collect();
+        let lines: Vec<LabelledValue> = (0..100).map(|i| LabelledValue { label: format!("l{i}").into(), value: 1.0 }).collect();
         history.push(Stamp(1), &lines);
         assert_eq!((history.lines.len(), history.dropped), (MOST_LINES, 36));
     }

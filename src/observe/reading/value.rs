@@ -8,7 +8,7 @@ use crate::base::clock::Stamp;
 
 /// One labelled number: a series of a vector, a bucket of a histogram, a row of `label, value`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Line {
+pub struct LabelledValue {
     pub label: Arc<str>,
     pub value: f64,
 }
@@ -22,7 +22,7 @@ pub struct Table {
 /// How something that happened ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum EventOutcome {
     Done,
     Failed,
     Unknown,
@@ -30,11 +30,11 @@ pub enum Outcome {
 
 /// Something that happened: a rollback, a deploy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Event {
+pub struct SourceEvent {
     pub at: Stamp,
     pub kind: String,
     pub text: String,
-    pub outcome: Outcome,
+    pub outcome: EventOutcome,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,17 +63,17 @@ pub struct Alert {
 pub enum Value {
     Number(f64),
     Text(String),
-    Lines(Vec<Line>),
+    Lines(Vec<LabelledValue>),
     Table(Table),
-    Events(Vec<Event>),
+    Events(Vec<SourceEvent>),
     Alerts(Vec<Alert>),
 }
 
 impl Value {
     /// The numbers inside, with their labels; a single number has the empty label.
-    pub fn lines(&self) -> Vec<Line> {
+    pub fn lines(&self) -> Vec<LabelledValue> {
         match self {
-            Value::Number(value) => vec![Line { label: "".into(), value: *value }],
+            Value::Number(value) => vec![LabelledValue { label: "".into(), value: *value }],
             Value::Lines(lines) => lines.clone(),
             Value::Text(_) | Value::Table(_) | Value::Events(_) | Value::Alerts(_) => Vec::new(),
         }

@@ -8,7 +8,7 @@ use super::prometheus::describe;
 use super::web::{Web, json, status_fault};
 use super::{Answer, Boxed, Client, not_understood};
 use crate::base::clock::Stamp;
-use crate::base::secret::outside;
+use crate::base::secret::sanitize;
 use crate::observe::reading::{Alert, AlertState, Ask, Fault, Value};
 
 pub struct Alertmanager {
@@ -22,12 +22,12 @@ struct Raised {
     #[serde(default)]
     annotations: BTreeMap<String, String>,
     starts_at: String,
-    status: State,
+    status: AlertStatus,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct State {
+struct AlertStatus {
     state: String,
     #[serde(default)]
     silenced_by: Vec<String>,
@@ -70,14 +70,14 @@ impl Alertmanager {
         let mut text = describe(&one.labels, &one.annotations);
         if let Some(silence) = silences.iter().find(|s| one.status.silenced_by.contains(&s.id)) {
             let until = Stamp::parse(&silence.ends_at).map_or_else(|| "?".into(), Stamp::hm);
-            text = outside(&format!("silenced by {} until {until}: {} · {text}", silence.created_by, silence.comment));
+            text = sanitize(&format!("silenced by {} until {until}: {} · {text}", silence.created_by, silence.comment));
         } else if !one.status.inhibited_by.is_empty() {
             text = format!("inhibited by another alert · {text}");
         }
         Alert {
-            name: outside(one.labels.get("alertname").map_or("?", String::as_str)),
+            name: sanitize(one.labels.get("alertname").map_or("?", String::as_str)),
             state: if one.status.state == "suppressed" { AlertState::Silenced } else { AlertState::Firing },
-            severity: outside(one.labels.get("severity").map_or("", String::as_str)),
+            severity: sanitize(one.labels.get("severity").map_or("", String::as_str)),
             since: Stamp::parse(&one.starts_at).map(|at| Stamp(at.0 - self.web.skew())),
             text,
         }

@@ -8,11 +8,11 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 
 use super::{Answer, Boxed, Client, from_json, not_understood};
-use crate::base::secret::outside;
+use crate::base::secret::sanitize;
 use crate::base::units::short;
 use crate::observe::reading::{Ask, Fault, FaultKind, Value};
 
-pub struct Command {
+pub struct CommandClient {
     /// Program and arguments; no shell in between unless it is the program.
     pub argv: Vec<String>,
     pub timeout: Duration,
@@ -20,16 +20,16 @@ pub struct Command {
 }
 
 /// Ends the process group when dropped.
-struct Group(Pid);
+struct ProcessGroup(Pid);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         // Nobody left in the group is as good.
         let _ = kill_process_group(self.0, Signal::KILL);
     }
 }
 
-impl Command {
+impl CommandClient {
     async fn run(&self) -> Result<String, Fault> {
         let local = |what: String| Fault::new(FaultKind::Local, what);
         let Some((program, arguments)) = self.argv.split_first() else { return Err(local("the command is empty".into())) };
@@ -42,7 +42,7 @@ impl Command {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| local(format!("cannot start `{program}`: {e}")))?;
-        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).map(Group);
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).map(ProcessGroup);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let work = async {
             let (out, err) = tokio::join!(self.drain(stdout), self.drain(stderr));
@@ -83,7 +83,7 @@ impl Command {
     }
 }
 
-impl Client for Command {
+impl Client for CommandClient {
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             let Ask::Output { pointer } = ask else { return Err(not_understood(ask)) };
@@ -92,7 +92,7 @@ impl Client for Command {
                 Some(pointer) => from_json(&super::web::json(text.as_bytes())?, pointer)?,
                 None => match text.trim() {
                     "" => return Err(Fault::new(FaultKind::Empty, "the command printed nothing")),
-                    line => line.parse().map_or_else(|_| Value::Text(outside(line)), Value::Number),
+                    line => line.parse().map_or_else(|_| Value::Text(sanitize(line)), Value::Number),
                 },
             };
             Ok(Answer::now(value))

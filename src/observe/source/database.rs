@@ -9,8 +9,8 @@ use super::sqlite::Sqlite;
 use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::endpoint::DatabaseOptions;
-use crate::base::secret::outside;
-use crate::observe::reading::{Ask, Event, Fault, FaultKind, Health, Line, Outcome, Shape, Table, Value};
+use crate::base::secret::sanitize;
+use crate::observe::reading::{Ask, EventOutcome, Fault, FaultKind, Health, LabelledValue, Shape, SourceEvent, Table, Value};
 
 pub enum Database {
     Postgres(Box<Postgres>),
@@ -69,7 +69,7 @@ impl Client for Database {
                 Database::Postgres(pg) => pg.name().await?,
                 Database::Sqlite(lite) => lite.name(),
             };
-            Ok(vec![("database".into(), outside(&name))])
+            Ok(vec![("database".into(), sanitize(&name))])
         }))
     }
 }
@@ -86,8 +86,8 @@ fn number(cell: &serde_json::Value) -> Option<f64> {
 fn text(cell: &serde_json::Value) -> String {
     match cell {
         serde_json::Value::Null => String::new(),
-        serde_json::Value::String(s) => outside(s),
-        other => outside(&other.to_string()),
+        serde_json::Value::String(s) => sanitize(s),
+        other => sanitize(&other.to_string()),
     }
 }
 
@@ -114,12 +114,12 @@ fn shaped(rows: Rows, shape: Shape) -> Result<Value, Fault> {
             }
             let line = |row: &Vec<serde_json::Value>| {
                 let value = number(&row[1]).ok_or_else(|| wrong(format!("`{}` is not a number", text(&row[1]))))?;
-                Ok(Line { label: text(&row[0]).into(), value })
+                Ok(LabelledValue { label: text(&row[0]).into(), value })
             };
             rows.rows.iter().map(line).collect::<Result<_, Fault>>().map(Value::Lines)
         }
         Shape::Table => {
-            let columns = rows.columns.iter().map(|c| outside(c)).collect();
+            let columns = rows.columns.iter().map(|c| sanitize(c)).collect();
             Ok(Value::Table(Table { columns, rows: rows.rows.iter().map(|r| r.iter().map(text).collect()).collect() }))
         }
         Shape::Events => {
@@ -134,11 +134,11 @@ fn shaped(rows: Rows, shape: Shape) -> Result<Value, Fault> {
             let event = |row: &Vec<serde_json::Value>| {
                 let when = number(&row[at]).ok_or_else(|| wrong(format!("`{}` is not a time", text(&row[at]))))?;
                 let outcome = match outcome.map(|o| text(&row[o]).to_lowercase()).as_deref() {
-                    Some("done" | "success" | "succeeded" | "ok" | "true" | "1") => Outcome::Done,
-                    Some("failed" | "failure" | "error" | "false" | "0") => Outcome::Failed,
-                    _ => Outcome::Unknown,
+                    Some("done" | "success" | "succeeded" | "ok" | "true" | "1") => EventOutcome::Done,
+                    Some("failed" | "failure" | "error" | "false" | "0") => EventOutcome::Failed,
+                    _ => EventOutcome::Unknown,
                 };
-                Ok(Event {
+                Ok(SourceEvent {
                     at: Stamp::from_seconds(when),
                     kind: text(&row[kind]),
                     text: words.map_or_else(String::new, |w| text(&row[w])),
@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(shaped(rows(&["n"], bad.clone()), Shape::Scalar).expect_err("a fault").kind, kind, "{bad}");
         }
         let events = shaped(rows(&["at", "kind", "outcome"], json!([["2026-11-12 02:40:00", "rollback", "success"]])), Shape::Events);
-        assert!(matches!(events, Ok(Value::Events(e)) if e[0].outcome == Outcome::Done && e[0].at.day_hm() == "11-12 02:40"));
+        assert!(matches!(events, Ok(Value::Events(e)) if e[0].outcome == EventOutcome::Done && e[0].at.day_hm() == "11-12 02:40"));
         assert!(shaped(rows(&["when"], json!([[1]])), Shape::Events).is_err());
         assert!(shaped(rows(&["a", "b"], json!([["x", "y"]])), Shape::Lines).is_err());
     }

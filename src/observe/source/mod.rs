@@ -19,7 +19,7 @@ mod sqlite;
 mod web;
 
 pub use alertmanager::Alertmanager;
-pub use command::Command;
+pub use command::CommandClient;
 pub use database::Database;
 pub use mailbox::Mailbox;
 pub use poll::{Poller, Source};
@@ -27,7 +27,7 @@ pub use probe::Probe;
 pub use prometheus::{Prometheus, read_answer};
 pub use qdrant::Qdrant;
 pub use redis::Redis;
-pub use scrape::{Scrape, ScrapeOptions, Target};
+pub use scrape::{PageTarget, Scrape, ScrapeOptions};
 pub use secrets::fetch as fetch_secret;
 pub use session::{Given, Session, literal};
 pub use web::{Response, Web};
@@ -135,12 +135,12 @@ fn from_json(document: &serde_json::Value, pointer: &str) -> Result<Value, Fault
             let lines: Vec<_> = map
                 .iter()
                 .filter_map(|(k, v)| {
-                    Some(crate::observe::reading::Line { label: crate::base::secret::outside(k).into(), value: number(v)? })
+                    Some(crate::observe::reading::LabelledValue { label: crate::base::secret::sanitize(k).into(), value: number(v)? })
                 })
                 .collect();
             Ok(Value::Lines(lines))
         }
         Json::Null => Err(Fault::new(FaultKind::Empty, format!("the answer has null at `{pointer}`"))),
-        other => Ok(number(other).map_or_else(|| Value::Text(crate::base::secret::outside(other.as_str().unwrap_or(""))), Value::Number)),
+        other => Ok(number(other).map_or_else(|| Value::Text(crate::base::secret::sanitize(other.as_str().unwrap_or(""))), Value::Number)),
     }
 }

@@ -17,7 +17,7 @@ use super::{Answer, Client};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::observe::reading::{
-    Ask, Fault, FaultKind, Line, Lines, Past, Question, Reading, Series, SourceHealth, SourceState, Tail, Value,
+    Ask, Fault, FaultKind, LabelledValue, Lines, Past, Question, Reading, Series, SourceHealth, SourceState, Tail, Value,
 };
 
 /// A source with its client.
@@ -107,14 +107,14 @@ struct Gate {
     source: Source,
     selectors: Vec<String>,
     permits: Semaphore,
-    standing: Mutex<Standing>,
+    standing: Mutex<SourceRecord>,
     /// Counts recoveries: who waits for one is woken.
     revived: watch::Sender<u64>,
     newest: tokio::sync::Mutex<Newest>,
     mailbox: Arc<Mailbox>,
 }
 
-struct Standing {
+struct SourceRecord {
     health: SourceHealth,
     waits: Option<ExponentialBackoff>,
     /// When the next try is due, while failing.
@@ -145,7 +145,7 @@ impl Gate {
         };
         Gate {
             permits: Semaphore::new(source.concurrency.max(1)),
-            standing: Mutex::new(Standing { health, waits: None, due: Instant::now(), trying: false, good: None }),
+            standing: Mutex::new(SourceRecord { health, waits: None, due: Instant::now(), trying: false, good: None }),
             revived: watch::channel(0).0,
             newest: tokio::sync::Mutex::default(),
             source,
@@ -442,10 +442,10 @@ impl Asker {
             self.chart = Chart::default();
             return Err(Fault::new(FaultKind::Empty, "its clock differs from ours; asking again by its own"));
         }
-        let newest: Vec<Line> = lines
+        let newest: Vec<LabelledValue> = lines
             .iter()
             .filter_map(|(label, points)| {
-                points.last().filter(|(at, _)| *at == end).map(|(_, value)| Line { label: label.clone(), value: *value })
+                points.last().filter(|(at, _)| *at == end).map(|(_, value)| LabelledValue { label: label.clone(), value: *value })
             })
             .collect();
         self.mailbox.put_tail(&self.question.name, Tail { window, step, whole: last.is_none(), lines });

@@ -53,7 +53,7 @@ impl Client for Probe {
                     let mut failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
                     let count = failures.entry(key).or_default();
                     *count = if result.is_ok() { 0 } else { count.saturating_add(1) };
-                    let note = crate::base::secret::outside(&result.unwrap_or_else(|why| why));
+                    let note = crate::base::secret::sanitize(&result.unwrap_or_else(|why| why));
                     Ok(Answer { notes: vec![note], ..Answer::now(Value::Number(f64::from(*count))) })
                 }
                 Ask::Json { path, pointer } => {

@@ -11,16 +11,16 @@ use super::web::{Web, json, status_fault};
 use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::diag::Findings;
-use crate::base::secret::outside;
+use crate::base::secret::sanitize;
 use crate::base::yaml;
-use crate::observe::reading::{Alert, AlertState, Ask, Fault, FaultKind, Line, Lines, Value};
+use crate::observe::reading::{Alert, AlertState, Ask, Fault, FaultKind, LabelledValue, Lines, Value};
 
 pub struct Prometheus {
     web: Web,
 }
 
 #[derive(Deserialize)]
-struct Envelope<T> {
+struct PrometheusEnvelope<T> {
     status: String,
     data: Option<T>,
     #[serde(rename = "errorType")]
@@ -41,17 +41,17 @@ enum Data {
     String((f64, String)),
 }
 
-type Labels = BTreeMap<String, String>;
+type LabelMap = BTreeMap<String, String>;
 
 #[derive(Deserialize)]
 struct InstantSeries {
-    metric: Labels,
+    metric: LabelMap,
     value: Option<(f64, String)>,
 }
 
 #[derive(Deserialize)]
 struct RangeSeries {
-    metric: Labels,
+    metric: LabelMap,
     #[serde(default)]
     values: Vec<(f64, String)>,
 }
@@ -61,9 +61,9 @@ impl Prometheus {
         Prometheus { web }
     }
 
-    async fn call<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<Envelope<T>, Fault> {
+    async fn call<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<PrometheusEnvelope<T>, Fault> {
         let response = self.web.send(request).await?;
-        let parsed: Result<Envelope<T>, Fault> = json(&response.body);
+        let parsed: Result<PrometheusEnvelope<T>, Fault> = json(&response.body);
         match parsed {
             Ok(envelope) if envelope.status == "success" => Ok(envelope),
             Ok(envelope) => {
@@ -102,20 +102,20 @@ impl Prometheus {
                     _ => continue,
                 };
                 alerts.push(Alert {
-                    name: outside(&rule.name),
+                    name: sanitize(&rule.name),
                     state,
-                    severity: outside(one.labels.get("severity").map_or("", String::as_str)),
+                    severity: sanitize(one.labels.get("severity").map_or("", String::as_str)),
                     since: one.active_at.as_deref().and_then(Stamp::parse).map(|at| Stamp(at.0 - skew)),
                     text: describe(&one.labels, &one.annotations),
                 });
             }
             if rule.health.as_deref() == Some("err") {
                 alerts.push(Alert {
-                    name: outside(&rule.name),
+                    name: sanitize(&rule.name),
                     state: AlertState::Pending,
                     severity: "error".into(),
                     since: None,
-                    text: outside(&format!("the rule itself fails: {}", rule.last_error.unwrap_or_default())),
+                    text: sanitize(&format!("the rule itself fails: {}", rule.last_error.unwrap_or_default())),
                 });
             }
         }
@@ -129,20 +129,20 @@ impl Prometheus {
 /// # Errors
 /// What is wrong with it.
 pub fn read_answer(body: &[u8]) -> Result<Answer, Fault> {
-    let (data, answer) = notes(json::<Envelope<Data>>(body)?)?;
+    let (data, answer) = notes(json::<PrometheusEnvelope<Data>>(body)?)?;
     Ok(Answer { value: value_of_data(data)?, ..answer })
 }
 
 fn value_of_data(data: Data) -> Result<Value, Fault> {
     Ok(match data {
         Data::Scalar((_, value)) => Value::Number(number(&value)?),
-        Data::String((_, text)) => Value::Text(outside(&text)),
+        Data::String((_, text)) => Value::Text(sanitize(&text)),
         Data::Vector(series) => {
             let mut lines = Vec::new();
             for one in series {
                 let missing = || Fault::new(FaultKind::Query, "the answer is a native histogram: take a quantile of it");
                 let (_, value) = one.value.ok_or_else(missing)?;
-                lines.push(Line { label: label(&one.metric), value: number(&value)? });
+                lines.push(LabelledValue { label: label(&one.metric), value: number(&value)? });
             }
             value_of(lines)
         }
@@ -153,11 +153,11 @@ fn value_of_data(data: Data) -> Result<Value, Fault> {
 #[derive(Deserialize)]
 struct Groups {
     #[serde(default)]
-    groups: Vec<Group>,
+    groups: Vec<RuleGroup>,
 }
 
 #[derive(Deserialize)]
-struct Group {
+struct RuleGroup {
     #[serde(default)]
     rules: Vec<AlertRule>,
 }
@@ -175,28 +175,28 @@ struct AlertRule {
 #[derive(Deserialize)]
 struct RaisedAlert {
     #[serde(default)]
-    labels: Labels,
+    labels: LabelMap,
     #[serde(default)]
-    annotations: Labels,
+    annotations: LabelMap,
     state: String,
     #[serde(rename = "activeAt")]
     active_at: Option<String>,
 }
 
 /// The summary, or the description, or the labels.
-pub(super) fn describe(labels: &Labels, annotations: &Labels) -> String {
+pub(super) fn describe(labels: &LabelMap, annotations: &LabelMap) -> String {
     let text = annotations.get("summary").or_else(|| annotations.get("description")).cloned().unwrap_or_else(|| {
         let own: Vec<_> = labels.iter().filter(|(n, _)| *n != "alertname" && *n != "severity").map(|(n, v)| format!("{n}={v}")).collect();
         own.join(" ")
     });
-    outside(&text)
+    sanitize(&text)
 }
 
 /// Warnings say that data may be missing, except those about the query's own meaning.
-fn notes(envelope: Envelope<Data>) -> Result<(Data, Answer), Fault> {
+fn notes(envelope: PrometheusEnvelope<Data>) -> Result<(Data, Answer), Fault> {
     let data = envelope.data.ok_or_else(|| Fault::new(FaultKind::Garbage, "a success without data"))?;
     let partial = envelope.warnings.iter().any(|w| !w.starts_with("PromQL "));
-    let notes = envelope.warnings.iter().chain(&envelope.infos).map(|n| outside(n)).collect();
+    let notes = envelope.warnings.iter().chain(&envelope.infos).map(|n| sanitize(n)).collect();
     Ok((data, Answer { value: Value::Lines(Vec::new()), at: None, notes, partial }))
 }
 
@@ -210,17 +210,17 @@ fn number(text: &str) -> Result<f64, Fault> {
 }
 
 /// What names a series among its fellows: nothing for one without labels, the value of a single label, or all pairs.
-pub(super) fn label(metric: &Labels) -> Arc<str> {
+pub(super) fn label(metric: &LabelMap) -> Arc<str> {
     let own: Vec<_> = metric.iter().filter(|(name, _)| *name != "__name__").collect();
     match own.as_slice() {
         [] => "".into(),
-        [(_, value)] => outside(value).into(),
-        many => outside(&many.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" ")).into(),
+        [(_, value)] => sanitize(value).into(),
+        many => sanitize(&many.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" ")).into(),
     }
 }
 
 /// Lines as a value: a single one without a label is a plain number.
-pub(super) fn value_of(lines: Vec<Line>) -> Value {
+pub(super) fn value_of(lines: Vec<LabelledValue>) -> Value {
     match lines.as_slice() {
         [one] if one.label.is_empty() => Value::Number(one.value),
         _ => Value::Lines(lines),
@@ -295,11 +295,11 @@ impl Client for Prometheus {
     fn identity(&self) -> Option<Boxed<'_, Identity>> {
         Some(Box::pin(async move {
             #[derive(Deserialize)]
-            struct Config {
+            struct PrometheusConfig {
                 yaml: String,
             }
             // Thanos, Mimir and VictoriaMetrics have no such page: then there is no identity, and no fault.
-            match self.call::<Config>(self.web.get("api/v1/status/config")?).await {
+            match self.call::<PrometheusConfig>(self.web.get("api/v1/status/config")?).await {
                 Ok(envelope) => Ok(envelope.data.map(|d| external_labels(&d.yaml)).unwrap_or_default()),
                 Err(fault) if fault.kind.is_of_source() => Err(fault),
                 Err(_) => Ok(Vec::new()),
@@ -315,10 +315,10 @@ impl Client for Prometheus {
 fn external_labels(page: &str) -> Vec<(String, String)> {
     // What cannot be read names no environment; that is no fault of the source's.
     let mut findings = Findings::default();
-    let Some(page) = yaml::parse(&mut findings, &yaml::Lines::new(0, page), page, "a configuration") else { return Vec::new() };
+    let Some(page) = yaml::parse(&mut findings, &yaml::LineIndex::new(0, page), page, "a configuration") else { return Vec::new() };
     let page = yaml::json(&page);
     let Some(labels) = page.pointer("/global/external_labels").and_then(Json::as_object) else { return Vec::new() };
-    let mut labels: Vec<_> = labels.iter().filter_map(|(n, v)| Some((outside(n), outside(v.as_str()?)))).collect();
+    let mut labels: Vec<_> = labels.iter().filter_map(|(n, v)| Some((sanitize(n), sanitize(v.as_str()?)))).collect();
     labels.sort();
     labels
 }
@@ -333,7 +333,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &str) -> Result<(Data, Answer), Fault> {
-        notes(json::<Envelope<Data>>(body.as_bytes())?)
+        notes(json::<PrometheusEnvelope<Data>>(body.as_bytes())?)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::web::{Web, json, status_fault};
 use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::Stamp;
-use crate::base::secret::outside;
+use crate::base::secret::sanitize;
 use crate::base::units::{Unit, short};
 use crate::observe::reading::{Ask, Fact, Fault, FaultKind, Table, Value};
 
@@ -17,14 +17,14 @@ pub struct Qdrant {
 }
 
 #[derive(Deserialize)]
-struct Envelope<T> {
+struct QdrantEnvelope<T> {
     result: Option<T>,
-    status: Status,
+    status: CollectionStatus,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Status {
+enum CollectionStatus {
     Ok(String),
     Error { error: String },
 }
@@ -50,7 +50,7 @@ struct Count {
 }
 
 #[derive(Deserialize)]
-struct Snapshot {
+struct SnapshotEntry {
     name: String,
     creation_time: Option<String>,
     size: u64,
@@ -105,15 +105,17 @@ impl Qdrant {
     async fn call<T: serde::de::DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Fault> {
         let response = self.web.send(request).await?;
         // A refused key is told in plain text, everything else in the envelope.
-        let envelope: Envelope<T> = match json(&response.body) {
+        let envelope: QdrantEnvelope<T> = match json(&response.body) {
             Ok(envelope) => envelope,
             Err(fault) if response.status.is_success() => return Err(fault),
             Err(_) => return Err(status_fault(response.status, &response.text())),
         };
         match (envelope.status, envelope.result) {
-            (Status::Error { error }, _) => Err(status_fault(response.status, &error)),
-            (Status::Ok(_), Some(result)) => Ok(result),
-            (Status::Ok(status), None) => Err(Fault::new(FaultKind::Garbage, format!("the answer says `{status}` and nothing else"))),
+            (CollectionStatus::Error { error }, _) => Err(status_fault(response.status, &error)),
+            (CollectionStatus::Ok(_), Some(result)) => Ok(result),
+            (CollectionStatus::Ok(status), None) => {
+                Err(Fault::new(FaultKind::Garbage, format!("the answer says `{status}` and nothing else")))
+            }
         }
     }
 
@@ -132,13 +134,13 @@ impl Qdrant {
     }
 
     /// Newest first.
-    async fn snapshots(&self, collection: &str) -> Result<Vec<Snapshot>, Fault> {
-        let mut all: Vec<Snapshot> = self.get(&format!("collections/{collection}/snapshots")).await?;
+    async fn snapshots(&self, collection: &str) -> Result<Vec<SnapshotEntry>, Fault> {
+        let mut all: Vec<SnapshotEntry> = self.get(&format!("collections/{collection}/snapshots")).await?;
         all.sort_by(|a, b| (&b.creation_time, &b.name).cmp(&(&a.creation_time, &a.name)));
         Ok(all)
     }
 
-    fn age(&self, snapshot: &Snapshot) -> Option<std::time::Duration> {
+    fn age(&self, snapshot: &SnapshotEntry) -> Option<std::time::Duration> {
         let made = snapshot.creation_time.as_deref().and_then(Stamp::parse)?;
         Some(super::prometheus::now().since(Stamp(made.0 - self.web.skew())))
     }
@@ -156,10 +158,10 @@ impl Qdrant {
                         .first()
                         .and_then(|s| self.age(s))
                         .map_or_else(|| "none".into(), |age| format!("{} ago", short(age)));
-                    [outside(&name), meaning(&info.status), Unit::Count.format(points as f64), newest]
+                    [sanitize(&name), meaning(&info.status), Unit::Count.format(points as f64), newest]
                 }
                 // One unreadable collection is what the operator must see, not a reason to show none.
-                Err(fault) if !fault.kind.is_of_source() => [outside(&name), format!("unreadable: {fault}"), "?".into(), "?".into()],
+                Err(fault) if !fault.kind.is_of_source() => [sanitize(&name), format!("unreadable: {fault}"), "?".into(), "?".into()],
                 Err(fault) => return Err(fault),
             };
             rows.push(row.to_vec());
@@ -170,7 +172,7 @@ impl Qdrant {
 
     async fn fact(&self, c: &str, fact: Fact) -> Result<Value, Fault> {
         Ok(match fact {
-            Fact::Status => Value::Text(outside(&self.info(c).await?.status)),
+            Fact::Status => Value::Text(sanitize(&self.info(c).await?.status)),
             Fact::Points => Value::Number(self.points(c).await? as f64),
             Fact::IndexedVectors => match self.info(c).await?.indexed_vectors_count {
                 Some(count) => Value::Number(count as f64),
@@ -178,17 +180,17 @@ impl Qdrant {
             },
             Fact::Segments => Value::Number(self.info(c).await?.segments_count as f64),
             Fact::Optimizer => Value::Text(match self.info(c).await?.optimizer_status {
-                OptimizerStatus::Ok(word) => outside(&word),
-                OptimizerStatus::Error { error } => outside(&format!("error: {error}")),
+                OptimizerStatus::Ok(word) => sanitize(&word),
+                OptimizerStatus::Error { error } => sanitize(&format!("error: {error}")),
             }),
             Fact::SnapshotAge => match self.snapshots(c).await?.first().and_then(|s| self.age(s)) {
                 Some(age) => Value::Number(age.as_secs_f64()),
                 None => return Err(Fault::new(FaultKind::Empty, format!("`{c}` has no snapshot"))),
             },
             Fact::Snapshots => {
-                let row = |s: &Snapshot| {
+                let row = |s: &SnapshotEntry| {
                     let age = self.age(s).map_or_else(|| "?".into(), |age| format!("{} ago", short(age)));
-                    vec![outside(&s.name), age, Unit::Bytes.format(s.size as f64)]
+                    vec![sanitize(&s.name), age, Unit::Bytes.format(s.size as f64)]
                 };
                 let rows = self.snapshots(c).await?.iter().map(row).collect();
                 Value::Table(Table { columns: ["snapshot", "made", "size"].map(String::from).to_vec(), rows })
@@ -201,16 +203,16 @@ impl Qdrant {
             Fact::Collections => self.overview().await?,
             Fact::Aliases => {
                 let all: Aliases = self.get("aliases").await?;
-                let rows = all.aliases.iter().map(|a| vec![outside(&a.alias_name), outside(&a.collection_name)]).collect();
+                let rows = all.aliases.iter().map(|a| vec![sanitize(&a.alias_name), sanitize(&a.collection_name)]).collect();
                 Value::Table(Table { columns: ["alias", "collection"].map(String::from).to_vec(), rows })
             }
             Fact::Cluster => {
                 let cluster: Cluster = self.get("cluster").await?;
-                let failing: Vec<_> = cluster.message_send_failures.keys().map(|peer| outside(peer)).collect();
+                let failing: Vec<_> = cluster.message_send_failures.keys().map(|peer| sanitize(peer)).collect();
                 Value::Text(if failing.is_empty() {
-                    outside(&cluster.status)
+                    sanitize(&cluster.status)
                 } else {
-                    format!("{}, cannot reach {}", outside(&cluster.status), failing.join(", "))
+                    format!("{}, cannot reach {}", sanitize(&cluster.status), failing.join(", "))
                 })
             }
         })
@@ -224,7 +226,7 @@ fn meaning(status: &str) -> String {
         "yellow" => "yellow: optimizing".into(),
         "grey" => "grey: optimizations pending".into(),
         "red" => "red: an operation failed".into(),
-        other => outside(other),
+        other => sanitize(other),
     }
 }
 
@@ -242,8 +244,8 @@ impl Client for Qdrant {
         Some(Box::pin(async move {
             let Some(main) = &self.main else { return Ok(Vec::new()) };
             match self.info(main).await {
-                Ok(_) => Ok(vec![("collection".into(), outside(main))]),
-                Err(fault) if fault.kind == FaultKind::Empty => Ok(vec![("collection".into(), format!("{} is not there", outside(main)))]),
+                Ok(_) => Ok(vec![("collection".into(), sanitize(main))]),
+                Err(fault) if fault.kind == FaultKind::Empty => Ok(vec![("collection".into(), format!("{} is not there", sanitize(main)))]),
                 Err(fault) => Err(fault),
             }
         }))

@@ -7,7 +7,7 @@ use redis::{AsyncConnectionConfig, IntoConnectionInfo, Value as Reply};
 use tokio::sync::Mutex;
 
 use super::{Answer, Boxed, Client, not_understood};
-use crate::base::secret::{SecretRef, outside};
+use crate::base::secret::{SecretRef, sanitize};
 use crate::observe::reading::{Ask, Fault, FaultKind, Value};
 
 pub struct Redis {
@@ -94,7 +94,7 @@ fn value_of(reply: Reply, field: Option<&str>) -> Result<Value, Fault> {
             .find_map(|line| line.split_once(':').filter(|(name, _)| *name == field).map(|(_, value)| value.trim().to_string()))
             .ok_or_else(|| Fault::new(FaultKind::Empty, format!("the answer has no field `{field}`")))?,
     };
-    Ok(text.trim().parse().map_or_else(|_| Value::Text(outside(&text)), Value::Number))
+    Ok(text.trim().parse().map_or_else(|_| Value::Text(sanitize(&text)), Value::Number))
 }
 
 impl Client for Redis {

@@ -12,10 +12,10 @@ use super::web::{Web, status_fault};
 use super::{Answer, Boxed, Client, not_understood, prometheus};
 use crate::base::clock::Stamp;
 use crate::observe::engine::{Engine, EngineError, Limits, Page, Sample, Sampled, parse, supported};
-use crate::observe::reading::{Ask, Fault, FaultKind, Line, Lines, Value};
+use crate::observe::reading::{Ask, Fault, FaultKind, LabelledValue, Lines, Value};
 
 /// One page: where it is and the labels its series get.
-pub struct Target {
+pub struct PageTarget {
     pub name: String,
     pub labels: Vec<(String, String)>,
     pub web: Web,
@@ -29,17 +29,17 @@ pub struct ScrapeOptions {
 }
 
 pub struct Scrape {
-    targets: Vec<Target>,
+    targets: Vec<PageTarget>,
     options: ScrapeOptions,
     engine: Engine,
     /// The newest result of each target.
-    seen: Mutex<HashMap<String, Seen>>,
+    seen: Mutex<HashMap<String, PageSeen>>,
     /// Whether every target has been tried once.
     tried: tokio::sync::watch::Sender<bool>,
 }
 
 #[derive(Clone)]
-struct Seen {
+struct PageSeen {
     last_good: Option<Stamp>,
     fault: Option<Fault>,
     note: Option<String>,
@@ -48,12 +48,12 @@ struct Seen {
 impl Scrape {
     /// # Errors
     /// When the embedded engine cannot be made.
-    pub fn new(targets: Vec<Target>, options: ScrapeOptions, queries: &[String]) -> Result<Scrape, EngineError> {
+    pub fn new(targets: Vec<PageTarget>, options: ScrapeOptions, queries: &[String]) -> Result<Scrape, EngineError> {
         let engine = Engine::new(options.limits)?.keeping(queries.iter().map(String::as_str));
         Ok(Scrape { targets, options, engine, seen: Mutex::default(), tried: tokio::sync::watch::channel(false).0 })
     }
 
-    async fn read(self: &Arc<Self>, target: &Target) {
+    async fn read(self: &Arc<Self>, target: &PageTarget) {
         let fetched = async {
             let response = target.web.send(target.web.get("")?).await?;
             if !response.status.is_success() {
@@ -96,11 +96,11 @@ impl Scrape {
         let mut seen = self.seen.lock().unwrap_or_else(|p| p.into_inner());
         let before = seen.get(name).and_then(|s| s.last_good);
         let last_good = if fault.is_none() { Some(at) } else { before };
-        seen.insert(name.to_string(), Seen { last_good, fault, note });
+        seen.insert(name.to_string(), PageSeen { last_good, fault, note });
     }
 
     /// What every answer has to carry: faults when no target answers, notes when some do not.
-    async fn standing(&self) -> Result<Standing, Fault> {
+    async fn standing(&self) -> Result<TargetRecord, Fault> {
         // The sender lives as long as this does, so the wait can only end well.
         let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
         let seen = self.seen.lock().unwrap_or_else(|p| p.into_inner());
@@ -117,12 +117,12 @@ impl Scrape {
         let oldest = seen.values().filter(|s| s.fault.is_none()).filter_map(|s| s.last_good).min();
         // A sum over targets of which one is away is not the sum.
         let partial = seen.values().any(|s| s.fault.is_some());
-        Ok(Standing { oldest, notes, partial })
+        Ok(TargetRecord { oldest, notes, partial })
     }
 }
 
 /// How the targets are, together.
-struct Standing {
+struct TargetRecord {
     /// The oldest of their newest pages.
     oldest: Option<Stamp>,
     notes: Vec<String>,
@@ -175,10 +175,10 @@ impl Client for Scrape {
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             let query = admitted(ask)?;
-            let Standing { oldest: at, mut notes, partial } = self.standing().await?;
+            let TargetRecord { oldest: at, mut notes, partial } = self.standing().await?;
             let partial = self.too_short(&query, &mut notes) || partial;
             let series = block_in_place(|| self.engine.instant(&query, prometheus::now())).map_err(evaluation)?;
-            let lines = series.iter().filter_map(|s| Some(Line { label: label(s), value: s.points.last()?.1 })).collect();
+            let lines = series.iter().filter_map(|s| Some(LabelledValue { label: label(s), value: s.points.last()?.1 })).collect();
             Ok(Answer { value: prometheus::value_of(lines), at, notes, partial })
         })
     }
@@ -190,7 +190,7 @@ impl Client for Scrape {
     fn range<'a>(&'a self, ask: &'a Ask, start: Stamp, end: Stamp, step: Duration) -> Boxed<'a, Result<(Lines, Answer), Fault>> {
         Box::pin(async move {
             let query = admitted(ask)?;
-            let Standing { oldest: at, mut notes, partial } = self.standing().await?;
+            let TargetRecord { oldest: at, mut notes, partial } = self.standing().await?;
             let partial = self.too_short(&query, &mut notes) || partial;
             let series = block_in_place(|| self.engine.range(&query, start, end, step)).map_err(evaluation)?;
             let lines = series.into_iter().map(|s| (label(&s), s.points)).collect();

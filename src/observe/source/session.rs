@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteC
 
 use super::postgres;
 use crate::base::endpoint::DatabaseOptions;
-use crate::base::secret::outside;
+use crate::base::secret::sanitize;
 use crate::observe::reading::{Fault, FaultKind};
 
 pub enum Session {
@@ -217,7 +217,7 @@ fn object(row: &SqliteRow) -> Json {
         Ok(raw) => match raw.type_info().name() {
             "INTEGER" => row.try_get::<i64, _>(i).map_or(Json::Null, Json::from),
             "REAL" => row.try_get::<f64, _>(i).map_or(Json::Null, Json::from),
-            _ => row.try_get::<String, _>(i).map_or(Json::Null, |text| Json::from(outside(&text))),
+            _ => row.try_get::<String, _>(i).map_or(Json::Null, |text| Json::from(sanitize(&text))),
         },
         Err(_) => Json::Null,
     };

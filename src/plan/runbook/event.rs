@@ -49,7 +49,7 @@ pub struct Runner {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum StepResult {
     Done,
     Failed,
     Skipped,
@@ -57,13 +57,13 @@ pub enum Outcome {
     Interrupted,
 }
 
-impl Outcome {
+impl StepResult {
     pub fn word(self) -> &'static str {
         match self {
-            Outcome::Done => "done",
-            Outcome::Failed => "failed",
-            Outcome::Skipped => "skipped",
-            Outcome::Interrupted => "interrupted",
+            StepResult::Done => "done",
+            StepResult::Failed => "failed",
+            StepResult::Skipped => "skipped",
+            StepResult::Interrupted => "interrupted",
         }
     }
 }
@@ -146,7 +146,7 @@ impl Choice {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Question {
+pub struct OperatorQuestion {
     pub step: String,
     pub kind: QuestionKind,
     pub text: String,
@@ -229,7 +229,7 @@ pub enum Event {
     },
     StepFinished {
         step: String,
-        outcome: Outcome,
+        outcome: StepResult,
         message: String,
         /// Whether the world may be different now.
         touched: bool,
@@ -239,7 +239,7 @@ pub enum Event {
         output: Output,
     },
     Asked {
-        question: Question,
+        question: OperatorQuestion,
     },
     Answered {
         step: String,

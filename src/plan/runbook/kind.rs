@@ -67,7 +67,7 @@ pub struct Address {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Target {
+pub struct HealthTarget {
     pub address: Address,
     pub status: u16,
     /// Slower answers count as failures.
@@ -158,7 +158,7 @@ pub struct Load {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Kind {
     HealthCheck {
-        targets: Vec<Target>,
+        targets: Vec<HealthTarget>,
     },
     Script(Script),
     Http(HttpCall),

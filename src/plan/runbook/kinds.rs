@@ -1,6 +1,6 @@
 //! Reading what a step, a probe or an undo does: the fields of each kind.
 
-use super::kind::{self, Address, Check, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, Target};
+use super::kind::{self, Address, Check, HealthTarget, HttpCall, JsonCheck, Kind, Load, Script, SqlCall};
 use super::template;
 use crate::base::diag::suggestion;
 use crate::base::secret::SecretRef;
@@ -92,7 +92,7 @@ fn health_check(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
         let status = inner.integer(r, "expected_status", 100..=599).unwrap_or(200) as u16;
         let within = inner.duration(r, "within");
         inner.finish(r);
-        targets.extend(place.map(|address| Target { address, status, within }));
+        targets.extend(place.map(|address| HealthTarget { address, status, within }));
     }
     Some(Kind::HealthCheck { targets })
 }

@@ -8,19 +8,19 @@ use serde_json::Value as Json;
 use super::kind::Kind;
 use super::kinds;
 use super::model::{
-    Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, OnFailure, Rollback, Runbook, Status, Step,
-    Trigger,
+    Channel, Checklists, Danger, Frequency, Front, Input, InputType, NotificationRule, Occasion, OnFailure, Rollback, Runbook,
+    RunbookStatus, Step, Trigger,
 };
 use super::steps::{self, Ids};
 use super::template;
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Findings};
 use crate::base::secret::SecretRef;
-use crate::base::yaml::{self, Fields, Lines, Reader, Text};
+use crate::base::yaml::{self, Fields, LineIndex, Reader, Text};
 
 /// What came of reading a runbook: itself when nothing is wrong, and everything there is to say.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct LoadedRunbook {
     /// What the command line calls it, whether it is sound or not.
     pub name: String,
     pub runbook: Option<Arc<Runbook>>,
@@ -28,11 +28,11 @@ pub struct Loaded {
 }
 
 /// Reads a runbook's text. `now` is for review dates.
-pub fn load(path: &Path, text: &str, now: Stamp) -> Loaded {
+pub fn load(path: &Path, text: &str, now: Stamp) -> LoadedRunbook {
     let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let mut findings = Findings::default();
     let begins = findings.add_file(path, text);
-    let lines = Lines::new(begins, text);
+    let lines = LineIndex::new(begins, text);
     let mut runbook = None;
     if let Some(document) = yaml::parse(&mut findings, &lines, text, "name, title and steps") {
         let mut reader = Reader { findings: &mut findings, lines };
@@ -41,7 +41,7 @@ pub fn load(path: &Path, text: &str, now: Stamp) -> Loaded {
         }
     }
     let failed = findings.has_errors();
-    Loaded { name, runbook: runbook.filter(|_| !failed).map(Arc::new), findings: findings.found }
+    LoadedRunbook { name, runbook: runbook.filter(|_| !failed).map(Arc::new), findings: findings.found }
 }
 
 fn read(r: &mut Reader, mut f: Fields, name: &str, path: &Path, text: &str, now: Stamp) -> Option<Runbook> {
@@ -94,10 +94,10 @@ fn front(r: &mut Reader, f: &mut Fields, name: &str, now: Stamp) -> Front {
     // `name` is what automation files call their title.
     let named = f.string(r, "name");
     let title = f.string(r, "title").or(named).unwrap_or_else(|| name.replace(['-', '_'], " "));
-    let statuses = [("draft", Status::Draft), ("ready", Status::Ready), ("deprecated", Status::Deprecated)];
+    let statuses = [("draft", RunbookStatus::Draft), ("ready", RunbookStatus::Ready), ("deprecated", RunbookStatus::Deprecated)];
     let status_at = f.text(r, "status").map_or(f.at, |t| t.at);
     let status = f.choice(r, "status", &statuses).unwrap_or_default();
-    if status == Status::Deprecated {
+    if status == RunbookStatus::Deprecated {
         r.warn(status_at, "this runbook is deprecated", Some("see its references for what replaces it".into()));
     }
     let review = f.text(r, "review").and_then(|text| review(r, &text, now));
@@ -230,7 +230,7 @@ fn rollback(r: &mut Reader, f: &mut Fields, ids: &mut Ids, inputs: &[Input]) -> 
     let automatic = f.flag(r, "automatic").unwrap_or(false);
     let mut conditions = Vec::new();
     for text in f.texts(r, "conditions") {
-        known(r, "rollback", text.at, template::uses_of_expression(&text.text), &Scope::of_failure(inputs));
+        known(r, "rollback", text.at, template::uses_of_expression(&text.text), &LoadScope::of_failure(inputs));
         conditions.push(text.text);
     }
     let mut steps: Vec<Step> = Vec::new();
@@ -256,7 +256,7 @@ fn rollback(r: &mut Reader, f: &mut Fields, ids: &mut Ids, inputs: &[Input]) -> 
     Rollback { automatic, conditions, steps }
 }
 
-fn notifications(r: &mut Reader, f: &mut Fields) -> Vec<Notification> {
+fn notifications(r: &mut Reader, f: &mut Fields) -> Vec<NotificationRule> {
     let mut all = Vec::new();
     for node in f.list(r, "notifications") {
         let Some(mut f) = r.fields(node, "a notification") else { continue };
@@ -277,7 +277,7 @@ fn notifications(r: &mut Reader, f: &mut Fields) -> Vec<Notification> {
             events = Occasion::WORDS.iter().map(|(_, o)| *o).collect();
         }
         f.finish(r);
-        all.push(Notification { name: name.text, own, events, at });
+        all.push(NotificationRule { name: name.text, own, events, at });
     }
     all
 }
@@ -354,7 +354,7 @@ fn placeholders(text: &str) -> Vec<(String, usize)> {
 
 /// Every template and expression uses only what will be there: inputs that are declared, steps that come before.
 fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollback) {
-    let mut scope = Scope { inputs: inputs.iter().map(|i| i.name.as_str()).collect(), ..Scope::default() };
+    let mut scope = LoadScope { inputs: inputs.iter().map(|i| i.name.as_str()).collect(), ..LoadScope::default() };
     for step in steps.iter().chain(&rollback.steps) {
         check_texts(r, step, &[Some(&step.kind), step.probe.as_ref()], &scope);
         if let Some(when) = &step.when {
@@ -379,7 +379,7 @@ fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollb
     }
 }
 
-fn check_texts(r: &mut Reader, step: &Step, kinds: &[Option<&Kind>], scope: &Scope) {
+fn check_texts(r: &mut Reader, step: &Step, kinds: &[Option<&Kind>], scope: &LoadScope) {
     for kind in kinds.iter().flatten() {
         let mut texts: Vec<String> = Vec::new();
         let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
@@ -397,7 +397,7 @@ fn check_texts(r: &mut Reader, step: &Step, kinds: &[Option<&Kind>], scope: &Sco
 
 /// What a template or an expression can speak of.
 #[derive(Default)]
-struct Scope<'a> {
+struct LoadScope<'a> {
     inputs: Vec<&'a str>,
     /// Steps that come before.
     before: Vec<&'a str>,
@@ -405,9 +405,9 @@ struct Scope<'a> {
     failed: bool,
 }
 
-impl<'a> Scope<'a> {
-    fn of_failure(inputs: &'a [Input]) -> Scope<'a> {
-        Scope { inputs: inputs.iter().map(|i| i.name.as_str()).collect(), before: Vec::new(), failed: true }
+impl<'a> LoadScope<'a> {
+    fn of_failure(inputs: &'a [Input]) -> LoadScope<'a> {
+        LoadScope { inputs: inputs.iter().map(|i| i.name.as_str()).collect(), before: Vec::new(), failed: true }
     }
 
     /// What is wrong with a name like `steps.check.output`, if anything is, and what might be meant.
@@ -449,7 +449,7 @@ impl<'a> Scope<'a> {
 }
 
 /// Reports what a text uses that will not be there.
-fn known(r: &mut Reader, whose: &str, at: usize, uses: Result<template::Uses, String>, scope: &Scope) {
+fn known(r: &mut Reader, whose: &str, at: usize, uses: Result<template::Uses, String>, scope: &LoadScope) {
     match uses {
         Err(e) => r.error(at, format!("in {whose}: {e}"), None),
         Ok(uses) => {

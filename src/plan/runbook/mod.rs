@@ -13,17 +13,17 @@ mod run;
 mod steps;
 mod template;
 
-pub use event::{Choice, Event, Operator, Outcome, Output, Question, QuestionKind, Record, RunResult, Runner};
-pub use kind::{Address, Check, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, Target, millis};
+pub use event::{Choice, Event, Operator, OperatorQuestion, Output, QuestionKind, Record, RunResult, Runner, StepResult};
+pub use kind::{Address, Check, HealthTarget, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, millis};
 pub use kinds::is_condition;
-pub use load::{Loaded, PAGERDUTY, load};
+pub use load::{LoadedRunbook, PAGERDUTY, load};
 pub use model::{
-    Channel, Checklists, Danger, Frequency, Front, Input, InputType, Notification, Occasion, OnFailure, Retry, Rollback, Runbook, Status,
-    Step, Trigger,
+    Channel, Checklists, Danger, Frequency, Front, Input, InputType, NotificationRule, Occasion, OnFailure, Retry, Rollback, Runbook,
+    RunbookStatus, Step, Trigger,
 };
 pub use next::Next;
-pub use plan::{Confirmation, Content, Environment, Frozen, Notice, Plan, Planned, RollbackPlan, SourceFile, When};
-pub use planner::{Asked, World, plan};
+pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
+pub use planner::{Asked, PlanningContext, plan};
 pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
 pub use steps::slug;
 pub use template::{fill, holds, is_template, render};

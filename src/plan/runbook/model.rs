@@ -24,7 +24,7 @@ pub struct Runbook {
     pub triggers: Vec<Trigger>,
     pub steps: Vec<Step>,
     pub rollback: Rollback,
-    pub notifications: Vec<Notification>,
+    pub notifications: Vec<NotificationRule>,
     pub checklists: Checklists,
     /// What nobody has filled in yet (`[SERVICE_NAME]`), with its line.
     pub placeholders: Vec<(String, usize)>,
@@ -32,19 +32,19 @@ pub struct Runbook {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub enum RunbookStatus {
     Draft,
     #[default]
     Ready,
     Deprecated,
 }
 
-impl Status {
+impl RunbookStatus {
     pub fn word(self) -> &'static str {
         match self {
-            Status::Draft => "draft",
-            Status::Ready => "ready",
-            Status::Deprecated => "deprecated",
+            RunbookStatus::Draft => "draft",
+            RunbookStatus::Ready => "ready",
+            RunbookStatus::Deprecated => "deprecated",
         }
     }
 }
@@ -120,7 +120,7 @@ pub struct Front {
     pub title: String,
     pub description: String,
     pub version: String,
-    pub status: Status,
+    pub status: RunbookStatus,
     pub owner: String,
     pub frequency: Frequency,
     pub severity: String,
@@ -319,7 +319,7 @@ impl Occasion {
 
 /// A notification of a runbook: one of the configured channels by name, or one of its own.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Notification {
+pub struct NotificationRule {
     pub name: String,
     pub own: Option<Channel>,
     pub events: Vec<Occasion>,

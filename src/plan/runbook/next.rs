@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::event::{Choice, Outcome, Question, QuestionKind, RunResult};
+use super::event::{Choice, OperatorQuestion, QuestionKind, RunResult, StepResult};
 use super::kind::Kind;
 use super::model::OnFailure;
 use super::plan::{Plan, Planned};
@@ -19,10 +19,10 @@ pub enum Next {
     /// Write down what is known already.
     Conclude {
         step: String,
-        outcome: Outcome,
+        outcome: StepResult,
         message: String,
     },
-    Ask(Question),
+    Ask(OperatorQuestion),
     /// An answer, or somebody who lets it go on, is needed.
     Await,
     Pause,
@@ -116,21 +116,21 @@ impl Run {
         if let Some((choice, note)) = &step.answer {
             let said = |word: &str| if note.is_empty() { word.to_string() } else { format!("{word}: {note}") };
             return match choice {
-                Choice::Done => conclude(Outcome::Done, said("the operator says it is done")),
-                Choice::Failed | Choice::Stop | Choice::Rollback => conclude(Outcome::Failed, said("the operator says it has failed")),
-                Choice::Skip => conclude(Outcome::Skipped, said("left out by the operator")),
+                Choice::Done => conclude(StepResult::Done, said("the operator says it is done")),
+                Choice::Failed | Choice::Stop | Choice::Rollback => conclude(StepResult::Failed, said("the operator says it has failed")),
+                Choice::Skip => conclude(StepResult::Skipped, said("left out by the operator")),
                 Choice::Again => Next::Step(key.to_string()),
             };
         }
         if self.is_aborting() {
-            return conclude(Outcome::Interrupted, "the run was aborted in the middle of this step".into());
+            return conclude(StepResult::Interrupted, "the run was aborted in the middle of this step".into());
         }
         if matches!(planned.kind, Kind::Manual { .. }) {
             return Next::Ask(manual_question(key, planned));
         }
         match (&planned.probe, step.probed) {
             (Some(_), None) => return Next::Probe(key.to_string()),
-            (Some(_), Some(Some(true))) => return conclude(Outcome::Done, "it was done already".into()),
+            (Some(_), Some(Some(true))) => return conclude(StepResult::Done, "it was done already".into()),
             (Some(_), Some(Some(false))) => return Next::Step(key.to_string()),
             (Some(_), Some(None)) | (None, _) => {}
         }
@@ -142,7 +142,7 @@ impl Run {
             planned.name,
             planned.kind.describe()
         );
-        Next::Ask(Question {
+        Next::Ask(OperatorQuestion {
             step: key.to_string(),
             kind: QuestionKind::Unknown,
             text,
@@ -247,19 +247,25 @@ impl Run {
     }
 }
 
-fn manual_question(key: &str, planned: &Planned) -> Question {
+fn manual_question(key: &str, planned: &Planned) -> OperatorQuestion {
     let (text, check) = match &planned.kind {
         Kind::Manual { text, check } => (text.clone(), check.clone()),
         other => (other.describe(), Vec::new()),
     };
-    Question { step: key.into(), kind: QuestionKind::Manual, text, check, choices: vec![Choice::Done, Choice::Failed, Choice::Skip] }
+    OperatorQuestion {
+        step: key.into(),
+        kind: QuestionKind::Manual,
+        text,
+        check,
+        choices: vec![Choice::Done, Choice::Failed, Choice::Skip],
+    }
 }
 
-fn failure_question(key: &str, step: &StepRun, planned: &Planned, can_go_back: bool) -> Question {
+fn failure_question(key: &str, step: &StepRun, planned: &Planned, can_go_back: bool) -> OperatorQuestion {
     let mut choices = vec![Choice::Again, Choice::Skip, Choice::Stop];
     if can_go_back {
         choices.insert(0, Choice::Rollback);
     }
     let text = format!("Step `{}` failed: {}", planned.name, step.message);
-    Question { step: key.into(), kind: QuestionKind::Failure, text, check: Vec::new(), choices }
+    OperatorQuestion { step: key.into(), kind: QuestionKind::Failure, text, check: Vec::new(), choices }
 }

@@ -28,7 +28,7 @@ pub struct SourceFile {
 /// The configuration as it was: the runner works by it, whatever becomes of the file. It holds no secrets, only
 /// references to them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Frozen {
+pub struct FrozenConfig {
     pub path: PathBuf,
     pub text: String,
     /// sha256 of the shipped profile it builds on.
@@ -37,7 +37,7 @@ pub struct Frozen {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Environment {
+pub struct PlanEnvironment {
     pub name: String,
     /// `production`, `staging`, `development`.
     pub tier: String,
@@ -109,7 +109,7 @@ pub struct Notice {
 pub struct Content {
     pub runbook: String,
     pub title: String,
-    pub environment: Environment,
+    pub environment: PlanEnvironment,
     pub danger: Danger,
     /// Changes nothing for real.
     pub drill: bool,
@@ -130,7 +130,7 @@ pub struct Content {
     pub checklists: Checklists,
     /// The runbook, and those it runs.
     pub sources: Vec<SourceFile>,
-    pub config: Frozen,
+    pub config: FrozenConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

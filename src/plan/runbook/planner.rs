@@ -9,8 +9,8 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::kind::{Check, Kind, Script};
-use super::model::{Channel, Danger, InputType, OnFailure, Runbook, Status, Step};
-use super::plan::{Content, Environment, Frozen, Notice, Planned, RollbackPlan, SourceFile, When};
+use super::model::{Channel, Danger, InputType, OnFailure, Runbook, RunbookStatus, Step};
+use super::plan::{Content, FrozenConfig, Notice, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
 use super::template;
 use crate::base::diag::{position, suggestion};
 use crate::base::text::hex;
@@ -19,8 +19,8 @@ use crate::judge::Condition;
 
 /// What a plan is made against: the environment, and everything a step can name.
 #[derive(Clone, Debug, Default)]
-pub struct World {
-    pub environment: Environment,
+pub struct PlanningContext {
+    pub environment: PlanEnvironment,
     pub vars: Map<String, Json>,
     /// Services (and HTTP sources) by name, with their URLs.
     pub services: IndexMap<String, String>,
@@ -31,7 +31,7 @@ pub struct World {
     /// Whom every run tells.
     pub always: Vec<Notice>,
     pub runbooks: IndexMap<String, Arc<Runbook>>,
-    pub config: Frozen,
+    pub config: FrozenConfig,
 }
 
 /// What the operator asks for.
@@ -55,7 +55,7 @@ const DEEPEST: usize = 5;
 /// Every reason why there can be no plan.
 pub fn plan(
     runbook: &Runbook,
-    world: &World,
+    world: &PlanningContext,
     asked: &Asked,
     read: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
 ) -> Result<Content, Vec<String>> {
@@ -102,7 +102,7 @@ pub fn plan(
 }
 
 struct Planner<'a> {
-    world: &'a World,
+    world: &'a PlanningContext,
     asked: &'a Asked,
     read: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
     problems: Vec<String>,
@@ -121,7 +121,7 @@ impl Planner<'_> {
 
     fn permitted(&mut self, runbook: &Runbook) {
         // What may not be run yet may be looked at.
-        if runbook.front.status == Status::Draft && self.world.environment.tier == "production" && !self.asked.only_checks {
+        if runbook.front.status == RunbookStatus::Draft && self.world.environment.tier == "production" && !self.asked.only_checks {
             let hint = "set status: ready once it was tried elsewhere";
             self.problem(format!("{} is a draft, and drafts do not run in production", runbook.name), Some(hint.into()));
         }

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::event::{Choice, Event, Operator, Outcome, Output, Question, QuestionKind, Record, RunResult, Runner};
+use super::event::{Choice, Event, Operator, OperatorQuestion, Output, QuestionKind, Record, RunResult, Runner, StepResult};
 use super::plan::{Plan, Planned};
 use crate::base::clock::Stamp;
 
@@ -67,7 +67,7 @@ pub enum Phase {
     New,
     Running,
     Waiting {
-        question: Question,
+        question: OperatorQuestion,
     },
     Paused {
         why: String,
@@ -232,10 +232,10 @@ impl Run {
                     s.attempts += 1;
                 }
                 s.state = match outcome {
-                    Outcome::Done => StepState::Done,
-                    Outcome::Failed => StepState::Failed,
-                    Outcome::Skipped => StepState::Skipped,
-                    Outcome::Interrupted => StepState::Interrupted,
+                    StepResult::Done => StepState::Done,
+                    StepResult::Failed => StepState::Failed,
+                    StepResult::Skipped => StepState::Skipped,
+                    StepResult::Interrupted => StepState::Interrupted,
                 };
                 s.ended = Some(at);
                 s.started = s.started.or(Some(at));

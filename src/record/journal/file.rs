@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::record::{GENESIS, Line, Replay, Wrong, frame, replay};
+use super::record::{GENESIS, JournalLine, Replay, Wrong, frame, replay};
 use crate::base::clock::Stamp;
 use crate::plan::runbook::{Event, Record};
 
 /// The moments between which a runner can be killed: tests do that at each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Point {
+pub enum FailpointAt {
     BeforeAppend,
     /// Written, not synced.
     Written,
@@ -24,8 +24,8 @@ pub enum Point {
     AfterNotice,
 }
 
-/// Called at each [`Point`].
-pub type Failpoint = Arc<dyn Fn(Point) + Send + Sync>;
+/// Called at each [`FailpointAt`].
+pub type Failpoint = Arc<dyn Fn(FailpointAt) + Send + Sync>;
 
 /// A failpoint that does nothing.
 pub fn no_failpoint() -> Failpoint {
@@ -116,8 +116,8 @@ impl Journal {
     ///
     /// # Errors
     /// When it is not; the journal is then as it was before.
-    pub fn append(&mut self, at: Stamp, event: Event) -> Result<Line, JournalError> {
-        (self.watch)(Point::BeforeAppend);
+    pub fn append(&mut self, at: Stamp, event: Event) -> Result<JournalLine, JournalError> {
+        (self.watch)(FailpointAt::BeforeAppend);
         let record = Record { seq: self.seq + 1, at, run: self.run.clone(), event };
         let line = frame(&record, &self.sum);
         let bytes = [line.text.as_bytes(), b"\n"].concat();
@@ -130,7 +130,7 @@ impl Journal {
             self.dirty = false;
         }
         let written = self.file.write_all(&bytes).and_then(|()| {
-            (self.watch)(Point::Written);
+            (self.watch)(FailpointAt::Written);
             self.file.sync_data()
         });
         if let Err(error) = written {
@@ -138,7 +138,7 @@ impl Journal {
             self.dirty = self.clear().is_err();
             return Err(JournalError::Io { path: self.path.clone(), error });
         }
-        (self.watch)(Point::Synced);
+        (self.watch)(FailpointAt::Synced);
         self.good += bytes.len() as u64;
         self.sum.clone_from(&line.sum);
         self.seq = record.seq;

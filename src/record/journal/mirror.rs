@@ -8,7 +8,7 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 use super::lock::Holder;
-use super::record::Line;
+use super::record::JournalLine;
 use crate::observe::source::{Session, literal};
 use crate::plan::runbook::{Event, Plan};
 
@@ -162,7 +162,7 @@ impl Mirror {
     ///
     /// # Errors
     /// What the database said; then what follows was not written.
-    pub async fn push(&mut self, plan: &Plan, lines: &[Line]) -> Result<(), sqlx::Error> {
+    pub async fn push(&mut self, plan: &Plan, lines: &[JournalLine]) -> Result<(), sqlx::Error> {
         let (has_events, environment) = (self.has_events, plan.content.environment.name.as_str());
         // Over a slow line a part of a long journal is better than nothing.
         for lines in lines.chunks(AT_ONCE) {
@@ -268,7 +268,7 @@ impl Mirror {
 }
 
 /// The operators' own row about a record, where there is to be one: `(task_id, event_type, metadata)`.
-fn event_row(plan: &Plan, line: &Line) -> Option<(String, &'static str, String)> {
+fn event_row(plan: &Plan, line: &JournalLine) -> Option<(String, &'static str, String)> {
     let (kind, outcome) = match &line.record.event {
         Event::Started { .. } => ("runbook_started", "started"),
         Event::Ended { result, .. } => ("runbook_ended", result.word()),
@@ -290,7 +290,13 @@ fn kind_of(event: &Event) -> String {
     serde_json::to_value(event).ok().and_then(|v| v.get("type")?.as_str().map(str::to_string)).unwrap_or_default()
 }
 
-async fn push_pg(pg: &mut PgConnection, plan: &Plan, lines: &[Line], environment: &str, has_events: bool) -> Result<(), sqlx::Error> {
+async fn push_pg(
+    pg: &mut PgConnection,
+    plan: &Plan,
+    lines: &[JournalLine],
+    environment: &str,
+    has_events: bool,
+) -> Result<(), sqlx::Error> {
     let mut transaction = pg.begin().await?;
     for line in lines {
         let fresh = sqlx::query(
@@ -332,7 +338,7 @@ async fn push_pg(pg: &mut PgConnection, plan: &Plan, lines: &[Line], environment
 async fn push_lite(
     lite: &mut SqliteConnection,
     plan: &Plan,
-    lines: &[Line],
+    lines: &[JournalLine],
     environment: &str,
     has_events: bool,
 ) -> Result<(), sqlx::Error> {
@@ -363,7 +369,7 @@ async fn push_lite(
 }
 
 /// Compares a journal with its mirror, record by record.
-pub fn compare(journal: &[Line], mirror: &[(u64, String)]) -> Option<Difference> {
+pub fn compare(journal: &[JournalLine], mirror: &[(u64, String)]) -> Option<Difference> {
     for (i, line) in journal.iter().enumerate() {
         let seq = line.record.seq;
         match mirror.get(i) {

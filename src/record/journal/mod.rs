@@ -7,8 +7,8 @@ mod mirror;
 mod record;
 mod state;
 
-pub use file::{Failpoint, Journal, JournalError, Point, is_driven, no_failpoint, read, sync_folder};
+pub use file::{Failpoint, FailpointAt, Journal, JournalError, is_driven, no_failpoint, read, sync_folder};
 pub use lock::{Holder, HostLock, Tried};
 pub use mirror::{Difference, Mirror, Other, compare, note, noted};
-pub use record::{GENESIS, Line, Replay, VERSION, Wrong, frame, parse, replay};
+pub use record::{GENESIS, JournalLine, Replay, VERSION, Wrong, frame, parse, replay};
 pub use state::{StateDir, private, trusted, write_private};

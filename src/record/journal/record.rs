@@ -26,7 +26,7 @@ struct Body {
 
 /// A record with the line it stands in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line {
+pub struct JournalLine {
     pub record: Record,
     pub sum: String,
     /// Without the line break.
@@ -46,21 +46,21 @@ pub enum Wrong {
 const JOINT: &str = ",\"sum\":\"";
 
 /// Frames a record behind the one whose sum is `prev`.
-pub fn frame(record: &Record, prev: &str) -> Line {
+pub fn frame(record: &Record, prev: &str) -> JournalLine {
     let body =
         Body { v: VERSION, seq: record.seq, at: record.at, run: record.run.clone(), event: record.event.clone(), prev: prev.to_string() };
     // Events are trees of texts and numbers: they always have a JSON form.
     let body = serde_json::to_string(&body).unwrap_or_default();
     let sum = hex(&Sha256::digest(body.as_bytes()));
     let text = format!("{}{JOINT}{sum}\"}}", &body[..body.len().saturating_sub(1)]);
-    Line { record: record.clone(), sum, text }
+    JournalLine { record: record.clone(), sum, text }
 }
 
 /// Reads one line, which must follow the one whose sum is `prev`.
 ///
 /// # Errors
 /// What is wrong with it; `number` counts from 1.
-pub fn parse(text: &str, number: usize, prev: &str) -> Result<Line, Wrong> {
+pub fn parse(text: &str, number: usize, prev: &str) -> Result<JournalLine, Wrong> {
     let broken = |what: &str| Wrong::Broken { line: number, what: what.to_string() };
     let tail = JOINT.len() + 64 + 2;
     let cut = text.len().checked_sub(tail).filter(|at| text.is_char_boundary(*at)).ok_or_else(|| broken("too short to be a record"))?;
@@ -84,13 +84,13 @@ pub fn parse(text: &str, number: usize, prev: &str) -> Result<Line, Wrong> {
         return Err(broken(&format!("it says it is record {}", body.seq)));
     }
     let record = Record { seq: body.seq, at: body.at, run: body.run, event: body.event };
-    Ok(Line { record, sum: sum.to_string(), text: text.to_string() })
+    Ok(JournalLine { record, sum: sum.to_string(), text: text.to_string() })
 }
 
 /// What a journal's bytes hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replay {
-    pub lines: Vec<Line>,
+    pub lines: Vec<JournalLine>,
     /// Bytes of a last line that was never written whole.
     pub torn: u64,
     /// Bytes up to there are good.

@@ -1,4 +1,4 @@
-//! Letters on their way: Slack, PagerDuty Events v2, any webhook, e-mail. Each carries its id, so that a copy can be told.
+//! Notifications on their way: Slack, PagerDuty Events v2, any webhook, e-mail. Each carries its id, so that a copy can be told.
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use crate::base::endpoint::{Auth, Endpoint, Tls};
 use crate::base::text::fit;
 use crate::observe::source::{Web, fetch_secret};
 use crate::plan::runbook::{Channel, Occasion};
-use crate::record::notify::Letter;
+use crate::record::notify::Notification;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends a letter.
+/// Sends a notification.
 ///
 /// # Errors
 /// Why it has not arrived; it is worth trying again.
-pub async fn deliver(letter: &Letter) -> Result<(), String> {
-    match &letter.channel {
+pub async fn deliver(notification: &Notification) -> Result<(), String> {
+    match &notification.channel {
         Channel::Slack { webhook } => {
             let url = fetch_secret(webhook).await.map_err(|f| f.message)?;
-            let answer = post(url.expose(), &json!({"text": slack_text(letter)}), letter, None).await?;
+            let answer = post(url.expose(), &json!({"text": slack_text(notification)}), notification, None).await?;
             // Slack says so in one word; anything else is a page of somebody in between.
             let workflow = serde_json::from_str::<Json>(&answer).is_ok_and(|answer| answer["ok"] == true);
             if answer.trim() == "ok" || workflow {
                 Ok(())
             } else {
-                Err(format!("it answered `{}` instead of `ok`", fit(&crate::base::secret::outside(answer.trim()), 60)))
+                Err(format!("it answered `{}` instead of `ok`", fit(&crate::base::secret::sanitize(answer.trim()), 60)))
             }
         }
         Channel::Pagerduty { key, url } => {
             let key = fetch_secret(key).await.map_err(|f| f.message)?;
-            post(url, &pagerduty(letter, key.expose()), letter, None).await.map(drop)
+            post(url, &pagerduty(notification, key.expose()), notification, None).await.map(drop)
         }
         Channel::Webhook { url, secret } => {
             let token = match secret {
@@ -42,10 +42,10 @@ pub async fn deliver(letter: &Letter) -> Result<(), String> {
                 None => None,
             };
             let body = json!({
-                "id": letter.id, "run": letter.run, "event": letter.occasion.word(), "environment": letter.environment,
-                "title": letter.title, "lines": letter.lines, "at": letter.at.iso(),
+                "id": notification.id, "run": notification.run, "event": notification.occasion.word(), "environment": notification.environment,
+                "title": notification.title, "lines": notification.lines, "at": notification.at.iso(),
             });
-            post(url, &body, letter, token.as_ref().map(|t| t.expose())).await.map(drop)
+            post(url, &body, notification, token.as_ref().map(|t| t.expose())).await.map(drop)
         }
         Channel::Email { smtp, from, to, user, password } => {
             let password = match password {
@@ -53,12 +53,12 @@ pub async fn deliver(letter: &Letter) -> Result<(), String> {
                 None => None,
             };
             let credentials = user.clone().zip(password.map(|p| p.expose().to_string()));
-            mail(letter, smtp, from, to, credentials).await
+            mail(notification, smtp, from, to, credentials).await
         }
     }
 }
 
-async fn post(url: &str, body: &Json, letter: &Letter, token: Option<&str>) -> Result<String, String> {
+async fn post(url: &str, body: &Json, notification: &Notification, token: Option<&str>) -> Result<String, String> {
     // The address may be a secret: it is not repeated.
     let url = url::Url::parse(url).map_err(|e| format!("its address is not a URL: {e}"))?;
     let endpoint = Endpoint {
@@ -71,7 +71,7 @@ async fn post(url: &str, body: &Json, letter: &Letter, token: Option<&str>) -> R
         max_body: 64 << 10,
     };
     let web = Web::new(endpoint);
-    let mut request = web.request("POST", "").map_err(|f| f.message)?.header("Idempotency-Key", &letter.id).json(body);
+    let mut request = web.request("POST", "").map_err(|f| f.message)?.header("Idempotency-Key", &notification.id).json(body);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
@@ -79,18 +79,18 @@ async fn post(url: &str, body: &Json, letter: &Letter, token: Option<&str>) -> R
     if answer.status.is_success() {
         return Ok(answer.text());
     }
-    Err(format!("it answered {}: {}", answer.status.as_u16(), fit(&crate::base::secret::outside(answer.text().trim()), 120)))
+    Err(format!("it answered {}: {}", answer.status.as_u16(), fit(&crate::base::secret::sanitize(answer.text().trim()), 120)))
 }
 
 /// Slack's own signs are written out, so that nobody's output calls a whole channel.
-fn slack_text(letter: &Letter) -> String {
+fn slack_text(notification: &Notification) -> String {
     let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let lines: Vec<String> = letter.lines.iter().map(|line| escape(line)).collect();
-    fit(&format!("*{}*\n{}", escape(&letter.title), lines.join("\n")), 3000).into_owned()
+    let lines: Vec<String> = notification.lines.iter().map(|line| escape(line)).collect();
+    fit(&format!("*{}*\n{}", escape(&notification.title), lines.join("\n")), 3000).into_owned()
 }
 
-fn pagerduty(letter: &Letter, key: &str) -> Json {
-    let (action, severity) = match letter.occasion {
+fn pagerduty(notification: &Notification, key: &str) -> Json {
+    let (action, severity) = match notification.occasion {
         Occasion::Success => ("resolve", "info"),
         Occasion::Start => ("trigger", "info"),
         Occasion::Waiting | Occasion::Abort => ("trigger", "warning"),
@@ -100,27 +100,34 @@ fn pagerduty(letter: &Letter, key: &str) -> Json {
     json!({
         "routing_key": key,
         "event_action": action,
-        "dedup_key": fit(&format!("lastgreen/{}/{}", letter.environment, letter.run), 255),
+        "dedup_key": fit(&format!("lastgreen/{}/{}", notification.environment, notification.run), 255),
         "payload": {
-            "summary": fit(&letter.title, 1024),
-            "source": letter.environment,
+            "summary": fit(&notification.title, 1024),
+            "source": notification.environment,
             "severity": severity,
-            "timestamp": letter.at.iso(),
-            "custom_details": {"lines": letter.lines, "run": letter.run},
+            "timestamp": notification.at.iso(),
+            "custom_details": {"lines": notification.lines, "run": notification.run},
         },
     })
 }
 
-async fn mail(letter: &Letter, smtp: &str, from: &str, to: &[String], credentials: Option<(String, String)>) -> Result<(), String> {
+async fn mail(
+    notification: &Notification,
+    smtp: &str,
+    from: &str,
+    to: &[String],
+    credentials: Option<(String, String)>,
+) -> Result<(), String> {
     let from: Mailbox = from.parse().map_err(|e| format!("`{from}` is no address: {e}"))?;
-    let mut message = Message::builder().from(from).subject(&letter.title).message_id(Some(format!("<{}@lastgreen>", letter.id)));
+    let mut message =
+        Message::builder().from(from).subject(&notification.title).message_id(Some(format!("<{}@lastgreen>", notification.id)));
     for address in to {
         message = message.to(address.parse().map_err(|e| format!("`{address}` is no address: {e}"))?);
     }
-    let message = message.body(letter.lines.join("\n")).map_err(|e| e.to_string())?;
+    let message = message.body(notification.lines.join("\n")).map_err(|e| e.to_string())?;
     let mut transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp).map_err(|e| e.to_string())?.timeout(Some(PATIENCE));
     if let Some((user, password)) = credentials {
         transport = transport.credentials(Credentials::new(user, password));
     }
-    transport.build().send(message).await.map(drop).map_err(|e| crate::base::secret::outside(&e.to_string()))
+    transport.build().send(message).await.map(drop).map_err(|e| crate::base::secret::sanitize(&e.to_string()))
 }

@@ -2,11 +2,11 @@
 //! beside a run, of records to their mirror as well.
 
 mod deliver;
-mod letters;
+mod deliverer;
+mod notifications;
 mod outbox;
-mod post;
 
 pub use deliver::deliver;
-pub use letters::{letters, remember_letters};
-pub use outbox::{Letter, Outbox};
-pub use post::{Extent, MirrorDone, Post, deliver_waiting, sweep_letters, sync_run};
+pub use deliverer::{Deliverer, Extent, MirrorDone, deliver_waiting, sweep_notifications, sync_run};
+pub use notifications::{notifications, remember_notifications};
+pub use outbox::{Notification, Outbox};

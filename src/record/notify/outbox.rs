@@ -15,11 +15,11 @@ use crate::record::journal::{StateDir, sync_folder, write_private};
 
 /// Something to tell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Letter {
+pub struct Notification {
     /// The same for every copy: receivers that can tell copies apart do it by this.
     pub id: String,
     pub run: String,
-    /// The record it is about: letters of a run go out in this order.
+    /// The record it is about: notifications of a run go out in this order.
     pub seq: u64,
     pub occasion: Occasion,
     pub name: String,
@@ -48,7 +48,7 @@ impl Outbox {
         Outbox { folder: state.outbox() }
     }
 
-    /// The name of a letter about a record.
+    /// The name of a notification about a record.
     pub fn id(run: &str, seq: u64, channel: &str) -> String {
         // Two names may come to the same slug.
         format!("{run}-{seq}-{}-{}", slug(channel), &hex(&Sha256::digest(channel))[..4])
@@ -62,34 +62,34 @@ impl Outbox {
         self.folder.join("sent")
     }
 
-    /// Puts a letter in, unless it was put in before.
+    /// Puts a notification in, unless it was put in before.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn put(&self, letter: &Letter) -> std::io::Result<()> {
-        if self.path(&letter.id).exists() || self.sent().join(&letter.id).exists() {
+    pub fn put(&self, notification: &Notification) -> std::io::Result<()> {
+        if self.path(&notification.id).exists() || self.sent().join(&notification.id).exists() {
             return Ok(());
         }
-        self.write(letter)
+        self.write(notification)
     }
 
-    fn write(&self, letter: &Letter) -> std::io::Result<()> {
-        let draft = self.folder.join(format!(".{}", letter.id));
-        write_private(&draft, &serde_json::to_vec(letter).unwrap_or_default())?;
-        std::fs::rename(&draft, self.path(&letter.id))?;
+    fn write(&self, notification: &Notification) -> std::io::Result<()> {
+        let draft = self.folder.join(format!(".{}", notification.id));
+        write_private(&draft, &serde_json::to_vec(notification).unwrap_or_default())?;
+        std::fs::rename(&draft, self.path(&notification.id))?;
         sync_folder(&self.folder)
     }
 
     /// Everything that is still to be sent, the oldest first.
-    pub fn waiting(&self) -> Vec<Letter> {
+    pub fn waiting(&self) -> Vec<Notification> {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return Vec::new() };
-        let mut letters: Vec<Letter> = entries
+        let mut notifications: Vec<Notification> = entries
             .flatten()
             .filter(|e| e.path().extension().is_some_and(|x| x == "json"))
             .filter_map(|e| serde_json::from_slice(&std::fs::read(e.path()).ok()?).ok())
             .collect();
-        letters.sort_by(|a, b| (a.at, a.seq, &a.id).cmp(&(b.at, b.seq, &b.id)));
-        letters
+        notifications.sort_by(|a, b| (a.at, a.seq, &a.id).cmp(&(b.at, b.seq, &b.id)));
+        notifications
     }
 
     /// The right to send: one at a time on this host, so that nothing is sent twice.
@@ -98,25 +98,30 @@ impl Outbox {
         file.try_lock().ok().map(|()| file)
     }
 
-    /// Takes a letter out: it has arrived.
+    /// Takes a notification out: it has arrived.
     ///
     /// # Errors
     /// When that cannot be written down.
-    pub fn arrived(&self, letter: &Letter) -> std::io::Result<()> {
+    pub fn arrived(&self, notification: &Notification) -> std::io::Result<()> {
         std::fs::create_dir_all(self.sent())?;
-        std::fs::rename(self.path(&letter.id), self.sent().join(&letter.id))?;
+        std::fs::rename(self.path(&notification.id), self.sent().join(&notification.id))?;
         sync_folder(&self.folder)
     }
 
-    /// Keeps a letter for later.
+    /// Keeps a notification for later.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn failed(&self, letter: &Letter, error: &str, now: Stamp) -> std::io::Result<()> {
-        let pause = FIRST_PAUSE.saturating_mul(1 << letter.attempts.min(10)).min(LONGEST_PAUSE);
-        let kept = Letter { attempts: letter.attempts + 1, next_try: now.plus(pause), error: Some(error.into()), ..letter.clone() };
-        if now.since(letter.at) > GIVES_UP {
-            log::warn!(target: "outbox", "{} was not delivered to {} in a week: {error}", letter.title, letter.name);
+    pub fn failed(&self, notification: &Notification, error: &str, now: Stamp) -> std::io::Result<()> {
+        let pause = FIRST_PAUSE.saturating_mul(1 << notification.attempts.min(10)).min(LONGEST_PAUSE);
+        let kept = Notification {
+            attempts: notification.attempts + 1,
+            next_try: now.plus(pause),
+            error: Some(error.into()),
+            ..notification.clone()
+        };
+        if now.since(notification.at) > GIVES_UP {
+            log::warn!(target: "outbox", "{} was not delivered to {} in a week: {error}", notification.title, notification.name);
             return self.arrived(&kept);
         }
         self.write(&kept)

@@ -8,7 +8,7 @@ use super::line_edit::{edit, insert, leaves};
 use super::typed::Typed;
 use crate::base::clock::Stamp;
 use crate::base::text::{width, wrap};
-use crate::plan::runbook::{Choice, Phase, Question, StepState};
+use crate::plan::runbook::{Choice, OperatorQuestion, Phase, StepState};
 use crate::show::keymap::Action;
 use crate::status::{OutputTail, Request, RunLine, RunStatus};
 
@@ -16,7 +16,7 @@ use crate::status::{OutputTail, Request, RunLine, RunStatus};
 #[derive(Clone, Debug)]
 pub enum Asking {
     /// The answer to what that record asked: its word, and a note behind it.
-    Answer { asked: u64, question: Question, line: Typed },
+    Answer { asked: u64, question: OperatorQuestion, line: Typed },
     /// `undo` or `leave`.
     Abort(Typed),
     /// `resume`.

@@ -4,8 +4,8 @@ use super::list_view::{Row, TableData};
 use super::state::State;
 use crate::base::units::{Unit, short};
 use crate::config::{Panel, PanelKind};
-use crate::judge::{Phase, Verdict};
-use crate::observe::reading::{AlertState, Outcome, SourceState, Value};
+use crate::judge::{RulePhase, Verdict};
+use crate::observe::reading::{AlertState, EventOutcome, SourceState, Value};
 use crate::status::{RunStatus, alert_verdict};
 
 /// The rows of a panel, whatever it shows.
@@ -60,9 +60,9 @@ fn events(state: &State, panel: &Panel) -> TableData {
         let Some(Value::Events(events)) = state.store().signals.get(name).and_then(|t| t.good.as_ref()?.value()) else { continue };
         for event in events {
             let (word, verdict) = match event.outcome {
-                Outcome::Done => ("done", Some(Verdict::Pass)),
-                Outcome::Failed => ("failed", Some(Verdict::Fail)),
-                Outcome::Unknown => ("", None),
+                EventOutcome::Done => ("done", Some(Verdict::Pass)),
+                EventOutcome::Failed => ("failed", Some(Verdict::Fail)),
+                EventOutcome::Unknown => ("", None),
             };
             data.rows.push(Row { cells: vec![event.at.day_hm(), event.kind.clone(), event.text.clone(), word.into()], verdict });
         }
@@ -153,20 +153,22 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
         TableData { columns: columns(&["state", "name", "whose", "level", "since", "why"]), rows: Vec::new(), dispensable: &[3, 2, 4] };
     let summary = state.summary();
     let mut rules: Vec<_> = summary.rules.iter().collect();
-    let rank = |phase: &Phase| match phase {
-        Phase::Firing { .. } => 0,
-        Phase::Pending { .. } => 1,
-        Phase::NoData { .. } => 2,
-        Phase::Resolved { .. } => 3,
-        Phase::Inactive => 4,
+    let rank = |phase: &RulePhase| match phase {
+        RulePhase::Firing { .. } => 0,
+        RulePhase::Pending { .. } => 1,
+        RulePhase::NoData { .. } => 2,
+        RulePhase::Resolved { .. } => 3,
+        RulePhase::Inactive => 4,
     };
     rules.sort_by_key(|r| rank(&r.state.phase));
     for rule in rules {
         let word = rule.state.word();
         let (since, verdict) = match rule.state.phase {
-            Phase::Firing { since } | Phase::Pending { since, .. } | Phase::NoData { since } => (since.hm(), Some(rule.verdict)),
-            Phase::Resolved { at } => (at.hm(), Some(Verdict::Pass)),
-            Phase::Inactive => (String::new(), None),
+            RulePhase::Firing { since } | RulePhase::Pending { since, .. } | RulePhase::NoData { since } => {
+                (since.hm(), Some(rule.verdict))
+            }
+            RulePhase::Resolved { at } => (at.hm(), Some(Verdict::Pass)),
+            RulePhase::Inactive => (String::new(), None),
         };
         let why = [rule.words.as_str(), rule.state.reason.as_str(), rule.summary.as_str()]
             .iter()

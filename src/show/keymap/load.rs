@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Action, Chord, Keymap, Table};
+use super::{Action, Chord, KeyTable, Keymap};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::layer;
 
@@ -49,7 +49,7 @@ pub fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Key
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("extends", _) => {}
             (name @ ("keys" | "run"), DeValue::Table(keys)) => {
-                let table = if name == "run" { Table::Run } else { Table::Keys };
+                let table = if name == "run" { KeyTable::Run } else { KeyTable::Keys };
                 for (keys, action) in keys.iter() {
                     bind(&mut findings, &mut keymap, table, (keys.get_ref(), keys.span()), (action.get_ref().as_str(), action.span()));
                 }
@@ -65,7 +65,7 @@ pub fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<Key
 
 type At<T> = (T, std::ops::Range<usize>);
 
-fn bind(findings: &mut Findings, keymap: &mut Keymap, table: Table, keys: At<&str>, action: At<Option<&str>>) {
+fn bind(findings: &mut Findings, keymap: &mut Keymap, table: KeyTable, keys: At<&str>, action: At<Option<&str>>) {
     let chords: Result<Vec<Chord>, String> = keys.0.split_whitespace().map(Chord::parse).collect();
     let chords = match chords {
         Ok(chords) => chords,

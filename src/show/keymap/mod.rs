@@ -9,4 +9,4 @@ mod trie;
 pub use action::{Action, Scope};
 pub use chord::Chord;
 pub use load::{load, parse, shipped_names};
-pub use trie::{Keymap, Lookup, Table};
+pub use trie::{KeyTable, Keymap, Lookup};

@@ -28,7 +28,7 @@ pub enum Lookup {
 
 /// The tables of a keymap file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
+pub enum KeyTable {
     Keys,
     Run,
 }
@@ -38,8 +38,8 @@ impl Keymap {
     ///
     /// # Errors
     /// When the sequence is empty, or a part of it is bound already (`g` and `g g` cannot both be).
-    pub fn bind(&mut self, table: Table, chords: &[Chord], action: Option<Action>) -> Result<(), String> {
-        let root = if table == Table::Run { &mut self.run } else { &mut self.root };
+    pub fn bind(&mut self, table: KeyTable, chords: &[Chord], action: Option<Action>) -> Result<(), String> {
+        let root = if table == KeyTable::Run { &mut self.run } else { &mut self.root };
         let (last, path) = chords.split_last().ok_or("an empty key")?;
         let mut here = &mut *root;
         for chord in path {

@@ -7,5 +7,5 @@ mod script;
 mod session;
 
 pub use screen::{Screen, give_back_raw_mode, restore};
-pub use script::Script;
-pub use session::{Outside, Reload, Session};
+pub use script::KeyScript;
+pub use session::{CockpitSession, Outside, Reload};

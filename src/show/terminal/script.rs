@@ -9,7 +9,7 @@ use crate::base::units::duration;
 use crate::show::keymap::Chord;
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum ScriptedStep {
     Press(KeyEvent),
     Wait(Duration),
     /// Until the screen shows this text.
@@ -20,14 +20,14 @@ pub enum Step {
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Script {
-    pub steps: VecDeque<Step>,
+pub struct KeyScript {
+    pub steps: VecDeque<ScriptedStep>,
 }
 
-impl Script {
+impl KeyScript {
     /// # Errors
     /// Names the line that is not understood.
-    pub fn parse(text: &str) -> Result<Script, String> {
+    pub fn parse(text: &str) -> Result<KeyScript, String> {
         let mut steps = VecDeque::new();
         for (i, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -37,18 +37,18 @@ impl Script {
                 (word, _) if word.starts_with('#') => {}
                 ("press", keys) => {
                     for key in keys.split_whitespace() {
-                        steps.push_back(Step::Press(Chord::parse(key).map_err(wrong)?.event()));
+                        steps.push_back(ScriptedStep::Press(Chord::parse(key).map_err(wrong)?.event()));
                     }
                 }
                 ("type", text) => {
-                    steps.extend(text.chars().map(|c| Step::Press(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))));
+                    steps.extend(text.chars().map(|c| ScriptedStep::Press(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))));
                 }
-                ("wait", time) => steps.push_back(Step::Wait(duration(time).map_err(wrong)?)),
-                ("until", text) if !text.is_empty() => steps.push_back(Step::Until(text.into())),
+                ("wait", time) => steps.push_back(ScriptedStep::Wait(duration(time).map_err(wrong)?)),
+                ("until", text) if !text.is_empty() => steps.push_back(ScriptedStep::Until(text.into())),
                 (word, _) => return Err(wrong(format!("`{word}` is no step (there is: press KEY…, type TEXT, wait TIME, until TEXT)"))),
             }
         }
-        Ok(Script { steps })
+        Ok(KeyScript { steps })
     }
 }
 
@@ -58,8 +58,8 @@ mod tests {
 
     #[test]
     fn steps_in_order_and_mistakes_by_line() {
-        let script = Script::parse("# a comment\nuntil Quality\npress 2 ctrl+r\ntype ab\nwait 2s\n").expect("a script");
+        let script = KeyScript::parse("# a comment\nuntil Quality\npress 2 ctrl+r\ntype ab\nwait 2s\n").expect("a script");
         assert_eq!(script.steps.len(), 6);
-        assert!(Script::parse("press q\njump 3\n").expect_err("an error").starts_with("line 2"));
+        assert!(KeyScript::parse("press q\njump 3\n").expect_err("an error").starts_with("line 2"));
     }
 }

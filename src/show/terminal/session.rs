@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::clipboard;
 use super::screen::{Screen, restore};
-use super::script::{PATIENCE, Script, Step};
+use super::script::{KeyScript, PATIENCE, ScriptedStep};
 use crate::base::clock::Clock;
 use crate::config::Config;
 use crate::observe::reading::Delivery;
@@ -63,7 +63,7 @@ const GATHER: Duration = Duration::from_millis(100);
 /// How often files are looked at for changes.
 const LOOK: u64 = 2;
 
-pub struct Session<O: Outside> {
+pub struct CockpitSession<O: Outside> {
     screen: Screen,
     state: State,
     theme: Theme,
@@ -81,7 +81,7 @@ pub struct Session<O: Outside> {
 
 /// A script that is being played.
 struct Playing {
-    script: Script,
+    script: KeyScript,
     /// When the next step is due.
     due: Instant,
     /// When an `until` gives up.
@@ -99,14 +99,14 @@ enum Woken {
     Frame,
     Stop,
     Background,
-    Script,
+    KeyScript,
 }
 
-impl<O: Outside> Session<O> {
-    pub fn new(screen: Screen, state: State, theme: Theme, outside: O) -> Session<O> {
+impl<O: Outside> CockpitSession<O> {
+    pub fn new(screen: Screen, state: State, theme: Theme, outside: O) -> CockpitSession<O> {
         let area = screen.area();
         let now = Instant::now();
-        Session {
+        CockpitSession {
             screen,
             state,
             theme,
@@ -125,7 +125,7 @@ impl<O: Outside> Session<O> {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub async fn run(mut self, stop: impl Future<Output = ()>, script: Option<Script>) -> io::Result<()> {
+    pub async fn run(mut self, stop: impl Future<Output = ()>, script: Option<KeyScript>) -> io::Result<()> {
         self.script = script.map(|script| Playing { script, due: Instant::now(), patience: None });
         let mut events = EventStream::new();
         let mut background =
@@ -149,7 +149,7 @@ impl<O: Outside> Session<O> {
                     _ = background.recv() => Woken::Background,
                     input = events.next() => Woken::Input(input),
                     () = async { sleep_until(frame.unwrap_or_else(Instant::now)).await }, if frame.is_some() => Woken::Frame,
-                    () = async { sleep_until(step.unwrap_or_else(Instant::now)).await }, if step.is_some() => Woken::Script,
+                    () = async { sleep_until(step.unwrap_or_else(Instant::now)).await }, if step.is_some() => Woken::KeyScript,
                     _ = tick.tick() => Woken::Clock,
                     () = news => Woken::Update,
                 }
@@ -161,7 +161,7 @@ impl<O: Outside> Session<O> {
                 Woken::Input(Some(event)) => self.input(event?)?,
                 Woken::Frame => self.draw()?,
                 Woken::Update => self.news()?,
-                Woken::Script => self.play()?,
+                Woken::KeyScript => self.play()?,
                 Woken::Clock => {
                     ticks += 1;
                     self.send(Message::Tick(self.clock.now()))?;
@@ -185,14 +185,14 @@ impl<O: Outside> Session<O> {
         let now = Instant::now();
         match playing.script.steps.front().cloned() {
             None => return Ok(()),
-            Some(Step::Wait(time)) => playing.due = now + time,
-            Some(Step::Press(key)) => {
+            Some(ScriptedStep::Wait(time)) => playing.due = now + time,
+            Some(ScriptedStep::Press(key)) => {
                 self.state.now = self.clock.now();
                 self.send(Message::Key(key))?;
                 self.wish(Duration::ZERO);
                 playing.due = now + FRAME * 2;
             }
-            Some(Step::Until(text)) => {
+            Some(ScriptedStep::Until(text)) => {
                 let patience = *playing.patience.get_or_insert(now + PATIENCE);
                 if !self.screen.shows(&text) {
                     if now >= patience {

@@ -95,9 +95,9 @@ pub fn parse(path: &Path, text: &str, folder: &Path, depth: usize) -> Result<The
     if findings.has_errors() { Err(findings.found) } else { Ok(theme) }
 }
 
-type Problem = (std::ops::Range<usize>, String);
+type ThemeProblem = (std::ops::Range<usize>, String);
 
-fn style_of(value: &toml::Spanned<DeValue<'_>>) -> Result<Style, Problem> {
+fn style_of(value: &toml::Spanned<DeValue<'_>>) -> Result<Style, ThemeProblem> {
     let span = value.span();
     let color = |text: &str| text.parse::<Color>().map_err(|_| (span.clone(), format!("`{text}` is no colour")));
     match value.get_ref() {

@@ -95,7 +95,7 @@ fn board_verdict(state: &State, board: usize) -> Option<Verdict> {
         let summary = &state.live_summary;
         let others = match panel.kind {
             PanelKind::Alerts => {
-                let speaking = summary.rules.iter().filter(|r| !matches!(r.state.phase, crate::judge::Phase::Inactive));
+                let speaking = summary.rules.iter().filter(|r| !matches!(r.state.phase, crate::judge::RulePhase::Inactive));
                 speaking.map(|r| r.verdict).chain(summary.alerts.iter().map(|(_, a)| alert_verdict(a))).max()
             }
             PanelKind::Services => summary.sources.iter().any(|s| s.state == SourceState::Failing).then_some(Verdict::Fail),

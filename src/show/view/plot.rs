@@ -114,7 +114,7 @@ pub fn value_axis(paint: &mut Paint, area: Rect, scale: Scale, unit: Unit) -> Re
     Rect { x: area.x + wide + 1, width: area.width - wide - 1, ..area }
 }
 
-pub struct Line<'a> {
+pub struct PlotLine<'a> {
     pub series: &'a Series,
     pub role: Role,
     /// A letter where there are several.
@@ -122,7 +122,7 @@ pub struct Line<'a> {
 }
 
 /// Draws threshold lines, then the lines, each cell in the colour of the line drawn last in it.
-pub fn lines(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, lines: &[Line], thresholds: &[(Verdict, f64)]) {
+pub fn lines(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, lines: &[PlotLine], thresholds: &[(Verdict, f64)]) {
     for (verdict, value) in thresholds.iter().filter(|(_, v)| *v >= scale.low && *v <= scale.high) {
         let y = ((1.0 - scale.share(*value)) * f64::from(area.height.saturating_sub(1))).round() as u16;
         let dash = if paint.unicode() { "┈" } else { "." };
@@ -149,7 +149,7 @@ pub fn letter(n: usize) -> &'static str {
     ["a", "b", "c", "d", "e", "f", "g", "h"][n % 8]
 }
 
-fn braille(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &Line) {
+fn braille(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &PlotLine) {
     let (wide, high) = (usize::from(area.width), usize::from(area.height));
     let mut dots = vec![0u8; wide * high];
     let rows = (high * 4).saturating_sub(1) as f64;
@@ -189,7 +189,7 @@ fn braille(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &Line)
     }
 }
 
-fn ascii(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &Line) {
+fn ascii(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &PlotLine) {
     let rows = f64::from(area.height.saturating_sub(1));
     let glyph = match line.role {
         Role::Line2 => "o",

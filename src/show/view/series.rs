@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::paint::{Paint, role};
 use super::panel::is_old;
-use super::plot::{self, Axis, Line, Scale};
+use super::plot::{self, Axis, PlotLine, Scale};
 use crate::base::text::width;
 use crate::config::Panel;
 use crate::judge::{Signal, Verdict};
@@ -45,7 +45,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let Some(scale) = Scale::of(values.chain(near)) else { return };
     let area = plot::value_axis(paint, area, scale, unit);
     let axis = Axis::new(state.shown_at(), state.window, area.width);
-    let lines: Vec<Line> = charted.iter().rev().map(|d| Line { series: d.series, role: d.role, name: d.name }).collect();
+    let lines: Vec<PlotLine> = charted.iter().rev().map(|d| PlotLine { series: d.series, role: d.role, name: d.name }).collect();
     plot::lines(paint, area, axis, scale, &lines, &thresholds);
     if let Some(cursor) = state.cursor_in(panel) {
         plot::cursor(paint, area, axis, cursor.at);

@@ -11,11 +11,11 @@ use super::profiles::PROFILES;
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::text::hex;
-use crate::plan::runbook::{Environment, Frozen, Loaded, World, load};
+use crate::plan::runbook::{FrozenConfig, LoadedRunbook, PlanEnvironment, PlanningContext, load};
 
 /// Every runbook, by name; those with mistakes have findings instead.
-pub fn runbooks(config: &Config, now: Stamp) -> Vec<Loaded> {
-    let mut found: IndexMap<String, Loaded> = IndexMap::new();
+pub fn runbooks(config: &Config, now: Stamp) -> Vec<LoadedRunbook> {
+    let mut found: IndexMap<String, LoadedRunbook> = IndexMap::new();
     let shipped = PROFILES.iter().find(|p| config.acting.profile.as_deref() == Some(p.name));
     for (file, text) in shipped.map_or(&[][..], |p| p.runbooks) {
         let path = shipped_path(shipped.map_or("", |p| p.name), file);
@@ -46,14 +46,14 @@ pub fn runbooks(config: &Config, now: Stamp) -> Vec<Loaded> {
         }
         found.insert(loaded.name.clone(), loaded);
     }
-    let mut all: Vec<Loaded> = found.into_values().collect();
+    let mut all: Vec<LoadedRunbook> = found.into_values().collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Loaded {
+fn unreadable(path: &Path, error: &std::io::Error) -> LoadedRunbook {
     let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    Loaded { name, runbook: None, findings: vec![finding(path, format!("cannot be read: {error}"))] }
+    LoadedRunbook { name, runbook: None, findings: vec![finding(path, format!("cannot be read: {error}"))] }
 }
 
 fn finding(path: &Path, cause: String) -> Diagnostic {
@@ -83,10 +83,10 @@ pub fn profile_sum(config: &Config) -> Option<String> {
 }
 
 /// What a plan is made against.
-pub fn world(config: &Config, runbooks: &[Loaded]) -> World {
+pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> PlanningContext {
     let databases = config.sources.iter().filter(|(_, s)| matches!(s.kind, SourceKind::Database { .. }));
-    World {
-        environment: Environment { name: config.environment.name.clone(), tier: config.environment.tier.name().into() },
+    PlanningContext {
+        environment: PlanEnvironment { name: config.environment.name.clone(), tier: config.environment.tier.name().into() },
         vars: config.acting.vars.iter().map(|(name, value)| (name.clone(), Json::from(value.as_str()))).collect(),
         services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.shown())).collect(),
         databases: databases.map(|(name, source)| (name.to_string(), source.kind.place())).collect(),
@@ -94,6 +94,6 @@ pub fn world(config: &Config, runbooks: &[Loaded]) -> World {
         channels: config.acting.notify.clone(),
         always: config.acting.always.clone(),
         runbooks: runbooks.iter().filter_map(|l| Some((l.name.clone(), l.runbook.clone()?))).collect(),
-        config: Frozen { path: config.path.clone(), text: config.text.to_string(), profile: profile_sum(config) },
+        config: FrozenConfig { path: config.path.clone(), text: config.text.to_string(), profile: profile_sum(config) },
     }
 }

@@ -1,6 +1,6 @@
-//! Which letters a record makes. They follow from the journal alone, so that none is lost with a runner.
+//! Which notifications a record makes. They follow from the journal alone, so that none is lost with a runner.
 
-use super::outbox::{Letter, Outbox};
+use super::outbox::{Notification, Outbox};
 use crate::base::clock::Stamp;
 use crate::plan::runbook::{Event, Notice, Occasion, Plan, Record, Run, RunResult};
 use crate::record::journal::Replay;
@@ -20,28 +20,28 @@ fn occasion(event: &Event) -> Option<Occasion> {
     })
 }
 
-/// The letters about a record; `run` is the run with that record taken in.
-pub fn letters(plan: &Plan, run: &Run, record: &Record, now: Stamp) -> Vec<Letter> {
+/// The notifications about a record; `run` is the run with that record taken in.
+pub fn notifications(plan: &Plan, run: &Run, record: &Record, now: Stamp) -> Vec<Notification> {
     let Some(occasion) = occasion(&record.event) else { return Vec::new() };
     let wanted = |notice: &&Notice| notice.events.contains(&occasion);
-    plan.content.notices.iter().filter(wanted).map(|notice| letter(plan, run, record, notice, occasion, now)).collect()
+    plan.content.notices.iter().filter(wanted).map(|notice| notification_of(plan, run, record, notice, occasion, now)).collect()
 }
 
-/// Puts every letter of a journal into the outbox that was never there: a runner may have ended before it came to it.
+/// Puts every notification of a journal into the outbox that was never there: a runner may have ended before it came to it.
 /// Whether all of them are there now.
-pub fn remember_letters(plan: &Plan, outbox: &Outbox, replay: &Replay, now: Stamp) -> bool {
+pub fn remember_notifications(plan: &Plan, outbox: &Outbox, replay: &Replay, now: Stamp) -> bool {
     let (mut run, mut all) = (Run::default(), true);
     for line in &replay.lines {
         if run.apply(plan, &line.record).is_ok() {
-            for letter in letters(plan, &run, &line.record, now) {
-                all &= outbox.put(&letter).is_ok();
+            for notification in notifications(plan, &run, &line.record, now) {
+                all &= outbox.put(&notification).is_ok();
             }
         }
     }
     all
 }
 
-fn letter(plan: &Plan, run: &Run, record: &Record, notice: &Notice, occasion: Occasion, now: Stamp) -> Letter {
+fn notification_of(plan: &Plan, run: &Run, record: &Record, notice: &Notice, occasion: Occasion, now: Stamp) -> Notification {
     let c = &plan.content;
     let what = match &record.event {
         Event::Started { .. } => "started".to_string(),
@@ -70,15 +70,15 @@ fn letter(plan: &Plan, run: &Run, record: &Record, notice: &Notice, occasion: Oc
     }
     lines.push(format!("by {}", plan.by));
     lines.push(format!("look: lastgreen attach {} (on {})", record.run, run.runner.host));
-    let lines = lines.iter().map(|line| crate::base::secret::outside(line)).collect();
-    Letter {
+    let lines = lines.iter().map(|line| crate::base::secret::sanitize(line)).collect();
+    Notification {
         id: Outbox::id(&record.run, record.seq, &notice.name),
         run: record.run.clone(),
         seq: record.seq,
         occasion,
         name: notice.name.clone(),
         channel: notice.channel.clone(),
-        title: crate::base::secret::outside(&title),
+        title: crate::base::secret::sanitize(&title),
         lines,
         environment: c.environment.name.clone(),
         at: record.at,

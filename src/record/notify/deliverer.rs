@@ -1,4 +1,4 @@
-//! What leaves the host beside a run: records to the mirror, letters to their receivers. Never in the run's way: what
+//! What leaves the host beside a run: records to the mirror, notifications to their receivers. Never in the run's way: what
 //! cannot be delivered now stays on disk, and whoever comes by later (a runner, a cockpit, `audit sync`) delivers it.
 
 use std::collections::HashSet;
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::letters::remember_letters;
+use super::notifications::remember_notifications;
 use super::outbox::Outbox;
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::units::short;
 use crate::observe::source::Session;
 use crate::plan::runbook::{Channel, Event};
-use crate::record::journal::{Failpoint, Mirror, Point, StateDir, note, noted, read};
+use crate::record::journal::{Failpoint, FailpointAt, Mirror, StateDir, note, noted, read};
 use crate::record::notify::deliver;
 
 /// What came of mirroring a run.
@@ -27,7 +27,7 @@ pub struct MirrorDone {
 
 /// How long one round with the database may take: one that hangs is tried again later.
 const ROUND: Duration = Duration::from_secs(20);
-/// How long one letter may take.
+/// How long one notification may take.
 const LETTER: Duration = Duration::from_secs(20);
 
 /// How much of a run is brought to its mirror.
@@ -65,7 +65,7 @@ async fn sync(state: &StateDir, id: &str, database: &DatabaseOptions, extent: Ex
     }
     let plan = state.plan(id)?;
     let session = Session::open(database).await.map_err(|f| f.message)?;
-    let words = |e: sqlx::Error| crate::base::secret::outside(&format!("the mirror: {e}"));
+    let words = |e: sqlx::Error| crate::base::secret::sanitize(&format!("the mirror: {e}"));
     let mut mirror = Mirror::new(session).await.map_err(words)?;
     let there = mirror.count(id).await.map_err(words)?;
     // When the database has as many as it was given in order, what follows is what is missing.
@@ -81,15 +81,15 @@ async fn sync(state: &StateDir, id: &str, database: &DatabaseOptions, extent: Ex
     Ok(MirrorDone { records, written: records.saturating_sub(there) })
 }
 
-/// Letters of a run that is over, which its runner did not get to write.
-pub fn sweep_letters(state: &StateDir, id: &str, clock: &Clock) {
+/// Notifications of a run that is over, which its runner did not get to write.
+pub fn sweep_notifications(state: &StateDir, id: &str, clock: &Clock) {
     let folder = state.run(id);
     let swept = folder.join("told");
     if swept.exists() {
         return;
     }
     if let (Ok(plan), Ok(replay)) = (state.plan(id), read(&folder)) {
-        let all = remember_letters(&plan, &Outbox::new(state), &replay, clock.now());
+        let all = remember_notifications(&plan, &Outbox::new(state), &replay, clock.now());
         let over = replay.lines.last().is_some_and(|l| matches!(l.record.event, Event::Ended { .. }));
         if over && all {
             // Only a note: without it somebody looks again.
@@ -98,7 +98,7 @@ pub fn sweep_letters(state: &StateDir, id: &str, clock: &Clock) {
     }
 }
 
-/// Sends every letter that is due. Gives the runs of those that could not be sent.
+/// Sends every notification that is due. Gives the runs of those that could not be sent.
 pub async fn deliver_waiting(state: &StateDir, clock: &Clock, failpoint: &Failpoint) -> Vec<String> {
     let outbox = Outbox::new(state);
     let waiting = outbox.waiting();
@@ -106,37 +106,38 @@ pub async fn deliver_waiting(state: &StateDir, clock: &Clock, failpoint: &Failpo
         return Vec::new();
     }
     // Somebody else is at it: nothing must be sent twice.
-    let Some(_sender) = outbox.sender() else { return waiting.into_iter().map(|letter| letter.run).collect() };
+    let Some(_sender) = outbox.sender() else { return waiting.into_iter().map(|notification| notification.run).collect() };
     let mut left = Vec::new();
-    // What is about the same run arrives in order: a later letter does not overtake one that has to wait.
+    // What is about the same run arrives in order: a later notification does not overtake one that has to wait.
     let mut held: HashSet<(String, String)> = HashSet::new();
-    // A receiver that does not answer keeps nobody else's letters back, and its own only until the next round.
+    // A receiver that does not answer keeps nobody else's notifications back, and its own only until the next round.
     let mut silent: Vec<Channel> = Vec::new();
     // Looked at again: until the right to send was ours, somebody may have sent some.
-    for letter in outbox.waiting() {
+    for notification in outbox.waiting() {
         let now = clock.now();
-        let queue = (letter.run.clone(), letter.name.clone());
-        if letter.next_try > now || held.contains(&queue) || silent.contains(&letter.channel) {
-            left.push(letter.run);
+        let queue = (notification.run.clone(), notification.name.clone());
+        if notification.next_try > now || held.contains(&queue) || silent.contains(&notification.channel) {
+            left.push(notification.run);
             held.insert(queue);
             continue;
         }
-        failpoint(Point::BeforeNotice);
-        let sent =
-            tokio::time::timeout(LETTER, deliver(&letter)).await.unwrap_or_else(|_| Err(format!("no answer within {}", short(LETTER))));
-        failpoint(Point::AfterNotice);
+        failpoint(FailpointAt::BeforeNotice);
+        let sent = tokio::time::timeout(LETTER, deliver(&notification))
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {}", short(LETTER))));
+        failpoint(FailpointAt::AfterNotice);
         let noted = match &sent {
-            Ok(()) => outbox.arrived(&letter),
+            Ok(()) => outbox.arrived(&notification),
             Err(e) => {
-                log::warn!(target: "outbox", "{} not delivered to {}: {e}", letter.title, letter.name);
-                outbox.failed(&letter, e, now)
+                log::warn!(target: "outbox", "{} not delivered to {}: {e}", notification.title, notification.name);
+                outbox.failed(&notification, e, now)
             }
         };
         if sent.is_err() {
-            silent.push(letter.channel.clone());
+            silent.push(notification.channel.clone());
         }
         if sent.is_err() || noted.is_err() {
-            left.push(letter.run);
+            left.push(notification.run);
             held.insert(queue);
         }
     }
@@ -144,13 +145,13 @@ pub async fn deliver_waiting(state: &StateDir, clock: &Clock, failpoint: &Failpo
 }
 
 /// Delivers beside a run until told to end, and then once more.
-pub struct Post {
+pub struct Deliverer {
     pub state: StateDir,
     pub run: String,
     pub database: Option<DatabaseOptions>,
     pub clock: Clock,
     pub failpoint: Failpoint,
-    /// Some letter is not in the outbox yet.
+    /// Some notification is not in the outbox yet.
     pub unkept: Arc<AtomicBool>,
 }
 
@@ -159,21 +160,27 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// What is carried.
 #[derive(Clone, Copy)]
-enum Load {
+enum Consignment {
     Records,
-    Letters,
+    Notifications,
 }
 
-impl Post {
+impl Deliverer {
     /// `news` is the newest record that is on disk; `end` becomes true when the run is over, and `patience` is for what is then left.
-    /// Letters and records do not wait for each other: a database that hangs keeps no letter back.
-    pub async fn carry(self: Arc<Post>, news: watch::Receiver<u64>, end: watch::Receiver<bool>, patience: Duration) {
-        let records = self.clone().rounds(Load::Records, news.clone(), end.clone(), patience);
-        tokio::join!(records, self.rounds(Load::Letters, news, end, patience));
+    /// Notifications and records do not wait for each other: a database that hangs keeps no notification back.
+    pub async fn carry(self: Arc<Deliverer>, news: watch::Receiver<u64>, end: watch::Receiver<bool>, patience: Duration) {
+        let records = self.clone().rounds(Consignment::Records, news.clone(), end.clone(), patience);
+        tokio::join!(records, self.rounds(Consignment::Notifications, news, end, patience));
     }
 
     /// Goes round after each record, again while something is left, and once more when the run is over.
-    async fn rounds(self: Arc<Post>, load: Load, mut news: watch::Receiver<u64>, mut end: watch::Receiver<bool>, patience: Duration) {
+    async fn rounds(
+        self: Arc<Deliverer>,
+        load: Consignment,
+        mut news: watch::Receiver<u64>,
+        mut end: watch::Receiver<bool>,
+        patience: Duration,
+    ) {
         let mut left = false;
         loop {
             let ended = *end.borrow();
@@ -199,13 +206,13 @@ impl Post {
         }
     }
 
-    /// Puts letters into the outbox that did not get there. Whether none is left.
+    /// Puts notifications into the outbox that did not get there. Whether none is left.
     fn keep(&self) -> bool {
         if !self.unkept.swap(false, Ordering::SeqCst) {
             return true;
         }
         let kept = match (self.state.plan(&self.run), read(&self.state.run(&self.run))) {
-            (Ok(plan), Ok(replay)) => remember_letters(&plan, &Outbox::new(&self.state), &replay, self.clock.now()),
+            (Ok(plan), Ok(replay)) => remember_notifications(&plan, &Outbox::new(&self.state), &replay, self.clock.now()),
             _ => false,
         };
         if !kept {
@@ -215,14 +222,14 @@ impl Post {
     }
 
     /// Whether everything of this run was delivered.
-    async fn once(&self, load: Load, last: u64) -> bool {
+    async fn once(&self, load: Consignment, last: u64) -> bool {
         match (load, &self.database) {
-            (Load::Records, None) => true,
-            (Load::Records, Some(database)) => {
+            (Consignment::Records, None) => true,
+            (Consignment::Records, Some(database)) => {
                 let synced = sync_run(&self.state, &self.run, database, Extent::Until(last)).await;
                 synced.map_err(|e| log::warn!(target: "mirror", "{e}")).is_ok()
             }
-            (Load::Letters, _) => {
+            (Consignment::Notifications, _) => {
                 let kept = self.keep();
                 !deliver_waiting(&self.state, &self.clock, &self.failpoint).await.contains(&self.run) && kept
             }

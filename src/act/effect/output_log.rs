@@ -7,14 +7,14 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::base::secret::{Streaming, outside};
+use crate::base::secret::{Streaming, sanitize};
 
 /// The most that is kept of one step's output, in bytes.
 const MOST: u64 = 8 << 20;
 /// How much of the end is at hand for messages, in bytes.
 const AT_HAND: usize = 64 << 10;
 
-pub struct Tap {
+pub struct OutputLog {
     file: Option<File>,
     written: u64,
     streams: [Streaming; 2],
@@ -30,11 +30,11 @@ pub enum Pipe {
     Err = 1,
 }
 
-impl Tap {
+impl OutputLog {
     /// Appends to a file; without one (a full disk) the output is only at hand.
-    pub fn new(path: &Path) -> Tap {
+    pub fn new(path: &Path) -> OutputLog {
         let file = File::options().create(true).append(true).mode(0o600).open(path).ok();
-        Tap {
+        OutputLog {
             written: file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len()),
             file,
             streams: Default::default(),
@@ -46,7 +46,7 @@ impl Tap {
 
     /// A line of our own.
     pub fn say(&mut self, line: &str) {
-        self.keep(outside(line));
+        self.keep(sanitize(line));
     }
 
     /// A piece of a process's output.
@@ -62,7 +62,7 @@ impl Tap {
             self.take(pipe, &text);
             let rest = std::mem::take(&mut self.lines[pipe as usize]);
             if !rest.is_empty() {
-                self.keep(outside(&rest));
+                self.keep(sanitize(&rest));
             }
         }
     }
@@ -75,7 +75,7 @@ impl Tap {
                 let line = std::mem::take(line);
                 if c == '\n' || !line.is_empty() {
                     // What a control character has kept apart may come together when that is gone.
-                    self.keep(outside(&line));
+                    self.keep(sanitize(&line));
                 }
             }
             if c != '\n' && c != '\r' {
@@ -121,7 +121,7 @@ mod tests {
         crate::base::secret::remember("tapped-s3cret");
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("x.log");
-        let mut tap = Tap::new(&path);
+        let mut tap = OutputLog::new(&path);
         for piece in ["one tapped-", "s3c", "ret two\x1b[31m", "\r50%\r100%\ntapped-\u{7}s3cret\nlast \u{7}"] {
             tap.feed(Pipe::Out, piece.as_bytes());
         }
