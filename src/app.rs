@@ -103,13 +103,18 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
     start_plain_logging();
     let config = match load(path) {
         Ok(config) => config,
-        Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
+        // Only what is planned anew needs a sound configuration: runs carry their own, and an abort is never refused.
+        Err(words) if matches!(command, Sub::Run(_)) => return Ok(complain(&words, exit::BAD_FILE)),
+        Err(words) => {
+            complain(&format!("{words}the configuration is not sound; runs are looked for where it says, and carry what they need\n"), 0);
+            config::load_bare(path)
+        }
     };
     let mut operations = Operations::new(Arc::new(config), cli.read_only);
     let (done, json) = match command {
         Sub::Run(args) => (cli::run(args, &mut operations), args.json),
         Sub::Runs(args) => (cli::runs(args, &mut operations), args.json),
-        Sub::Attach(args) => (cli::attach(args, &mut operations), false),
+        Sub::Attach(args) => (cli::attach(args, &mut operations), args.json),
         Sub::Resume(args) => (cli::resume(args, &mut operations), false),
         Sub::Abort(args) => (cli::abort(args, &mut operations), false),
         Sub::Audit(args) => (cli::audit(args, &mut operations, &sources_runtime()?), args.json()),

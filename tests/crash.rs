@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use common::{Counting, Postgres, http_get, install_tls_provider};
 use lastgreen::act::runner::{Control, ControlRequest, Ending, Setup, drive};
-use lastgreen::backend::{audit_database, acting_context};
+use lastgreen::backend::{acting_context, audit_database};
 use lastgreen::base::clock::Clock;
 use lastgreen::config::{Config, load_text, planning_context, runbooks};
-use lastgreen::plan::runbook::{Asked, Choice, Operator, Phase, Plan, Run, RunResult, Runner, plan};
+use lastgreen::plan::runbook::{Asked, Choice, Operator, Phase, Plan, Run, RunResult, plan};
 use lastgreen::record::journal::{Failpoint, StateDir, no_failpoint, read};
 use lastgreen::record::notify::{Extent, sync_run};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,6 +38,7 @@ steps:
     service: world
     method: POST
     path: "/apply/{{ run.id }}/h1"
+    timeout: 1s
     probe: {type: http, service: world, path: "/applied/{{ run.id }}/h1", expect: {/n: ">= 1"}}
   - name: file with probe
     id: f1
@@ -130,7 +131,7 @@ fn book(name: &str) -> &'static Book {
     &BOOKS.iter().find(|(n, _)| *n == name).expect("a book").1
 }
 
-struct PlanningContext {
+struct CrashWorld {
     /// Which runbook is tried.
     book: String,
     /// Whether records go to the database; where only the journal is tried that would only cost time.
@@ -140,10 +141,10 @@ struct PlanningContext {
     pg: String,
 }
 
-impl PlanningContext {
+impl CrashWorld {
     /// The same world, in a folder of its own.
-    fn of(&self, folder: PathBuf) -> PlanningContext {
-        PlanningContext { book: self.book.clone(), mirrored: self.mirrored, folder, http: self.http, pg: self.pg.clone() }
+    fn of(&self, folder: PathBuf) -> CrashWorld {
+        CrashWorld { book: self.book.clone(), mirrored: self.mirrored, folder, http: self.http, pg: self.pg.clone() }
     }
 
     fn config(&self) -> Config {
@@ -230,7 +231,7 @@ impl PlanningContext {
                 let choice = if me.applied(&run, &question.step) > 0 { Choice::Done } else { Choice::Again };
                 let (reply, _) = oneshot::channel();
                 let request = ControlRequest::Answer { asked: now.asked, step: question.step.clone(), choice, note: String::new() };
-                if sender.send(Control { request, by: Operator::default(), reply }).await.is_err() {
+                if sender.send(Control { request, by: Operator::default(), until: None, reply }).await.is_err() {
                     return;
                 }
             }
@@ -243,22 +244,24 @@ impl PlanningContext {
             id: id.into(),
             plan,
             failpoint,
-            runner: Runner { host: "test".into(), pid: std::process::id(), place: lastgreen::act::runner::place(), version: "0".into() },
+            runner: lastgreen::backend::this_runner(),
             resumed_by: resumed.then(Operator::default),
             abort: None,
             shared: None,
             control: Some(control),
             leave,
             patience: Duration::from_secs(10),
+            channels: config.acting.notify.clone(),
+            remarks: Vec::new(),
         };
         drive(setup, |begun| begun.expect("begun")).await.expect("driven")
     }
 }
 
-fn world_of_child() -> Option<(PlanningContext, String, Option<usize>)> {
+fn world_of_child() -> Option<(CrashWorld, String, Option<usize>)> {
     let var = |name: &str| std::env::var(name).ok();
     let (folder, http) = (var("CRASH_FOLDER")?.into(), var("CRASH_HTTP")?.parse().ok()?);
-    let world = PlanningContext { book: var("CRASH_BOOK")?, mirrored: true, folder, http, pg: var("CRASH_PG")? };
+    let world = CrashWorld { book: var("CRASH_BOOK")?, mirrored: true, folder, http, pg: var("CRASH_PG")? };
     Some((world, var("CRASH_RUN")?, var("CRASH_AT").and_then(|n| n.parse().ok())))
 }
 
@@ -281,7 +284,7 @@ fn crash_child() {
 }
 
 /// Runs the child; whether it came to its end.
-fn child(world: &PlanningContext, run: &str, at: Option<usize>) -> bool {
+fn child(world: &CrashWorld, run: &str, at: Option<usize>) -> bool {
     let mut command = Command::new(std::env::current_exe().expect("this test"));
     command.args(["crash_child", "--exact", "--nocapture"]);
     command.env("CRASH_FOLDER", &world.folder).env("CRASH_HTTP", world.http.to_string()).env("CRASH_PG", &world.pg).env("CRASH_RUN", run);
@@ -307,10 +310,10 @@ struct Figures {
     copies: usize,
 }
 
-fn set_up(folder: &Path, book: &str) -> (PlanningContext, Postgres, Counting) {
+fn set_up(folder: &Path, book: &str) -> (CrashWorld, Postgres, Counting) {
     let pg = Postgres::start();
     let counting = Counting::start();
-    let world = PlanningContext { book: book.into(), mirrored: true, folder: folder.to_path_buf(), http: counting.port, pg: pg.url() };
+    let world = CrashWorld { book: book.into(), mirrored: true, folder: folder.to_path_buf(), http: counting.port, pg: pg.url() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         use sqlx::Connection;
@@ -322,7 +325,7 @@ fn set_up(folder: &Path, book: &str) -> (PlanningContext, Postgres, Counting) {
 }
 
 /// What became of a run that was killed and taken up again.
-fn judge(world: &PlanningContext, run: &str, at: usize, counting: &Counting, figures: &mut Figures) {
+fn judge(world: &CrashWorld, run: &str, at: usize, counting: &Counting, figures: &mut Figures) {
     let book = book(&world.book);
     for step in book.effects {
         match world.applied(run, step) {
@@ -441,7 +444,7 @@ fn a_journal_torn_at_any_byte_of_its_last_record_is_taken_up() {
     install_tls_provider();
     let folder = tempfile::TempDir::new().expect("a folder");
     let (world, _pg, _counting) = set_up(folder.path(), "forward");
-    let world = PlanningContext { mirrored: false, ..world };
+    let world = CrashWorld { mirrored: false, ..world };
     world.make("TORN");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     assert!(matches!(runtime.block_on(world.drive("TORN", no_failpoint())), Ending::Over(RunResult::Done, _)));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::host::{Host, waits_for};
 use common::{Canned, Counting, Postgres, install_tls_provider, respond, until};
 use lastgreen::act::runner::{Ending, Setup, drive};
-use lastgreen::backend::{audit_database, acting_context};
+use lastgreen::backend::{acting_context, audit_database};
 use lastgreen::base::clock::{Clock, Stamp};
 use lastgreen::config::{load_text, planning_context, runbooks};
 use lastgreen::plan::runbook::{Asked, Operator, Plan, RunResult, Runner, plan};
@@ -194,7 +194,7 @@ fn notices_reach_slack_pagerduty_webhooks_and_mail_and_are_tried_again() {
             && count("/any") == 3
             && !mails.lock().expect("a lock").is_empty()
     });
-    until("the outbox to be empty", || host.run(&["audit", "sync"]).1.contains("0 letters still wait"));
+    until("the outbox to be empty", || host.run(&["audit", "sync"]).1.contains("0 notifications still wait"));
     let all = requests.lock().expect("a lock").clone();
     let body = |path: &str| all.iter().rfind(|(p, _)| p == path).map(|(_, b)| b.clone()).expect("a request");
     assert!(
@@ -260,6 +260,8 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
         control: None,
         leave,
         patience: Duration::from_secs(1),
+        channels: config.acting.notify.clone(),
+        remarks: Vec::new(),
     };
     let driving = runtime.spawn(drive(setup, |begun| begun.expect("begun")));
     until("the first step to be done", || here.join("first").exists());

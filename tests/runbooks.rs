@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lastgreen::base::clock::Stamp;
+use lastgreen::base::tier::Tier;
 use lastgreen::base::units::Unit;
 use lastgreen::plan::runbook::{
     Asked, Choice, Content, Danger, Event, Kind, LoadedRunbook, Next, OnFailure, Operator, OperatorQuestion, Output, Phase, Plan,
-    PlanEnvironment, PlanningContext, QuestionKind, Record, Run, RunResult, RunbookStatus, Runner, StepResult, StepState, Trigger, load,
-    plan,
+    PlanEnvironment, PlanningContext, ProbeAnswer, QuestionKind, Record, Run, RunResult, RunbookStatus, Runner, StepResult, StepState,
+    Trigger, load, plan,
 };
 use proptest::prelude::*;
 
@@ -76,7 +77,7 @@ notifications:
 
 fn planning_context() -> PlanningContext {
     PlanningContext {
-        environment: PlanEnvironment { name: "rag".into(), tier: "production".into() },
+        environment: PlanEnvironment { name: "rag".into(), tier: Tier::Production },
         services: [("api".to_string(), "http://api:8000/".to_string())].into_iter().collect(),
         databases: [("database".to_string(), "postgres://db/rag".to_string())].into_iter().collect(),
         signals: [("error_rate".to_string(), Unit::Ratio), ("response_time_p95".to_string(), Unit::Milliseconds)].into_iter().collect(),
@@ -307,7 +308,7 @@ fn plans_read_back_as_they_were_written_and_as_nothing_else() {
     let again = Plan::parse(&written).expect("the same plan");
     assert_eq!(again, made);
     assert!(Plan::parse(&written.replace("250", "251")).expect_err("changed").contains("plan was changed"));
-    assert!(Plan::parse(&written.replacen("\"v\": 1", "\"v\": 2", 1)).expect_err("another version").contains("version 2"));
+    assert!(Plan::parse(&written.replacen("\"v\": 2", "\"v\": 3", 1)).expect_err("another version").contains("version 3"));
 }
 
 #[test]
@@ -348,7 +349,7 @@ fn started(plan: &Plan) -> Event {
         title: "x".into(),
         fingerprint: plan.fingerprint.clone(),
         environment: "rag".into(),
-        tier: "production".into(),
+        tier: Tier::Production,
         danger: Danger::Caution,
         drill: false,
         reason: None,
@@ -364,18 +365,25 @@ fn finished(step: &str, outcome: StepResult) -> Event {
 fn any_event() -> impl Strategy<Value = Event> {
     let key = prop_oneof![Just("a"), Just("b"), Just("c"), Just("d"), Just("undo/a"), Just("rollback/rollback_script"), Just("nothing")]
         .prop_map(str::to_string);
-    let outcome = prop_oneof![Just(StepResult::Done), Just(StepResult::Failed), Just(StepResult::Skipped), Just(StepResult::Interrupted)];
+    let outcome = prop_oneof![
+        Just(StepResult::Done),
+        Just(StepResult::Failed),
+        Just(StepResult::Skipped),
+        Just(StepResult::Interrupted),
+        Just(StepResult::Unsettled)
+    ];
     let choice = prop::sample::select(Choice::ALL.to_vec());
-    let result = prop_oneof![Just(RunResult::Done), Just(RunResult::Failed), Just(RunResult::Aborted)];
+    let result = prop_oneof![Just(RunResult::Done), Just(RunResult::Failed), Just(RunResult::Aborted), Just(RunResult::Superseded)];
     let by = Operator::default;
     prop_oneof![
         2 => Just(started(&a_plan())),
         6 => (key.clone(), 1..4u32).prop_map(|(step, attempt)| Event::StepStarted { step, attempt, what: "w".into() }),
         6 => (key.clone(), outcome).prop_map(|(step, outcome)| finished(&step, outcome)),
-        2 => (key.clone(), any::<Option<bool>>()).prop_map(|(step, already)| Event::StepProbed { step, already, message: "m".into() }),
+        2 => (key.clone(), prop::sample::select(vec![ProbeAnswer::Yes, ProbeAnswer::No, ProbeAnswer::UnderWay, ProbeAnswer::Unknown])).prop_map(|(step, answer)| Event::StepProbed { step, answer, message: "m".into() }),
         3 => key.clone().prop_map(|step| Event::Asked { question: OperatorQuestion { step, kind: QuestionKind::Failure, text: "t".into(), check: vec![], choices: Choice::ALL.to_vec() } }),
         3 => (key, choice).prop_map(move |(step, choice)| Event::Answered { step, choice, note: String::new(), by: by() }),
         1 => Just(Event::PauseWanted { by: by() }),
+        1 => Just(Event::SupersedeWanted { by: by(), run: "E".into() }),
         1 => Just(Event::Paused { why: "w".into() }),
         1 => Just(Event::Continued { by: by() }),
         1 => any::<bool>().prop_map(move |undo| Event::AbortWanted { by: by(), undo, reason: String::new() }),
@@ -442,7 +450,7 @@ proptest! {
                         _ => {}
                     }
                 }
-                Next::Probe(key) => put(&mut run, Event::StepProbed { step: key, already: [Some(true), Some(false), None][way % 3], message: String::new() }),
+                Next::Probe(key) => put(&mut run, Event::StepProbed { step: key, answer: [ProbeAnswer::Yes, ProbeAnswer::No, ProbeAnswer::UnderWay, ProbeAnswer::Unknown][way % 4], message: String::new() }),
                 Next::Conclude { step, outcome, .. } => put(&mut run, finished(&step, outcome)),
                 Next::Ask(question) => put(&mut run, Event::Asked { question }),
                 Next::Pause => put(&mut run, Event::Paused { why: String::new() }),

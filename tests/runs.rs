@@ -1,4 +1,4 @@
-//! Runs by the real binary: planned, refused, locked, killed, paused, answered, aborted.
+//! Runs by the real binary: planned, refused, leased, killed, paused, answered, aborted.
 
 mod common;
 
@@ -53,9 +53,9 @@ fn two_operators_on_two_hosts_with_one_database() {
     pg.down();
     let (code, said) = second.run(&["run", "quick", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("NOT LOCKED ACROSS HOSTS"), "{said}");
+    assert!(said.contains("NOT LEASED ACROSS HOSTS"), "{said}");
     assert!(second.has("touched"));
-    assert!(second.run(&["audit", "show"]).1.contains("WARNING: NOT LOCKED ACROSS HOSTS"));
+    assert!(second.run(&["audit", "show"]).1.contains("WARNING: NOT LEASED ACROSS HOSTS"));
     std::fs::write(first.path().join("go"), "").expect("written");
     first.until(&id, "done");
 }
@@ -77,7 +77,7 @@ fn the_same_host_knows_who_has_it_and_takes_over_from_the_dead() {
     assert!(said.contains("still at work"), "{said}");
     std::fs::write(host.path().join("go"), "").expect("written");
     until("the script to end", || host.run(&["run", "quick", "--confirm", "here"]).0 == 0);
-    assert!(host.run(&["audit", "show"]).1.contains("took the lock over"));
+    assert!(host.run(&["audit", "show"]).1.contains("took the lease over"));
     // The one that was cut off is asked about, and goes on from the answer.
     let (code, said) = host.run(&["resume", &id]);
     assert_eq!(code, 22, "{said}");

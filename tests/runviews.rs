@@ -86,7 +86,7 @@ fn a_run(plan: &Arc<Plan>, events: Vec<(f64, Event)>, driven: bool) -> Arc<RunLi
     for (i, (seconds, event)) in std::iter::once((0.0, started)).chain(events).enumerate() {
         run.apply(plan, &Record { seq: i as u64 + 1, at: at(seconds), run: "01M7ZRUN".into(), event }).expect("it can follow");
     }
-    Arc::new(RunLine { id: "01M7ZRUN".into(), plan: plan.clone(), run, driven, broken: None })
+    Arc::new(RunLine { id: "01M7ZRUN".into(), plan: plan.clone(), run, driven, broken: None, progress: None })
 }
 
 fn begun(step: &str) -> Event {

@@ -415,7 +415,7 @@ fn qdrant_that_looks_well_and_is_not() {
     assert!(fault.message.contains("Dirty shard"), "{fault}");
     let fault = ask(&client, &Ask::Qdrant { collection: "c".into(), fact: Fact::Aliases }).expect_err("no key");
     assert!(fault.kind == FaultKind::Auth && fault.message.contains("API key"), "{fault:?}");
-    let key = Auth::Header { name: "api-key", value: SecretRef::parse("cmd:echo right").expect("a reference") };
+    let key = Auth::Header { name: "api-key".into(), value: SecretRef::parse("cmd:echo right").expect("a reference") };
     let client = Qdrant::new(Web::new(Endpoint { auth: key, ..endpoint(&server.url()) }), None);
     assert!(ask(&client, &Ask::Qdrant { collection: "c".into(), fact: Fact::Aliases }).is_ok());
 }

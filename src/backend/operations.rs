@@ -12,15 +12,18 @@ use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use super::identity;
+use super::plan_secrets::absent;
+use crate::act::effect::read_progress;
 use crate::act::runner::{ControlRequest, PATIENCE, Reply, Started, ask, start};
 use crate::base::clock::{Clock, Stamp};
-use crate::base::endpoint::DatabaseOptions;
 use crate::base::exit;
 use crate::base::text::hex;
 use crate::base::tier::Tier;
 use crate::base::units::short;
-use crate::config::{Config, SourceKind, planning_context, runbook_text, runbooks};
-use crate::plan::runbook::{Asked, Danger, Kind, LoadedRunbook, Operator, Output, Plan, Run, RunbookStatus, plan};
+use crate::config::{Config, freeze, planned_config, planning_context, runbook_text, runbooks};
+use crate::plan::runbook::{
+    Asked, Content, Kind, LoadedRunbook, Operator, Output, Plan, PlanningContext, Run, Runbook, RunbookStatus, StepProgress, plan,
+};
 use crate::record::journal::{self, StateDir};
 use crate::status::{Ledger, RunLine, RunStatus, expected};
 
@@ -32,8 +35,21 @@ const ASKED: Duration = Duration::from_secs(1);
 const SETTLED: Duration = Duration::from_secs(2);
 /// How long a runner may take to say how it is: nobody waits for that.
 const GLANCE: Duration = Duration::from_millis(300);
+/// From how many runs is learned how long steps take.
+const LEARNED: usize = 100;
 /// How long a plan may be begun after it was made.
 const VALID: Duration = Duration::from_secs(600);
+
+/// What is to be planned.
+#[derive(Clone, Debug, Default)]
+pub struct PlanRequest {
+    pub runbook: String,
+    pub inputs: IndexMap<String, String>,
+    pub reason: Option<String>,
+    /// A stand-in of the environment; without one the environment itself.
+    pub target: Option<String>,
+    pub drill: bool,
+}
 
 pub struct Operations {
     pub config: Arc<Config>,
@@ -60,7 +76,14 @@ struct Heard {
     said: Option<String>,
 }
 
-type FileMark = (u64, Option<SystemTime>, bool);
+/// What tells that something about a run has changed.
+#[derive(Clone, Debug, PartialEq)]
+struct FileMark {
+    length: u64,
+    changed: Option<SystemTime>,
+    driven: bool,
+    progress: Option<StepProgress>,
+}
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +175,8 @@ impl Operations {
         self.state()?;
         let environment = self.config.environment.name.clone();
         let mut here = self.runs();
-        here.retain(|run| run.plan.content.environment.name == environment);
+        // One whose name is not known may be any.
+        here.retain(|run| environment.is_empty() || run.plan.content.environment.name == environment);
         let open = here.iter().find(|run| open && run.status().is_open());
         open.or(here.first())
             .map(|run| run.id.clone())
@@ -161,38 +185,68 @@ impl Operations {
 
     /// Whether this operator may touch a run, by the roles that were in force where it was planned.
     fn permit_run(&self, plan: &Plan) -> Result<(), OperationError> {
-        let Some(config) = frozen_config(plan) else {
-            return Err(OperationError::BadFile("the configuration in the plan is not one this program knows".into()));
-        };
-        self.permit(plan.content.danger)?;
-        let tier = config.environment.tier;
-        config.acting.roles.permit(&self.operator.user, &self.groups, tier, plan.content.danger).map_err(OperationError::Refused)
+        self.may_write()?;
+        let (tier, danger) = (plan.content.environment.tier, plan.content.danger);
+        // A plan that says nothing any more binds nobody beyond what is in force now.
+        if let Ok((config, _)) = planned_config(plan) {
+            config.acting.roles.permit(&self.operator.user, &self.groups, tier, danger).map_err(OperationError::Refused)?;
+        }
+        self.config.acting.roles.permit(&self.operator.user, &self.groups, tier, danger).map_err(OperationError::Refused)
+    }
+
+    fn may_write(&self) -> Result<(), OperationError> {
+        match self.read_only {
+            true => Err(OperationError::Refused("this is --read-only: nothing is run".into())),
+            false => Ok(()),
+        }
     }
 
     /// # Errors
     /// Why this operator may not.
-    pub fn permit(&self, danger: Danger) -> Result<(), OperationError> {
-        if self.read_only {
-            return Err(OperationError::Refused("this is --read-only: nothing is run".into()));
-        }
-        let tier = self.config.environment.tier;
+    pub fn permit(&self, plan: &Plan) -> Result<(), OperationError> {
+        self.may_write()?;
+        let (tier, danger) = (plan.content.environment.tier, plan.content.danger);
         self.config.acting.roles.permit(&self.operator.user, &self.groups, tier, danger).map_err(OperationError::Refused)
+    }
+
+    /// The environment, or the stand-in of it that is asked for. A drill needs one that is not production.
+    fn target(&self, target: Option<&str>, drill: bool) -> Result<Arc<Config>, OperationError> {
+        let targets = &self.config.targets;
+        let fit: Vec<&String> = targets.iter().filter(|(_, t)| t.environment.tier != Tier::Production).map(|(name, _)| name).collect();
+        let name = match (target, fit.as_slice()) {
+            (Some(name), _) => name,
+            (None, _) if !drill => return Ok(self.config.clone()),
+            (None, [one]) => one.as_str(),
+            (None, []) => {
+                let words = "a drill acts for real, on a stand-in of the environment, and there is none: add [targets.NAME] with tier = \"staging\", \
+                             and below it [targets.NAME.sources.…] and [targets.NAME.services.…] with their addresses";
+                return Err(OperationError::Usage(words.into()));
+            }
+            (None, many) => {
+                let names = many.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(OperationError::Usage(format!("say on which target the drill is to be: --target, one of {names}")));
+            }
+        };
+        let Some(config) = targets.get(name) else {
+            let hint = crate::base::diag::suggestion(name, targets.keys().map(String::as_str));
+            return Err(OperationError::Usage(format!("there is no target `{name}`: {}", hint.unwrap_or_else(|| "there are none".into()))));
+        };
+        if drill && config.environment.tier == Tier::Production {
+            return Err(OperationError::Refused(format!("target {name} is production: no drill is held there")));
+        }
+        Ok(config.clone())
     }
 
     /// Makes a plan. Nothing is written.
     ///
     /// # Errors
     /// Everything that keeps it from being made.
-    pub fn plan(
-        &mut self,
-        name: &str,
-        inputs: IndexMap<String, String>,
-        reason: Option<String>,
-        drill: bool,
-    ) -> Result<Plan, OperationError> {
+    pub fn plan(&mut self, wanted: PlanRequest) -> Result<Plan, OperationError> {
+        let PlanRequest { runbook: name, inputs, reason, target, drill } = wanted;
+        let config = self.target(target.as_deref(), drill)?;
         let loaded = self.runbooks();
         let Some(found) = loaded.iter().find(|l| l.name == name) else {
-            let hint = crate::base::diag::suggestion(name, loaded.iter().map(|l| l.name.as_str()));
+            let hint = crate::base::diag::suggestion(&name, loaded.iter().map(|l| l.name.as_str()));
             return Err(OperationError::Usage(format!(
                 "there is no runbook `{name}`: {}",
                 hint.unwrap_or_else(|| "there are none".into())
@@ -201,7 +255,7 @@ impl Operations {
         let Some(runbook) = &found.runbook else {
             return Err(OperationError::BadFile(found.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
         };
-        if runbook.front.status == RunbookStatus::Draft && self.config.environment.tier == Tier::Production {
+        if runbook.front.status == RunbookStatus::Draft && config.environment.tier == Tier::Production {
             return Err(OperationError::Refused(format!(
                 "{name} is a draft, and drafts do not run in production: set status: ready once it was tried elsewhere"
             )));
@@ -209,31 +263,34 @@ impl Operations {
         let reason = reason.map(|r| crate::base::secret::sanitize(&r));
         let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
         let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
-        let read = |path: &Path| {
-            journal::trusted(path)?;
-            std::fs::read(path).map_err(|e| e.to_string())
-        };
-        let context = planning_context(&self.config, &loaded);
-        let mut content = plan(runbook, &context, &asked, &read).map_err(|all| {
-            // What is sound with its inputs left open is wrong by what was given for them.
-            let open = Asked { only_checks: true, inputs: IndexMap::new(), ..asked.clone() };
-            let words = all.join("\n");
-            if plan(runbook, &context, &open, &read).is_ok() { OperationError::Usage(words) } else { OperationError::BadFile(words) }
-        })?;
+        let mut content = content(runbook, &planning_context(&config, &loaded), &asked)?;
         content.warnings = found.findings.iter().map(|f| f.cause.clone()).collect();
-        for path in content.sources.iter().map(|s| &s.path).chain([&self.config.path]) {
+        for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
             if path.exists() {
                 journal::trusted(path).map_err(OperationError::Refused)?;
             }
         }
+        content.config.values = freeze(&config, &content);
         let mut plan = Plan::new(content, self.operator.clone(), self.clock.now(), VALID);
-        let runs = self.runs();
+        let absent = absent(&config, &plan);
+        if !absent.is_empty() {
+            // Part of what is shown, and so of what the fingerprint is over.
+            plan.content.warnings.extend(absent.into_iter().map(|why| format!("a secret is missing here: {why}")));
+            plan = Plan::new(plan.content, plan.by, plan.made, VALID);
+        }
+        let runs = self.newest()?;
         for step in &plan.content.steps {
-            if let Some(time) = expected(&runs, &plan.content.environment.name, name, &step.key) {
+            if let Some(time) = expected(&runs, &plan.content.environment.name, &name, &step.key) {
                 plan.expected.insert(step.key.clone(), Json::from(time.as_millis() as u64));
             }
         }
         Ok(plan)
+    }
+
+    /// The newest runs: enough to know how long steps take, however many there were before.
+    fn newest(&mut self) -> Result<Vec<Arc<RunLine>>, OperationError> {
+        let ids = self.state()?.newest(LEARNED);
+        Ok(ids.iter().filter_map(|id| self.read_run(id)).collect())
     }
 
     /// Begins a plan: writes it down and lets a runner take it. Gives the run's id.
@@ -241,20 +298,22 @@ impl Operations {
     /// # Errors
     /// Why it was not begun.
     pub fn begin(&self, plan: &Plan) -> Result<String, OperationError> {
-        self.permit(plan.content.danger)?;
+        self.permit(plan)?;
         let state = self.state()?;
         if self.clock.now() > plan.expires {
             return Err(OperationError::Refused(format!("the plan expired at {}: make a new one", plan.expires.iso())));
         }
         let id = Ulid::generate().to_string();
         state.make_run(&id, plan).map_err(OperationError::Unavailable)?;
-        self.started(&id, &[]).map(|()| id)
+        // Somebody who was quicker drives it: it has begun.
+        self.started(&id, &[]).map(|_| id)
     }
 
-    /// Starts a runner for a run, and waits for its first word.
-    fn started(&self, id: &str, arguments: &[&str]) -> Result<(), OperationError> {
+    /// Starts a runner for a run, and waits for its first word. `Ok(false)`: another one drives it already.
+    fn started(&self, id: &str, arguments: &[&str]) -> Result<bool, OperationError> {
         match start(&program()?, &self.state()?.run(id), arguments) {
-            Ok(Started { ok: true, .. }) => Ok(()),
+            Ok(Started { ok: true, .. }) => Ok(true),
+            Ok(Started { driven: true, .. }) => Ok(false),
             Ok(Started { message, .. }) => Err(OperationError::Refused(message.unwrap_or_else(|| "the runner refused".into()))),
             Err(e) => Err(OperationError::Unavailable(e)),
         }
@@ -283,7 +342,11 @@ impl Operations {
             return self.tell(id, &ControlRequest::Continue);
         }
         let by = serde_json::to_string(&self.operator).unwrap_or_default();
-        self.started(id, &["--by", &by])
+        match self.started(id, &["--by", &by])? {
+            true => Ok(()),
+            // Its runner began in the same moment.
+            false => self.tell(id, &ControlRequest::Continue),
+        }
     }
 
     /// Tells a run's runner something.
@@ -298,7 +361,7 @@ impl Operations {
             Ok(Reply { ok: true, .. }) => Ok(()),
             Ok(Reply { message, .. }) => Err(OperationError::Refused(message.unwrap_or_else(|| "refused".into()))),
             Err(_) if !line.driven => Err(OperationError::Unavailable(format!("the runner of {id} is gone: lastgreen resume {id}"))),
-            Err(e) => Err(OperationError::Unavailable(format!("the runner of {id} does not answer: {e}"))),
+            Err(e) => Err(OperationError::Unavailable(format!("the runner of {id} does not answer, and will not do it later: {e}"))),
         }
     }
 
@@ -318,7 +381,11 @@ impl Operations {
         }
         let by = serde_json::to_string(&self.operator).unwrap_or_default();
         let how = if undo { "undo" } else { "leave" };
-        self.started(id, &["--by", &by, "--abort", how, "--reason", reason])
+        match self.started(id, &["--by", &by, "--abort", how, "--reason", reason])? {
+            true => Ok(()),
+            // Its runner began in the same moment: that one is told.
+            false => self.tell(id, &request),
+        }
     }
 
     /// One run.
@@ -334,6 +401,11 @@ impl Operations {
         let ids = self.ids().unwrap_or_default();
         self.unreadable.clear();
         ids.iter().filter_map(|id| self.read_run(id)).collect()
+    }
+
+    /// Runs that are there and cannot be shown, and why: as of the last look at all of them.
+    pub fn unreadable(&self) -> &[(String, String)] {
+        &self.unreadable
     }
 
     /// The ids of all runs. With thousands of them the folder is only read again when something has come or gone.
@@ -363,7 +435,12 @@ impl Operations {
         let folder = state.run(id);
         let meta = std::fs::metadata(folder.join("journal.jsonl")).ok();
         let driven = journal::is_driven(&folder);
-        let mark: FileMark = (meta.as_ref().map_or(0, std::fs::Metadata::len), meta.and_then(|m| m.modified().ok()), driven);
+        let mark = FileMark {
+            length: meta.as_ref().map_or(0, std::fs::Metadata::len),
+            changed: meta.and_then(|m| m.modified().ok()),
+            driven,
+            progress: if driven { read_progress(&folder) } else { None },
+        };
         if let Some((seen, line)) = self.read.get(id)
             && *seen == mark
         {
@@ -379,7 +456,7 @@ impl Operations {
                 }
             },
         };
-        let line = Arc::new(read_line(id, plan, &folder, driven));
+        let line = Arc::new(RunLine { progress: mark.progress.clone(), ..read_line(id, plan, &folder, driven) });
         self.read.insert(id.to_string(), (mark, line.clone()));
         Some(line)
     }
@@ -425,7 +502,7 @@ impl Operations {
 }
 
 fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine {
-    let broken = |plan, e: String| RunLine { id: id.into(), plan, run: Run::default(), driven, broken: Some(e) };
+    let broken = |plan, e: String| RunLine { id: id.into(), plan, run: Run::default(), driven, broken: Some(e), progress: None };
     let lines = match journal::read(folder) {
         Ok(replay) => replay.lines,
         // A run whose runner has not written its first word, or never did.
@@ -438,10 +515,24 @@ fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine 
             if run.is_over() {
                 run.steps.values_mut().for_each(|step| step.output = Output::default());
             }
-            RunLine { id: id.into(), plan, run, driven, broken: None }
+            RunLine { id: id.into(), plan, run, driven, broken: None, progress: None }
         }
         Err(e) => broken(plan, e.to_string()),
     }
+}
+
+/// A plan's content, or every reason why there is none.
+fn content(runbook: &Runbook, context: &PlanningContext, asked: &Asked) -> Result<Content, OperationError> {
+    let read = |path: &Path| {
+        journal::trusted(path)?;
+        std::fs::read(path).map_err(|e| e.to_string())
+    };
+    plan(runbook, context, asked, &read).map_err(|all| {
+        // What is sound with its inputs left open is wrong by what was given for them.
+        let open = Asked { only_checks: true, inputs: IndexMap::new(), ..asked.clone() };
+        let words = all.join("\n");
+        if plan(runbook, context, &open, &read).is_ok() { OperationError::Usage(words) } else { OperationError::BadFile(words) }
+    })
 }
 
 /// What is different between the runbooks of a plan and those of now; `None`: nothing.
@@ -460,40 +551,14 @@ pub fn changed(plan: &Plan) -> Option<String> {
             }
         }
     }
-    for script in plan.all().flat_map(|s| [Some(&s.kind), s.probe.as_ref(), s.undo.as_ref()]).flatten().filter_map(Kind::script) {
-        let (Some(file), Some(sum)) = (&script.file, &script.sha256) else { continue };
+    for (file, sum) in plan.all().flat_map(|s| [Some(&s.kind), s.probe.as_ref(), s.undo.as_ref()]).flatten().filter_map(Kind::file) {
         match std::fs::read(file) {
             Err(e) => differences.push(format!("{file}: {e}")),
-            Ok(bytes) if hex(&Sha256::digest(&bytes)) == *sum => {}
+            Ok(bytes) if hex(&Sha256::digest(&bytes)) == sum => {}
             Ok(_) => differences.push(format!("{file} is another script than the one that was planned (sha256 {sum})")),
         }
     }
-    let frozen = frozen_config(plan);
-    let planned = &plan.content.config.profile;
-    if frozen.is_some_and(|config| planned.is_some() && *planned != crate::config::profile_sum(&config)) {
-        differences.push("the profile that this program ships is another one than that of the plan".into());
-    }
     (!differences.is_empty()).then(|| differences.join("\n"))
-}
-
-/// The configuration that a plan was made under.
-pub fn frozen_config(plan: &Plan) -> Option<Config> {
-    let frozen = &plan.content.config;
-    crate::config::load_text(&frozen.path, &frozen.text).config
-}
-
-/// The database that records are mirrored to.
-pub fn audit_database(config: &Config) -> Option<DatabaseOptions> {
-    config.sources.get(config.acting.audit.as_ref()?).and_then(|source| database_options(&source.kind, source.timeout))
-}
-
-pub fn database_options(kind: &SourceKind, timeout: Duration) -> Option<DatabaseOptions> {
-    match kind {
-        SourceKind::Database { url, password, tls, connections } => {
-            Some(DatabaseOptions { url: url.clone(), password: password.clone(), tls: tls.clone(), timeout, connections: *connections })
-        }
-        _ => None,
-    }
 }
 
 /// The program that runs now, also after its file was replaced.

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::operations::audit_database;
+use super::reach::audit_database;
 use crate::base::endpoint::DatabaseOptions;
 use crate::config::Config;
-use crate::observe::source::Session;
-use crate::record::journal::{Holder, Mirror};
+use crate::record::journal::{Holder, remote_holder};
 
 /// How often the database is asked.
 const ASK: Duration = Duration::from_secs(15);
@@ -17,13 +16,13 @@ const ASK: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
-pub struct Elsewhere {
+pub struct RemoteHolder {
     known: Arc<Mutex<Option<Holder>>>,
     busy: Arc<AtomicBool>,
     asked: Option<Instant>,
 }
 
-impl Elsewhere {
+impl RemoteHolder {
     /// Who held the environment when the database was last asked; asks again when it is time.
     pub fn look(&mut self, config: &Config) -> Option<Holder> {
         let database = audit_database(config).filter(|database| !database.url.starts_with("sqlite:"))?;
@@ -38,7 +37,7 @@ impl Elsewhere {
                 *known.lock().unwrap_or_else(|p| p.into_inner()) = holder;
             };
             // Without a thread it is asked again the next time.
-            let _ = std::thread::Builder::new().name("elsewhere".into()).spawn(work);
+            let _ = std::thread::Builder::new().name("remote-lease".into()).spawn(work);
         }
         self.known.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
@@ -54,12 +53,6 @@ impl Drop for Busy {
 }
 
 async fn holder(database: &DatabaseOptions, environment: &str) -> Option<Holder> {
-    let asking = async {
-        let session = Session::open(&DatabaseOptions { timeout: PATIENCE, ..database.clone() }).await.ok()?;
-        let mut mirror = Mirror::existing(session).await.ok()??;
-        let holder = mirror.holder(environment).await.ok()?;
-        mirror.close().await;
-        holder
-    };
-    tokio::time::timeout(PATIENCE, asking).await.ok().flatten()
+    let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
+    tokio::time::timeout(PATIENCE, remote_holder(&options, environment)).await.ok()?.ok().flatten()
 }

@@ -9,19 +9,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::identity;
-use super::live_signals::LiveSignals;
-use super::operations::{audit_database, database_options};
+use super::plan_secrets::{know, missing, referenced};
+use super::reach::{acting_context, audit_database};
 use crate::act::effect::Context;
-use crate::act::runner::{Ending, Setup, Started, drive, place as guard_place, take_leave};
+use crate::act::runner::{DriveError, Ending, Setup, Started, drive, take_leave};
 use crate::base::clock::Clock;
 use crate::base::exit;
 use crate::base::secret::SecretRef;
-use crate::config::{Config, SourceKind, load_text};
-use crate::plan::runbook::{Kind, Operator, Plan, RunResult, Runner};
-use crate::record::journal::{StateDir, no_failpoint, private};
+use crate::config::{bare, planned_config};
+use crate::plan::runbook::{Operator, Runner};
+use crate::record::journal::{StateDir, began, no_failpoint, place as place_of_processes, private};
 
-/// How long notifications and the mirror are tried for when the run is over.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long notifications and the mirror are tried for when the run is over: a receiver may be down just then, and nobody
+/// else may come by for hours.
+const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 /// What a runner is told when it is started.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub fn run_runner(args: &RunnerOptions) -> u8 {
     super::logging::start_logging(None, log::LevelFilter::Warn);
     let refuse = |message: String| {
         log::error!(target: "runner", "{message}");
-        Started { ok: false, message: Some(message) }.say();
+        Started { ok: false, driven: false, message: Some(message) }.say();
         exit::REFUSED
     };
     if let Err(e) = take_leave() {
@@ -65,48 +66,77 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
     let leave = endings()?;
     let (state, id) = place(&args.folder)?;
     let plan = state.plan(&id)?;
-    let frozen = &plan.content.config;
-    let config = load_text(&frozen.path, &frozen.text).config.ok_or("the configuration in the plan is not one this program knows")?;
-    let references = secrets(&config, &plan);
+    let only_leaves = args.abort.as_deref() == Some("leave");
+    let (config, remark) = match planned_config(&plan) {
+        Ok(known) => known,
+        // To end a run and leave everything as it is nothing has to be known.
+        Err(why) if only_leaves => (bare(&plan, &plan.content.config.path), Some(why)),
+        Err(why) => return Err(why),
+    };
+    let references = referenced(&config, &plan);
     know(&references);
+    let mut remarks: Vec<String> = remark.into_iter().collect();
+    let missing = missing(&config, &plan);
+    if !missing.is_empty() && !only_leaves {
+        let words = format!("secrets are missing: {}", missing.join("; "));
+        // An emergency begins with what works, and an abort is never refused.
+        if !plan.content.emergency && args.abort.is_none() {
+            return Err(format!("{words} (nothing was begun: set them where the run is started)"));
+        }
+        remarks.push(words);
+    }
     let hidden = references.iter().filter_map(|r| if let SecretRef::Env(name) = r { Some(name.clone()) } else { None }).collect();
     let context = Context { hidden, ..acting_context(&config, Clock::System) };
     let by: Option<Operator> = match &args.by {
         Some(text) => Some(serde_json::from_str(text).map_err(|e| format!("--by: {e}"))?),
         None => None,
     };
-    let runner =
-        Runner { host: identity::host(), pid: std::process::id(), place: guard_place(), version: env!("CARGO_PKG_VERSION").into() };
     let setup = Setup {
         state,
         id,
         context,
+        channels: config.acting.notify.clone(),
         database: audit_database(&config),
         plan,
         failpoint: no_failpoint(),
-        runner,
+        runner: this_runner(),
         resumed_by: by,
         abort: args.abort.as_ref().map(|how| (how == "undo", args.reason.clone())),
         shared: Some(config.path.clone()),
         control: None,
         leave,
         patience: PATIENCE,
+        remarks,
     };
     let said = Arc::new(Mutex::new(false));
     let saying = said.clone();
     let begun = move |outcome: Result<(), String>| {
         *saying.lock().unwrap_or_else(|p| p.into_inner()) = true;
-        Started { ok: outcome.is_ok(), message: outcome.err() }.say();
+        Started { ok: outcome.is_ok(), driven: false, message: outcome.err() }.say();
     };
     match drive(setup, begun).await {
-        Ok(Ending::Over(RunResult::Done, _)) => Ok(exit::DONE),
         Ok(Ending::Over(result, _)) => Ok(result.exit_code()),
         Ok(Ending::Left) => Ok(exit::WAITS),
         Err(e) if *said.lock().unwrap_or_else(|p| p.into_inner()) => {
             log::error!(target: "runner", "{e}");
             Ok(exit::FAILED)
         }
-        Err(e) => Err(e),
+        Err(e) => {
+            Started { ok: false, driven: e == DriveError::Driven, message: Some(e.to_string()) }.say();
+            Ok(exit::REFUSED)
+        }
+    }
+}
+
+/// This process, as a runner.
+pub fn this_runner() -> Runner {
+    let pid = std::process::id();
+    Runner {
+        host: identity::host(),
+        pid,
+        place: place_of_processes(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        began: began(pid).unwrap_or(0),
     }
 }
 
@@ -129,66 +159,18 @@ fn endings() -> Result<watch::Receiver<bool>, String> {
     let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut pipes = signal(SignalKind::pipe()).map_err(failed)?;
     let mut ends = signal(SignalKind::terminate()).map_err(failed)?;
+    // A file that may grow no more is a write that fails, and no reason to die.
+    let mut too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(failed)?;
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = hangs.recv() => {}
                 _ = interrupts.recv() => {}
                 _ = pipes.recv() => {}
+                _ = too_large.recv() => {}
                 _ = ends.recv() => drop(tell.send(true)),
             }
         }
     });
     Ok(leave)
-}
-
-/// Every secret that the configuration or the plan refers to.
-fn secrets(config: &Config, plan: &Plan) -> Vec<SecretRef> {
-    let mut all: Vec<SecretRef> = Vec::new();
-    for source in config.sources.values() {
-        match &source.kind {
-            SourceKind::Database { password, .. } | SourceKind::Redis { password, .. } => all.extend(password.clone()),
-            SourceKind::Prometheus(e) | SourceKind::Alertmanager(e) | SourceKind::Http(e) | SourceKind::Qdrant { endpoint: e, .. } => {
-                all.extend(e.secrets().into_iter().cloned());
-            }
-            SourceKind::Scrape { targets, .. } => all.extend(targets.iter().flat_map(|t| t.endpoint.secrets()).cloned()),
-            SourceKind::Command { .. } => {}
-        }
-    }
-    let channels = config.acting.notify.values().chain(plan.content.notices.iter().map(|n| &n.channel));
-    all.extend(channels.flat_map(|channel| channel.secrets()).cloned());
-    all.extend(config.acting.services.values().flat_map(|endpoint| endpoint.secrets()).cloned());
-    for step in plan.all() {
-        for kind in [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()].into_iter().flatten() {
-            match kind {
-                Kind::Script(script) => all.extend(script.secrets.iter().map(|(_, reference)| reference.clone())),
-                Kind::Http(call) => all.extend(call.secret_headers.iter().map(|(_, reference)| reference.clone())),
-                _ => {}
-            }
-        }
-    }
-    all
-}
-
-/// Makes the redactor know what a script could print although its step was not given it.
-fn know(references: &[SecretRef]) {
-    for reference in references {
-        // A command may take long or ask; it is fetched when it is needed, and known from then on.
-        if !matches!(reference, SecretRef::Cmd(_)) {
-            let _ = reference.fetch();
-        }
-    }
-}
-
-/// Everything that steps reach for, by a configuration.
-pub fn acting_context(config: &Config, clock: Clock) -> Context {
-    let databases = config.sources.iter().filter_map(|(name, s)| Some((name.to_string(), database_options(&s.kind, s.timeout)?)));
-    Context {
-        services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.clone())).collect(),
-        databases: databases.collect(),
-        channels: config.acting.notify.clone(),
-        hidden: Vec::new(),
-        signals: Arc::new(LiveSignals::new(config.clone(), tokio::runtime::Handle::current(), clock.clone())),
-        clock,
-    }
 }

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
-use super::operations::{OperationError, Operations, audit_database, frozen_config};
-use super::remote_lease::{Busy, Elsewhere};
+use super::operations::{OperationError, Operations, PlanRequest};
+use super::reach::audit_database;
+use super::remote_lease::{Busy, RemoteHolder};
 use crate::act::runner::ControlRequest;
 use crate::base::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, planned_config};
 use crate::plan::runbook::LoadedRunbook;
 use crate::record::journal::no_failpoint;
 use crate::record::notify::{Extent, deliver_waiting, sweep_notifications, sync_run};
@@ -76,7 +77,7 @@ impl Worker {
             delivered_at: Instant::now(),
             delivering: Arc::default(),
             delivered: Arc::default(),
-            elsewhere: Elsewhere::default(),
+            remote: RemoteHolder::default(),
             is_busy: false,
             looked_at: None,
             shown: String::new(),
@@ -123,7 +124,7 @@ struct Work {
     delivering: Arc<AtomicBool>,
     /// Runs that are over and whose records are where they belong.
     delivered: Arc<Mutex<HashSet<String>>>,
-    elsewhere: Elsewhere,
+    remote: RemoteHolder,
     /// Some run is open, or looked at.
     is_busy: bool,
     looked_at: Option<(String, String)>,
@@ -141,7 +142,7 @@ impl Work {
                 Ok(WorkerRequest::Request(request)) => self.does(request),
                 Ok(WorkerRequest::Config(config)) => {
                     self.operations = self.operations.on(config);
-                    self.elsewhere = Elsewhere::default();
+                    self.remote = RemoteHolder::default();
                     (self.read_at, self.files) = (None, Vec::new());
                 }
                 Ok(WorkerRequest::Last(done)) => {
@@ -174,7 +175,7 @@ impl Work {
         }
         let mut ledger = self.operations.ledger(&self.loaded);
         self.is_busy = self.looked_at.is_some() || ledger.runs.iter().any(|run| run.status().is_open());
-        let holder = self.elsewhere.look(&self.operations.config);
+        let holder = self.remote.look(&self.operations.config);
         // Runs of ours speak for themselves.
         ledger.elsewhere = holder.filter(|holder| ledger.run(&holder.run).is_none()).map(|holder| holder.to_string());
         let seen = fingerprint(&ledger);
@@ -211,7 +212,7 @@ impl Work {
                     deliver_waiting(&state, &Clock::System, &no_failpoint()).await;
                     for run in &over {
                         // Where a run's records go was frozen with its plan.
-                        let synced = match frozen_config(&run.plan).and_then(|config| audit_database(&config)) {
+                        let synced = match planned_config(&run.plan).ok().and_then(|(config, _)| audit_database(&config)) {
                             Some(database) => sync_run(&state, &run.id, &database, Extent::New).await.map(drop),
                             None => Ok(()),
                         };
@@ -235,8 +236,8 @@ impl Work {
         let updates = match request {
             Request::Plan { serial, runbook, inputs, reason } => {
                 // Whoever may not run it is told before anything is typed.
-                let planned = self.operations.plan(&runbook, inputs, reason, false);
-                let permitted = planned.and_then(|plan| self.operations.permit(plan.content.danger).map(|()| plan));
+                let planned = self.operations.plan(PlanRequest { runbook, inputs, reason, ..PlanRequest::default() });
+                let permitted = planned.and_then(|plan| self.operations.permit(&plan).map(|()| plan));
                 Update::Planned(serial, permitted.map(Arc::new).map_err(|r| r.words().to_string()))
             }
             Request::Begin(plan) => {
@@ -304,7 +305,7 @@ fn tail(path: &std::path::Path) -> Option<OutputTail> {
 fn fingerprint(ledger: &Ledger) -> String {
     let mut out = String::new();
     for run in &ledger.runs {
-        out += &format!("{} {} {};", run.id, run.run.seq, run.status().word());
+        out += &format!("{} {} {} {:?};", run.id, run.run.seq, run.status().word(), run.progress);
     }
     for line in &ledger.runbooks {
         let text = line.loaded.runbook.as_ref().map_or(0, |runbook| hash(&runbook.text));

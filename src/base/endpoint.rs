@@ -7,7 +7,7 @@ use url::Url;
 
 use super::secret::SecretRef;
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Tls {
     /// PEM file of the authority to trust instead of the system's.
     pub ca: Option<PathBuf>,
@@ -16,7 +16,7 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Auth {
     #[default]
     None,
@@ -27,12 +27,12 @@ pub enum Auth {
     },
     /// A header of the service's own, as Qdrant's `api-key`.
     Header {
-        name: &'static str,
+        name: String,
         value: SecretRef,
     },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Endpoint {
     pub url: Url,
     pub headers: Vec<(String, String)>,
@@ -68,7 +68,7 @@ impl Endpoint {
 }
 
 /// A database, and how to get in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub struct DatabaseOptions {
     /// `postgres://…` or `sqlite:PATH`.
     pub url: String,

@@ -1,6 +1,7 @@
 //! Secrets: referenced in files (`env:NAME`, `file:PATH`, `cmd:…`), fetched when needed, never written.
 //! Every value fetched is remembered by the [`Redactor`], which takes it out of whatever is shown or logged.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -26,7 +27,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Where a secret is to be fetched from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum SecretRef {
     Env(String),
@@ -82,7 +83,7 @@ impl SecretRef {
         if value.is_empty() {
             return Err(format!("the secret from {self} is empty"));
         }
-        remember(&value);
+        REDACTOR.write().unwrap_or_else(|poisoned| poisoned.into_inner()).add(Some(self), &value);
         Ok(Secret(value))
     }
 }
@@ -116,39 +117,205 @@ impl fmt::Display for SecretRef {
     }
 }
 
-static KNOWN: LazyLock<RwLock<Vec<String>>> = LazyLock::new(Default::default);
+/// What is to be taken out of whatever is shown or written: the values of this process, each under the reference it came
+/// from. A value that was fetched anew replaces the one before it, and what is no longer referred to can be dropped.
+#[derive(Default)]
+pub struct Redactor {
+    values: Vec<(Option<SecretRef>, String)>,
+    known: Known,
+}
 
-/// Makes the redactor know a value. Values under four characters are too common to take out of text.
-pub fn remember(value: &str) {
-    if value.len() < 4 {
-        return;
+static REDACTOR: LazyLock<RwLock<Redactor>> = LazyLock::new(Default::default);
+
+/// How many values of one reference are kept: one that was changed may still be printed by what was started before.
+const KEPT: usize = 2;
+
+impl Redactor {
+    fn add(&mut self, from: Option<&SecretRef>, value: &str) {
+        // Values under four characters are too common to take out of text.
+        if value.len() < 4 || self.values.iter().any(|(known, v)| known.as_ref() == from && v == value) {
+            return;
+        }
+        self.values.push((from.cloned(), value.to_string()));
+        let of_it = |(known, _): &&(Option<SecretRef>, String)| known.is_some() && known.as_ref() == from;
+        if self.values.iter().filter(of_it).count() > KEPT
+            && let Some(oldest) = self.values.iter().position(|(known, _)| known.as_ref() == from)
+        {
+            self.values.remove(oldest);
+        }
+        self.known = Known::of(self.values.iter().map(|(_, value)| value.as_str()));
     }
-    let mut known = KNOWN.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-    // A key of several lines is shown line by line; in a URL a value is written with percent signs.
-    let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-    let quoted = serde_json::to_string(value).unwrap_or_default();
-    let quoted = quoted.trim_matches('"');
+
+    fn keep_only(&mut self, references: &[SecretRef]) {
+        self.values.retain(|(from, _)| from.as_ref().is_none_or(|from| references.contains(from)));
+        self.known = Known::of(self.values.iter().map(|(_, value)| value.as_str()));
+    }
+}
+
+/// Makes the redactor know a value that no reference leads to.
+pub fn remember(value: &str) {
+    REDACTOR.write().unwrap_or_else(|poisoned| poisoned.into_inner()).add(None, value);
+}
+
+/// Drops the values of all references but these: the others are no secrets of this process any more.
+pub fn keep_only(references: &[SecretRef]) {
+    REDACTOR.write().unwrap_or_else(|poisoned| poisoned.into_inner()).keep_only(references);
+}
+
+/// A spelling of a value.
+#[derive(Debug, PartialEq, Eq)]
+struct Form {
+    bytes: Vec<u8>,
+    /// It may be broken over lines.
+    wraps: bool,
+}
+
+/// How a text stands to a form.
+enum Fit {
+    /// It is there, on so many bytes of the text.
+    Whole(usize),
+    /// It may be, when more is known.
+    Part,
+    No,
+}
+
+impl Form {
+    fn fits(&self, text: &[u8]) -> Fit {
+        let mut at = 0;
+        for (i, byte) in self.bytes.iter().enumerate() {
+            // A line break, and what indents the next line; it stands for what keeps two bytes of a dump apart.
+            if self.wraps && i > 0 && text.get(at).is_some_and(|b| matches!(b, b'\r' | b'\n')) {
+                while text.get(at).is_some_and(|b| matches!(b, b'\r' | b'\n' | b' ' | b'\t')) {
+                    at += 1;
+                }
+                if *byte == b' ' {
+                    continue;
+                }
+            }
+            match text.get(at) {
+                None => return Fit::Part,
+                Some(found) if found == byte => at += 1,
+                Some(_) => return Fit::No,
+            }
+        }
+        Fit::Whole(at)
+    }
+}
+
+/// The spellings of all values, by their first byte.
+#[derive(Default)]
+struct Known {
+    by_first: HashMap<u8, Vec<Form>>,
+}
+
+impl Known {
+    fn of<'v>(values: impl Iterator<Item = &'v str>) -> Known {
+        let mut by_first: HashMap<u8, Vec<Form>> = HashMap::new();
+        for form in values.flat_map(forms) {
+            let Some(first) = form.bytes.first().copied().filter(|_| form.bytes.len() >= 4) else { continue };
+            let forms = by_first.entry(first).or_default();
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        // Longest first, so that a secret which contains another goes whole.
+        by_first.values_mut().for_each(|forms| forms.sort_by_key(|form| std::cmp::Reverse(form.bytes.len())));
+        Known { by_first }
+    }
+
+    /// The text without secrets, as far as it can be told: what may be the beginning of one waits for more, unless this is all.
+    /// Gives how much was used, and whether anything was taken out.
+    fn take_out(&self, text: &[u8], all: bool) -> (Vec<u8>, usize, bool) {
+        let (mut out, mut at, mut found) = (Vec::with_capacity(text.len()), 0, false);
+        'text: while at < text.len() {
+            let rest = &text[at..];
+            for form in self.by_first.get(&rest[0]).map_or(&[][..], Vec::as_slice) {
+                match form.fits(rest) {
+                    Fit::Whole(length) => {
+                        out.extend_from_slice(b"[redacted]");
+                        at += length;
+                        found = true;
+                        continue 'text;
+                    }
+                    Fit::Part if !all => break 'text,
+                    Fit::Part | Fit::No => {}
+                }
+            }
+            out.push(rest[0]);
+            at += 1;
+        }
+        (out, at, found)
+    }
+}
+
+/// The spellings in which a value may come to light: as it is, as URLs, JSON, shells and programs write it, and its parts that
+/// open as much.
+fn forms(value: &str) -> Vec<Form> {
+    let bytes = value.as_bytes();
+    let mut plain = vec![value.to_string()];
+    // A URL's query, a URL's path (which keeps `/`), and the same in small letters.
+    plain.push(url::form_urlencoded::byte_serialize(bytes).collect());
+    for upper in [true, false] {
+        plain.extend(["-_.~", "-_.~/", "-_.~/:@!$&'()*+,;="].map(|keep| percent(bytes, keep.as_bytes(), upper)));
+    }
+    // JSON, also of those who write `/` as `\/` and everything beyond ASCII as `\u00fc`.
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_string();
+    plain.extend([json.replace('/', "\\/"), ascii(&json), ascii(&json).replace('/', "\\/"), json]);
+    // A shell's `%q`, with backslashes and as $'…'; its quotes within quotes.
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c) || !c.is_ascii();
+    plain.push(value.chars().map(|c| if safe(c) { c.to_string() } else { format!("\\{c}") }).collect());
+    plain.push(value.replace('\'', "'\\''"));
+    plain.push(value.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n").replace('\t', "\\t"));
     // The address of a webhook is its secret; a part of it opens as much.
     let path = url::Url::parse(value).ok().filter(|url| url.has_host()).map(|url| url.path().to_string()).filter(|path| path.len() >= 12);
-    let in_base64: Vec<String> = (0..3).filter_map(|before| base64_form(value.as_bytes(), before)).collect();
-    let lines = value.lines().filter(|line| line.len() >= 16 && value.contains('\n') && !line.starts_with("-----"));
-    for form in
-        [value, encoded.as_str(), quoted].into_iter().chain(path.as_deref()).chain(lines).chain(in_base64.iter().map(String::as_str))
-    {
-        if !known.iter().any(|k| k == form) {
-            known.push(form.to_string());
-        }
+    plain.extend(path);
+    // A key of several lines is shown line by line.
+    plain.extend(value.lines().filter(|line| line.len() >= 16 && value.contains('\n') && !line.starts_with("-----")).map(str::to_string));
+    // Hexadecimal, plain and as dumps write it.
+    let mut wrapped = Vec::new();
+    for upper in [true, false] {
+        let digits = |b: &u8| if upper { format!("{b:02X}") } else { format!("{b:02x}") };
+        let hex: Vec<String> = bytes.iter().map(digits).collect();
+        wrapped.extend([hex.concat(), hex.join(" "), hex.join(":"), hex.iter().map(|h| format!("\\x{h}")).collect()]);
     }
-    // Longest first, so that a secret which contains another goes whole.
-    known.sort_by_key(|k| std::cmp::Reverse(k.len()));
+    for swap in [false, true] {
+        let pair = |pair: &[u8]| match (pair, swap) {
+            ([a, b], true) => format!("{b:02x}{a:02x}"),
+            (pair, _) => pair.iter().map(|b| format!("{b:02x}")).collect(),
+        };
+        wrapped.push(bytes.chunks(2).map(pair).collect::<Vec<String>>().join(" "));
+    }
+    for before in 0..3 {
+        wrapped.extend([false, true].into_iter().filter_map(|url_safe| base64_form(bytes, before, url_safe)));
+    }
+    let form = |wraps: bool| move |text: String| Form { bytes: text.into_bytes(), wraps };
+    plain.into_iter().map(form(false)).chain(wrapped.into_iter().map(form(true))).collect()
+}
+
+/// Percent-encoded but for letters, digits and what is kept.
+fn percent(bytes: &[u8], keep: &[u8], upper: bool) -> String {
+    let one = |b: &u8| match *b {
+        b if b.is_ascii_alphanumeric() || keep.contains(&b) => char::from(b).to_string(),
+        b if upper => format!("%{b:02X}"),
+        b => format!("%{b:02x}"),
+    };
+    bytes.iter().map(one).collect()
+}
+
+/// As JSON that keeps to ASCII.
+fn ascii(text: &str) -> String {
+    let escaped = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+    text.chars().map(|c| if c.is_ascii() { c.to_string() } else { escaped(c) }).collect()
 }
 
 /// What of a value stands in base64 whatever stands around it, when so many bytes (of three) stand before it: a user and
 /// a password are sent that way.
-fn base64_form(value: &[u8], before: usize) -> Option<String> {
+fn base64_form(value: &[u8], before: usize, url_safe: bool) -> Option<String> {
     use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
     let bytes = [&[0; 2][..before], value].concat();
-    let form = base64::engine::general_purpose::STANDARD_NO_PAD.encode(&bytes);
+    let form = if url_safe { URL_SAFE_NO_PAD.encode(&bytes) } else { STANDARD_NO_PAD.encode(&bytes) };
     // Letters that also depend on a neighbour are left away.
     let (first, last) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
     form.get(first..last).filter(|form| form.len() >= 10).map(str::to_string)
@@ -156,11 +323,9 @@ fn base64_form(value: &[u8], before: usize) -> Option<String> {
 
 /// The text without any known secret.
 pub fn redact(text: &str) -> std::borrow::Cow<'_, str> {
-    let known = KNOWN.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-    if !known.iter().any(|k| text.contains(k.as_str())) {
-        return text.into();
-    }
-    known.iter().fold(text.to_string(), |text, secret| text.replace(secret.as_str(), "[redacted]")).into()
+    let redactor = REDACTOR.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (out, _, found) = redactor.known.take_out(text.as_bytes(), true);
+    if found { String::from_utf8_lossy(&out).into_owned().into() } else { text.into() }
 }
 
 /// Cleaned of control characters and redacted of known secrets: what text from outside passes before it is kept.
@@ -179,25 +344,8 @@ impl Streaming {
     /// Takes a piece in and gives what can be shown by now.
     pub fn feed(&mut self, piece: &[u8]) -> String {
         self.held.extend_from_slice(piece);
-        let known = KNOWN.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (mut out, mut at) = (Vec::with_capacity(self.held.len()), 0);
-        while at < self.held.len() {
-            let rest = &self.held[at..];
-            // The longest come first: one that may still become whole is waited for.
-            if known.iter().any(|secret| secret.len() > rest.len() && secret.as_bytes().starts_with(rest)) {
-                break;
-            }
-            match known.iter().find(|secret| rest.starts_with(secret.as_bytes())) {
-                Some(secret) => {
-                    out.extend_from_slice(b"[redacted]");
-                    at += secret.len();
-                }
-                None => {
-                    out.push(rest[0]);
-                    at += 1;
-                }
-            }
-        }
+        let redactor = REDACTOR.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (mut out, mut at, _) = redactor.known.take_out(&self.held, false);
         // A character that is not whole yet waits for its other bytes.
         if at == self.held.len()
             && let Err(e) = std::str::from_utf8(&out)
@@ -241,6 +389,60 @@ mod tests {
                 assert_eq!(out, "ä before [redacted] between [redacted] after ü", "cut at {first} and {second}");
             }
         }
+    }
+
+    #[test]
+    fn every_spelling_of_a_secret_is_taken_out() {
+        let secret = "pä\"ss/w'rd $(x)\\y+z=tail-of-a-long-value-that-wraps-when-it-is-base64-encoded!";
+        remember(secret);
+        let bytes = secret.as_bytes();
+        use base64::Engine;
+        let base64 = base64::engine::general_purpose::STANDARD.encode([b"user:", bytes].concat());
+        let wrapped = |width: usize, with: &str| {
+            base64.as_bytes().chunks(width).map(|c| std::str::from_utf8(c).expect("ASCII")).collect::<Vec<_>>().join(with)
+        };
+        let hex: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let cases = [
+            ("as it is", secret.to_string()),
+            ("base64 at 76 columns", wrapped(76, "\n")),
+            ("base64 at 64 columns, indented", wrapped(64, "\r\n  ")),
+            ("percent with / kept", percent(bytes, b"-_.~/", true)),
+            ("percent, small", percent(bytes, b"-_.~", false)),
+            ("JSON", serde_json::to_string(secret).expect("JSON")),
+            ("JSON in ASCII", ascii(&serde_json::to_string(secret).expect("JSON"))),
+            ("hexadecimal", hex.concat()),
+            ("a dump", hex.chunks(16).map(|line| line.join(" ")).collect::<Vec<_>>().join("\n")),
+        ];
+        for (what, text) in cases {
+            let mut stream = Streaming::default();
+            let streamed: String = text.as_bytes().chunks(7).map(|piece| stream.feed(piece)).collect::<String>() + &stream.finish();
+            for shown in [redact(&format!("before {text} after")).into_owned(), streamed] {
+                assert!(shown.contains("[redacted]"), "{what}: {shown}");
+                let left = shown.replace("[redacted]", "").replace("before", "").replace("after", "");
+                assert!(left.trim_matches(|c: char| !c.is_alphanumeric()).len() < 12, "{what}: too much is left: {left}");
+            }
+        }
+        let quoted = std::process::Command::new("bash").args(["-c", "printf %q \"$1\"", "x", "s3cret value;with'quotes"]).output();
+        if let Ok(quoted) = quoted {
+            remember("s3cret value;with'quotes");
+            let shown = redact(&String::from_utf8_lossy(&quoted.stdout)).into_owned();
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_was_changed_or_is_referred_to_no_more_is_dropped() {
+        let reference = |name: &str| SecretRef::Cmd(name.into());
+        let mut redactor = Redactor::default();
+        for value in ["first-value", "second-value", "third-value"] {
+            redactor.add(Some(&reference("a")), value);
+        }
+        redactor.add(Some(&reference("b")), "of-another");
+        let shown =
+            |redactor: &Redactor, text: &str| String::from_utf8_lossy(&redactor.known.take_out(text.as_bytes(), true).0).into_owned();
+        assert_eq!(shown(&redactor, "first-value second-value third-value"), "first-value [redacted] [redacted]");
+        redactor.keep_only(&[reference("b")]);
+        assert_eq!(shown(&redactor, "third-value of-another"), "third-value [redacted]");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use clap::Args;
 
 use super::command_error::{CommandError, CommandResult};
-use super::follow::follow;
+use super::follow::{FollowOutput, follow};
 use crate::backend::Operations;
 use crate::base::exit;
 use crate::plan::runbook::RunResult;
@@ -51,7 +51,7 @@ pub fn abort(args: &AbortArgs, operations: &mut Operations) -> CommandResult {
         _ => return Err(CommandError::refused("say --undo or --leave")),
     };
     operations.abort(id, undo, &args.reason)?;
-    Ok(match follow(operations, id, false)? {
+    Ok(match follow(operations, id, FollowOutput::Text)? {
         code if code == RunResult::Aborted.exit_code() => exit::DONE,
         code => code,
     })

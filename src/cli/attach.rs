@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::command_error::{CommandError, CommandResult};
-use super::follow::follow;
+use super::follow::{FollowOutput, follow};
 use crate::act::runner::ControlRequest;
 use crate::backend::Operations;
 use crate::base::exit;
@@ -20,6 +20,9 @@ pub struct AttachArgs {
     /// A note that stands in the record beside the answer.
     #[arg(long, requires = "answer", default_value = "")]
     pub note: String,
+    /// Print its records and how far it is as JSON, a line each, and at the end how it ended.
+    #[arg(long, conflicts_with_all = ["answer", "pause"])]
+    pub json: bool,
     /// Pause it after the current step.
     #[arg(long, conflicts_with = "answer")]
     pub pause: bool,
@@ -30,7 +33,7 @@ pub fn attach(args: &AttachArgs, operations: &mut Operations) -> CommandResult {
     match (&args.answer, args.pause) {
         (Some(word), _) => answer(operations, &id, word, &args.note)?,
         (None, true) => operations.tell(&id, &ControlRequest::Pause)?,
-        (None, false) => return follow(operations, &id, false),
+        (None, false) => return follow(operations, &id, if args.json { FollowOutput::JsonLines } else { FollowOutput::Text }),
     }
     Ok(exit::DONE)
 }

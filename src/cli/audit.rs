@@ -7,14 +7,15 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::command_error::{CommandError, CommandResult};
-use crate::backend::{Operations, audit_database, frozen_config};
+use crate::backend::{Operations, audit_database};
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::exit;
+use crate::config::planned_config;
 use crate::observe::source::Session;
 use crate::plan::runbook::{Event, Record, Run};
 use crate::record::journal::{self, Mirror, StateDir, compare, no_failpoint};
-use crate::record::notify::{Extent, deliver_waiting, sweep_notifications, sync_run};
+use crate::record::notify::{Extent, Undelivered, deliver_waiting, sweep_notifications, sync_run};
 
 #[derive(Debug, Args)]
 pub struct AuditArgs {
@@ -102,20 +103,14 @@ pub fn words(record: &Record) -> String {
             let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
             format!("{step}: begins{again}: {what}")
         }
-        Event::StepProbed { step, already, message } => {
-            let said = match already {
-                Some(true) => "it is so already",
-                Some(false) => "it is not so",
-                None => "it cannot be told",
-            };
-            format!("{step}: {said}: {message}")
-        }
+        Event::StepProbed { step, answer, message } => format!("{step}: {}: {message}", answer.words()),
         Event::StepFinished { step, outcome, message, .. } => format!("{step}: {}: {message}", outcome.word()),
         Event::Asked { question } => format!("{}: asks: {}", question.step, question.text),
         Event::Answered { step, choice, note, by } => {
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
             format!("{step}: {by} answers {}{note}", choice.word())
         }
+        Event::SupersedeWanted { by, run } => format!("{by}: the emergency of run {run} takes the environment"),
         Event::PauseWanted { by } => format!("{by} wants a pause"),
         Event::Paused { why } => format!("paused: {why}"),
         Event::Continued { by } => format!("{by} lets it go on"),
@@ -136,6 +131,13 @@ struct Verified {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<String>,
+    /// Records that the database does not have yet.
+    #[serde(skip_serializing_if = "is_zero")]
+    behind: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn verify(operations: &mut Operations, wanted: Option<&str>, offline: bool, json: bool, runtime: &Runtime) -> CommandResult {
@@ -156,16 +158,20 @@ fn verify(operations: &mut Operations, wanted: Option<&str>, offline: bool, json
     } else {
         for one in &all {
             match &one.difference {
+                None if one.behind > 0 => say!("ok   {}  {} records, {} of them not in the database yet", one.run, one.records, one.behind),
                 None => say!("ok   {}  {} records", one.run, one.records),
                 Some(difference) => say!("BAD  {}  {difference}", one.run),
             }
         }
-        let what = match (&unasked, offline) {
-            (Some(why), _) => format!("whole; NOT COMPARED with the database: {why}"),
-            (None, true) => "whole; the database was not asked".into(),
-            (None, false) => "whole, and the database has the same".into(),
+        let behind = all.iter().filter(|v| v.behind > 0).count();
+        let what = match (&unasked, offline, bad, behind) {
+            (Some(why), ..) => format!("NOT COMPARED with the database: {why}"),
+            (None, true, ..) => "the database was not asked".into(),
+            (None, false, 0, 0) => "the database has the same".into(),
+            (None, false, 0, n) => format!("the database has the same, but is behind with {n} (lastgreen audit sync)"),
+            (None, false, ..) => "see the lines above".into(),
         };
-        say!("{} of {} runs are {what}", all.len() - bad, all.len());
+        say!("{} of {} runs are whole; {what}", all.len() - bad, all.len());
     }
     Ok(match (bad, unasked) {
         (0, None) => exit::DONE,
@@ -176,15 +182,18 @@ fn verify(operations: &mut Operations, wanted: Option<&str>, offline: bool, json
 
 /// Whether a journal is whole, unchanged, and the one of its plan.
 fn verify_journal(state: &StateDir, id: &str) -> Verified {
-    let mut verified = Verified { run: id.to_string(), records: 0, ok: true, difference: None };
+    let mut verified = Verified { run: id.to_string(), records: 0, ok: true, difference: None, behind: 0 };
     let folder = state.run(id);
     let checked = || -> Result<usize, String> {
         let plan = state.plan(id)?;
-        if !folder.join("journal.jsonl").exists() {
+        if !folder.join("journal.jsonl").exists() && !journal::has_begun(&folder) {
             // It was planned and never begun.
             return Ok(0);
         }
         let replay = journal::read(&folder).map_err(|e| e.to_string())?;
+        if replay.lines.is_empty() && journal::has_begun(&folder) {
+            return Err("its journal had records, and is empty".into());
+        }
         if replay.torn > 0 && !journal::is_driven(&folder) {
             return Err(format!("line {}: torn: {} bytes were never written whole", replay.lines.len() + 1, replay.torn));
         }
@@ -203,9 +212,9 @@ fn verify_journal(state: &StateDir, id: &str) -> Verified {
 /// host whose folders are gone.
 async fn verify_mirrors(operations: &Operations, state: &StateDir, all: &mut Vec<Verified>, whole: bool) -> Result<(), String> {
     let mut mirrors: HashMap<String, Option<Mirror>> = HashMap::new();
-    for one in all.iter_mut().filter(|v| v.difference.is_none() && v.records > 0) {
+    for one in all.iter_mut().filter(|v| v.difference.is_none()) {
         let folder = state.run(&one.run);
-        let Some(database) = state.plan(&one.run).ok().and_then(|plan| audit_database(&frozen_config(&plan)?)) else { continue };
+        let Some(database) = state.plan(&one.run).ok().and_then(|plan| audit_database(&planned_config(&plan).ok()?.0)) else { continue };
         if !mirrors.contains_key(&database.url) {
             mirrors.insert(database.url.clone(), open(&database).await?);
         }
@@ -213,10 +222,14 @@ async fn verify_mirrors(operations: &Operations, state: &StateDir, all: &mut Vec
             Some(mirror) => mirror.lines(&one.run).await.map_err(|e| e.to_string())?,
             None => Vec::new(),
         };
-        let replay = journal::read(&folder).map_err(|e| e.to_string())?;
-        // One that is being written is ahead of its mirror.
+        let replay = if one.records > 0 { journal::read(&folder).map_err(|e| e.to_string())? } else { journal::Replay::default() };
         one.difference = match compare(&replay.lines, &there) {
-            Some(difference) if journal::is_driven(&folder) && difference.seq as usize > there.len() => None,
+            // What has not got there yet is no difference: it is on its way.
+            Some(difference) if difference.seq as usize > there.len() && there.len() < replay.lines.len() => {
+                one.behind = replay.lines.len() - there.len();
+                None
+            }
+            Some(_) if replay.lines.is_empty() => Some(format!("its journal has no record, and the database has {}", there.len())),
             other => other.map(|d| format!("record {} {}", d.seq, d.what)),
         };
         one.ok = one.difference.is_none();
@@ -230,7 +243,7 @@ async fn verify_mirrors(operations: &Operations, state: &StateDir, all: &mut Vec
                 serde_json::from_str::<serde_json::Value>(&line).ok().and_then(|v| Some(v.pointer("/event/runner/host")? == host.as_str()));
             if begun_here == Some(true) && !all.iter().any(|v| v.run == run) && !state.run(&run).exists() {
                 let difference = Some("is in the database, and its folder is gone from this host".to_string());
-                all.push(Verified { run, records: 0, ok: false, difference });
+                all.push(Verified { run, records: 0, ok: false, difference, behind: 0 });
             }
         }
     }
@@ -247,7 +260,9 @@ struct Synced {
     runs: usize,
     records: u64,
     written: u64,
+    /// Notifications that could not be sent, each with the reason.
     letters_waiting: usize,
+    undelivered: Vec<Undelivered>,
     problems: Vec<String>,
 }
 
@@ -259,7 +274,7 @@ fn sync(operations: &mut Operations, json: bool, runtime: &Runtime) -> CommandRe
     let mut synced = Synced::default();
     for id in state.ids() {
         sweep_notifications(state, &id, &Clock::System);
-        let Some(database) = state.plan(&id).ok().and_then(|plan| audit_database(&frozen_config(&plan)?)) else { continue };
+        let Some(database) = state.plan(&id).ok().and_then(|plan| audit_database(&planned_config(&plan).ok()?.0)) else { continue };
         match runtime.block_on(sync_run(state, &id, &database, Extent::All)) {
             Ok(done) => {
                 synced.runs += 1;
@@ -272,15 +287,19 @@ fn sync(operations: &mut Operations, json: bool, runtime: &Runtime) -> CommandRe
     if audit_database(&operations.config).is_none() {
         synced.problems.push("there is no database to mirror to: add a database source, or name it under [audit]".into());
     }
-    synced.letters_waiting = runtime.block_on(deliver_waiting(state, &Clock::System, &no_failpoint())).len();
+    synced.undelivered = runtime.block_on(deliver_waiting(state, &Clock::System, &no_failpoint()));
+    synced.letters_waiting = synced.undelivered.len();
     if json {
         say!("{}", serde_json::to_string_pretty(&synced).unwrap_or_default());
     } else {
         for problem in &synced.problems {
             say!("not yet: {problem}");
         }
+        for one in &synced.undelivered {
+            say!("not sent: {} to {}: {}", one.title, one.channel, one.why);
+        }
         say!(
-            "{} runs, {} records, {} of them written now; {} letters still wait",
+            "{} runs, {} records, {} of them written now; {} notifications still wait",
             synced.runs,
             synced.records,
             synced.written,

@@ -2,18 +2,32 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, IsTerminal, Read, Seek, SeekFrom, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::command_error::CommandResult;
+use super::command_error::{CommandError, CommandResult};
 use crate::act::runner::ControlRequest;
 use crate::backend::Operations;
 use crate::base::exit;
 use crate::base::units::short;
-use crate::plan::runbook::{Choice, OperatorQuestion, Phase, StepState};
+use crate::plan::runbook::{Choice, OperatorQuestion, Phase, StepProgress, StepState};
+use crate::record::journal;
 use crate::status::{RunLine, RunStatus, step_mark};
 
 /// How often the journal is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How a run is printed while it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowOutput {
+    Text,
+    /// A document at the end.
+    LastJson,
+    /// Every record as it stands in the journal and how far the step at work is, a line each; the document at the end.
+    JsonLines,
+}
+
+/// How often it is said how far a step is.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 /// What has been printed of a run.
 #[derive(Default)]
@@ -24,17 +38,22 @@ struct Printed {
     asked: Option<OperatorQuestion>,
     paused: bool,
     rollback: bool,
+    records: usize,
+    progress: Option<(Instant, StepProgress)>,
 }
 
 /// Prints a run as it goes, until it ends, waits for somebody who is not there, or the operator leaves.
-pub fn follow(operations: &mut Operations, id: &str, json: bool) -> CommandResult {
+pub fn follow(operations: &mut Operations, id: &str, output: FollowOutput) -> CommandResult {
+    let json = output != FollowOutput::Text;
     leave_on_interrupt(id.to_string());
     let mut printed = Printed::default();
     let answers = std::io::stdin().is_terminal() && !json;
     loop {
         let line = operations.line(id)?;
-        if !json {
-            printed.news(operations, &line);
+        match output {
+            FollowOutput::Text => printed.news(operations, &line),
+            FollowOutput::JsonLines => printed.stream(operations, &line)?,
+            FollowOutput::LastJson => {}
         }
         let status = line.status();
         let code = match status {
@@ -122,10 +141,36 @@ fn prompt(question: &OperatorQuestion) -> Option<(Choice, String)> {
 }
 
 impl Printed {
+    /// Prints the records that are new, and how far the step is that is at work.
+    fn stream(&mut self, operations: &Operations, line: &RunLine) -> Result<(), CommandError> {
+        let replay = journal::read(&operations.state()?.run(&line.id)).unwrap_or_default();
+        for record in replay.lines.iter().skip(self.records) {
+            say!("{}", record.text);
+        }
+        self.records = replay.lines.len();
+        if let Some(progress) = self.progress_news(line) {
+            say!("{}", serde_json::json!({"progress": progress}));
+        }
+        Ok(())
+    }
+
+    /// How far the step at work is, where that is new and was not said a moment ago.
+    fn progress_news(&mut self, line: &RunLine) -> Option<StepProgress> {
+        let new = line.progress.clone().filter(|p| line.progress_of(&p.step).is_some())?;
+        if self.progress.as_ref().is_some_and(|(at, old)| at.elapsed() < PROGRESS || *old == new) {
+            return None;
+        }
+        self.progress = Some((Instant::now(), new.clone()));
+        Some(new)
+    }
+
     fn news(&mut self, operations: &Operations, line: &RunLine) {
         if let (Some(back), false) = (&line.run.rollback, self.rollback) {
             self.rollback = true;
             say!("rolling back: {}", back.why);
+        }
+        if let Some(progress) = self.progress_news(line) {
+            say!("  .. {}", progress.progress.text());
         }
         let steps = line.steps();
         let count = steps.len();

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::command_error::CommandResult;
-use super::follow::follow;
+use super::follow::{FollowOutput, follow};
 use crate::backend::Operations;
 use crate::base::exit;
 
@@ -24,5 +24,5 @@ pub fn resume(args: &ResumeArgs, operations: &mut Operations) -> CommandResult {
         say!("{id}");
         return Ok(exit::DONE);
     }
-    follow(operations, &id, false)
+    follow(operations, &id, FollowOutput::Text)
 }

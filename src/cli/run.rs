@@ -5,9 +5,9 @@ use std::io::{BufRead, IsTerminal, Write};
 use clap::Args;
 
 use super::command_error::{CommandError, CommandResult};
-use super::follow::follow;
+use super::follow::{FollowOutput, follow};
 use super::runs::{list_runbooks, runbooks_json};
-use crate::backend::Operations;
+use crate::backend::{Operations, PlanRequest};
 use crate::base::exit;
 use crate::plan::runbook::{Confirmation, Plan};
 
@@ -30,7 +30,10 @@ pub struct RunArgs {
     /// Do not stay to look; the run goes on by itself either way.
     #[arg(long)]
     pub detach: bool,
-    /// Leave out what would change something.
+    /// Act on a stand-in of the environment: a [targets.NAME] of the configuration.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Try it out: for real, on a target that is not production (the only one there is, or --target).
     #[arg(long)]
     pub drill: bool,
     /// Print JSON: with --dry-run the plan, otherwise how the run ended.
@@ -52,7 +55,13 @@ pub fn run(args: &RunArgs, operations: &mut Operations) -> CommandResult {
         }
         return Ok(exit::DONE);
     };
-    let plan = operations.plan(name, args.inputs.iter().cloned().collect(), args.reason.clone(), args.drill)?;
+    let plan = operations.plan(PlanRequest {
+        runbook: name.clone(),
+        inputs: args.inputs.iter().cloned().collect(),
+        reason: args.reason.clone(),
+        target: args.target.clone(),
+        drill: args.drill,
+    })?;
     if args.dry_run {
         if args.json {
             say!("{}", serde_json::to_string_pretty(&plan).unwrap_or_default());
@@ -61,7 +70,7 @@ pub fn run(args: &RunArgs, operations: &mut Operations) -> CommandResult {
         }
         return Ok(exit::DONE);
     }
-    operations.permit(plan.content.danger)?;
+    operations.permit(&plan)?;
     confirm(args, &plan)?;
     let id = operations.begin(&plan)?;
     if args.detach {
@@ -72,7 +81,7 @@ pub fn run(args: &RunArgs, operations: &mut Operations) -> CommandResult {
         let plan = &plan.fingerprint[..12];
         say!("run {id} has begun, plan {plan}; it goes on without this terminal (lastgreen attach {id})");
     }
-    follow(operations, &id, args.json)
+    follow(operations, &id, if args.json { FollowOutput::LastJson } else { FollowOutput::Text })
 }
 
 /// What the operator has to say before anything begins.

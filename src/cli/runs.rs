@@ -56,13 +56,22 @@ pub fn runs(args: &RunsArgs, operations: &mut Operations) -> CommandResult {
     let all = operations.runs();
     let shown: Vec<_> = all.iter().filter(|line| wanted(line)).take(args.limit).collect();
     let now = operations.now();
+    let unreadable: &[(String, String)] = if args.state.is_none() && args.runbook.is_none() { operations.unreadable() } else { &[] };
     if args.json {
-        let list: Vec<_> = shown.iter().map(|line| line.json(now)).collect();
+        let mut list: Vec<_> = shown.iter().map(|line| line.json(now)).collect();
+        list.extend(
+            unreadable
+                .iter()
+                .map(|(id, why)| serde_json::json!({"run": id, "status": "unreadable", "standing": "unreadable", "message": why})),
+        );
         say!("{}", serde_json::to_string_pretty(&list).unwrap_or_default());
         return Ok(exit::DONE);
     }
-    if shown.is_empty() {
+    if shown.is_empty() && unreadable.is_empty() {
         say!("no runs");
+    }
+    for (id, why) in unreadable {
+        say!("{id}  CANNOT BE SHOWN  {why} (lastgreen audit verify)");
     }
     for line in shown {
         let started = line.run.started.map_or_else(|| "not begun".into(), |at| at.iso());
@@ -85,7 +94,7 @@ pub fn runs(args: &RunsArgs, operations: &mut Operations) -> CommandResult {
 fn one(line: &RunLine, operations: &Operations) -> String {
     let mut out = String::new();
     let c = &line.plan.content;
-    let _ = writeln!(out, "{}  {}  on {} ({})", line.id, c.title, c.environment.name, c.environment.tier);
+    let _ = writeln!(out, "{}  {}  on {} ({})", line.id, c.title, c.environment.name, c.environment.tier.name());
     let _ = writeln!(out, "{} after {}: {}", line.status().word(), short(line.elapsed(operations.now())), line.words());
     let _ = writeln!(out, "by {}, runner {} on {}", line.run.by, line.run.runner.pid, line.run.runner.host);
     if let Some(reason) = &c.reason {
@@ -108,7 +117,7 @@ pub fn runbooks_json(operations: &mut Operations) -> serde_json::Value {
     let one = |line: &RunbookLine| {
         let mut value = serde_json::json!({
             "runbook": line.name, "findings": line.loaded.findings, "due": line.due.words(), "late": line.due.is_late(),
-            "last": line.last.map(|(at, status)| serde_json::json!({"at": at, "status": status.name()})),
+            "last": line.last.map(|(at, status)| serde_json::json!({"at": at, "status": status.name(), "standing": status.name()})),
         });
         if let Some(runbook) = &line.loaded.runbook {
             let front = &runbook.front;

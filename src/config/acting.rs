@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 
 use super::file::FileShape;
 use super::model::{Acting, SourceConfig, SourceKind};
-use super::resolve::Resolver;
+use super::resolver::Resolver;
 use super::roles::{OperatorRole, Roles};
 use super::shape::{ChannelKind, KindShape, NotifyShape, ServiceShape, SourceShape, SpannedText};
 use crate::base::diag::suggestion;
@@ -43,7 +43,7 @@ impl Resolver<'_> {
             }
         }
         Acting {
-            state_dir: file.state_dir.as_ref().map_or_else(default_state_dir, |dir| folder.join(dir)),
+            state_dir: state_dir_of(file.state_dir.as_deref(), folder),
             runbooks: folder.join(file.runbooks.as_deref().unwrap_or("runbooks")),
             profile: file.profile.as_ref().map(|(name, _)| name.clone()),
             vars: file.vars.clone(),
@@ -51,6 +51,7 @@ impl Resolver<'_> {
             notify,
             always,
             roles: self.roles(file),
+            further_secrets: Vec::new(),
             audit: self.audit(file, sources),
         }
     }
@@ -142,7 +143,7 @@ impl Resolver<'_> {
             for (tier, danger) in tiers.get_ref() {
                 let all = [Tier::Production, Tier::Staging, Tier::Development];
                 match all.into_iter().find(|known| known.name() == tier) {
-                    Some(tier) => drop(roles.may.insert((role, tier.name()), *danger)),
+                    Some(tier) => drop(roles.may.entry(role).or_default().insert(tier, *danger)),
                     None => {
                         let hint = suggestion(tier, all.map(Tier::name));
                         self.findings.error(tiers.span(), format!("there is no tier `{tier}`"), hint);
@@ -168,8 +169,11 @@ impl Resolver<'_> {
     }
 }
 
-/// The XDG state folder.
-fn default_state_dir() -> PathBuf {
+/// Where runs are: what the file says, beside it, or the XDG state folder.
+pub(super) fn state_dir_of(said: Option<&str>, folder: &Path) -> PathBuf {
+    if let Some(dir) = said {
+        return folder.join(dir);
+    }
     let base = choose_base_strategy().ok().and_then(|s| s.state_dir());
     base.unwrap_or_else(|| PathBuf::from("/var/lib")).join("lastgreen")
 }

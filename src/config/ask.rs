@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::resolve::Resolver;
+use super::resolver::Resolver;
 use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::observe::engine;
 use crate::observe::reading::{Ask, ProbeSpec};

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::file::FileShape;
 use super::model::{Board, Panel, PanelKind, SignalConfig};
-use super::resolve::Resolver;
+use super::resolver::Resolver;
 use crate::base::diag::suggestion;
 
 impl Resolver<'_> {

@@ -11,9 +11,10 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::shape::{
     AuditShape, BoardShape, EnvironmentShape, NotifyShape, RolesShape, RuleShape, ServiceShape, SignalShape, SloShape, SourceShape,
-    SpannedText, UiShape,
+    SpannedText, TargetSourceShape, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
+use crate::base::tier::Tier;
 
 pub(super) type Entries<T> = IndexMap<Arc<str>, (T, Range<usize>)>;
 
@@ -30,6 +31,11 @@ pub(super) struct FileShape {
     pub(super) slos: Entries<SloShape>,
     pub(super) boards: Vec<BoardShape>,
     pub(super) services: Entries<ServiceShape>,
+    pub(super) targets: Entries<TargetFile>,
+    /// This is what a target comes to: what it does not name is not there.
+    pub(super) is_target: bool,
+    /// The keys that each entry has, with their places: which of them fit is known when its kind is.
+    pub(super) keys: Keys,
     pub(super) notify: Entries<NotifyShape>,
     pub(super) roles: Option<RolesShape>,
     pub(super) audit: AuditShape,
@@ -39,6 +45,19 @@ pub(super) struct FileShape {
     /// Where the file's text begins among those read; what lies behind it is a profile's.
     pub(super) begins: usize,
     pub(super) profile_begins: Option<usize>,
+}
+
+/// The keys of an entry, by section and name.
+pub(super) type Keys = IndexMap<(&'static str, Arc<str>), Vec<(String, Range<usize>)>>;
+
+/// A target as a file describes it.
+#[derive(Clone, Default)]
+pub(super) struct TargetFile {
+    pub(super) name: Option<SpannedText>,
+    pub(super) tier: Option<Tier>,
+    pub(super) vars: IndexMap<String, String>,
+    pub(super) sources: Entries<TargetSourceShape>,
+    pub(super) services: Entries<ServiceShape>,
 }
 
 fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {
@@ -85,6 +104,9 @@ impl FileShape {
             slos: overlaid(self.slos, below.slos, SloShape::over),
             boards,
             services: overlaid(self.services, below.services, |own, _| own),
+            targets: overlaid(self.targets, below.targets, |own, _| own),
+            is_target: false,
+            keys: merged(self.keys, below.keys),
             notify: overlaid(self.notify, below.notify, |own, _| own),
             roles: self.roles.or(below.roles),
             audit: AuditShape { database: self.audit.database.or(below.audit.database) },
@@ -94,6 +116,16 @@ impl FileShape {
             profile_begins: (below.begins > self.begins).then_some(below.begins),
         }
     }
+}
+
+fn merged(mut keys: Keys, below: Keys) -> Keys {
+    for (entry, found) in below {
+        // Of what was replaced whole nothing is left; signals and rules are laid over field by field.
+        if !keys.contains_key(&entry) || entry.0 == "signals" {
+            keys.entry(entry).or_default().extend(found);
+        }
+    }
+    keys
 }
 
 /// Reads one file into entries; what is wrong goes into the findings, the rest is kept.
@@ -113,13 +145,23 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
             "vars" => file.vars = entry(findings, value).unwrap_or_default(),
             "environment" => file.environment = entry(findings, value).map(|e| (e, span)),
             "ui" => file.ui = entry(findings, value).unwrap_or_default(),
-            "sources" => file.sources = entries(findings, value),
-            "signals" => file.signals = entries(findings, value),
+            "sources" => {
+                file.sources = entries(findings, value);
+                keys_of("sources", value, &mut file.keys);
+            }
+            "signals" => {
+                file.signals = entries(findings, value);
+                keys_of("signals", value, &mut file.keys);
+            }
             "rules" => file.rules = entries(findings, value),
             "slos" => file.slos = entries(findings, value),
             "boards" => file.boards = list(findings, value),
             "services" => file.services = entries(findings, value),
-            "notify" => file.notify = entries(findings, value),
+            "notify" => {
+                file.notify = entries(findings, value);
+                keys_of("notify", value, &mut file.keys);
+            }
+            "targets" => file.targets = targets(findings, value),
             "roles" => file.roles = entry(findings, value),
             "audit" => file.audit = entry(findings, value).unwrap_or_default(),
             "state_dir" => file.state_dir = entry(findings, value),
@@ -133,7 +175,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
 }
 
 /// What a file may have at its top.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "profile",
     "vars",
     "environment",
@@ -144,6 +186,7 @@ const SECTIONS: [&str; 15] = [
     "slos",
     "boards",
     "services",
+    "targets",
     "notify",
     "roles",
     "audit",
@@ -192,6 +235,47 @@ fn entries<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue
         if let Some(found) = entry(findings, value) {
             out.insert(key.get_ref().as_ref().into(), (found, key.span()));
         }
+    }
+    out
+}
+
+/// The keys of each entry of a section.
+fn keys_of(section: &'static str, value: &Spanned<DeValue<'_>>, keys: &mut Keys) {
+    let DeValue::Table(table) = value.get_ref() else { return };
+    for (name, entry) in table.iter() {
+        if let DeValue::Table(entry) = entry.get_ref() {
+            let found = entry.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
+            keys.insert((section, name.get_ref().as_ref().into()), found);
+        }
+    }
+}
+
+fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<TargetFile> {
+    let DeValue::Table(table) = value.get_ref() else {
+        findings.error(value.span(), "this must be a table of targets: write [targets.staging]", None);
+        return Entries::new();
+    };
+    let mut out = Entries::new();
+    for (key, value) in table.iter() {
+        let DeValue::Table(fields) = value.get_ref() else {
+            findings.error(value.span(), "a target is a table", Some("write tier, and below it [targets.NAME.sources.…]".into()));
+            continue;
+        };
+        let mut target = TargetFile::default();
+        for (field, value) in fields.iter() {
+            match field.get_ref().as_ref() {
+                "name" => target.name = entry(findings, value),
+                "tier" => target.tier = entry(findings, value),
+                "vars" => target.vars = entry(findings, value).unwrap_or_default(),
+                "sources" => target.sources = entries(findings, value),
+                "services" => target.services = entries(findings, value),
+                other => {
+                    let known = ["name", "tier", "vars", "sources", "services"];
+                    findings.error(field.span(), format!("a target has no `{other}`"), suggestion(other, known));
+                }
+            }
+        }
+        out.insert(key.get_ref().as_ref().into(), (target, key.span()));
     }
     out
 }

@@ -6,21 +6,26 @@ mod ask;
 mod boards;
 mod discover;
 mod file;
+mod frozen;
+mod kinds;
+mod load;
 mod model;
 mod planning;
 mod profiles;
-mod resolve;
+mod resolver;
 mod roles;
 mod rules;
 mod shape;
 mod sources;
+mod targets;
 
 pub use discover::{Discovered, discover, places};
+pub use frozen::{bare, freeze, planned_config};
+pub use load::{LoadedConfig, load_bare, load_file, load_text};
 pub use model::{
     Acting, Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig, SourceConfig, SourceKind,
     Ui, WINDOWS,
 };
-pub use planning::{planning_context, profile_sum, runbook_text, runbooks};
+pub use planning::{planning_context, runbook_text, runbooks};
 pub use profiles::profile_names;
-pub use resolve::{LoadedConfig, load_file, load_text};
 pub use roles::{OperatorRole, Roles};

@@ -18,6 +18,10 @@ use crate::plan::runbook::{Channel, Notice};
 pub struct Config {
     pub path: PathBuf,
     pub environment: Environment,
+    /// The stand-in that this is, where it is one.
+    pub target: Option<String>,
+    /// Stand-ins of the environment: the same services, databases and collections at other addresses.
+    pub targets: IndexMap<String, Arc<Config>>,
     pub ui: Ui,
     pub sources: IndexMap<Arc<str>, SourceConfig>,
     pub signals: IndexMap<Arc<str>, SignalConfig>,
@@ -25,12 +29,10 @@ pub struct Config {
     pub objectives: Vec<Objective>,
     pub boards: Vec<Board>,
     pub acting: Acting,
-    /// The text it was made from: plans freeze it.
-    pub text: Arc<str>,
 }
 
 /// What runs need besides what is watched.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Acting {
     pub state_dir: PathBuf,
     /// The folder of runbooks.
@@ -42,11 +44,30 @@ pub struct Acting {
     /// What every run tells.
     pub always: Vec<Notice>,
     pub roles: Roles,
+    /// Of a plan: references of what it did not keep. A script could print them all the same.
+    pub further_secrets: Vec<SecretRef>,
     /// The database that records are mirrored to.
     pub audit: Option<Arc<str>>,
 }
 
 impl Config {
+    /// One of nothing but names.
+    pub(super) fn bare(path: &std::path::Path, environment: Environment, acting: Acting) -> Config {
+        Config {
+            path: path.to_path_buf(),
+            environment,
+            target: None,
+            targets: IndexMap::new(),
+            ui: Ui::default(),
+            sources: IndexMap::new(),
+            signals: IndexMap::new(),
+            rules: Vec::new(),
+            objectives: Vec::new(),
+            boards: Vec::new(),
+            acting,
+        }
+    }
+
     pub fn signal(&self, name: &str) -> Option<&Signal> {
         self.signals.get(name).map(|s| &s.signal)
     }
@@ -54,6 +75,24 @@ impl Config {
     /// Whether the same sources are asked the same questions.
     pub fn asks_the_same(&self, other: &Config) -> bool {
         self.sources == other.sources && self.questions() == other.questions()
+    }
+
+    /// Every secret that it refers to.
+    pub fn secrets(&self) -> Vec<SecretRef> {
+        let mut all = self.acting.further_secrets.clone();
+        for source in self.sources.values() {
+            match &source.kind {
+                SourceKind::Database { password, .. } | SourceKind::Redis { password, .. } => all.extend(password.clone()),
+                SourceKind::Prometheus(e) | SourceKind::Alertmanager(e) | SourceKind::Http(e) | SourceKind::Qdrant { endpoint: e, .. } => {
+                    all.extend(e.secrets().into_iter().cloned());
+                }
+                SourceKind::Scrape { targets, .. } => all.extend(targets.iter().flat_map(|t| t.endpoint.secrets()).cloned()),
+                SourceKind::Command { .. } => {}
+            }
+        }
+        all.extend(self.acting.notify.values().flat_map(|channel| channel.secrets()).cloned());
+        all.extend(self.acting.services.values().flat_map(|endpoint| endpoint.secrets()).cloned());
+        all
     }
 
     /// Every question that has to be asked, signals and their companions.
@@ -103,6 +142,19 @@ pub const WINDOWS: [Duration; 5] = [
     Duration::from_secs(24 * 3600),
 ];
 
+impl Default for Ui {
+    fn default() -> Ui {
+        Ui {
+            theme: "dark".into(),
+            keymap: "default".into(),
+            window: WINDOWS[1],
+            mouse: false,
+            color: ColorChoice::default(),
+            glyphs: GlyphChoice::default(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ui {
     /// A shipped theme's name, or the path of a file.
@@ -114,7 +166,7 @@ pub struct Ui {
     pub glyphs: GlyphChoice,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct SourceConfig {
     pub kind: SourceKind,
     pub every: Duration,
@@ -124,7 +176,7 @@ pub struct SourceConfig {
     pub concurrency: usize,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum SourceKind {
     Prometheus(Endpoint),
     Scrape { targets: Vec<ScrapeTarget>, retention: Duration, samples: usize, series: usize },
@@ -170,7 +222,7 @@ fn without_credentials(text: &str) -> String {
     url.to_string()
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct ScrapeTarget {
     pub name: String,
     pub labels: Vec<(String, String)>,
@@ -178,7 +230,7 @@ pub struct ScrapeTarget {
 }
 
 /// A signal with everything that has to be asked for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub struct SignalConfig {
     pub signal: Signal,
     pub question: Question,

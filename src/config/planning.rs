@@ -77,7 +77,7 @@ pub fn runbook_text(path: &Path) -> Option<String> {
 }
 
 /// sha256 of the shipped profile that a configuration builds on: another program may ship another one.
-pub fn profile_sum(config: &Config) -> Option<String> {
+pub(super) fn profile_sum(config: &Config) -> Option<String> {
     let profile = PROFILES.iter().find(|p| config.acting.profile.as_deref() == Some(p.name))?;
     Some(hex(&Sha256::digest(profile.text)))
 }
@@ -86,7 +86,8 @@ pub fn profile_sum(config: &Config) -> Option<String> {
 pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> PlanningContext {
     let databases = config.sources.iter().filter(|(_, s)| matches!(s.kind, SourceKind::Database { .. }));
     PlanningContext {
-        environment: PlanEnvironment { name: config.environment.name.clone(), tier: config.environment.tier.name().into() },
+        target: config.target.clone(),
+        environment: PlanEnvironment { name: config.environment.name.clone(), tier: config.environment.tier },
         vars: config.acting.vars.iter().map(|(name, value)| (name.clone(), Json::from(value.as_str()))).collect(),
         services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.shown())).collect(),
         databases: databases.map(|(name, source)| (name.to_string(), source.kind.place())).collect(),
@@ -94,6 +95,6 @@ pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> Planning
         channels: config.acting.notify.clone(),
         always: config.acting.always.clone(),
         runbooks: runbooks.iter().filter_map(|l| Some((l.name.clone(), l.runbook.clone()?))).collect(),
-        config: FrozenConfig { path: config.path.clone(), text: config.text.to_string(), profile: profile_sum(config) },
+        config: FrozenConfig { path: config.path.clone(), ..FrozenConfig::default() },
     }
 }

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use crate::base::tier::Tier;
 use crate::plan::runbook::Danger;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, serde::Serialize)]
 pub enum OperatorRole {
     /// Looks.
     Viewer,
@@ -28,10 +28,10 @@ impl OperatorRole {
 }
 
 /// The names under each role (`@group` for a group, `*` for everybody), and what is different from the usual rights.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Roles {
     pub names: IndexMap<OperatorRole, Vec<String>>,
-    pub may: IndexMap<(OperatorRole, &'static str), Danger>,
+    pub may: IndexMap<OperatorRole, IndexMap<Tier, Danger>>,
 }
 
 impl Roles {
@@ -50,7 +50,7 @@ impl Roles {
 
     /// The most dangerous plan that a role may run in a tier; `None`: nothing.
     pub fn limit(&self, role: OperatorRole, tier: Tier) -> Option<Danger> {
-        if let Some(danger) = self.may.get(&(role, tier.name())) {
+        if let Some(danger) = self.may.get(&role).and_then(|tiers| tiers.get(&tier)) {
             return Some(*danger);
         }
         match (role, tier) {
@@ -89,7 +89,7 @@ mod tests {
             (OperatorRole::Commander, vec!["eva".into()]),
             (OperatorRole::Viewer, vec!["*".into()]),
         ]);
-        let roles = Roles { names, may: IndexMap::from([((OperatorRole::Operator, "staging"), Danger::Caution)]) };
+        let roles = Roles { names, may: IndexMap::from([(OperatorRole::Operator, IndexMap::from([(Tier::Staging, Danger::Caution)]))]) };
         let oncall = ["oncall".to_string()];
         let cases = [
             ("eva", &[][..], Tier::Production, Danger::Danger, true),

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::file::FileShape;
 use super::model::SignalConfig;
-use super::resolve::Resolver;
+use super::resolver::Resolver;
 use super::shape::{SignalShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::units::Unit;

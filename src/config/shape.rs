@@ -47,6 +47,22 @@ pub enum KindShape {
     Command,
 }
 
+impl KindShape {
+    /// As files write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            KindShape::Prometheus => "prometheus",
+            KindShape::Scrape => "scrape",
+            KindShape::Qdrant => "qdrant",
+            KindShape::Database => "database",
+            KindShape::Http => "http",
+            KindShape::Redis => "redis",
+            KindShape::Alertmanager => "alertmanager",
+            KindShape::Command => "command",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceShape {
@@ -77,6 +93,22 @@ pub struct SourceShape {
     /// database
     pub connections: Option<u32>,
     /// command
+    pub command: Option<Vec<String>>,
+}
+
+/// A source at another address: how to get in is said anew, because what opens production opens nothing else.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TargetSourceShape {
+    pub url: Option<SpannedText>,
+    pub headers: IndexMap<String, Spanned<String>>,
+    pub bearer_token: Option<SpannedText>,
+    pub user: Option<String>,
+    pub password: Option<SpannedText>,
+    pub api_key: Option<SpannedText>,
+    pub tls: TlsShape,
+    pub targets: Vec<TargetShape>,
+    pub collection: Option<String>,
     pub command: Option<Vec<String>>,
 }
 
@@ -199,6 +231,18 @@ pub enum ChannelKind {
     Pagerduty,
     Webhook,
     Email,
+}
+
+impl ChannelKind {
+    /// As files write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ChannelKind::Slack => "slack",
+            ChannelKind::Pagerduty => "pagerduty",
+            ChannelKind::Webhook => "webhook",
+            ChannelKind::Email => "email",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::model::{ScrapeTarget, SourceConfig, SourceKind};
-use super::resolve::Resolver;
+use super::resolver::Resolver;
 use super::shape::{KindShape, SourceShape, SpannedText};
 use crate::base::endpoint::{Auth, Endpoint, Tls};
 use crate::base::secret::SecretRef;
@@ -163,7 +163,7 @@ impl Resolver<'_> {
                 self.findings.error(span.clone(), "a password without a user", Some("write user = \"…\" beside it".into()));
                 Auth::None
             }
-            (_, _, Some(value), _) => Auth::Header { name: "api-key", value },
+            (_, _, Some(value), _) => Auth::Header { name: "api-key".into(), value },
             _ => Auth::None,
         };
         let tls = self.tls(shape);

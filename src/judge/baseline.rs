@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::units::{Unit, duration, short};
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Baseline {
     Fixed(f64),
     /// The same signal this long ago.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::units::{Unit, duration, short};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub enum Op {
     Less,
     AtMost,
@@ -65,7 +65,7 @@ impl Op {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Operand {
     Number(f64),
     /// This many times the signal's baseline.
@@ -74,7 +74,7 @@ pub enum Operand {
 }
 
 /// How the points of a window become one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub enum Aggregate {
     Mean,
     Min,
@@ -83,13 +83,13 @@ pub enum Aggregate {
 }
 
 /// The window a condition looks at; without one it looks at the newest value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub enum Span {
     Samples(usize),
     Time(Duration),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Condition {
     pub op: Op,
     pub operand: Operand,

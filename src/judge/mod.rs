@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::base::units::Unit;
 
 /// A named question with its meaning. What is asked of which source is the business of the configuration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Signal {
     pub name: Arc<str>,
     pub title: String,

@@ -8,7 +8,9 @@ use serde_json::{Value as Json, json};
 
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::plan::runbook::{Frequency, LoadedRunbook, Phase, Plan, Run, RunResult, Runbook, RunbookStatus, StepRun, StepState, Trigger};
+use crate::plan::runbook::{
+    Frequency, LoadedRunbook, Phase, Plan, Progress, Run, RunResult, Runbook, RunbookStatus, StepProgress, StepRun, StepState, Trigger,
+};
 
 /// A run with everything known about it.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct RunLine {
     pub driven: bool,
     /// Why its journal cannot be read to the end, if it cannot.
     pub broken: Option<String>,
+    /// How far the step is that is at work, where it says so.
+    pub progress: Option<StepProgress>,
 }
 
 /// How a run is, in one word and with its weight.
@@ -36,6 +40,8 @@ pub enum RunStatus {
     RolledBack,
     Aborted,
     Refused,
+    /// It gave way to an emergency.
+    Superseded,
     Broken,
 }
 
@@ -51,6 +57,7 @@ impl RunStatus {
             RunStatus::RolledBack => "rolled back",
             RunStatus::Aborted => "aborted",
             RunStatus::Refused => "refused",
+            RunStatus::Superseded => "superseded",
             RunStatus::Broken => "journal broken",
         }
     }
@@ -65,7 +72,7 @@ impl RunStatus {
         }
     }
 
-    pub const ALL: [RunStatus; 10] = [
+    pub const ALL: [RunStatus; 11] = [
         RunStatus::Running,
         RunStatus::Waiting,
         RunStatus::Paused,
@@ -75,6 +82,7 @@ impl RunStatus {
         RunStatus::RolledBack,
         RunStatus::Aborted,
         RunStatus::Refused,
+        RunStatus::Superseded,
         RunStatus::Broken,
     ];
 
@@ -95,6 +103,7 @@ impl RunLine {
                 RunResult::RolledBack => RunStatus::RolledBack,
                 RunResult::Aborted => RunStatus::Aborted,
                 RunResult::Refused => RunStatus::Refused,
+                RunResult::Superseded => RunStatus::Superseded,
             },
             (Phase::Paused { .. }, _) => RunStatus::Paused,
             (_, false) => RunStatus::Orphaned,
@@ -130,6 +139,12 @@ impl RunLine {
         (over, self.run.steps.len().max(self.plan.content.steps.len()))
     }
 
+    /// How far a step is, where it is the one at work.
+    pub fn progress_of(&self, step: &str) -> Option<&Progress> {
+        let progress = self.progress.as_ref().filter(|p| p.step == step && self.driven)?;
+        self.run.steps.get(step).is_some_and(|s| s.state == StepState::Running).then_some(&progress.progress)
+    }
+
     /// How long it has taken, or took.
     pub fn elapsed(&self, now: Stamp) -> Duration {
         self.run.started.map_or(Duration::ZERO, |started| self.run.ended.unwrap_or(now).since(started))
@@ -158,11 +173,13 @@ impl RunLine {
         json!({
             "run": self.id, "runbook": c.runbook, "title": c.title, "environment": c.environment.name, "tier": c.environment.tier,
             "danger": c.danger, "drill": c.drill, "reason": c.reason, "fingerprint": self.plan.fingerprint,
-            "status": self.status().name(), "message": self.words(), "by": self.run.by, "runner": self.run.runner,
+            "status": self.status().name(),
+            // The older name of the same.
+            "standing": self.status().name(), "message": self.words(), "by": self.run.by, "runner": self.run.runner,
             "started": self.run.started, "ended": self.run.ended, "elapsed_ms": self.elapsed(now).as_millis() as u64,
             "question": match &self.run.phase { Phase::Waiting { question } => json!(question), _ => Json::Null },
             "notes": self.run.notes.iter().map(|(at, text, loud)| json!({"at": at, "text": text, "loud": loud})).collect::<Vec<_>>(),
-            "steps": steps,
+            "steps": steps, "target": c.target, "emergency": c.emergency, "progress": self.progress,
         })
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// A key that draws nothing is waited for this long.
+const UNSEEN: Duration = Duration::from_millis(400);
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Terminal {
@@ -105,11 +107,17 @@ impl Terminal {
         writer.flush().expect("flushed");
     }
 
-    /// Keys one after the other, as fingers have it: what comes at once is taken for a paste.
+    /// Keys one after the other, as fingers have it: what comes at once is taken for a paste. Each is pressed when the one
+    /// before it has been seen, however busy the machine is.
     pub fn type_slowly(&mut self, text: &str) {
         for key in text.chars() {
+            let drawn = || self.raw.lock().expect("a lock").len();
+            let (before, at) = (drawn(), Instant::now());
             self.press(&key.to_string());
-            std::thread::sleep(Duration::from_millis(25));
+            let seen = || self.raw.lock().expect("a lock").len() != before;
+            while at.elapsed() < Duration::from_millis(25) || !seen() && at.elapsed() < UNSEEN {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 

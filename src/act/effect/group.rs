@@ -5,8 +5,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::pipe::fcntl_setpipe_size;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use tokio::net::unix::pipe::{OpenOptions, Receiver};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Between asking a group to end and ending it.
@@ -21,9 +24,71 @@ pub fn mark(home: &Path) -> PathBuf {
     home.join("script.pid")
 }
 
-/// What the first process does before it becomes the script: its number, when it began and on which boot, into the file.
+/// What the first process does before it becomes the script: its number, when it began and on which boot, into the file;
+/// then it opens its two pipes for both directions, so that they outlive whoever reads them.
 pub const NAME_ITSELF: &str = "read -r _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ began _ </proc/$$/stat && \
-     read -r boot </proc/sys/kernel/random/boot_id && echo \"$$ $began $boot\" 1<>\"$1\" || exit 125; shift; exec \"$@\"";
+     read -r boot </proc/sys/kernel/random/boot_id && echo \"$$ $began $boot\" 1<>\"$1\" || exit 125; \
+     exec 1<>\"$2\" 2<>\"$3\" || exit 125; shift 3; exec \"$@\"";
+
+/// The pipes that a script writes to. They stand in the folder of the run, so that a runner which comes later reads on.
+pub fn pipes(home: &Path) -> [PathBuf; 2] {
+    [home.join("script.out"), home.join("script.err")]
+}
+
+/// As much as a script may print while nobody reads, before it has to wait.
+const PIPE_ROOM: usize = 1 << 20;
+
+/// Opens the pipes for reading; `fresh` makes them anew.
+///
+/// # Errors
+/// When they cannot be made, or opened.
+pub fn open_pipes(home: &Path, fresh: bool) -> std::io::Result<[Receiver; 2]> {
+    let open = |path: &PathBuf| {
+        if fresh {
+            let _ = std::fs::remove_file(path);
+            mkfifoat(CWD, path, Mode::from_raw_mode(0o600))?;
+        }
+        let pipe = OpenOptions::new().open_receiver(path)?;
+        // Smaller where the system allows no more.
+        let _ = fcntl_setpipe_size(&pipe, PIPE_ROOM);
+        Ok::<_, std::io::Error>(pipe)
+    };
+    let [out, err] = pipes(home);
+    Ok([open(&out)?, open(&err)?])
+}
+
+/// What a script's processes carry in their environment, wherever they have gone: its run and its step.
+fn marks(run: &str, key: &str) -> [String; 2] {
+    [format!("LASTGREEN_RUN={run}"), format!("LASTGREEN_STEP={key}")]
+}
+
+/// Processes of a step that have left its group (`setsid`): found by what they carry.
+fn strays(run: &str, key: &str) -> Vec<Pid> {
+    let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let marks = marks(run, key);
+    let carries = |entry: &std::fs::DirEntry| {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        marks.iter().all(|mark| environment.split(|b| *b == 0).any(|pair| pair == mark.as_bytes()))
+    };
+    let number = |entry: &std::fs::DirEntry| Pid::from_raw(entry.file_name().to_string_lossy().parse().ok()?);
+    let alive = |pid: &Pid| Stat::of(&pid.as_raw_nonzero().to_string()).is_some_and(|stat| stat.state != "Z");
+    all.flatten().filter(carries).filter_map(|entry| number(&entry)).filter(alive).collect()
+}
+
+/// Ends what has left a step's group. Whether nothing of it is left.
+pub async fn end_strays(run: &str, key: &str) -> bool {
+    let deadline = Instant::now() + DEATH;
+    loop {
+        let left = strays(run, key);
+        if left.is_empty() || Instant::now() >= deadline {
+            return left.is_empty();
+        }
+        for pid in left {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// Makes room for the group's name.
 ///

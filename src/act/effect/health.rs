@@ -4,27 +4,33 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Context, Outcome, OutputLog};
+use super::{Act, Context, Invocation, Outcome, OutputLog};
 use crate::base::units::short;
-use crate::observe::source::Web;
-use crate::plan::runbook::HealthTarget;
+use crate::observe::source::{Boxed, Web};
+use crate::plan::runbook::{HealthCheck, HealthTarget};
 
-pub async fn perform(context: &Context, targets: &[HealthTarget], limit: Duration, tap: &mut OutputLog) -> Outcome {
+impl Act for HealthCheck {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(check(context, &self.targets, invocation.limit(), log))
+    }
+}
+
+async fn check(context: &Context, targets: &[HealthTarget], limit: Duration, log: &mut OutputLog) -> Outcome {
     let answers = join_all(targets.iter().map(|target| ask(context, target, limit))).await;
     let (mut failed, mut certain) = (Vec::new(), true);
     for (target, answer) in targets.iter().zip(answers) {
         match answer {
-            Ok(words) => tap.say(&format!("{}: {words}", target.address.path)),
+            Ok(words) => log.say(&format!("{}: {words}", target.address.path)),
             Err((words, known)) => {
                 certain &= known;
-                tap.say(&format!("{}: {words}", target.address.path));
+                log.say(&format!("{}: {words}", target.address.path));
                 failed.push(format!("{}: {words}", target.address.service.as_deref().unwrap_or(&target.address.path)));
             }
         }
     }
     match failed.as_slice() {
-        [] => Outcome::well(format!("{} of {} healthy", targets.len(), targets.len()), false),
-        some => Outcome { certain, ..Outcome::badly(some.join("; "), false) },
+        [] => Outcome::done(format!("{} of {} healthy", targets.len(), targets.len()), false),
+        some => Outcome::failed_or_otherwise(some.join("; "), false, certain),
     }
 }
 

@@ -4,22 +4,34 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::{Context, Invocation, Outcome, OutputLog, expect};
+use super::{Act, Context, Invocation, Outcome, OutputLog, Settled, expect};
 use crate::base::secret::sanitize;
 use crate::base::text::fit;
 use crate::observe::reading::FaultKind;
-use crate::observe::source::{Response, Web, fetch_secret};
+use crate::observe::source::{Boxed, Response, Web, fetch_secret};
 use crate::plan::runbook::{HttpCall, Output};
 
-pub async fn perform(context: &Context, call: &HttpCall, invocation: &Invocation<'_>, limit: Duration, tap: &mut OutputLog) -> Outcome {
-    let answer = match send(context, call, invocation, limit).await {
+impl Act for HttpCall {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(request(context, self, invocation, log))
+    }
+
+    /// What a server does whose client has gone cannot be seen from here.
+    fn settle<'a>(&'a self, _context: &'a Context, _run: &'a str, _key: &'a str, _end: bool) -> Boxed<'a, Settled> {
+        let settled = if self.mutates { Settled::Lingers } else { Settled::Over };
+        Box::pin(async move { settled })
+    }
+}
+
+async fn request(context: &Context, call: &HttpCall, invocation: &Invocation<'_>, log: &mut OutputLog) -> Outcome {
+    let answer = match send(context, call, invocation, invocation.limit()).await {
         Ok(answer) => answer,
-        Err((message, touched)) => return Outcome::badly(message, touched && call.mutates),
+        Err((message, touched)) => return Outcome::failed(message, touched && call.mutates),
     };
     let text = answer.text();
-    tap.say(&format!("{} {}: {}", call.method, call.address.path, answer.status));
+    log.say(&format!("{} {}: {}", call.method, call.address.path, answer.status));
     for line in text.lines().take(200) {
-        tap.say(line);
+        log.say(line);
     }
     let status = answer.status.as_u16();
     let said = fit(&sanitize(text.trim()), 200).into_owned();
@@ -30,15 +42,15 @@ pub async fn perform(context: &Context, call: &HttpCall, invocation: &Invocation
         let wanted: Vec<String> = call.status.iter().map(u16::to_string).collect();
         let words = format!("answered {status}, wanted {}: {said}", wanted.join(" or "));
         // Somebody in between, or a server in trouble, has not answered the question.
-        return Outcome { certain: is_an_answer(status), ..Outcome::badly(words, touched) };
+        return Outcome::failed_or_otherwise(words, touched, is_an_answer(status));
     }
     for wanted in &call.expect {
         if let Err(e) = expect::check(&json, wanted) {
-            return Outcome { certain: !json.is_null(), ..Outcome::badly(e, touched) };
+            return Outcome::failed_or_otherwise(e, touched, !json.is_null());
         }
     }
     let output = Output { text: fit(&sanitize(text.trim()), 4000).into_owned(), json: redacted(json) }.bounded();
-    Outcome { output, ..Outcome::well(format!("answered {status}"), touched) }
+    Outcome::done(format!("answered {status}"), touched).with(output)
 }
 
 /// Whether a status says something about what was asked: a redirection, somebody in between who wants to know who asks,

@@ -1,22 +1,28 @@
-//! Bounded load: so many requests, so many at once, and what the 95th percentile of their times came to.
+//! Bounded load: so many requests, so many at once, and what the 95th percentile of their times outcome to.
 
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde_json::json;
 
-use super::{Context, Outcome, OutputLog};
+use super::{Act, Context, Invocation, Outcome, OutputLog};
 use crate::base::units::short;
-use crate::observe::source::Web;
-use crate::plan::runbook::{Load, Output};
+use crate::observe::source::{Boxed, Web};
+use crate::plan::runbook::{LoadTest, Output, Progress};
 
 /// A single request that takes longer counts as failed.
 const SLOWEST: Duration = Duration::from_secs(30);
 
-pub async fn perform(context: &Context, load: &Load, limit: Duration, tap: &mut OutputLog) -> Outcome {
+impl Act for LoadTest {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(fire(context, self, invocation.limit(), log))
+    }
+}
+
+async fn fire(context: &Context, load: &LoadTest, limit: Duration, log: &mut OutputLog) -> Outcome {
     let endpoint = match context.endpoint(&load.address, limit.min(SLOWEST)) {
         Ok(endpoint) => endpoint,
-        Err(e) => return Outcome::badly(e, false),
+        Err(e) => return Outcome::failed(e, false),
     };
     let web = Web::new(endpoint);
     let begun = Instant::now();
@@ -32,8 +38,13 @@ pub async fn perform(context: &Context, load: &Load, limit: Duration, tap: &mut 
             Err(fault) => Err(fault.message),
         }
     };
-    let answers: Vec<Result<Duration, String>> =
-        futures_util::stream::iter(0..load.requests).map(one).buffer_unordered(load.concurrency as usize).collect().await;
+    let mut answers: Vec<Result<Duration, String>> = Vec::new();
+    let mut fired = std::pin::pin!(futures_util::stream::iter(0..load.requests).map(one).buffer_unordered(load.concurrency as usize));
+    while let Some(answer) = fired.next().await {
+        answers.push(answer);
+        let done = answers.len() as f64;
+        log.progress(Progress { done, of: Some(f64::from(load.requests)), unit: String::new(), words: "requests".into() });
+    }
     let took = begun.elapsed();
     let mut times: Vec<Duration> = answers.iter().filter_map(|a| a.as_ref().ok().copied()).collect();
     times.sort_unstable();
@@ -44,9 +55,9 @@ pub async fn perform(context: &Context, load: &Load, limit: Duration, tap: &mut 
     let show = |t: Option<Duration>| t.map_or_else(|| "—".into(), short);
     let rate = f64::from(load.requests) / took.as_secs_f64().max(0.001);
     let words = format!("p50 {}, p95 {}, p99 {}, {failed} of {} failed, {rate:.0}/s", show(p50), show(p95), show(p99), load.requests);
-    tap.say(&words);
+    log.say(&words);
     if let Some(Err(first)) = answers.iter().find(|a| a.is_err()) {
-        tap.say(&format!("first failure: {first}"));
+        log.say(&format!("first failure: {first}"));
     }
     let ms = |t: Option<Duration>| t.map(|t| t.as_secs_f64() * 1000.0);
     let output = Output { text: words.clone(), json: json!({"p50_ms": ms(p50), "p95_ms": ms(p95), "p99_ms": ms(p99), "errors": share}) };
@@ -59,8 +70,8 @@ pub async fn perform(context: &Context, load: &Load, limit: Duration, tap: &mut 
         let wanted = load.p95.map_or_else(String::new, |p| format!(", wanted p95 <= {}", short(p)));
         return Outcome {
             output,
-            ..Outcome::badly(format!("{words}{wanted}, errors <= {:.1} %", load.errors * 100.0), load.method == "POST")
+            ..Outcome::failed(format!("{words}{wanted}, errors <= {:.1} %", load.errors * 100.0), load.method == "POST")
         };
     }
-    Outcome { output, ..Outcome::well(words, load.method == "POST") }
+    Outcome::done(words, load.method == "POST").with(output)
 }

@@ -1,13 +1,15 @@
 //! Where output of a step goes: line by line into its file, without control characters and known secrets, whatever the
-//! pieces it comes in; and the last of it in memory.
+//! pieces it comes in; and the last of it in memory. How far the step is stands in a file of its own, which only tells.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::base::secret::{Streaming, sanitize};
+use crate::plan::runbook::{Progress, StepProgress};
 
 /// The most that is kept of one step's output, in bytes.
 const MOST: u64 = 8 << 20;
@@ -21,6 +23,22 @@ pub struct OutputLog {
     lines: [String; 2],
     recent: VecDeque<String>,
     recent_bytes: usize,
+    /// The step, and the run's folder.
+    step: String,
+    home: PathBuf,
+    progressed: Option<Instant>,
+}
+
+/// How often progress is written at most.
+const OFTEN: Duration = Duration::from_millis(250);
+
+fn progress_file(home: &Path) -> PathBuf {
+    home.join("progress.json")
+}
+
+/// How far the step of a run is that is at work, where it says so.
+pub fn read_progress(home: &Path) -> Option<StepProgress> {
+    serde_json::from_slice(&std::fs::read(progress_file(home)).ok()?).ok()
 }
 
 /// The streams of a process.
@@ -32,7 +50,8 @@ pub enum Pipe {
 
 impl OutputLog {
     /// Appends to a file; without one (a full disk) the output is only at hand.
-    pub fn new(path: &Path) -> OutputLog {
+    pub fn new(home: &Path, step: &str) -> OutputLog {
+        let path = super::output_file(home, step);
         let file = File::options().create(true).append(true).mode(0o600).open(path).ok();
         OutputLog {
             written: file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len()),
@@ -41,7 +60,22 @@ impl OutputLog {
             lines: Default::default(),
             recent: VecDeque::new(),
             recent_bytes: 0,
+            step: step.to_string(),
+            home: home.to_path_buf(),
+            progressed: None,
         }
+    }
+
+    /// Says how far it is. Only told: what cannot be written is left out.
+    pub fn progress(&mut self, progress: Progress) {
+        if self.progressed.is_some_and(|at| at.elapsed() < OFTEN) {
+            return;
+        }
+        self.progressed = Some(Instant::now());
+        let progress = Progress { words: sanitize(&progress.words), ..progress };
+        let bytes = serde_json::to_vec(&StepProgress { step: self.step.clone(), progress }).unwrap_or_default();
+        let draft = self.home.join(".progress");
+        let _ = std::fs::write(&draft, bytes).and_then(|()| std::fs::rename(&draft, progress_file(&self.home)));
     }
 
     /// A line of our own.
@@ -65,6 +99,7 @@ impl OutputLog {
                 self.keep(sanitize(&rest));
             }
         }
+        let _ = std::fs::remove_file(progress_file(&self.home));
     }
 
     fn take(&mut self, pipe: Pipe, text: &str) {
@@ -120,13 +155,13 @@ mod tests {
     fn secrets_and_control_characters_do_not_get_into_the_file() {
         crate::base::secret::remember("tapped-s3cret");
         let folder = tempfile::TempDir::new().expect("a folder");
-        let path = folder.path().join("x.log");
-        let mut tap = OutputLog::new(&path);
+        std::fs::create_dir(folder.path().join("output")).expect("a folder");
+        let mut tap = OutputLog::new(folder.path(), "x");
         for piece in ["one tapped-", "s3c", "ret two\x1b[31m", "\r50%\r100%\ntapped-\u{7}s3cret\nlast \u{7}"] {
             tap.feed(Pipe::Out, piece.as_bytes());
         }
         tap.finish();
-        let text = std::fs::read_to_string(&path).expect("the file");
+        let text = std::fs::read_to_string(super::super::output_file(folder.path(), "x")).expect("the file");
         assert_eq!(text, "one [redacted] two[31m\n50%\n100%\n[redacted]\nlast \n");
         assert_eq!(tap.last(), Some("last "));
     }

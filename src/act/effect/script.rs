@@ -8,79 +8,135 @@ use std::time::Duration;
 use rustix::process::Pid;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::output_log::Pipe;
-use super::{Context, Invocation, Outcome, OutputLog, group};
+use super::{Act, Context, Ended, Invocation, Outcome, OutputLog, group};
 use crate::base::secret::Streaming;
 use crate::base::text::{fit, hex};
 use crate::base::units::short;
-use crate::observe::source::fetch_secret;
+use crate::observe::source::{Boxed, fetch_secret};
 use crate::plan::runbook::{Output, Script};
 
 /// How long output is waited for once the script itself has ended: whoever it left behind may hold the pipe open.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How soon an empty pipe is looked at again.
+const AGAIN: Duration = Duration::from_millis(10);
 
-pub async fn perform(context: &Context, script: &Script, invocation: &Invocation<'_>, limit: Duration, tap: &mut OutputLog) -> Outcome {
+impl Act for Script {
+    fn stage(&self, home: &Path, key: &str) -> std::io::Result<()> {
+        stage(self, home, key)
+    }
+
+    /// It ends its own processes; everything else can simply be let go of.
+    fn ends_itself(&self) -> bool {
+        true
+    }
+
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(run(context, self, invocation, log))
+    }
+}
+
+async fn run(context: &Context, script: &Script, invocation: &Invocation<'_>, log: &mut OutputLog) -> Outcome {
+    let limit = invocation.limit();
     let mut command = match prepare(context, script, invocation).await {
         Ok(command) => command,
-        Err(e) => return Outcome::badly(e, false),
+        Err(e) => return Outcome::failed(e, false),
+    };
+    let pipes = match group::open_pipes(invocation.home, true) {
+        Ok(pipes) => pipes,
+        Err(e) => return Outcome::failed(format!("cannot make the script's pipes: {e}"), false),
     };
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(e) => return Outcome::badly(format!("cannot start the script: {e}"), false),
+        Err(e) => return Outcome::failed(format!("cannot start the script: {e}"), false),
     };
     let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    let (sender, mut pieces) = mpsc::channel::<(Pipe, Vec<u8>)>(64);
-    pump(child.stdout.take(), Pipe::Out, sender.clone());
-    pump(child.stderr.take(), Pipe::Err, sender);
+    let mut pieces = follow(pipes);
     let deadline = Instant::now() + limit;
     let mut stop = invocation.stop.clone();
     let mut out = Said::default();
     let status = loop {
         tokio::select! {
-            Some((pipe, piece)) = pieces.recv() => take(tap, &mut out, pipe, &piece),
+            Some((pipe, piece)) = pieces.recv() => take(log, &mut out, pipe, &piece),
             status = child.wait() => break Ok(status),
-            () = sleep_until(deadline) => break Err(format!("not done within {}", short(limit))),
-            _ = stop.wait_for(|stop| *stop) => break Err("stopped".to_string()),
+            () = sleep_until(deadline) => break Err(Ended::Failed),
+            _ = stop.wait_for(|stop| *stop) => break Err(Ended::Stopped),
         }
     };
-    let gone = status.is_ok() || group::end(leader, &mut child).await;
+    let gone = status.is_ok() || group::end(leader, &mut child).await & group::end_strays(invocation.run, invocation.key).await;
     let drained = Instant::now() + DRAIN;
     while let Ok(Some((pipe, piece))) = timeout_at(drained, pieces.recv()).await {
-        take(tap, &mut out, pipe, &piece);
+        take(log, &mut out, pipe, &piece);
     }
-    tap.finish();
+    log.finish();
     let begun = group::is_named(invocation.home);
     // What could not be ended has to be found again.
     if gone {
         let _ = std::fs::remove_file(group::mark(invocation.home));
+        group::pipes(invocation.home).iter().for_each(|pipe| drop(std::fs::remove_file(pipe)));
     }
     let quiet = !out.erred;
     let text = out.finish();
     // What is read as JSON is read whole; lines for people are cut where they are too long.
     let json = super::http::redacted(serde_json::from_str(&text).unwrap_or(Json::Null));
     let output = Output { json, text }.bounded();
-    let last = tap.last().map_or_else(String::new, |line| format!(": {}", fit(line, 160)));
-    let came = match status {
+    let last = log.last().map_or_else(String::new, |line| format!(": {}", fit(line, 160)));
+    let outcome = match status {
         Ok(Ok(status)) if status.success() => {
-            Outcome::well(tap.last().map_or_else(|| "ended well".into(), |l| fit(l, 160).into_owned()), script.mutates)
+            Outcome::done(log.last().map_or_else(|| "ended well".into(), |l| fit(l, 160).into_owned()), script.mutates)
         }
-        Ok(Ok(status)) if status.code() == Some(125) && !begun => Outcome::badly(format!("the script could not be begun{last}"), false),
+        Ok(Ok(status)) if status.code() == Some(125) && !begun => Outcome::failed(format!("the script could not be begun{last}"), false),
         // As `test` and `grep -s` say "no"; whoever complains besides has not answered.
         Ok(Ok(status)) if status.code() == Some(1) && quiet => Outcome::otherwise(format!("{status}{last}"), script.mutates),
-        Ok(Ok(status)) => Outcome::badly(format!("{status}{last}"), script.mutates),
-        Ok(Err(e)) => Outcome::badly(format!("cannot wait for the script: {e}"), script.mutates),
-        Err(why) if gone => Outcome::badly(format!("{why}: its processes were ended{last}"), script.mutates),
+        Ok(Ok(status)) => Outcome::failed(format!("{status}{last}"), script.mutates),
+        Ok(Err(e)) => Outcome::failed(format!("cannot wait for the script: {e}"), script.mutates),
         Err(why) => {
+            let words = if why == Ended::Stopped { "stopped".to_string() } else { format!("not done within {}", short(limit)) };
             let number = leader.map_or(0, |group| group.as_raw_nonzero().get());
-            Outcome::badly(format!("{why}, and CANNOT BE ENDED from here: process group {number} is still at work{last}"), script.mutates)
+            let words = if gone {
+                format!("{words}: its processes were ended{last}")
+            } else {
+                format!("{words}, and CANNOT BE ENDED from here: process group {number} is still at work{last}")
+            };
+            Outcome { ended: why, ..Outcome::failed(words, script.mutates) }
         }
     };
-    Outcome { output, ..came }
+    outcome.with(output)
+}
+
+/// What the pipes bring, as it comes; over when nobody can write to them any more.
+pub(super) fn follow(pipes: [Receiver; 2]) -> mpsc::Receiver<(Pipe, Vec<u8>)> {
+    let (sender, pieces) = mpsc::channel(64);
+    for (mut pipe, which) in pipes.into_iter().zip([Pipe::Out, Pipe::Err]) {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 8192];
+            loop {
+                match pipe.read(&mut buffer).await {
+                    // Nobody has opened it yet, or nobody has it open any more: until the receiver is gone that may change.
+                    Ok(0) => {
+                        tokio::select! {
+                            () = sender.closed() => return,
+                            () = tokio::time::sleep(AGAIN) => {}
+                        }
+                    }
+                    Ok(n) => {
+                        if sender.send((which, buffer[..n].to_vec())).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(_) => return,
+                }
+            }
+        });
+    }
+    pieces
 }
 
 /// The most of standard output that later steps get.
@@ -109,24 +165,12 @@ impl Said {
     }
 }
 
-fn take(tap: &mut OutputLog, out: &mut Said, pipe: Pipe, piece: &[u8]) {
-    tap.feed(pipe, piece);
+fn take(log: &mut OutputLog, out: &mut Said, pipe: Pipe, piece: &[u8]) {
+    log.feed(pipe, piece);
     match pipe {
         Pipe::Out => out.feed(piece),
         Pipe::Err => out.erred |= !piece.trim_ascii().is_empty(),
     }
-}
-
-fn pump(pipe: Option<impl AsyncRead + Unpin + Send + 'static>, which: Pipe, sender: mpsc::Sender<(Pipe, Vec<u8>)>) {
-    let Some(mut pipe) = pipe else { return };
-    tokio::spawn(async move {
-        let mut buffer = vec![0; 8192];
-        while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
-            if sender.send((which, buffer[..n].to_vec())).await.is_err() {
-                return;
-            }
-        }
-    });
 }
 
 fn staged(home: &Path, key: &str) -> PathBuf {
@@ -137,7 +181,7 @@ fn staged(home: &Path, key: &str) -> PathBuf {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn stage(script: &Script, home: &Path, key: &str) -> std::io::Result<()> {
+fn stage(script: &Script, home: &Path, key: &str) -> std::io::Result<()> {
     group::reserve(home)?;
     let Some(text) = &script.inline else { return Ok(()) };
     let mut options = std::fs::OpenOptions::new();
@@ -166,9 +210,15 @@ async fn prepare(context: &Context, script: &Script, invocation: &Invocation<'_>
     let with = if script.interpreter.is_empty() { shebang(&text) } else { script.interpreter.clone() };
     // The process names itself before it becomes the script, so that a runner which comes later can find it.
     let mut command = Command::new("sh");
-    command.args(["-c", group::NAME_ITSELF, "sh"]).arg(group::mark(invocation.home)).args(with).arg(&path).args(&script.args);
+    command
+        .args(["-c", group::NAME_ITSELF, "sh"])
+        .arg(group::mark(invocation.home))
+        .args(group::pipes(invocation.home))
+        .args(with)
+        .arg(&path)
+        .args(&script.args);
     let cwd = script.cwd.as_ref().map_or_else(|| invocation.folder.to_path_buf(), |cwd| invocation.folder.join(cwd));
-    command.current_dir(&cwd).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.current_dir(&cwd).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     command.env("LASTGREEN_RUN", invocation.run).env("LASTGREEN_STEP", invocation.key).env("LASTGREEN_ENVIRONMENT", invocation.environment);
     for name in &context.hidden {
         command.env_remove(name);

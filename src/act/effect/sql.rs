@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::http::redacted;
-use super::{Context, Invocation, Outcome, OutputLog, expect};
+use super::{Act, Context, Invocation, Outcome, OutputLog, Settled, expect};
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::text::hex;
 use crate::observe::reading::{Fault, FaultKind};
-use crate::observe::source::{Given, Session};
+use crate::observe::source::{Boxed, Given, Session};
 use crate::plan::runbook::{Output, SqlCall};
 
 /// How long a connection may take.
@@ -20,18 +20,29 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// How long the end of a session may take that was told to end.
 const ENDING: Duration = Duration::from_secs(10);
 
-pub async fn perform(context: &Context, call: &SqlCall, invocation: &Invocation<'_>, limit: Duration, tap: &mut OutputLog) -> Outcome {
+impl Act for SqlCall {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(run(context, self, invocation, log))
+    }
+
+    fn settle<'a>(&'a self, context: &'a Context, run: &'a str, key: &'a str, end: bool) -> Boxed<'a, Settled> {
+        Box::pin(settle(context, self, run, key, end))
+    }
+}
+
+async fn run(context: &Context, call: &SqlCall, invocation: &Invocation<'_>, log: &mut OutputLog) -> Outcome {
+    let limit = invocation.limit();
     let mut session = match open(context, call, limit).await {
         Ok(session) => session,
-        Err(fault) => return Outcome::badly(fault.message, false),
+        Err(fault) => return Outcome::failed(fault.message, false),
     };
     if let Err(fault) = session.name(&name(invocation.run, invocation.key)).await {
-        return Outcome::badly(fault.message, false);
+        return Outcome::failed(fault.message, false);
     }
-    let came = work(&mut session, call, limit, tap).await;
+    let outcome = work(&mut session, call, limit, log).await;
     session.close().await;
     // What the server refused it has not done; a broken connection leaves it open.
-    came.unwrap_or_else(|fault| Outcome::badly(fault.message, call.mutates && fault.kind != FaultKind::Query))
+    outcome.unwrap_or_else(|fault| Outcome::failed(fault.message, call.mutates && fault.kind != FaultKind::Query))
 }
 
 async fn open(context: &Context, call: &SqlCall, limit: Duration) -> Result<Session, Fault> {
@@ -40,7 +51,7 @@ async fn open(context: &Context, call: &SqlCall, limit: Duration) -> Result<Sess
     Session::open(&DatabaseOptions { timeout: limit.min(CONNECTING), ..options.clone() }).await
 }
 
-async fn work(session: &mut Session, call: &SqlCall, limit: Duration, tap: &mut OutputLog) -> Result<Outcome, Fault> {
+async fn work(session: &mut Session, call: &SqlCall, limit: Duration, log: &mut OutputLog) -> Result<Outcome, Fault> {
     // Only with an expectation is there anything to take back; some statements do not run inside a transaction.
     let held = call.mutates && call.expect.is_some();
     if held {
@@ -48,7 +59,7 @@ async fn work(session: &mut Session, call: &SqlCall, limit: Duration, tap: &mut 
     }
     let given = session.run(&call.query, &call.params, !call.mutates, limit).await?;
     for row in &given.first {
-        tap.say(&row.to_string());
+        log.say(&row.to_string());
     }
     let (value, words) = read(call, &given);
     let verdict = call.expect.as_ref().map_or(Ok(true), |condition| expect::meets(&value, condition));
@@ -60,11 +71,11 @@ async fn work(session: &mut Session, call: &SqlCall, limit: Duration, tap: &mut 
         (Ok(true), _) => {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
             let output = Output { text: crate::base::secret::sanitize(&text), json: redacted(Json::from(given.first)) }.bounded();
-            Outcome { output, ..Outcome::well(words, call.mutates) }
+            Outcome::done(words, call.mutates).with(output)
         }
         (Ok(false), Some(condition)) => Outcome::otherwise(format!("{words}, wanted {condition}{undone}"), false),
         (Ok(false), None) => Outcome::otherwise(words, false),
-        (Err(e), _) => Outcome::badly(format!("{e}{undone}"), false),
+        (Err(e), _) => Outcome::failed(format!("{e}{undone}"), false),
     })
 }
 
@@ -81,18 +92,25 @@ fn name(run: &str, key: &str) -> String {
     format!("lastgreen {run} {}", &hex(&Sha256::digest(key))[..12])
 }
 
-/// Waits until the server has finished what it was asked for and nobody waits for any more; ends it when that takes too
-/// long. Whether nothing of it is at work any more: without the database that cannot be known.
-pub async fn settle_sql(context: &Context, call: &SqlCall, run: &str, key: &str, patience: Duration) -> bool {
-    let deadline = Instant::now() + patience;
-    let Ok(mut session) = open(context, call, CONNECTING).await else { return false };
+/// Whether the server is still at what it was asked for and nobody waits for any more. Without the database that cannot be
+/// known.
+async fn settle(context: &Context, call: &SqlCall, run: &str, key: &str, end: bool) -> Settled {
+    if !call.mutates {
+        return Settled::Over;
+    }
+    let deadline = Instant::now() + ENDING;
+    let mut session = match open(context, call, CONNECTING).await {
+        Ok(session) => session,
+        Err(fault) => return Settled::Unknown(fault.message),
+    };
     let name = name(run, key);
     let settled = loop {
-        let now = Instant::now();
-        match session.at_work(&name, now >= deadline).await {
-            Ok(0) => break true,
-            Ok(_) if now < deadline + ENDING => tokio::time::sleep(Duration::from_millis(50)).await,
-            Ok(_) | Err(_) => break false,
+        match session.at_work(&name, end).await {
+            Ok(0) => break Settled::Over,
+            // Told to end, it takes a moment.
+            Ok(_) if end && Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(n) => break Settled::UnderWay(format!("{n} session of this step at work in the database")),
+            Err(fault) => break Settled::Unknown(fault.message),
         }
     };
     session.close().await;

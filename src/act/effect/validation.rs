@@ -6,16 +6,28 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Context, Outcome, OutputLog, Seen};
+use super::{Act, Context, Invocation, Outcome, OutputLog, Seen};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::plan::runbook::{Check, Output};
+use crate::observe::source::Boxed;
+use crate::plan::runbook::{Check, Output, Progress, Validation};
 
 /// How often the readings are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
+impl Act for Validation {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(async move {
+            match invocation.newer_than {
+                Some(since) => look_fresh(context, &self.checks, since, invocation.limit()).await,
+                None => hold(context, &self.checks, self.hold, self.samples, log).await,
+            }
+        })
+    }
+}
+
 /// Comes back when everything holds; whoever calls sets the limit.
-pub async fn perform(context: &Context, checks: &[Check], hold: Duration, samples: u32, tap: &mut OutputLog) -> Outcome {
+pub(super) async fn hold(context: &Context, checks: &[Check], time: Duration, samples: u32, log: &mut OutputLog) -> Outcome {
     let mut since: Option<Instant> = None;
     let mut seen_at: Vec<BTreeSet<Stamp>> = vec![BTreeSet::new(); checks.len()];
     let mut said = String::new();
@@ -23,7 +35,7 @@ pub async fn perform(context: &Context, checks: &[Check], hold: Duration, sample
         let seen = context.signals.look(checks).await;
         let words = describe(checks, &seen);
         if words != said {
-            tap.say(&words);
+            log.say(&words);
             said.clone_from(&words);
         }
         if seen.iter().all(|s| s.holds == Ok(true)) {
@@ -32,12 +44,13 @@ pub async fn perform(context: &Context, checks: &[Check], hold: Duration, sample
                 at.extend(seen.at);
             }
             let fewest = seen_at.iter().map(BTreeSet::len).min().unwrap_or(0);
-            if begun.elapsed() >= hold && fewest >= samples as usize {
-                let held = if hold.is_zero() { String::new() } else { format!(" for {}", short(hold)) };
-                return Outcome {
-                    output: Output { text: words.clone(), json: serde_json::Value::Null },
-                    ..Outcome::well(format!("{words}{held}"), false)
-                };
+            if !time.is_zero() {
+                let (done, of) = (begun.elapsed().min(time).as_secs_f64(), time.as_secs_f64());
+                log.progress(Progress { done, of: Some(of), unit: "s".into(), words: "held without a break".into() });
+            }
+            if begun.elapsed() >= time && fewest >= samples as usize {
+                let held = if time.is_zero() { String::new() } else { format!(" for {}", short(time)) };
+                return Outcome::done(format!("{words}{held}"), false).with(Output { text: words.clone(), json: serde_json::Value::Null });
             }
         } else {
             since = None;
@@ -49,7 +62,7 @@ pub async fn perform(context: &Context, checks: &[Check], hold: Duration, sample
 
 /// What the checks say on readings that are newer than `since`, waited for as long as that takes: for probes, which must
 /// not take how it was before for how it is.
-pub async fn look_fresh(context: &Context, checks: &[Check], since: Stamp, patience: Duration) -> Outcome {
+async fn look_fresh(context: &Context, checks: &[Check], since: Stamp, patience: Duration) -> Outcome {
     let deadline = Instant::now() + patience;
     loop {
         let seen = context.signals.look(checks).await;
@@ -57,7 +70,7 @@ pub async fn look_fresh(context: &Context, checks: &[Check], since: Stamp, patie
             return judge(checks, &seen);
         }
         if Instant::now() >= deadline {
-            return Outcome::badly(format!("no reading since {}: {}", since.hms(), describe(checks, &seen)), false);
+            return Outcome::failed(format!("no reading since {}: {}", since.hms(), describe(checks, &seen)), false);
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -71,11 +84,11 @@ pub async fn look_once(context: &Context, checks: &[Check]) -> Outcome {
 fn judge(checks: &[Check], seen: &[Seen]) -> Outcome {
     let words = describe(checks, seen);
     if seen.iter().all(|s| s.holds == Ok(true)) {
-        Outcome::well(words, false)
+        Outcome::done(words, false)
     } else if seen.iter().all(|s| s.holds.is_ok()) {
         Outcome::otherwise(words, false)
     } else {
-        Outcome::badly(words, false)
+        Outcome::failed(words, false)
     }
 }
 

@@ -8,17 +8,15 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use super::driver::{Driver, Gone, ours};
-use crate::act::effect::{Invocation, Outcome, OutputLog, is_at_work, look_fresh, look_once, output_file, perform, settle_sql, stage};
+use crate::act::effect::{Ended, Invocation, Outcome, OutputLog, Settled, acting, is_at_work, look_once, perform};
+use crate::base::clock::Stamp;
 use crate::plan::runbook::{
-    Event, Kind, Occasion, OperatorQuestion, Output, Planned, QuestionKind, StepResult, StepState, fill, holds, render,
+    Event, Fill, Kind, OperatorQuestion, Output, Planned, ProbeAnswer, QuestionKind, StepResult, StepState, holds, render, render_with,
 };
 use crate::record::journal::FailpointAt;
-use crate::record::notify::{Notification, Outbox};
 
 /// How long a server is asked whether it is still at work on what has failed.
 const SETTLING: Duration = Duration::from_secs(20);
-/// How long a probe may take.
-const PROBING: Duration = Duration::from_secs(30);
 
 impl Driver {
     /// What templates of a step see, with what only the run knows.
@@ -47,11 +45,13 @@ impl Driver {
     }
 
     /// A kind with the templates filled in that only the run knows.
-    fn rendered(&self, planned: &Planned, kind: &Kind) -> Result<Kind, String> {
+    pub(super) fn rendered(&self, planned: &Planned, kind: &Kind) -> Result<Kind, String> {
         let values = self.template_values(planned);
-        let mut tree = serde_json::to_value(kind).map_err(|e| e.to_string())?;
-        fill(&mut tree, &values)?;
-        serde_json::from_value(tree).map_err(|e| e.to_string())
+        let mut render = |text: &str, typed: bool| render_with(&values, text, typed);
+        let mut fill = Fill::new(&mut render);
+        let mut kind = kind.clone();
+        kind.fill(&mut fill);
+        if fill.problems.is_empty() { Ok(kind) } else { Err(fill.problems.join("; ")) }
     }
 
     async fn finish(&mut self, key: &str, outcome: StepResult, message: impl Into<String>) -> Result<(), Gone> {
@@ -80,18 +80,21 @@ impl Driver {
                 Err(e) => return self.finish(key, StepResult::Failed, format!("when: {e}")).await,
             }
         }
-        if self.plan.content.drill && planned.kind.mutates() {
-            return self.finish(key, StepResult::Skipped, "a drill changes nothing").await;
+        if self.plan.content.only_pretends() && planned.kind.mutates() {
+            return self.finish(key, StepResult::Skipped, "a drill of an earlier version changes nothing").await;
         }
         let kind = match self.rendered(&planned, &planned.kind) {
             Ok(kind) => kind,
             Err(e) => return self.finish(key, StepResult::Failed, e).await,
         };
+        if !self.may_act(&kind).await? {
+            return Ok(());
+        }
         if !planned.guard.is_empty() {
             let context = self.context.clone();
-            let Some(came) = self.listen(look_once(&context, &planned.guard)).await? else { return Ok(()) };
-            if !came.ok {
-                return self.finish(key, StepResult::Failed, format!("the guard does not hold: {}", came.message)).await;
+            let Some(outcome) = self.listen(look_once(&context, &planned.guard)).await? else { return Ok(()) };
+            if !outcome.is_done() {
+                return self.finish(key, StepResult::Failed, format!("the guard does not hold: {}", outcome.message)).await;
             }
         }
         // Not only before the first attempt: one that failed may have been done all the same.
@@ -99,24 +102,29 @@ impl Driver {
         if planned.probe.is_some() && uncertain && before.probed.is_none() {
             self.probe(key).await?;
             match self.run.steps.get(key).and_then(|s| s.probed) {
-                Some(Some(true)) => return self.finish(key, StepResult::Done, "it was so already").await,
-                Some(_) => {}
+                Some(ProbeAnswer::Yes) => return self.finish(key, StepResult::Done, "it was so already").await,
+                Some(ProbeAnswer::No | ProbeAnswer::Unknown) => {}
                 // Something else was asked for meanwhile.
-                None => return Ok(()),
+                Some(ProbeAnswer::UnderWay) | None => return Ok(()),
             }
         }
-        if let Kind::Script(script) = &kind
-            && let Err(e) = stage(script, &self.home, key)
+        if let Some(act) = acting(&kind)
+            && let Err(e) = act.stage(&self.home, key)
         {
             return self.not_staged(key, e).await;
         }
         self.append(Event::StepStarted { step: key.into(), attempt: before.attempts + 1, what: kind.describe() }).await?;
-        match &kind {
-            // The question follows from the record.
-            Kind::Manual { .. } => Ok(()),
-            Kind::Notify { channels, message } => self.notify(key, channels, message).await,
-            _ => self.deed(key, &planned, &kind).await,
+        // What is only asked follows from the record.
+        if acting(&kind).is_none() { Ok(()) } else { self.deed(key, &planned, &kind).await }
+    }
+
+    /// Whether this run may still change the world: what its lease says. Otherwise what follows is on record already.
+    async fn may_act(&mut self, kind: &Kind) -> Result<bool, Gone> {
+        if !kind.mutates() {
+            return Ok(true);
         }
+        let first = self.run.steps.values().all(|step| !step.touched && step.attempts == 0);
+        self.check_lease(first).await
     }
 
     /// What a script needs could not be put on disk: without room the run waits, beside a script that cannot be ended it
@@ -134,27 +142,31 @@ impl Driver {
     async fn deed(&mut self, key: &str, planned: &Planned, kind: &Kind) -> Result<(), Gone> {
         let begun = self.clock.now();
         (self.failpoint)(FailpointAt::BeforeEffect);
-        let mut came = self.perform(key, planned, kind, planned.timeout).await?;
-        (self.failpoint)(FailpointAt::AfterEffect);
-        if let (Kind::Sql(call), false, true) = (kind, came.ok, came.touched) {
-            let (context, call, run, step) = (self.context.clone(), call.clone(), self.id.clone(), key.to_string());
-            let settling = async move { tokio::time::timeout(SETTLING, settle_sql(&context, &call, &run, &step, Duration::ZERO)).await };
-            if self.listen(settling).await? != Some(Ok(true)) {
-                came.message += "; whether the server is still at it could not be told";
+        let mut outcome = self.perform(key, planned, kind, planned.timeout, None).await?;
+        while outcome.ended == Ended::NoRoom {
+            if self.be_held(&outcome.message).await? {
+                break;
             }
+            outcome = self.perform(key, planned, kind, planned.timeout, None).await?;
         }
-        let outcome = match (came.ok, self.run.aborts > 0 && came.message.starts_with("stopped")) {
-            (true, _) => StepResult::Done,
-            (false, true) => StepResult::Interrupted,
-            (false, false) => StepResult::Failed,
+        (self.failpoint)(FailpointAt::AfterEffect);
+        if !outcome.is_done() && outcome.touched {
+            self.settle_failure(key, kind, &mut outcome).await?;
+        }
+        let result = match outcome.ended {
+            Ended::Done => StepResult::Done,
+            Ended::Stopped if self.run.is_aborting() => StepResult::Interrupted,
+            // Its probe tells what became of it.
+            Ended::UnderWay if planned.probe.is_some() => StepResult::Unsettled,
+            Ended::Stopped | Ended::UnderWay | Ended::Failed | Ended::Otherwise | Ended::NoRoom => StepResult::Failed,
         };
         self.append(Event::StepFinished {
             step: key.into(),
-            outcome,
-            message: came.message,
-            touched: came.touched || came.ok && planned.undo.is_some(),
+            outcome: result,
+            touched: outcome.touched || outcome.is_done() && planned.undo.is_some(),
+            message: outcome.message,
             took_ms: self.clock.now().since(begun).as_millis() as u64,
-            output: came.output,
+            output: outcome.output,
         })
         .await?;
         match is_at_work(&self.home) {
@@ -166,6 +178,28 @@ impl Driver {
         }
     }
 
+    /// Ends what is still at it where that can be done, and says so where it cannot.
+    async fn settle_failure(&mut self, key: &str, kind: &Kind, outcome: &mut Outcome) -> Result<(), Gone> {
+        let (context, kind, run, key) = (self.context.clone(), kind.clone(), self.id.clone(), key.to_string());
+        let settling = async move {
+            match acting(&kind) {
+                Some(act) => tokio::time::timeout(SETTLING, act.settle(&context, &run, &key, true)).await.ok(),
+                None => Some(Settled::Over),
+            }
+        };
+        match self.listen(settling).await?.flatten() {
+            // It was ended there: nothing goes on.
+            Some(Settled::Over) if outcome.ended == Ended::UnderWay => outcome.ended = Ended::Failed,
+            Some(Settled::Over) => {}
+            Some(Settled::Lingers) if outcome.ended == Ended::UnderWay => outcome.message += "; whoever was asked may still be at it",
+            Some(Settled::Lingers) => {}
+            Some(Settled::UnderWay(_) | Settled::Unknown(_)) | None => {
+                outcome.message += "; whether the server is still at it could not be told";
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing more is done beside what goes on: somebody has to look.
     pub(super) async fn pause_beside(&mut self, text: String) -> Result<(), Gone> {
         self.append(Event::Noted { text, loud: true }).await?;
@@ -173,7 +207,14 @@ impl Driver {
     }
 
     /// Does it, and listens meanwhile: an abort ends it at once, everything else waits for its end.
-    async fn perform(&mut self, key: &str, planned: &Planned, kind: &Kind, timeout: Option<Duration>) -> Result<Outcome, Gone> {
+    pub(super) async fn perform(
+        &mut self,
+        key: &str,
+        planned: &Planned,
+        kind: &Kind,
+        timeout: Option<Duration>,
+        newer_than: Option<Stamp>,
+    ) -> Result<Outcome, Gone> {
         let (stop, stopped) = watch::channel(false);
         let (context, run, home) = (self.context.clone(), self.id.clone(), self.home.clone());
         let (folder, environment) = (planned.folder.clone(), self.plan.content.environment.name.clone());
@@ -181,79 +222,30 @@ impl Driver {
         let aborts = self.run.aborts;
         // A task of its own, so that it goes on while something is written down.
         let mut work = tokio::spawn(async move {
-            let mut tap = OutputLog::new(&output_file(&home, &key));
+            let mut log = OutputLog::new(&home, &key);
             let invocation = Invocation {
                 run: &run,
                 key: &key,
-                kind: &kind,
                 timeout,
                 folder: &folder,
                 home: &home,
                 environment: &environment,
+                newer_than,
                 stop: stopped,
             };
-            let came = perform(&context, invocation, &mut tap).await;
-            tap.finish();
-            came
+            let outcome = perform(&context, &kind, invocation, &mut log).await;
+            log.finish();
+            outcome
         });
         loop {
             match self.listen(&mut work).await? {
-                Some(Ok(came)) => return Ok(came),
+                Some(Ok(outcome)) => return Ok(outcome),
                 // A panic in an effect is a failure whose deeds nobody knows.
-                Some(Err(e)) => {
-                    return Ok(Outcome { message: format!("ended in a fault of ours: {e}"), touched: true, ..Outcome::default() });
-                }
+                Some(Err(e)) => return Ok(Outcome::failed(format!("ended in a fault of ours: {e}"), true)),
                 None if self.run.aborts > aborts => drop(stop.send(true)),
                 None => {}
             }
         }
-    }
-
-    /// What the runner before this one has asked of a database may still be at work there: it is waited for. Whether it
-    /// is over; `None`: something else was asked for meanwhile.
-    pub(super) async fn settle(&mut self, key: &str, planned: &Planned) -> Result<Option<bool>, Gone> {
-        let unknown = self.run.steps.get(key).is_some_and(|s| s.state == StepState::Unknown);
-        let Kind::Sql(call) = &planned.kind else { return Ok(Some(true)) };
-        if !unknown || !call.mutates {
-            return Ok(Some(true));
-        }
-        let (context, call, run, key) = (self.context.clone(), call.clone(), self.id.clone(), key.to_string());
-        let patience = planned.timeout.unwrap_or(PROBING);
-        self.listen(settle_sql(&context, &call, &run, &key, patience)).await
-    }
-
-    /// Asks a step's probe, and puts on record what it says.
-    pub(super) async fn probe(&mut self, key: &str) -> Result<(), Gone> {
-        let Some(planned) = self.plan.step(key).map(Cow::into_owned) else { return Ok(()) };
-        let Some(probe) = &planned.probe else { return Ok(()) };
-        let Some(settled) = self.settle(key, &planned).await? else { return Ok(()) };
-        let started = self.run.steps.get(key).and_then(|s| s.started);
-        let came = match self.rendered(&planned, probe) {
-            _ if !settled => Outcome { message: "whether the server is still at it cannot be told".into(), ..Outcome::default() },
-            Err(e) => Outcome { message: e, ..Outcome::default() },
-            Ok(Kind::Validation { checks, .. }) => {
-                let context = self.context.clone();
-                let looked = match started {
-                    Some(since) => self.listen(look_fresh(&context, &checks, since, PROBING)).await?,
-                    None => self.listen(look_once(&context, &checks)).await?,
-                };
-                match looked {
-                    Some(came) => came,
-                    None => return Ok(()),
-                }
-            }
-            Ok(probe) => {
-                let aborts = self.run.aborts;
-                let timeout = probe.default_timeout().unwrap_or(PROBING).min(PROBING);
-                let came = self.perform(key, &planned, &probe, Some(timeout)).await?;
-                if self.run.aborts > aborts {
-                    return Ok(());
-                }
-                came
-            }
-        };
-        let already = if came.ok { Some(true) } else { came.certain.then_some(false) };
-        self.append(Event::StepProbed { step: key.into(), already, message: came.message }).await
     }
 
     pub(super) async fn conclude(&mut self, key: &str, outcome: StepResult, message: String) -> Result<(), Gone> {
@@ -278,38 +270,6 @@ impl Driver {
         let waited = self.listen(tokio::time::sleep(pause)).await?;
         // Whoever asked for something meanwhile decides what comes next.
         if waited.is_some() && !self.is_leaving() && !self.run.pause_wanted { self.step(key).await } else { Ok(()) }
-    }
-
-    /// Puts notifications into the outbox: the step is done when they are on disk.
-    async fn notify(&mut self, key: &str, channels: &[String], message: &str) -> Result<(), Gone> {
-        let now = self.clock.now();
-        let message = if self.plan.content.drill { format!("DRILL: {message}") } else { message.to_string() };
-        for name in channels {
-            let Some(channel) = self.context.channels.get(name) else { continue };
-            let mut lines = message.lines().map(crate::base::secret::sanitize);
-            let notification = Notification {
-                // The same at every attempt.
-                id: format!("{}-{}", Outbox::id(&self.id, 0, name), key.replace('/', "__")),
-                run: self.id.clone(),
-                seq: self.run.seq,
-                occasion: Occasion::Start,
-                name: name.clone(),
-                channel: channel.clone(),
-                title: lines.next().unwrap_or_default(),
-                lines: lines.collect(),
-                environment: self.plan.content.environment.name.clone(),
-                at: now,
-                attempts: 0,
-                next_try: now,
-                error: None,
-            };
-            while let Err(e) = self.outbox.put(&notification) {
-                if self.be_held(&e).await? {
-                    return self.finish(key, StepResult::Failed, format!("not in the outbox: {e}")).await;
-                }
-            }
-        }
-        self.finish(key, StepResult::Done, format!("in the outbox for {}", channels.join(", "))).await
     }
 }
 

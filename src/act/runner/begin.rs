@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::driver::{Driver, Gone};
-use super::guard::{self, Taking};
+use super::lease::{self, LeaseOptions, Taking};
 use crate::base::endpoint::DatabaseOptions;
 use crate::plan::runbook::{Event, Operator, RunResult, Runner};
-use crate::record::journal::{Holder, Replay, StateDir};
+use crate::record::journal::{Holder, Replay, StateDir, mark_begun};
 use crate::record::notify::remember_notifications;
 
 /// What is only needed to begin.
@@ -21,6 +21,8 @@ pub(super) struct Begin {
     pub(super) abort: Option<(bool, String)>,
     pub(super) shared: Option<PathBuf>,
     pub(super) cut: u64,
+    /// What has to be on record about how the run is driven.
+    pub(super) remarks: Vec<String>,
 }
 
 impl Driver {
@@ -46,7 +48,7 @@ impl Driver {
             title: c.title.clone(),
             fingerprint: self.plan.fingerprint.clone(),
             environment: c.environment.name.clone(),
-            tier: c.environment.tier.clone(),
+            tier: c.environment.tier,
             danger: c.danger,
             drill: c.drill,
             reason: c.reason.clone(),
@@ -64,25 +66,26 @@ impl Driver {
             return Ok(false);
         }
         let event = self.beginning(&begin);
-        let notes = match self.take(&begin).await {
-            Ok(notes) => notes,
-            Err(why) => {
-                if fresh {
-                    self.append(event).await?;
-                    self.append(Event::Ended { result: RunResult::Refused, message: why.clone() }).await?;
-                }
-                begun(Err(why));
-                return Ok(false);
+        if let Err(why) = self.take(&begin).await {
+            if fresh {
+                self.append(event).await?;
+                self.append(Event::Ended { result: RunResult::Refused, message: why.clone() }).await?;
             }
-        };
+            begun(Err(why));
+            return Ok(false);
+        }
         // Where not even the beginning can be written down, whoever asked is told at once.
         if let Err(e) = self.write(&event) {
             begun(Err(format!("nothing can be written down: {e}")));
             return Err(Gone);
         }
-        for (text, loud) in notes {
-            self.append(Event::Noted { text, loud }).await?;
+        if let Err(e) = mark_begun(&self.home) {
+            log::warn!(target: "runner", "cannot mark the run as begun: {e}");
         }
+        for text in begin.remarks {
+            self.append(Event::Noted { text, loud: true }).await?;
+        }
+        self.note_lease().await?;
         let refused = if self.run.is_untouched() && begin.abort.is_none() { self.refused().await } else { None };
         if let Some(message) = refused {
             self.append(Event::Ended { result: RunResult::Refused, message: message.clone() }).await?;
@@ -126,11 +129,11 @@ impl Driver {
         }
     }
 
-    /// Takes the environment, where this run can change it.
-    async fn take(&mut self, begin: &Begin) -> Result<Vec<(String, bool)>, String> {
+    /// Takes the environment, where this run can change it. An emergency begins while that is still going on.
+    async fn take(&mut self, begin: &Begin) -> Result<(), String> {
         let only_ends = matches!(begin.abort, Some((false, _)));
-        if !self.plan.mutates() || self.plan.content.drill || only_ends {
-            return Ok(Vec::new());
+        if !self.plan.mutates() || self.plan.content.only_pretends() || only_ends {
+            return Ok(());
         }
         let now = self.clock.now();
         let holder = Holder {
@@ -140,15 +143,27 @@ impl Driver {
             runner: begin.runner.clone(),
             since: now,
             beat: now,
+            folder: Some(self.home.clone()),
+            emergency: self.plan.content.emergency,
         };
-        let environment = self.plan.content.environment.name.clone();
-        match guard::take(&begin.state, &environment, holder, begin.database.as_ref(), begin.shared.as_deref()).await? {
-            Taking::Taken(held, notes) => {
-                self.held = Some(held.keep(self.clock.clone()));
-                Ok(notes)
+        let options = LeaseOptions {
+            state: begin.state.clone(),
+            environment: self.plan.content.environment.name.clone(),
+            holder,
+            database: begin.database.clone(),
+            shared: begin.shared.clone(),
+            clock: self.clock.clone(),
+        };
+        let lease = if self.plan.content.emergency {
+            lease::take_in_emergency(options)
+        } else {
+            match lease::take(options).await? {
+                Taking::Taken(lease) => lease,
+                Taking::Refused(why) => return Err(why),
             }
-            Taking::Refused(why) => Err(why),
-        }
+        };
+        self.lease = Some(lease);
+        Ok(())
     }
 
     /// Why a plan is not begun, if it is not.
@@ -161,7 +176,7 @@ impl Driver {
         if guard.is_empty() {
             return None;
         }
-        let came = crate::act::effect::look_once(&self.context, guard).await;
-        (!came.ok).then(|| format!("the guard does not hold: {}", came.message))
+        let outcome = crate::act::effect::look_once(&self.context, guard).await;
+        (!outcome.is_done()).then(|| format!("the guard does not hold: {}", outcome.message))
     }
 }

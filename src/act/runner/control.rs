@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::base::clock::{Clock, Stamp};
 use crate::plan::runbook::{Choice, Operator};
 
 /// What can be asked of a runner.
@@ -29,6 +30,10 @@ pub enum ControlRequest {
         choice: Choice,
         #[serde(default)]
         note: String,
+    },
+    /// An emergency takes the environment: end, and leave everything as it is.
+    Supersede {
+        run: String,
     },
     /// After the current step.
     Pause,
@@ -63,12 +68,17 @@ struct ControlLine {
     #[serde(flatten)]
     request: ControlRequest,
     by: Operator,
+    /// After this whoever asked has given up: what was answered as failed must not happen later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Stamp>,
 }
 
 /// A request on its way to the run.
 pub struct Control {
     pub request: ControlRequest,
     pub by: Operator,
+    /// It is not done any more after this.
+    pub until: Option<Stamp>,
     pub reply: oneshot::Sender<Reply>,
 }
 
@@ -145,9 +155,10 @@ async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>
     while let Ok(Some(line)) = lines.next_line().await {
         let reply = match serde_json::from_str::<ControlLine>(&line) {
             Err(e) => Reply::no(format!("not understood: {e}")),
-            Ok(ControlLine { request, by }) => {
+            Ok(ControlLine { until: Some(until), .. }) if Clock::System.now() > until => Reply::no("that came too late: nothing was done"),
+            Ok(ControlLine { request, by, until }) => {
                 let (reply, answered) = oneshot::channel();
-                match sender.send(Control { request, by: borne_out(by, &peer), reply }).await {
+                match sender.send(Control { request, by: borne_out(by, &peer), until, reply }).await {
                     Ok(()) => answered.await.unwrap_or_else(|_| Reply::no("the run is over")),
                     Err(_) => Reply::no("the run is over"),
                 }
@@ -164,6 +175,9 @@ async fn serve(mut stream: tokio::net::UnixStream, sender: mpsc::Sender<Control>
 /// How long a runner may take to do what it is asked for: it writes that down first.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an answer may be on its way that was given in the last moment.
+const MARGIN: Duration = Duration::from_secs(1);
+
 /// Asks the runner of a run, and waits no longer than `patience` for each of three: to be heard, to be told, to be answered.
 ///
 /// # Errors
@@ -174,10 +188,11 @@ pub fn ask(folder: &Path, request: &ControlRequest, by: &Operator, patience: Dur
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // Before it is connected: one that listens no more lets its queue run full.
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience + MARGIN))?;
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     let mut stream = UnixStream::from(socket);
-    let mut line = serde_json::to_vec(&ControlLine { request: request.clone(), by: by.clone() })?;
+    let until = Some(Clock::System.now().plus(patience));
+    let mut line = serde_json::to_vec(&ControlLine { request: request.clone(), by: by.clone(), until })?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use tokio::sync::{mpsc, watch};
 
 use super::begin::Begin;
 use super::control::{self, Control};
 use super::driver::{Driver, Gone, by_signal};
-use crate::act::effect::Context;
+use super::outgoing::StepNotifications;
+use crate::act::effect::{Context, Settled, is_at_work};
 use crate::base::endpoint::DatabaseOptions;
-use crate::plan::runbook::{Event, Next, Operator, Phase, Plan, Run, RunResult, Runner};
-use crate::record::journal::{Failpoint, Journal, Replay, StateDir};
+use crate::plan::runbook::{Channel, Event, Next, Operator, Phase, Plan, Run, RunResult, Runner};
+use crate::record::journal::{Failpoint, Journal, JournalError, StateDir};
 use crate::record::notify::{Deliverer, Outbox};
 
 /// What a run is driven with.
@@ -22,6 +24,8 @@ pub struct Setup {
     pub id: String,
     pub plan: Plan,
     pub context: Context,
+    /// Where messages of steps may go.
+    pub channels: IndexMap<String, Channel>,
     /// Where records are mirrored to; where that is PostgreSQL, it also locks the environment across hosts.
     pub database: Option<DatabaseOptions>,
     pub failpoint: Failpoint,
@@ -38,6 +42,26 @@ pub struct Setup {
     pub leave: watch::Receiver<bool>,
     /// How long what is to be delivered is waited for at the end.
     pub patience: Duration,
+    /// What has to be on record about how the run is driven.
+    pub remarks: Vec<String>,
+}
+
+/// Why there is nothing to drive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DriveError {
+    #[error("another runner drives this run")]
+    Driven,
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<JournalError> for DriveError {
+    fn from(error: JournalError) -> DriveError {
+        match error {
+            JournalError::Driven { .. } => DriveError::Driven,
+            other => DriveError::Failed(other.to_string()),
+        }
+    }
 }
 
 /// How a runner left its run.
@@ -52,21 +76,30 @@ pub enum Ending {
 ///
 /// # Errors
 /// When there is nothing to drive: no journal, a broken one.
-pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Result<Ending, String> {
+pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Result<Ending, DriveError> {
     let home = setup.state.run(&setup.id);
     let clock = setup.context.clock.clone();
     let journal_at = home.join("journal.jsonl");
-    let (journal, replay) = if journal_at.exists() {
-        Journal::open(&home, &setup.id, setup.failpoint.clone()).map_err(|e| e.to_string())?
-    } else {
-        (Journal::create(&home, &setup.id, setup.failpoint.clone()).map_err(|e| e.to_string())?, Replay::default())
-    };
+    let (journal, replay) = Journal::open(&home, &setup.id, setup.failpoint.clone()).map_err(DriveError::from)?;
     // Only now: whoever has the journal is the one to be asked.
     let (control, socket) = match setup.control {
         Some(control) => (control, None),
-        None => (control::listen(&home).map_err(|e| format!("cannot listen beside the run: {e}"))?, Some(home.join(control::FILE))),
+        None => (
+            control::listen(&home).map_err(|e| DriveError::Failed(format!("cannot listen beside the run: {e}")))?,
+            Some(home.join(control::FILE)),
+        ),
     };
-    let run = Run::fold(&setup.plan, replay.lines.iter().map(|l| &l.record)).map_err(|e| format!("{}: {e}", journal_at.display()))?;
+    let run = Run::fold(&setup.plan, replay.lines.iter().map(|l| &l.record))
+        .map_err(|e| DriveError::Failed(format!("{}: {e}", journal_at.display())))?;
+    let outgoing = StepNotifications {
+        outbox: Outbox::new(&setup.state),
+        channels: setup.channels,
+        run: setup.id.clone(),
+        environment: setup.plan.content.environment.name.clone(),
+        drill: setup.plan.content.drill,
+        clock: clock.clone(),
+    };
+    let context = Context { outgoing: Arc::new(outgoing), ..setup.context };
     let (synced, news) = watch::channel(run.seq);
     let unkept = Arc::new(AtomicBool::new(false));
     let (end_post, post_ends) = watch::channel(false);
@@ -81,9 +114,10 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
     let carrying = tokio::spawn(Arc::new(post).carry(news, post_ends, setup.patience));
     let mut driver = Driver {
         outbox: Outbox::new(&setup.state),
+        state: setup.state.clone(),
         plan: setup.plan,
         run,
-        context: setup.context,
+        context,
         id: setup.id,
         home,
         failpoint: setup.failpoint,
@@ -93,7 +127,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         leave: setup.leave,
         synced,
         unkept,
-        held: None,
+        lease: None,
         stuck: None,
     };
     driver.remember_notifications(&replay);
@@ -105,14 +139,18 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         abort: setup.abort,
         shared: setup.shared,
         cut: replay.torn,
+        remarks: setup.remarks,
     };
     let ended = match driver.begin(begin, begun).await {
         Ok(true) => driver.lead().await,
         Ok(false) => Ok(()),
         Err(Gone) => Err(Gone),
     };
-    if let Some(held) = driver.held.take() {
-        held.let_go().await;
+    if let Some(lease) = driver.lease.take() {
+        lease.let_go().await;
+    }
+    if driver.run.is_over() && is_at_work(&driver.home).is_none() {
+        driver.state.close_run(&driver.id);
     }
     let ending = match (ended, &driver.run.phase) {
         (_, Phase::Ended { result, message }) => Ending::Over(*result, message.clone()),
@@ -147,7 +185,7 @@ impl Driver {
                     let planned = self.plan.step(&question.step).map(std::borrow::Cow::into_owned);
                     let settled = match &planned {
                         Some(planned) => self.settle(&question.step, planned).await?,
-                        None => Some(true),
+                        None => Some(Settled::Over),
                     };
                     if settled.is_some() {
                         self.ask(question).await?;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::control::{Control, ControlRequest, Reply};
-use super::guard::Keeping;
+use super::lease::{Lease, LeaseCheck, LeaseEvent};
 use crate::act::effect::Context;
 use crate::base::clock::Clock;
 use crate::plan::runbook::{Event, Operator, Phase, Plan, Record, Run};
-use crate::record::journal::{Failpoint, Journal, JournalError};
+use crate::record::journal::{Failpoint, Journal, JournalError, StateDir};
 use crate::record::notify::{Outbox, notifications};
 
 pub(super) struct Driver {
@@ -22,6 +22,7 @@ pub(super) struct Driver {
     pub(super) id: String,
     pub(super) home: PathBuf,
     pub(super) outbox: Outbox,
+    pub(super) state: StateDir,
     pub(super) failpoint: Failpoint,
     pub(super) clock: Clock,
     pub(super) journal: Journal,
@@ -31,7 +32,7 @@ pub(super) struct Driver {
     pub(super) synced: watch::Sender<u64>,
     /// A notification could not be put into the outbox: it is put there again from the journal.
     pub(super) unkept: Arc<AtomicBool>,
-    pub(super) held: Option<Keeping>,
+    pub(super) lease: Option<Lease>,
     /// Why nothing can be written down.
     pub(super) stuck: Option<String>,
 }
@@ -121,13 +122,20 @@ impl Driver {
     pub(super) async fn listen<T>(&mut self, work: impl Future<Output = T>) -> Result<Option<T>, Gone> {
         tokio::pin!(work);
         let (mut look, mut missed) = (tokio::time::interval(LOOK), 0);
-        let leaving = self.is_leaving();
+        // One that was told before this began is on record first, too.
+        let told_already = self.is_leaving() && (self.run.pause_wanted || self.run.phase != Phase::Running);
         let mut leave = self.leave.clone();
         loop {
             tokio::select! {
                 done = &mut work => return Ok(Some(done)),
-                Some((text, loud)) = noted(&mut self.held) => self.append(Event::Noted { text, loud }).await?,
-                () = told(&mut leave), if !leaving => {
+                Some(event) = heard(&mut self.lease) => {
+                    let aborts = self.run.aborts;
+                    self.lease_event(event).await?;
+                    if self.run.aborts != aborts {
+                        return Ok(None);
+                    }
+                }
+                () = told(&mut leave), if !told_already => {
                     // On record at once: whoever looks sees that it ends after this step.
                     if self.run.phase == Phase::Running && !self.run.pause_wanted {
                         self.append(Event::PauseWanted { by: by_signal() }).await?;
@@ -154,7 +162,12 @@ impl Driver {
 
     /// Does what an operator asks for.
     async fn answer(&mut self, control: Control) -> Result<(), Gone> {
-        let Control { request, by, reply } = control;
+        let Control { request, by, until, reply } = control;
+        // It may have waited here while something else was being written down.
+        if until.is_some_and(|until| Clock::System.now() > until) {
+            let _ = reply.send(Reply::no("that came too late: nothing was done"));
+            return Ok(());
+        }
         let event = match request {
             ControlRequest::Status => {
                 let _ = reply.send(Reply { ok: true, message: self.stuck.clone() });
@@ -174,9 +187,16 @@ impl Driver {
                     return Ok(());
                 }
             },
+            ControlRequest::Supersede { .. } if self.plan.content.emergency => {
+                let _ = reply.send(Reply::no("this is an emergency itself: it gives way to none"));
+                return Ok(());
+            }
+            ControlRequest::Supersede { run } => Event::SupersedeWanted { by, run: crate::base::secret::sanitize(&run) },
             ControlRequest::Pause => Event::PauseWanted { by },
             ControlRequest::Continue => Event::Continued { by },
-            ControlRequest::Abort { undo: true, .. } if self.held.is_none() && self.plan.mutates() && !self.plan.content.drill => {
+            ControlRequest::Abort { undo: true, .. }
+                if self.lease.is_none() && self.plan.mutates() && !self.plan.content.only_pretends() =>
+            {
                 let _ =
                     reply.send(Reply::no("this runner only ends the run, and has not taken the environment: there is no undo from here"));
                 return Ok(());
@@ -186,6 +206,52 @@ impl Driver {
         self.append(event).await?;
         let _ = reply.send(Reply::yes());
         Ok(())
+    }
+
+    /// What has come of the lease goes on record.
+    async fn lease_event(&mut self, event: LeaseEvent) -> Result<(), Gone> {
+        match event {
+            LeaseEvent::Note { text, loud } => self.append(Event::Noted { text, loud }).await,
+            LeaseEvent::Wanted(_) if self.run.superseded_by.is_some() => Ok(()),
+            LeaseEvent::Wanted(wanted) => self.append(Event::SupersedeWanted { by: wanted.by, run: wanted.run }).await,
+        }
+    }
+
+    /// What was said of the lease so far goes on record.
+    pub(super) async fn note_lease(&mut self) -> Result<(), Gone> {
+        while let Some(event) = self.lease.as_mut().and_then(|lease| lease.events.try_recv().ok()) {
+            self.lease_event(event).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the lease lets this run act. The first step of an emergency waits for nobody; everything else waits until it
+    /// is known. What follows otherwise is on record when this comes back.
+    pub(super) async fn check_lease(&mut self, first: bool) -> Result<bool, Gone> {
+        let Some(lease) = &self.lease else { return Ok(true) };
+        if self.plan.content.emergency && first {
+            return Ok(true);
+        }
+        let (settled, check) = (lease.settled(), lease.check());
+        let looking = async move {
+            settled.await;
+            check.await
+        };
+        let Some(check) = self.listen(looking).await? else { return Ok(false) };
+        self.note_lease().await?;
+        match check {
+            // Asked to stop in the same moment.
+            LeaseCheck::Ours => Ok(!self.run.is_aborting()),
+            LeaseCheck::Superseded { by, words } => {
+                self.append(Event::Noted { text: words, loud: true }).await?;
+                self.append(Event::SupersedeWanted { by: ours(), run: by }).await?;
+                Ok(false)
+            }
+            LeaseCheck::Lost(words) => {
+                self.pause_beside(words).await?;
+                Ok(false)
+            }
+        }
     }
 
     /// Whether the process was asked to end.
@@ -199,10 +265,10 @@ async fn told(leave: &mut watch::Receiver<bool>) {
     let _ = leave.wait_for(|leave| *leave).await;
 }
 
-/// What is to be said about the environment being held; for ever nothing, when it is not.
-async fn noted(held: &mut Option<Keeping>) -> Option<(String, bool)> {
-    match held {
-        Some(held) => held.notes.recv().await,
+/// What comes of the lease; for ever nothing, when there is none.
+async fn heard(lease: &mut Option<Lease>) -> Option<LeaseEvent> {
+    match lease {
+        Some(lease) => lease.events.recv().await,
         None => std::future::pending().await,
     }
 }

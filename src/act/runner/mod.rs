@@ -6,10 +6,11 @@ mod begin;
 mod control;
 mod drive;
 mod driver;
-mod guard;
+mod lease;
+mod outgoing;
+mod probe;
 mod start;
 
 pub use control::{Control, ControlRequest, PATIENCE, Reply, ask};
-pub use drive::{Ending, Setup, drive};
-pub use guard::place;
+pub use drive::{DriveError, Ending, Setup, drive};
 pub use start::{Started, start, take_leave};

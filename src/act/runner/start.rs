@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     pub ok: bool,
+    /// Another runner drives the run already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub driven: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -29,6 +32,9 @@ pub fn start(program: &Path, folder: &Path, arguments: &[&str]) -> Result<Starte
         .arg("runner")
         .arg(folder)
         .args(arguments)
+        // A script that begins a run is none of that run's own.
+        .env_remove("LASTGREEN_RUN")
+        .env_remove("LASTGREEN_STEP")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(
@@ -48,7 +54,9 @@ pub fn start(program: &Path, folder: &Path, arguments: &[&str]) -> Result<Starte
     let line = match first.recv_timeout(PATIENCE) {
         Ok(read) => read.map_err(|e| failed("first word", &e))?,
         // It may begin yet: whoever looks at the run sees what becomes of it.
-        Err(_) => return Ok(Started { ok: true, message: Some("the runner has not said yet whether it could begin".into()) }),
+        Err(_) => {
+            return Ok(Started { ok: true, driven: false, message: Some("the runner has not said yet whether it could begin".into()) });
+        }
     };
     serde_json::from_str(&line).map_err(|_| {
         let said = std::fs::read_to_string(folder.join("runner.log")).unwrap_or_default();

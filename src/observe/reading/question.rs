@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What is asked of a source. Each client understands its own kinds and refuses the others.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub enum Ask {
     /// A PromQL query. Strict ones must not be answered in part.
     Promql {
@@ -42,7 +42,7 @@ pub enum Ask {
 }
 
 /// What an SQL answer is read as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// One row, one number (or text).
@@ -55,7 +55,7 @@ pub enum Shape {
     Events,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct ProbeSpec {
     pub path: String,
     pub method: String,
@@ -67,7 +67,7 @@ pub struct ProbeSpec {
 }
 
 /// A question with its rhythm.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct Question {
     pub name: Arc<str>,
     pub source: Arc<str>,
@@ -83,14 +83,14 @@ pub struct Question {
 }
 
 /// A question about the past, for baselines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub enum Past {
     Ago(Duration),
     Median(Duration),
 }
 
 /// What can be asked about a collection (or, for `Collections`, `Aliases` and `Cluster`, about the server).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
     /// `green`, `yellow`, `grey` or `red`, when the collection can be read at all.
@@ -114,7 +114,7 @@ pub enum Fact {
 }
 
 /// The questions about a database's own health that need no SQL of the operator's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Connections in use, as a ratio of the most there may be.

@@ -25,6 +25,8 @@ pub struct Web {
 /// An answer that was read whole.
 pub struct Response {
     pub status: StatusCode,
+    /// What `Retry-After` says, where a server wants to be left alone.
+    pub retry_after: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -82,6 +84,7 @@ impl Web {
         let mut answer = request.send().await.map_err(|e| self.fault(&e))?;
         self.learn_skew(&answer, before);
         let status = answer.status();
+        let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_string);
         let limit = self.options.max_body;
         let too_large = || Fault::new(FaultKind::TooLarge, format!("the answer is larger than {}", bytesize::ByteSize(limit)));
         if answer.content_length().is_some_and(|length| length > limit) {
@@ -94,7 +97,7 @@ impl Web {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, body })
+        Ok(Response { status, retry_after, body })
     }
 
     /// Compares the clocks, when the answer was quick and made for us: a slow or cached one tells nothing.
@@ -162,7 +165,7 @@ impl Web {
             Auth::None => request,
             Auth::Bearer(token) => request.bearer_auth(super::secrets::fetch(token).await?.expose()),
             Auth::Basic { user, password } => request.basic_auth(user, Some(super::secrets::fetch(password).await?.expose())),
-            Auth::Header { name, value } => request.header(*name, super::secrets::fetch(value).await?.expose()),
+            Auth::Header { name, value } => request.header(name, super::secrets::fetch(value).await?.expose()),
         })
     }
 

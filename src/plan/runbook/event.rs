@@ -8,6 +8,8 @@ use serde_json::Value as Json;
 use super::model::Danger;
 use crate::base::clock::Stamp;
 use crate::base::exit;
+use crate::base::tier::Tier;
+use crate::base::units::{short, thousands};
 
 /// Who does something: the person behind the account, as far as it can be known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,13 @@ pub struct Runner {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub place: String,
     pub version: String,
+    /// When the process began, in ticks since the boot: a number may be given again. 0: not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub began: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +64,60 @@ pub enum StepResult {
     Skipped,
     /// Ended by an abort in the middle.
     Interrupted,
+    /// Nobody saw it end, and whoever was asked may still be at it: its probe has to tell.
+    Unsettled,
+}
+
+/// What a probe says to "is it already so?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "ProbeFields", from = "ProbeFields")]
+pub enum ProbeAnswer {
+    Yes,
+    No,
+    /// Somebody is still at it: wait.
+    UnderWay,
+    Unknown,
+}
+
+/// As records have it: `already` alone before there were four answers.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct ProbeFields {
+    already: Option<bool>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    under_way: bool,
+}
+
+impl From<ProbeFields> for ProbeAnswer {
+    fn from(fields: ProbeFields) -> ProbeAnswer {
+        match (fields.already, fields.under_way) {
+            (_, true) => ProbeAnswer::UnderWay,
+            (Some(true), _) => ProbeAnswer::Yes,
+            (Some(false), _) => ProbeAnswer::No,
+            (None, _) => ProbeAnswer::Unknown,
+        }
+    }
+}
+
+impl From<ProbeAnswer> for ProbeFields {
+    fn from(answer: ProbeAnswer) -> ProbeFields {
+        let already = match answer {
+            ProbeAnswer::Yes => Some(true),
+            ProbeAnswer::No => Some(false),
+            ProbeAnswer::UnderWay | ProbeAnswer::Unknown => None,
+        };
+        ProbeFields { already, under_way: answer == ProbeAnswer::UnderWay }
+    }
+}
+
+impl ProbeAnswer {
+    pub fn words(self) -> &'static str {
+        match self {
+            ProbeAnswer::Yes => "it is so",
+            ProbeAnswer::No => "it is not so",
+            ProbeAnswer::UnderWay => "it is under way",
+            ProbeAnswer::Unknown => "it cannot be told",
+        }
+    }
 }
 
 impl StepResult {
@@ -64,6 +127,7 @@ impl StepResult {
             StepResult::Failed => "failed",
             StepResult::Skipped => "skipped",
             StepResult::Interrupted => "interrupted",
+            StepResult::Unsettled => "not seen to end",
         }
     }
 }
@@ -162,8 +226,10 @@ pub enum RunResult {
     Failed,
     RolledBack,
     Aborted,
-    /// Nothing was done: a guard, a lock, a permission.
+    /// Nothing was done: a guard, a lease, a permission.
     Refused,
+    /// It gave way to an emergency.
+    Superseded,
 }
 
 impl RunResult {
@@ -174,6 +240,7 @@ impl RunResult {
             RunResult::RolledBack => "rolled back",
             RunResult::Aborted => "aborted",
             RunResult::Refused => "refused",
+            RunResult::Superseded => "superseded",
         }
     }
 
@@ -183,7 +250,7 @@ impl RunResult {
             RunResult::Done => exit::DONE,
             RunResult::Failed => exit::RUN_FAILED,
             RunResult::RolledBack => exit::ROLLED_BACK,
-            RunResult::Aborted => exit::ABORTED,
+            RunResult::Aborted | RunResult::Superseded => exit::ABORTED,
             RunResult::Refused => exit::REFUSED,
         }
     }
@@ -198,7 +265,7 @@ pub enum Event {
         title: String,
         fingerprint: String,
         environment: String,
-        tier: String,
+        tier: Tier,
         danger: Danger,
         #[serde(default)]
         drill: bool,
@@ -223,8 +290,8 @@ pub enum Event {
     },
     StepProbed {
         step: String,
-        /// Whether it is already so; `None`: the probe could not tell.
-        already: Option<bool>,
+        #[serde(flatten)]
+        answer: ProbeAnswer,
         message: String,
     },
     StepFinished {
@@ -250,6 +317,12 @@ pub enum Event {
     },
     PauseWanted {
         by: Operator,
+    },
+    /// An emergency wants the environment: the run ends, and leaves everything as it is.
+    SupersedeWanted {
+        by: Operator,
+        /// The emergency's run.
+        run: String,
     },
     Paused {
         why: String,
@@ -287,4 +360,45 @@ pub struct Record {
     pub at: Stamp,
     pub run: String,
     pub event: Event,
+}
+
+/// How far the step of a run is that is at work, as whoever looks on reads it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepProgress {
+    pub step: String,
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// How far a step is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: f64,
+    /// All there is to do, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<f64>,
+    /// `bytes`, `s`, or nothing for plain numbers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub words: String,
+}
+
+impl Progress {
+    /// The part that is done, from 0 to 1, where all is known.
+    pub fn share(&self) -> Option<f64> {
+        self.of.filter(|of| *of > 0.0).map(|of| (self.done / of).clamp(0.0, 1.0))
+    }
+
+    /// As people read it: `61 %  12.4 MiB of 20.3 MiB restored`.
+    pub fn text(&self) -> String {
+        let amount = |value: f64| match self.unit.as_str() {
+            "bytes" => bytesize::ByteSize(value.max(0.0) as u64).display().iec().to_string(),
+            "s" => short(std::time::Duration::from_secs_f64(value.clamp(0.0, 1e9).round())),
+            _ => thousands(value),
+        };
+        let share = self.share().map_or_else(String::new, |share| format!("{:.0} %  ", (share * 100.0).floor()));
+        let of = self.of.map_or_else(String::new, |of| format!(" of {}", amount(of)));
+        format!("{share}{}{of} {}", amount(self.done), self.words).trim_end().to_string()
+    }
 }

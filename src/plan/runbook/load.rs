@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::kind::Kind;
 use super::kinds;
+use super::kinds::Kind;
 use super::model::{
     Channel, Checklists, Danger, Frequency, Front, Input, InputType, NotificationRule, Occasion, OnFailure, Rollback, Runbook,
     RunbookStatus, Step, Trigger,
 };
 use super::steps::{self, Ids};
-use super::template;
+use super::template::{self, Fill};
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Findings};
 use crate::base::secret::SecretRef;
@@ -47,6 +47,7 @@ pub fn load(path: &Path, text: &str, now: Stamp) -> LoadedRunbook {
 fn read(r: &mut Reader, mut f: Fields, name: &str, path: &Path, text: &str, now: Stamp) -> Option<Runbook> {
     let front = front(r, &mut f, name, now);
     let danger = f.choice(r, "danger", &[("safe", Danger::Safe), ("caution", Danger::Caution), ("danger", Danger::Danger)]);
+    let emergency = f.flag(r, "emergency").unwrap_or(false);
     let danger_at = f.text(r, "danger").map(|t| t.at);
     let guard = kinds::checks(r, &mut f, "guard");
     let inputs = inputs(r, &mut f);
@@ -79,6 +80,7 @@ fn read(r: &mut Reader, mut f: Fields, name: &str, path: &Path, text: &str, now:
         text: text.into(),
         front,
         danger: danger.unwrap_or(least).max(least),
+        emergency,
         guard,
         inputs,
         triggers,
@@ -362,7 +364,7 @@ fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollb
             known(r, &format!("step `{}`: when", step.name), at, template::uses_of_expression(when), &scope);
         }
         // What undoes a step may use what the step gave; of another runbook nothing comes out.
-        if !matches!(step.kind, Kind::Runbook { .. }) {
+        if step.kind.nested().is_none() {
             scope.before.push(step.id.strip_prefix("rollback/").unwrap_or(&step.id));
         }
         check_texts(r, step, &[step.undo.as_ref()], &scope);
@@ -382,12 +384,11 @@ fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollb
 fn check_texts(r: &mut Reader, step: &Step, kinds: &[Option<&Kind>], scope: &LoadScope) {
     for kind in kinds.iter().flatten() {
         let mut texts: Vec<String> = Vec::new();
-        let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
-        let collected = template::render_tree(&mut tree, &mut |text, _| {
+        let mut collect = |text: &str, _| {
             texts.push(text.to_string());
-            Ok(Json::Null)
-        });
-        debug_assert!(collected.is_ok(), "collecting cannot fail");
+            Ok(Json::from(text))
+        };
+        Kind::clone(kind).fill(&mut Fill::new(&mut collect));
         for text in texts {
             let at = r.lines.find(step.at, &text);
             known(r, &format!("step `{}`", step.name), at, template::uses(&text), scope);

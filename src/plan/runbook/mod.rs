@@ -2,7 +2,6 @@
 //! anything; `effect` performs steps and `runner` drives a run.
 
 mod event;
-mod kind;
 mod kinds;
 mod load;
 mod model;
@@ -13,9 +12,14 @@ mod run;
 mod steps;
 mod template;
 
-pub use event::{Choice, Event, Operator, OperatorQuestion, Output, QuestionKind, Record, RunResult, Runner, StepResult};
-pub use kind::{Address, Check, HealthTarget, HttpCall, JsonCheck, Kind, Load, Script, SqlCall, millis};
-pub use kinds::is_condition;
+pub use event::{
+    Choice, Event, Operator, OperatorQuestion, Output, ProbeAnswer, Progress, QuestionKind, Record, RunResult, Runner, StepProgress,
+    StepResult,
+};
+pub use kinds::{
+    Address, Check, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, RunbookCall, Script, SqlCall, StepKind,
+    Uses, Validation, Wait, is_condition, millis,
+};
 pub use load::{LoadedRunbook, PAGERDUTY, load};
 pub use model::{
     Channel, Checklists, Danger, Frequency, Front, Input, InputType, NotificationRule, Occasion, OnFailure, Retry, Rollback, Runbook,
@@ -26,4 +30,4 @@ pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironmen
 pub use planner::{Asked, PlanningContext, plan};
 pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
 pub use steps::slug;
-pub use template::{fill, holds, is_template, render};
+pub use template::{Fill, holds, is_template, render, render_with};

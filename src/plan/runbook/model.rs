@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::kind::{Check, Kind};
+use super::kinds::{Check, Kind};
 use crate::base::secret::SecretRef;
 
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Runbook {
     pub text: Arc<str>,
     pub front: Front,
     pub danger: Danger,
+    /// It takes the environment from whoever has it.
+    pub emergency: bool,
     /// Must hold, on live readings, before anything is done.
     pub guard: Vec<Check>,
     pub inputs: Vec<Input>,
@@ -215,7 +217,7 @@ pub enum OnFailure {
 pub struct Retry {
     /// Attempts after the first one.
     pub count: u32,
-    #[serde(with = "super::kind::millis")]
+    #[serde(with = "super::kinds::millis")]
     pub backoff: Duration,
 }
 

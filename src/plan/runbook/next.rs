@@ -2,8 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::event::{Choice, OperatorQuestion, QuestionKind, RunResult, StepResult};
-use super::kind::Kind;
+use super::event::{Choice, OperatorQuestion, ProbeAnswer, QuestionKind, RunResult, StepResult};
 use super::model::OnFailure;
 use super::plan::{Plan, Planned};
 use super::run::{Back, Phase, Run, StepRun, StepState};
@@ -125,23 +124,21 @@ impl Run {
         if self.is_aborting() {
             return conclude(StepResult::Interrupted, "the run was aborted in the middle of this step".into());
         }
-        if matches!(planned.kind, Kind::Manual { .. }) {
-            return Next::Ask(manual_question(key, planned));
+        if let Some((text, check)) = planned.kind.question() {
+            return Next::Ask(manual_question(key, text, check));
         }
         match (&planned.probe, step.probed) {
-            (Some(_), None) => return Next::Probe(key.to_string()),
-            (Some(_), Some(Some(true))) => return conclude(StepResult::Done, "it was done already".into()),
-            (Some(_), Some(Some(false))) => return Next::Step(key.to_string()),
-            (Some(_), Some(None)) | (None, _) => {}
+            (Some(_), None | Some(ProbeAnswer::UnderWay)) => return Next::Probe(key.to_string()),
+            (Some(_), Some(ProbeAnswer::Yes)) => return conclude(StepResult::Done, "it was done already".into()),
+            (Some(_), Some(ProbeAnswer::No)) if step.unsettled => return conclude(StepResult::Failed, step.message.clone()),
+            (Some(_), Some(ProbeAnswer::No)) => return Next::Step(key.to_string()),
+            (Some(_), Some(ProbeAnswer::Unknown)) | (None, _) => {}
         }
-        if planned.idempotent || !planned.kind.mutates() {
+        if !step.unsettled && (planned.idempotent || !planned.kind.mutates()) {
             return Next::Step(key.to_string());
         }
-        let text = format!(
-            "Step `{}` was started, and the runner ended before it knew what came of it. Look whether it is done: {}",
-            planned.name,
-            planned.kind.describe()
-        );
+        let what = if step.unsettled { step.message.as_str() } else { "the runner ended before it knew what came of it" };
+        let text = format!("Step `{}` was started, and {what}. Look whether it is done: {}", planned.name, planned.kind.describe());
         Next::Ask(OperatorQuestion {
             step: key.to_string(),
             kind: QuestionKind::Unknown,
@@ -197,7 +194,7 @@ impl Run {
                 "step".into(),
                 json!({"id": key, "name": planned.name, "status": "failed", "type": planned.kind.word(), "message": step.message}),
             );
-            map.insert("validation".into(), json!({"failed": matches!(planned.kind, Kind::Validation { .. } | Kind::HealthCheck { .. })}));
+            map.insert("validation".into(), json!({"failed": planned.kind.validates()}));
         }
         let told: Vec<Result<bool, String>> = rollback.conditions.iter().map(|c| template::holds(c, &context)).collect();
         if told.contains(&Ok(true)) {
@@ -221,7 +218,11 @@ impl Run {
         if self.undo_wanted && self.rollback.is_none() && !steps.is_empty() {
             return Next::Rollback { why: "the run was aborted".into(), steps };
         }
-        Next::Finish { result: RunResult::Aborted, message: self.left_behind(plan).join("; ") }
+        let left = self.left_behind(plan).join("; ");
+        match &self.superseded_by {
+            Some(run) => Next::Finish { result: RunResult::Superseded, message: format!("gave way to the emergency of run {run}: {left}") },
+            None => Next::Finish { result: RunResult::Aborted, message: left },
+        }
     }
 
     /// What an abort now would leave as it is, in words.
@@ -247,18 +248,9 @@ impl Run {
     }
 }
 
-fn manual_question(key: &str, planned: &Planned) -> OperatorQuestion {
-    let (text, check) = match &planned.kind {
-        Kind::Manual { text, check } => (text.clone(), check.clone()),
-        other => (other.describe(), Vec::new()),
-    };
-    OperatorQuestion {
-        step: key.into(),
-        kind: QuestionKind::Manual,
-        text,
-        check,
-        choices: vec![Choice::Done, Choice::Failed, Choice::Skip],
-    }
+fn manual_question(key: &str, text: String, check: Vec<String>) -> OperatorQuestion {
+    let choices = vec![Choice::Done, Choice::Failed, Choice::Skip];
+    OperatorQuestion { step: key.into(), kind: QuestionKind::Manual, text, check, choices }
 }
 
 fn failure_question(key: &str, step: &StepRun, planned: &Planned, can_go_back: bool) -> OperatorQuestion {

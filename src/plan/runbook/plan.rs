@@ -9,14 +9,17 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use super::event::Operator;
-use super::kind::{Check, Kind, millis};
+use super::kinds::{Check, Kind, millis};
 use super::model::{Channel, Checklists, Danger, Occasion, OnFailure, Retry};
 use crate::base::clock::Stamp;
 use crate::base::text::hex;
+use crate::base::tier::Tier;
 use crate::base::units::short;
 
 /// The format of `plan.json`. A runner refuses any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The oldest that is still read.
+const OLDEST: u32 = 1;
 
 /// A file that the plan was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,13 +28,18 @@ pub struct SourceFile {
     pub text: String,
 }
 
-/// The configuration as it was: the runner works by it, whatever becomes of the file. It holds no secrets, only
-/// references to them.
+/// What a run needs of the configuration, as it was: the runner works by it, whatever becomes of the file. It holds no
+/// secrets, only references to them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FrozenConfig {
     pub path: PathBuf,
+    /// Of plans of the first version: the whole text, which was read again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// sha256 of the shipped profile it builds on.
+    /// The values themselves: services, databases, signals, channels, roles.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub values: Json,
+    /// Of plans of the first version: sha256 of the shipped profile it builds on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
 }
@@ -39,8 +47,7 @@ pub struct FrozenConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanEnvironment {
     pub name: String,
-    /// `production`, `staging`, `development`.
-    pub tier: String,
+    pub tier: Tier,
 }
 
 /// One step, resolved.
@@ -111,8 +118,14 @@ pub struct Content {
     pub title: String,
     pub environment: PlanEnvironment,
     pub danger: Danger,
-    /// Changes nothing for real.
+    /// The stand-in of the environment that it acts on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Tried out, on a target that is not production.
     pub drill: bool,
+    /// It takes the environment from whoever has it, and waits for nobody with its first step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub inputs: Map<String, Json>,
@@ -131,6 +144,13 @@ pub struct Content {
     /// The runbook, and those it runs.
     pub sources: Vec<SourceFile>,
     pub config: FrozenConfig,
+}
+
+impl Content {
+    /// A drill of a plan of the first version: what changes something is left out.
+    pub fn only_pretends(&self) -> bool {
+        self.drill && self.target.is_none()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,7 +180,7 @@ impl Plan {
     pub fn parse(text: &str) -> Result<Plan, String> {
         let version: Json = serde_json::from_str(text).map_err(|e| format!("the plan is no JSON: {e}"))?;
         match version.get("v").and_then(Json::as_u64) {
-            Some(v) if v == u64::from(VERSION) => {}
+            Some(v) if (u64::from(OLDEST)..=u64::from(VERSION)).contains(&v) => {}
             other => {
                 return Err(format!(
                     "the plan is of version {}, this program speaks {VERSION}",
@@ -222,7 +242,7 @@ impl Plan {
 
     /// What the operator has to type before it begins: the environment's name, `yes`, or nothing (one key).
     pub fn confirmation(&self) -> Confirmation {
-        match (self.content.danger, self.content.environment.tier == "production") {
+        match (self.content.danger, self.content.environment.tier == Tier::Production) {
             (Danger::Safe, _) => Confirmation::Key,
             (Danger::Danger, true) => Confirmation::Type(self.content.environment.name.clone()),
             (Danger::Caution | Danger::Danger, _) => Confirmation::Type("yes".into()),
@@ -232,9 +252,14 @@ impl Plan {
     /// The plan as people read it, line by line: the same in the dialog and on the command line.
     pub fn lines(&self) -> Vec<String> {
         let c = &self.content;
-        let drill = if c.drill { "  DRILL: nothing is changed" } else { "" };
+        let drill = match (&c.target, c.drill) {
+            (Some(target), true) => format!("  DRILL, for real, on target {target}"),
+            (Some(target), false) => format!("  on target {target}"),
+            (None, true) => "  DRILL: nothing is changed".into(),
+            (None, false) => String::new(),
+        };
         let mut lines = vec![
-            format!("{} on {} ({}): {}{drill}", c.title, c.environment.name, c.environment.tier, c.danger.word()),
+            format!("{} on {} ({}): {}{drill}", c.title, c.environment.name, c.environment.tier.name(), c.danger.word()),
             format!("runbook {}  fingerprint {}  good until {}", c.runbook, &self.fingerprint[..12], self.expires.iso()),
         ];
         if let Some(reason) = &c.reason {
@@ -283,7 +308,7 @@ impl Plan {
             c.steps.iter().enumerate().filter(|(_, s)| wanted(s)).map(|(i, s)| format!("{} {}", i + 1, s.name)).collect::<Vec<_>>()
         };
         let mut lines = Vec::new();
-        let mut asks = names(&|s| matches!(s.kind, Kind::Manual { .. }));
+        let mut asks = names(&|s| s.kind.question().is_some());
         let on_failure = names(&|s| s.on_failure == Some(OnFailure::Ask));
         asks.extend((!on_failure.is_empty()).then(|| format!("when it fails: {}", on_failure.join(", "))));
         let rollback = &c.rollback;
@@ -359,28 +384,7 @@ impl Planned {
 /// A call with everything that goes into it.
 fn in_full(kind: &Kind, word: &str, lines: &mut Vec<String>) {
     lines.push(format!("     {word}{}", kind.describe()));
-    let with = |lines: &mut Vec<String>, pairs: &[(String, String)]| {
-        lines.extend(pairs.iter().map(|(name, value)| format!("       with {name}={value}")));
-    };
-    match kind {
-        Kind::Script(script) => {
-            lines.extend(script.inline.iter().flat_map(|text| text.lines()).map(|line| format!("       | {line}")));
-            lines.extend(script.sha256.iter().map(|sum| format!("       sha256 {sum}")));
-            lines.extend(script.cwd.iter().map(|cwd| format!("       in {cwd}")));
-            with(lines, &script.env);
-            lines.extend(script.secrets.iter().map(|(name, reference)| format!("       with {name} from {reference}")));
-        }
-        Kind::Http(call) => {
-            with(lines, &call.headers);
-            lines.extend(call.secret_headers.iter().map(|(name, reference)| format!("       with {name} from {reference}")));
-        }
-        Kind::Manual { text, check } => {
-            lines.extend(text.lines().skip(1).map(|line| format!("       {line}")));
-            lines.extend(check.iter().map(|item| format!("       - {item}")));
-        }
-        Kind::Notify { message, .. } => lines.extend(message.lines().skip(1).map(|line| format!("       {line}"))),
-        _ => {}
-    }
+    lines.extend(kind.in_full().into_iter().map(|line| format!("       {line}")));
 }
 
 /// sha256 over the content's JSON, whose keys have one order.

@@ -8,12 +8,13 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::kind::{Check, Kind, Script};
+use super::kinds::{Address, Check, Kind, Names};
 use super::model::{Channel, Danger, InputType, OnFailure, Runbook, RunbookStatus, Step};
 use super::plan::{Content, FrozenConfig, Notice, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
-use super::template;
+use super::template::{self, Fill};
 use crate::base::diag::{position, suggestion};
 use crate::base::text::hex;
+use crate::base::tier::Tier;
 use crate::base::units::Unit;
 use crate::judge::Condition;
 
@@ -21,6 +22,8 @@ use crate::judge::Condition;
 #[derive(Clone, Debug, Default)]
 pub struct PlanningContext {
     pub environment: PlanEnvironment,
+    /// The target these are of, where it is not the environment itself.
+    pub target: Option<String>,
     pub vars: Map<String, Json>,
     /// Services (and HTTP sources) by name, with their URLs.
     pub services: IndexMap<String, String>,
@@ -48,6 +51,8 @@ pub struct Asked {
 
 /// How deep runbooks may run runbooks.
 const DEEPEST: usize = 5;
+/// The most steps that a plan may come to, with those of the runbooks it runs: nobody could read more.
+const MOST_STEPS: usize = 1000;
 
 /// Makes a plan's content. `read` gives the bytes of a script file.
 ///
@@ -60,22 +65,39 @@ pub fn plan(
     read: &dyn Fn(&Path) -> Result<Vec<u8>, String>,
 ) -> Result<Content, Vec<String>> {
     let here = format!("{}:1", runbook.path.display());
-    let mut planner =
-        Planner { world, asked, read, problems: Vec::new(), here, sources: Vec::new(), danger: Danger::Safe, guard: Vec::new() };
+    let mut planner = Planner {
+        world,
+        asked,
+        read,
+        problems: Vec::new(),
+        here,
+        sources: Vec::new(),
+        danger: Danger::Safe,
+        guard: Vec::new(),
+        laid_out: 0,
+        too_large: false,
+    };
     planner.permitted(runbook);
     let given: IndexMap<String, Json> = asked.inputs.iter().map(|(k, v)| (k.clone(), Json::from(v.as_str()))).collect();
     let inputs = planner.inputs(runbook, &given);
-    let steps = planner.steps(runbook, &runbook.steps, &inputs, "", &mut Vec::new());
+    let steps = planner.steps(runbook, &runbook.steps, &inputs, "", &mut vec![runbook.name.clone()]);
     let rollback = RollbackPlan {
         automatic: runbook.rollback.automatic,
         conditions: runbook.rollback.conditions.clone(),
-        steps: planner.steps(runbook, &runbook.rollback.steps, &inputs, "", &mut Vec::new()),
+        steps: planner.steps(runbook, &runbook.rollback.steps, &inputs, "", &mut vec![runbook.name.clone()]),
     };
     for condition in &runbook.rollback.conditions {
         planner.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, runbook.text.find(condition).unwrap_or(0)).0);
         planner.vars_exist("rollback", &template::uses_of_expression(condition).unwrap_or_default());
     }
     let notices = planner.notices(runbook);
+    if planner.too_large {
+        planner.here = format!("{}:1", runbook.path.display());
+        planner.problem(
+            format!("with the runbooks it runs this comes to more than {MOST_STEPS} steps, or more than {DEEPEST} deep"),
+            Some("split it".into()),
+        );
+    }
     let Planner { mut problems, sources, danger, guard, .. } = planner;
     if !problems.is_empty() {
         problems.dedup();
@@ -86,7 +108,9 @@ pub fn plan(
         title: runbook.front.title.clone(),
         environment: world.environment.clone(),
         danger,
+        target: world.target.clone(),
         drill: asked.drill,
+        emergency: runbook.emergency,
         reason: asked.reason.clone(),
         inputs,
         vars: world.vars.clone(),
@@ -111,6 +135,9 @@ struct Planner<'a> {
     sources: Vec<SourceFile>,
     danger: Danger,
     guard: Vec<Check>,
+    /// How many steps there are by now.
+    laid_out: usize,
+    too_large: bool,
 }
 
 impl Planner<'_> {
@@ -121,7 +148,7 @@ impl Planner<'_> {
 
     fn permitted(&mut self, runbook: &Runbook) {
         // What may not be run yet may be looked at.
-        if runbook.front.status == RunbookStatus::Draft && self.world.environment.tier == "production" && !self.asked.only_checks {
+        if runbook.front.status == RunbookStatus::Draft && self.world.environment.tier == Tier::Production && !self.asked.only_checks {
             let hint = "set status: ready once it was tried elsewhere";
             self.problem(format!("{} is a draft, and drafts do not run in production", runbook.name), Some(hint.into()));
         }
@@ -157,7 +184,7 @@ impl Planner<'_> {
     fn context(&self, inputs: &Map<String, Json>) -> Json {
         json!({
             "inputs": inputs,
-            "environment": {"name": self.world.environment.name, "tier": self.world.environment.tier},
+            "environment": {"name": self.world.environment.name, "tier": self.world.environment.tier.name()},
             "vars": self.world.vars,
             "operator": {"user": self.asked.user, "host": self.asked.host},
         })
@@ -180,7 +207,7 @@ impl Planner<'_> {
                 self.check(&runbook.name, check);
             }
             // That of another runbook is looked at when its first step is to be done.
-            if outer.is_empty() {
+            if outer.len() == 1 {
                 self.guard.clone_from(&runbook.guard);
             }
         }
@@ -191,9 +218,14 @@ impl Planner<'_> {
             if let Some(when) = &step.when {
                 self.condition(step, when, inputs);
             }
-            if let Kind::Runbook { name, inputs: given } = &kind {
+            if let Some((name, given)) = kind.nested() {
                 planned.extend(self.nested(step, name, given, (prefix, inputs), outer));
                 continue;
+            }
+            self.laid_out += 1;
+            if self.laid_out > MOST_STEPS {
+                self.too_large = true;
+                return planned;
             }
             let probe = step.probe.as_ref().map(|p| self.kind(runbook, step, p, inputs));
             let undo = step.undo.as_ref().map(|u| self.kind(runbook, step, u, inputs));
@@ -235,8 +267,12 @@ impl Planner<'_> {
             self.problem(format!("step `{}`: there is no runbook `{name}`", step.name), hint);
             return Vec::new();
         };
-        if outer.contains(&inner.name) || outer.len() >= DEEPEST {
+        if outer.contains(&inner.name) {
             self.problem(format!("step `{}`: {} → {name} runs in a circle", step.name, outer.join(" → ")), None);
+            return Vec::new();
+        }
+        if outer.len() > DEEPEST || self.laid_out > MOST_STEPS {
+            self.too_large = true;
             return Vec::new();
         }
         if step.undo.is_some() || step.probe.is_some() || step.retry.is_some() || step.timeout.is_some() {
@@ -282,8 +318,6 @@ impl Planner<'_> {
     /// A kind with its templates rendered and its targets resolved.
     fn kind(&mut self, runbook: &Runbook, step: &Step, kind: &Kind, inputs: &Map<String, Json>) -> Kind {
         let (context, only_checks) = (self.context(inputs), self.asked.only_checks);
-        let mut tree = serde_json::to_value(kind).unwrap_or(Json::Null);
-        let mut wrong = Vec::new();
         let mut used = template::Uses::default();
         let mut render = |text: &str, typed: bool| {
             let uses = template::uses(text)?;
@@ -300,82 +334,18 @@ impl Planner<'_> {
                 _ => Ok(value),
             }
         };
-        if let Err(e) = template::render_tree(&mut tree, &mut render) {
-            wrong.push(e);
-        }
-        let mut kind = match serde_json::from_value::<Kind>(tree) {
-            Ok(kind) => kind,
-            Err(e) => {
-                wrong.push(e.to_string());
-                kind.clone()
-            }
-        };
+        let mut kind = kind.clone();
+        let mut fill = Fill::new(&mut render);
+        kind.fill(&mut fill);
+        let wrong = fill.problems;
         for e in wrong {
             self.problem(format!("step `{}`: {e}", step.name), None);
         }
         self.vars_exist(&format!("step `{}`", step.name), &used);
-        self.resolve(runbook, step, &mut kind);
-        kind
-    }
-
-    fn resolve(&mut self, runbook: &Runbook, step: &Step, kind: &mut Kind) {
-        for address in kind.addresses_mut() {
-            if let Some(service) = &address.service {
-                match self.world.services.get(service) {
-                    None if self.is_open(service) => continue,
-                    Some(base) => address.path = format!("{}/{}", base.trim_end_matches('/'), address.path.trim_start_matches('/')),
-                    None => {
-                        let hint = suggestion(service, self.world.services.keys().map(String::as_str));
-                        let hint = hint.or_else(|| Some(format!("add [services.{service}] with url = \"http://…\" to the configuration")));
-                        self.problems.push(format!(
-                            "{}: step `{}`: there is no service `{service}` ({})",
-                            self.here,
-                            step.name,
-                            hint.unwrap_or_default()
-                        ));
-                        continue;
-                    }
-                }
-            }
-            // A late template makes its URL only in the run.
-            if !template::is_template(&address.path)
-                && let Err(e) = url::Url::parse(&address.path)
-            {
-                self.problems.push(format!("{}: step `{}`: `{}` is not a URL: {e}", self.here, step.name, address.path));
-            }
-        }
         let folder = folder_of(&runbook.path);
-        let secrets = match kind {
-            Kind::Script(script) => Some(&mut script.secrets),
-            Kind::Http(call) => Some(&mut call.secret_headers),
-            _ => None,
-        };
-        for (_, reference) in secrets.into_iter().flatten() {
-            *reference = reference.clone().beside(&folder);
-        }
-        match kind {
-            Kind::Sql(call) => match self.world.databases.get(&call.source) {
-                None if self.is_open(&call.source) => {}
-                Some(place) => call.place.clone_from(place),
-                None => {
-                    let hint = suggestion(&call.source, self.world.databases.keys().map(String::as_str));
-                    self.problem(format!("step `{}`: there is no database `{}`", step.name, call.source), hint);
-                }
-            },
-            Kind::Script(script) => self.script(runbook, step, script),
-            Kind::Notify { channels, .. } => {
-                if channels.is_empty() {
-                    channels.extend(self.world.channels.keys().cloned());
-                }
-                for channel in channels.clone() {
-                    if !self.world.channels.contains_key(&channel) && !self.is_open(&channel) {
-                        let hint = suggestion(&channel, self.world.channels.keys().map(String::as_str));
-                        self.problem(format!("step `{}`: there is no channel `{channel}`", step.name), hint);
-                    }
-                }
-            }
-            _ => {}
-        }
+        kind.secrets_beside(&folder);
+        kind.resolve(&mut StepNames { planner: self, step: &step.name, folder });
+        kind
     }
 
     /// Whether a name depends on an input that is left open.
@@ -404,16 +374,6 @@ impl Planner<'_> {
                 self.problem(format!("{whose}: there is no `{name}` under [vars]"), hint);
             }
         }
-    }
-
-    fn script(&mut self, runbook: &Runbook, step: &Step, script: &mut Script) {
-        let Some(file) = script.file.as_ref().filter(|file| !self.is_open(file)) else { return };
-        let path = folder_of(&runbook.path).join(file);
-        match (self.read)(&path) {
-            Ok(bytes) => script.sha256 = Some(hex(&Sha256::digest(&bytes))),
-            Err(e) => self.problem(format!("step `{}`: {}: {e}", step.name, path.display()), None),
-        }
-        script.file = Some(path.display().to_string());
     }
 
     fn check(&mut self, whose: &str, check: &Check) {
@@ -448,6 +408,76 @@ impl Planner<'_> {
             }
         }
         notices
+    }
+}
+
+/// The names of one step, looked up where its plan is made.
+struct StepNames<'p, 'a> {
+    planner: &'p mut Planner<'a>,
+    step: &'p str,
+    /// Where the runbook is.
+    folder: PathBuf,
+}
+
+impl Names for StepNames<'_, '_> {
+    fn address(&mut self, address: &mut Address) {
+        let known = &self.planner.world.services;
+        if let Some(service) = &address.service {
+            match known.get(service) {
+                None if self.planner.is_open(service) => return,
+                Some(base) => address.path = format!("{}/{}", base.trim_end_matches('/'), address.path.trim_start_matches('/')),
+                None => {
+                    let hint = suggestion(service, known.keys().map(String::as_str));
+                    let hint = hint.or_else(|| Some(format!("add [services.{service}] with url = \"http://…\" to the configuration")));
+                    self.planner.problem(format!("step `{}`: there is no service `{service}`", self.step), hint);
+                    return;
+                }
+            }
+        }
+        // A late template makes its URL only in the run.
+        if !template::is_template(&address.path)
+            && let Err(e) = url::Url::parse(&address.path)
+        {
+            self.planner.problem(format!("step `{}`: `{}` is not a URL: {e}", self.step, address.path), None);
+        }
+    }
+
+    fn database(&mut self, name: &str) -> Option<String> {
+        let known = &self.planner.world.databases;
+        if known.contains_key(name) || self.planner.is_open(name) {
+            return known.get(name).cloned();
+        }
+        let hint = suggestion(name, known.keys().map(String::as_str));
+        self.planner.problem(format!("step `{}`: there is no database `{name}`", self.step), hint);
+        None
+    }
+
+    fn channels(&mut self, channels: &mut Vec<String>) {
+        let known = &self.planner.world.channels;
+        if channels.is_empty() {
+            channels.extend(known.keys().cloned());
+        }
+        for channel in channels.iter().filter(|name| !known.contains_key(*name)) {
+            if !self.planner.is_open(channel) {
+                let hint = suggestion(channel, known.keys().map(String::as_str));
+                self.planner.problem(format!("step `{}`: there is no channel `{channel}`", self.step), hint);
+            }
+        }
+    }
+
+    fn file(&mut self, file: &str) -> Option<(String, Option<String>)> {
+        if self.planner.is_open(file) {
+            return None;
+        }
+        let path = self.folder.join(file);
+        let sum = match (self.planner.read)(&path) {
+            Ok(bytes) => Some(hex(&Sha256::digest(&bytes))),
+            Err(e) => {
+                self.planner.problem(format!("step `{}`: {}: {e}", self.step, path.display()), None);
+                None
+            }
+        };
+        Some((path.display().to_string(), sum))
     }
 }
 

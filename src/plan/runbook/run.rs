@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::event::{Choice, Event, Operator, OperatorQuestion, Output, QuestionKind, Record, RunResult, Runner, StepResult};
+use super::event::{Choice, Event, Operator, OperatorQuestion, Output, ProbeAnswer, QuestionKind, Record, RunResult, Runner, StepResult};
 use super::plan::{Plan, Planned};
 use crate::base::clock::Stamp;
 
@@ -52,8 +52,10 @@ pub struct StepRun {
     /// Whether the world may be different because of it.
     pub touched: bool,
     pub output: Output,
-    /// What the probe said since the step was last started, if it was asked: `Some(None)` is "cannot tell".
-    pub probed: Option<Option<bool>>,
+    /// What the probe said since the step was last started, if it was asked.
+    pub probed: Option<ProbeAnswer>,
+    /// It was not seen to end within its time-out.
+    pub unsettled: bool,
     pub answer: Option<(Choice, String)>,
     /// Failed, and dealt with: the run has gone on.
     pub settled: bool,
@@ -107,6 +109,8 @@ pub struct Run {
     /// How often somebody wanted it to end, and whether with undo.
     pub aborts: u32,
     pub undo_wanted: bool,
+    /// The emergency that it gives way to.
+    pub superseded_by: Option<String>,
     pub rollback: Option<Back>,
     pub notes: Vec<(Stamp, String, bool)>,
     pub seq: u64,
@@ -126,6 +130,7 @@ impl Default for Run {
             pause_wanted: false,
             aborts: 0,
             undo_wanted: false,
+            superseded_by: None,
             rollback: None,
             notes: Vec::new(),
             seq: 0,
@@ -224,18 +229,23 @@ impl Run {
                 }
                 *s = StepRun { state: StepState::Running, attempts: *attempt, started: Some(at), touched: s.touched, ..StepRun::default() };
             }
-            Event::StepProbed { step, already, .. } => self.open_step(step)?.probed = Some(*already),
+            Event::StepProbed { step, answer, .. } => self.open_step(step)?.probed = Some(*answer),
             Event::StepFinished { step, outcome, message, touched, output, .. } => {
                 let s = self.open_step(step)?;
                 if s.state == StepState::Failed {
                     // A further attempt that did not come to its start.
                     s.attempts += 1;
                 }
+                if *outcome == StepResult::Unsettled {
+                    (s.state, s.unsettled, s.probed) = (StepState::Unknown, true, None);
+                    (s.message, s.touched) = (message.clone(), true);
+                    return Ok(());
+                }
                 s.state = match outcome {
                     StepResult::Done => StepState::Done,
                     StepResult::Failed => StepState::Failed,
                     StepResult::Skipped => StepState::Skipped,
-                    StepResult::Interrupted => StepState::Interrupted,
+                    StepResult::Interrupted | StepResult::Unsettled => StepState::Interrupted,
                 };
                 s.ended = Some(at);
                 s.started = s.started.or(Some(at));
@@ -273,6 +283,12 @@ impl Run {
                     self.undo_wanted = *undo;
                 }
                 self.pause_wanted = false;
+                self.phase = Phase::Running;
+            }
+            Event::SupersedeWanted { run, .. } => {
+                self.aborts += 1;
+                (self.undo_wanted, self.pause_wanted) = (false, false);
+                self.superseded_by = Some(run.clone());
                 self.phase = Phase::Running;
             }
             Event::RollbackStarted { why, steps } => {
@@ -360,7 +376,7 @@ impl Run {
         }
         json!({
             "inputs": inputs,
-            "environment": {"name": c.environment.name, "tier": c.environment.tier},
+            "environment": {"name": c.environment.name, "tier": c.environment.tier.name()},
             "vars": c.vars,
             "operator": {"user": plan.by.user, "host": plan.by.host},
             "steps": steps,

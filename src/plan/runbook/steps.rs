@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use saphyr::MarkedYaml;
 
-use super::kind::{Kind, Script, SqlCall};
-use super::kinds;
+use super::kinds::{self, Kind, Script};
 use super::model::{OnFailure, Retry, Step};
 use crate::base::yaml::{Fields, Reader, Text};
 
@@ -98,12 +97,15 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
         ids.check(r, id);
     }
     let id = ids.take(&own_id.map_or_else(|| shown.clone(), |t| t.text));
-    let kind = kinds::kind(r, &mut f);
+    let kind = Kind::read(r, &mut f);
     let when = f.string(r, "when");
     let guard = kinds::checks(r, &mut f, "guard");
     let timeout = f.duration(r, "timeout");
     if let (Some(kind), Some(_)) = (&kind, timeout) {
-        timed(r, at, kind, timeout);
+        let misfit = timeout.and_then(|timeout| kind.fits(timeout).err());
+        if let Some((cause, hint)) = misfit {
+            r.error(r.lines.find(at, "timeout"), cause, hint);
+        }
     }
     let declared = f.flag(r, "idempotent");
     let mutates = kind.as_ref().is_some_and(Kind::mutates);
@@ -118,42 +120,11 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     Some(Step { id, name, kind: kind?, when, guard, timeout, retry, idempotent, probe, on_failure, undo, undo_timeout, at })
 }
 
-/// Whether a time-out fits what is to be done in it.
-fn timed(r: &mut Reader, at: usize, kind: &Kind, timeout: Option<Duration>) {
-    let at = r.lines.find(at, "timeout");
-    let limit = timeout.unwrap_or(Duration::MAX);
-    match kind {
-        Kind::Manual { .. } | Kind::Notify { .. } => {
-            r.error(at, format!("a {} has no time-out: it waits for nobody but whom it asks, or for nothing", kind.word()), None);
-        }
-        Kind::Wait { time: Some(time), .. } if *time >= limit => {
-            r.error(at, "this waits for longer than its time-out", Some("leave the time-out away".into()));
-        }
-        Kind::Validation { hold, .. } if *hold >= limit => {
-            r.error(at, "this has to hold for longer than its time-out", Some("leave the time-out away, or make it longer".into()));
-        }
-        _ => {}
-    }
-}
-
 fn probe(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
     let mut inner = f.map(r, "probe", "a probe")?;
-    let probe = kinds::kind(r, &mut inner);
-    if let Some(probe) = &probe
-        && (probe.mutates()
-            || !matches!(probe, Kind::HealthCheck { .. } | Kind::Http(_) | Kind::Sql(_) | Kind::Script(_) | Kind::Validation { .. }))
-    {
-        let hint = "a probe is a health_check, http, sql, validation, or a script with mutates: false";
-        r.error(inner.at, format!("a {} cannot be a probe: it only looks", probe.word()), Some(hint.into()));
-    }
-    if let Some(Kind::Sql(SqlCall { expect: None, .. })) = &probe {
-        let hint = "write expect: \">= 1\" with a query that counts";
-        r.error(inner.at, "an sql probe without `expect` would always say yes", Some(hint.into()));
-    }
-    if let Some(Kind::Validation { hold, samples, .. }) = &probe
-        && (!hold.is_zero() || *samples > 1)
-    {
-        r.error(inner.at, "a probe looks once: it has no `for` and no `samples`", None);
+    let probe = Kind::read(r, &mut inner);
+    if let Some(Err((cause, hint))) = probe.as_ref().map(Kind::as_probe) {
+        r.error(inner.at, cause.replace("{kind}", probe.as_ref().map_or("step", Kind::word)), hint);
     }
     inner.finish(r);
     probe
@@ -162,10 +133,10 @@ fn probe(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
 /// An undo, and how long it may take.
 fn undo(r: &mut Reader, f: &mut Fields) -> (Option<Kind>, Option<Duration>) {
     let Some(mut inner) = f.map(r, "undo", "an undo") else { return (None, None) };
-    let undo = kinds::kind(r, &mut inner);
+    let undo = Kind::read(r, &mut inner);
     let timeout = inner.duration(r, "timeout");
-    if let Some(Kind::Runbook { .. } | Kind::Manual { .. } | Kind::Notify { .. }) = &undo {
-        r.error(inner.at, "an undo is a step that does something", Some("write a script, http or sql".into()));
+    if let Some(Err((cause, hint))) = undo.as_ref().map(Kind::as_undo) {
+        r.error(inner.at, cause, hint);
     }
     inner.finish(r);
     (undo, timeout)

@@ -110,40 +110,68 @@ pub fn render_value(text: &str, context: &Json) -> Result<Json, String> {
     serde_json::to_value(&value).map_err(|e| e.to_string())
 }
 
-/// Where a value keeps its type: bodies, expected values, parameters, inputs of other runbooks.
-const TYPED: [&str; 4] = ["json", "is", "params", "inputs"];
+/// Turns a text with templates into what it comes to; told whether the value may keep its own type.
+pub type Renderer<'a> = dyn FnMut(&str, bool) -> Result<Json, String> + 'a;
 
-/// Renders every text in a tree with `render`, which is told whether the value may keep its own type.
-///
-/// # Errors
-/// The first text that cannot be rendered.
-pub fn render_tree(tree: &mut Json, render: &mut dyn FnMut(&str, bool) -> Result<Json, String>) -> Result<(), String> {
-    walk(tree, false, render)
+/// Fills in templates field by field: which fields there are, each kind of step knows of itself.
+pub struct Fill<'a> {
+    render: &'a mut Renderer<'a>,
+    /// What could not be filled in, and why.
+    pub problems: Vec<String>,
 }
 
-fn walk(tree: &mut Json, typed: bool, render: &mut dyn FnMut(&str, bool) -> Result<Json, String>) -> Result<(), String> {
-    match tree {
-        Json::String(text) if is_template(text) => *tree = render(text, typed)?,
-        Json::Array(items) => items.iter_mut().try_for_each(|item| walk(item, typed, render))?,
-        Json::Object(map) => {
-            for (key, value) in map.iter_mut() {
-                // A script's text reaches the shell as it stands.
-                if typed || key != "inline" {
-                    walk(value, typed || TYPED.contains(&key.as_str()), render)?;
+impl<'a> Fill<'a> {
+    pub fn new(render: &'a mut Renderer<'a>) -> Fill<'a> {
+        Fill { render, problems: Vec::new() }
+    }
+
+    fn one(&mut self, text: &str, typed: bool) -> Option<Json> {
+        if !is_template(text) {
+            return None;
+        }
+        (self.render)(text, typed).map_err(|e| self.problems.push(e)).ok()
+    }
+
+    pub fn text(&mut self, text: &mut String) {
+        match self.one(text, false) {
+            Some(Json::String(made)) => *text = made,
+            Some(other) => *text = other.to_string(),
+            None => {}
+        }
+    }
+
+    pub fn texts(&mut self, texts: &mut [String]) {
+        texts.iter_mut().for_each(|text| self.text(text));
+    }
+
+    pub fn pairs(&mut self, pairs: &mut [(String, String)]) {
+        for (name, value) in pairs {
+            self.text(name);
+            self.text(value);
+        }
+    }
+
+    /// A document: what is one expression and nothing else keeps its own type.
+    pub fn value(&mut self, value: &mut Json) {
+        match value {
+            Json::String(text) => {
+                if let Some(made) = self.one(text, true) {
+                    *value = made;
                 }
             }
+            Json::Array(items) => items.iter_mut().for_each(|item| self.value(item)),
+            Json::Object(map) => map.values_mut().for_each(|item| self.value(item)),
+            _ => {}
         }
-        _ => {}
     }
-    Ok(())
 }
 
-/// Renders every text in a tree with what is known.
+/// Renders with what is known, for [`Fill`].
 ///
 /// # Errors
-/// The first text that cannot be rendered.
-pub fn fill(tree: &mut Json, context: &Json) -> Result<(), String> {
-    render_tree(tree, &mut |text, typed| if typed { render_value(text, context) } else { render(text, context).map(Json::String) })
+/// What is undefined, or wrong.
+pub fn render_with(context: &Json, text: &str, typed: bool) -> Result<Json, String> {
+    if typed { render_value(text, context) } else { render(text, context).map(Json::String) }
 }
 
 #[cfg(test)]
@@ -161,9 +189,14 @@ mod tests {
         assert_eq!(render("echo {{ inputs.evil | quote }}", &context), Ok("echo ''\\''; rm -rf / #'".into()));
         assert_eq!(holds("inputs.version == 'v1.4.2'", &context), Ok(true));
         assert!(holds("inputs.missing", &context).is_err());
-        let mut tree = json!({"path": "/{{ inputs.version }}", "json": {"n": "{{ n }}", "t": "n is {{ n }}"}, "inline": "{{ n }}"});
-        fill(&mut tree, &json!({"inputs": {"version": "v1"}, "n": 10.5})).expect("all defined");
-        assert_eq!(tree, json!({"path": "/v1", "json": {"n": 10.5, "t": "n is 10.5"}, "inline": "{{ n }}"}));
+        let context = json!({"inputs": {"version": "v1"}, "n": 10.5});
+        let mut render = |text: &str, typed: bool| render_with(&context, text, typed);
+        let mut fill = Fill::new(&mut render);
+        let (mut path, mut body) = ("/{{ inputs.version }}".to_string(), json!({"n": "{{ n }}", "t": ["n is {{ n }}"]}));
+        fill.text(&mut path);
+        fill.value(&mut body);
+        fill.text(&mut "{{ nothing }}".to_string());
+        assert_eq!((path.as_str(), body, fill.problems.len()), ("/v1", json!({"n": 10.5, "t": ["n is 10.5"]}), 1));
         assert!(uses("{{ steps.check.output }}").expect("sound").is_late());
         assert_eq!(uses("{{ inputs.a }}").expect("sound").0.into_iter().collect::<Vec<_>>(), ["inputs.a"]);
         assert!(uses("{{ inputs.a ").is_err());

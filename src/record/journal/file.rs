@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::disk::{sync_folder, write_private};
 use super::record::{GENESIS, JournalLine, Replay, Wrong, frame, replay};
 use crate::base::clock::Stamp;
 use crate::plan::runbook::{Event, Record};
@@ -40,6 +41,8 @@ pub enum JournalError {
     Driven { path: PathBuf },
     #[error("{path}: the journal was taken away")]
     Taken { path: PathBuf },
+    #[error("{path}: the journal had records, and is empty or gone: what was done is not known here (lastgreen audit verify)")]
+    Emptied { path: PathBuf },
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: std::io::Error },
     #[error("{path}: {wrong}")]
@@ -63,31 +66,27 @@ pub struct Journal {
 pub const FILE: &str = "journal.jsonl";
 
 impl Journal {
-    /// Begins the journal of a run in its folder.
+    /// Opens the journal of a run, made where there is none; a torn last line is cut off. Whoever gets its lock reads what is
+    /// there: another runner may have written and left meanwhile.
     ///
     /// # Errors
-    /// When the file cannot be made, or is there already.
-    pub fn create(folder: &Path, run: &str, watch: Failpoint) -> Result<Journal, JournalError> {
-        let path = folder.join(FILE);
-        let made = OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(&path);
-        let file =
-            made.and_then(|file| sync_folder(folder).map(|()| file)).map_err(|error| JournalError::Io { path: path.clone(), error })?;
-        alone(&file, &path)?;
-        Ok(Journal { path, run: run.into(), file, good: 0, sum: GENESIS.into(), seq: 0, dirty: false, watch })
-    }
-
-    /// Opens a journal again; a torn last line is cut off.
-    ///
-    /// # Errors
-    /// When it cannot be read, or a line is wrong.
-    pub fn open(folder: &Path, run: &str, watch: Failpoint) -> Result<(Journal, Replay), JournalError> {
+    /// When it cannot be read, is another runner's, or a line is wrong; when it once had records, and has none.
+    pub fn open(folder: &Path, run: &str, failpoint: Failpoint) -> Result<(Journal, Replay), JournalError> {
         let path = folder.join(FILE);
         let io = |error| JournalError::Io { path: path.clone(), error };
-        let mut file = OpenOptions::new().write(true).read(true).open(&path).map_err(io)?;
+        let mut file = OpenOptions::new().write(true).read(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
         alone(&file, &path)?;
+        // Somebody may have taken it away between the two.
+        if file.metadata().map_err(io)?.nlink() == 0 {
+            return Err(JournalError::Taken { path });
+        }
+        sync_folder(folder).map_err(io)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
         let mut replay = replay_of(folder, &bytes).map_err(|wrong| JournalError::Wrong { path: path.clone(), wrong })?;
+        if replay.lines.is_empty() && has_begun(folder) {
+            return Err(JournalError::Emptied { path });
+        }
         if replay.torn > 0 {
             file.set_len(replay.good).map_err(io)?;
         }
@@ -98,7 +97,7 @@ impl Journal {
         }
         file.sync_data().map_err(io)?;
         let (sum, seq) = replay.lines.last().map_or((GENESIS.to_string(), 0), |l| (l.sum.clone(), l.record.seq));
-        let journal = Journal { path, run: run.into(), file, good: replay.good, sum, seq, dirty: false, watch };
+        let journal = Journal { path, run: run.into(), file, good: replay.good, sum, seq, dirty: false, watch: failpoint };
         Ok((journal, replay))
     }
 
@@ -163,10 +162,24 @@ fn alone(file: &File, path: &Path) -> Result<(), JournalError> {
 /// How long somebody's look at a journal may keep its writer out.
 const GLANCE: Duration = Duration::from_millis(300);
 
-/// Makes a new entry of a folder lasting.
-pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
+/// Says that a run's journal has records: one that is empty later was emptied.
+///
+/// # Errors
+/// When that cannot be written.
+pub fn mark_begun(folder: &Path) -> std::io::Result<()> {
+    if has_begun(folder) {
+        return Ok(());
+    }
+    write_private(&folder.join(BEGUN), b"")?;
+    sync_folder(folder)
 }
+
+/// Whether a run's journal had records once.
+pub fn has_begun(folder: &Path) -> bool {
+    folder.join(BEGUN).exists()
+}
+
+const BEGUN: &str = "begun";
 
 /// Reads a journal without touching it: for whoever only looks.
 ///

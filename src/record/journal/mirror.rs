@@ -2,12 +2,10 @@
 //! its run and number; what is there already is compared, never written again.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
-use super::lock::Holder;
 use super::record::JournalLine;
 use crate::observe::source::{Session, literal};
 use crate::plan::runbook::{Event, Plan};
@@ -23,9 +21,6 @@ const PG_SCHEMA: &str = "
 CREATE SCHEMA IF NOT EXISTS lastgreen;
 CREATE TABLE IF NOT EXISTS lastgreen.records (run text NOT NULL, seq bigint NOT NULL, at timestamptz NOT NULL,
   environment text NOT NULL, type text NOT NULL, line text NOT NULL, PRIMARY KEY (run, seq));
-CREATE TABLE IF NOT EXISTS lastgreen.locks (environment text PRIMARY KEY, holder text NOT NULL, beat timestamptz NOT NULL,
-  session int NOT NULL DEFAULT 0);
-ALTER TABLE lastgreen.locks ADD COLUMN IF NOT EXISTS session int NOT NULL DEFAULT 0;
 ";
 
 const LITE_SCHEMA: &str = "
@@ -35,34 +30,6 @@ CREATE TABLE IF NOT EXISTS lastgreen_records (run TEXT NOT NULL, seq INTEGER NOT
 
 /// How many records are written in one transaction.
 const AT_ONCE: usize = 25;
-
-/// A number that stands for an environment in `pg_advisory_lock`.
-fn lock_key(environment: &str) -> i64 {
-    use sha2::{Digest, Sha256};
-    let hash = Sha256::digest(format!("lastgreen/{environment}"));
-    let mut first = [0u8; 8];
-    first.copy_from_slice(&hash[..8]);
-    i64::from_be_bytes(first)
-}
-
-/// The same as `pg_locks` shows it, in two halves: for `$1` and `$2` of [`HOLDS_IT`].
-fn lock_parts(environment: &str) -> (i64, i64) {
-    let key = lock_key(environment);
-    ((key >> 32) & 0xffff_ffff, key & 0xffff_ffff)
-}
-
-/// Whether a row of `pg_locks` is the lock of an environment.
-const HOLDS_IT: &str = "locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = $1 AND objid::bigint = $2 \
-                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-
-/// Somebody else who has an environment, and how long nothing was heard of them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Other {
-    pub holder: Option<Holder>,
-    pub silent: Duration,
-    /// Its session on the server.
-    pub session: i32,
-}
 
 /// The first way in which journal and mirror differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -79,12 +46,7 @@ impl Mirror {
     pub async fn new(mut session: Session) -> Result<Mirror, sqlx::Error> {
         let has_events = match &mut session {
             Session::Postgres(pg) => {
-                let there: bool = sqlx::query_scalar(
-                    "SELECT to_regclass('lastgreen.records') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute \
-                     WHERE attrelid = to_regclass('lastgreen.locks') AND attname = 'session' AND NOT attisdropped)",
-                )
-                .fetch_one(&mut *pg)
-                .await?;
+                let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.records') IS NOT NULL").fetch_one(&mut *pg).await?;
                 if !there {
                     // Two that begin at once would trip over each other's tables.
                     let mut transaction = pg.begin().await?;
@@ -188,78 +150,6 @@ impl Mirror {
             }
         };
         Ok(rows.into_iter().map(|(seq, line)| (seq as u64, line)).collect())
-    }
-
-    /// Tries to take an environment across hosts, for as long as this connection lives. `Ok(Err(other))`: somebody else
-    /// has it. SQLite is a file of one host: its lock is enough.
-    ///
-    /// # Errors
-    /// What the database said.
-    pub async fn lock(&mut self, environment: &str, holder: &Holder) -> Result<Result<(), Other>, sqlx::Error> {
-        let Session::Postgres(pg) = &mut self.session else { return Ok(Ok(())) };
-        let ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(lock_key(environment)).fetch_one(&mut *pg).await?;
-        if ours {
-            self.beat(environment, holder).await?;
-            return Ok(Ok(()));
-        }
-        let query = "SELECT holder, extract(epoch FROM now() - beat)::float8, session FROM lastgreen.locks WHERE environment = $1";
-        let row: Option<(String, f64, i32)> = sqlx::query_as(query).bind(environment).fetch_optional(&mut *pg).await?;
-        let (text, silent, session) = row.unwrap_or_default();
-        let silent = Duration::from_secs_f64(silent.clamp(0.0, 1e9));
-        Ok(Err(Other { holder: serde_json::from_str(&text).ok(), silent, session }))
-    }
-
-    /// Who has an environment across hosts now.
-    ///
-    /// # Errors
-    /// What the database said.
-    pub async fn holder(&mut self, environment: &str) -> Result<Option<Holder>, sqlx::Error> {
-        let Session::Postgres(pg) = &mut self.session else { return Ok(None) };
-        let query = format!(
-            "SELECT holder FROM lastgreen.locks WHERE environment = $3 AND EXISTS (SELECT 1 FROM pg_locks WHERE {HOLDS_IT} AND pid = session)"
-        );
-        let (high, low) = lock_parts(environment);
-        let row = sqlx::query_scalar(AssertSqlSafe(query)).bind(high).bind(low).bind(environment);
-        let row: Option<String> = row.fetch_optional(&mut *pg).await?;
-        Ok(row.and_then(|text| serde_json::from_str(&text).ok()))
-    }
-
-    /// Ends a session that holds an environment: its owner is dead, and only the server does not know yet.
-    ///
-    /// # Errors
-    /// What the database said.
-    pub async fn end_session(&mut self, environment: &str, session: i32) -> Result<(), sqlx::Error> {
-        let Session::Postgres(pg) = &mut self.session else { return Ok(()) };
-        let query = format!("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE {HOLDS_IT} AND pid = $3");
-        let (high, low) = lock_parts(environment);
-        sqlx::query(AssertSqlSafe(query)).bind(high).bind(low).bind(session).execute(&mut *pg).await.map(drop)
-    }
-
-    /// Takes the row away that says who holds the environment.
-    ///
-    /// # Errors
-    /// What the database said.
-    pub async fn let_go(&mut self, environment: &str, run: &str) -> Result<(), sqlx::Error> {
-        let Session::Postgres(pg) = &mut self.session else { return Ok(()) };
-        let query = "DELETE FROM lastgreen.locks WHERE environment = $1 AND holder::json->>'run' = $2";
-        sqlx::query(query).bind(environment).bind(run).execute(&mut *pg).await.map(drop)
-    }
-
-    /// Says who holds the lock and that it lives. An error means that the connection, and the lock with it, is gone.
-    ///
-    /// # Errors
-    /// What the database said.
-    pub async fn beat(&mut self, environment: &str, holder: &Holder) -> Result<(), sqlx::Error> {
-        let Session::Postgres(pg) = &mut self.session else { return Ok(()) };
-        sqlx::query(
-            "INSERT INTO lastgreen.locks (environment, holder, beat, session) VALUES ($1, $2, now(), pg_backend_pid()) \
-             ON CONFLICT (environment) DO UPDATE SET holder = excluded.holder, beat = excluded.beat, session = excluded.session",
-        )
-        .bind(environment)
-        .bind(serde_json::to_string(holder).unwrap_or_default())
-        .execute(&mut *pg)
-        .await?;
-        Ok(())
     }
 
     pub async fn close(self) {

@@ -1,14 +1,18 @@
-//! Journals: the append-only, synced, hash-chained record of each run, and what keeps them: the state folder, the lock of
-//! an environment, the outbox of notices, and the mirror in a database.
+//! Journals: the append-only, synced, hash-chained record of each run, and what keeps them: the state folder, the leases of
+//! an environment on this host and across hosts, and the mirror in a database.
 
+mod disk;
 mod file;
-mod lock;
+mod lease;
 mod mirror;
 mod record;
+mod remote_lease;
 mod state;
 
-pub use file::{Failpoint, FailpointAt, Journal, JournalError, is_driven, no_failpoint, read, sync_folder};
-pub use lock::{Holder, HostLock, Tried};
-pub use mirror::{Difference, Mirror, Other, compare, note, noted};
+pub use disk::{sync_folder, write_private};
+pub use file::{Failpoint, FailpointAt, Journal, JournalError, has_begun, is_driven, mark_begun, no_failpoint, read};
+pub use lease::{Holder, HostLease, Life, Tried, began, holder_of, place, shared_lease};
+pub use mirror::{Difference, Mirror, compare, note, noted};
 pub use record::{GENESIS, JournalLine, Replay, VERSION, Wrong, frame, parse, replay};
-pub use state::{StateDir, private, trusted, write_private};
+pub use remote_lease::{Other, RemoteLease, RemoteTried, RemoteWord, Wanted, remote_holder};
+pub use state::{StateDir, private, trusted};

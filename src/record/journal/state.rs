@@ -1,12 +1,11 @@
-//! The state folder: `runs/<id>/`, `outbox/`, `lock/`. Everything in it is its owner's alone; looser permissions are
+//! The state folder: `runs/<id>/`, `open/`, `outbox/`, `lock/`. Everything in it is its owner's alone; looser permissions are
 //! refused, because whoever can write here can make a runner act.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::file::sync_folder;
+use super::disk::{sync_folder, write_private};
 use crate::plan::runbook::Plan;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +20,7 @@ impl StateDir {
     /// When it cannot be made, is somebody else's, or others may get in.
     pub fn open(root: &Path) -> Result<StateDir, String> {
         let state = StateDir { root: root.to_path_buf() };
-        for folder in [state.root.clone(), state.runs(), state.outbox(), state.locks()] {
+        for folder in [state.root.clone(), state.runs(), state.outbox(), state.locks(), state.open_marks()] {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
             private(&folder)?;
         }
@@ -44,6 +43,51 @@ impl StateDir {
         self.root.join("lock")
     }
 
+    /// A mark for each run that is not over, or has left something at work: what has to be looked at before another begins.
+    fn open_marks(&self) -> PathBuf {
+        self.root.join("open")
+    }
+
+    /// Runs that are not over, or have left something at work. Costs the same however many there were before; marks of
+    /// before there were any are made anew.
+    pub fn open_runs(&self) -> Vec<String> {
+        let folder = self.open_marks();
+        if !folder.join(COMPLETE).exists() {
+            self.mark_all();
+        }
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut ids: Vec<String> = names.filter(|name| name != COMPLETE).collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids
+    }
+
+    fn mark_all(&self) {
+        let over = |id: &String| {
+            let ended = |line: &super::record::JournalLine| matches!(line.record.event, crate::plan::runbook::Event::Ended { .. });
+            super::file::read(&self.run(id)).is_ok_and(|replay| replay.lines.last().is_some_and(ended))
+                && !self.run(id).join("script.pid").exists()
+        };
+        for id in self.ids().iter().filter(|id| !over(id)) {
+            let _ = std::fs::write(self.open_marks().join(id), "");
+        }
+        let _ = std::fs::write(self.open_marks().join(COMPLETE), "");
+    }
+
+    /// Takes a run's mark away: it is over, and nothing of it is at work.
+    pub fn close_run(&self, id: &str) {
+        let _ = std::fs::remove_file(self.open_marks().join(id));
+    }
+
+    /// The newest runs, without a look at the others.
+    pub fn newest(&self, count: usize) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.runs()) else { return Vec::new() };
+        let mut ids: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.truncate(count);
+        ids
+    }
+
     /// The ids of all runs, the newest first; none where they cannot be read.
     pub fn ids(&self) -> Vec<String> {
         self.list().unwrap_or_default()
@@ -57,7 +101,7 @@ impl StateDir {
         let entries = std::fs::read_dir(self.runs()).map_err(|e| format!("cannot read {}: {e}", self.runs().display()))?;
         let mut ids: Vec<String> = entries
             .flatten()
-            .filter(|e| e.path().join("plan.json").is_file())
+            .filter(|e| ["plan.json", "journal.jsonl"].iter().any(|file| e.path().join(file).is_file()))
             .map(|e| e.file_name().to_string_lossy().into_owned())
             .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
@@ -90,7 +134,10 @@ impl StateDir {
         DirBuilder::new().mode(0o700).create(folder.join("output")).map_err(failed)?;
         // A plan is a tree of texts, numbers and lists: it always has a JSON form.
         let text = serde_json::to_vec_pretty(plan).unwrap_or_default();
-        write_private(&folder.join("plan.json"), &text).map_err(failed)?;
+        std::fs::write(self.open_marks().join(id), "").map_err(failed)?;
+        // Whole or not at all: a plan that was cut off would be a run that nobody can show.
+        let draft = folder.join(".plan.json");
+        write_private(&draft, &text).and_then(|()| std::fs::rename(&draft, folder.join("plan.json"))).map_err(failed)?;
         sync_folder(&folder).and_then(|()| sync_folder(&self.runs())).map_err(failed)?;
         Ok(folder)
     }
@@ -106,12 +153,8 @@ impl StateDir {
     }
 }
 
-/// Writes a file of ours, on the disk when this comes back.
-pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
+/// The mark which says that every run that is open has one.
+const COMPLETE: &str = ".complete";
 
 /// # Errors
 /// When the path is another user's, or others may read or write it.

@@ -15,11 +15,27 @@ use crate::record::notify::Notification;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Why a notification has not arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotDelivered {
+    pub why: String,
+    /// Whether it may arrive another time: what a receiver will not have, it will not have later either.
+    pub again: bool,
+    /// How long the receiver wants to be left alone.
+    pub after: Option<Duration>,
+}
+
+impl From<String> for NotDelivered {
+    fn from(why: String) -> NotDelivered {
+        NotDelivered { why, again: true, after: None }
+    }
+}
+
 /// Sends a notification.
 ///
 /// # Errors
-/// Why it has not arrived; it is worth trying again.
-pub async fn deliver(notification: &Notification) -> Result<(), String> {
+/// Why it has not arrived, and whether it is worth trying again.
+pub async fn deliver(notification: &Notification) -> Result<(), NotDelivered> {
     match &notification.channel {
         Channel::Slack { webhook } => {
             let url = fetch_secret(webhook).await.map_err(|f| f.message)?;
@@ -29,7 +45,7 @@ pub async fn deliver(notification: &Notification) -> Result<(), String> {
             if answer.trim() == "ok" || workflow {
                 Ok(())
             } else {
-                Err(format!("it answered `{}` instead of `ok`", fit(&crate::base::secret::sanitize(answer.trim()), 60)))
+                Err(format!("it answered `{}` instead of `ok`", fit(&crate::base::secret::sanitize(answer.trim()), 60)).into())
             }
         }
         Channel::Pagerduty { key, url } => {
@@ -53,12 +69,12 @@ pub async fn deliver(notification: &Notification) -> Result<(), String> {
                 None => None,
             };
             let credentials = user.clone().zip(password.map(|p| p.expose().to_string()));
-            mail(notification, smtp, from, to, credentials).await
+            Ok(mail(notification, smtp, from, to, credentials).await?)
         }
     }
 }
 
-async fn post(url: &str, body: &Json, notification: &Notification, token: Option<&str>) -> Result<String, String> {
+async fn post(url: &str, body: &Json, notification: &Notification, token: Option<&str>) -> Result<String, NotDelivered> {
     // The address may be a secret: it is not repeated.
     let url = url::Url::parse(url).map_err(|e| format!("its address is not a URL: {e}"))?;
     let endpoint = Endpoint {
@@ -79,8 +95,25 @@ async fn post(url: &str, body: &Json, notification: &Notification, token: Option
     if answer.status.is_success() {
         return Ok(answer.text());
     }
-    Err(format!("it answered {}: {}", answer.status.as_u16(), fit(&crate::base::secret::sanitize(answer.text().trim()), 120)))
+    let status = answer.status.as_u16();
+    let why = format!("it answered {status}: {}", fit(&crate::base::secret::sanitize(answer.text().trim()), 120));
+    // Of these the message itself is the reason; a wrong key or address may be put right.
+    let again = ![400, 410, 413, 414, 422].contains(&status);
+    Err(NotDelivered { why, again, after: retry_after(answer.retry_after.as_deref()) })
 }
+
+/// `Retry-After`, in seconds or as a date.
+fn retry_after(text: Option<&str>) -> Option<Duration> {
+    let text = text?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds).min(LONGEST));
+    }
+    let at = chrono::DateTime::parse_from_rfc2822(text).ok()?;
+    (at.with_timezone(&chrono::Utc) - chrono::Utc::now()).to_std().ok().map(|after| after.min(LONGEST))
+}
+
+/// No receiver is left alone for longer.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Slack's own signs are written out, so that nobody's output calls a whole channel.
 fn slack_text(notification: &Notification) -> String {

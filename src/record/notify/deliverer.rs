@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::notifications::remember_notifications;
-use super::outbox::Outbox;
+use super::outbox::{Notification, Outbox};
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::units::short;
@@ -28,7 +29,7 @@ pub struct MirrorDone {
 /// How long one round with the database may take: one that hangs is tried again later.
 const ROUND: Duration = Duration::from_secs(20);
 /// How long one notification may take.
-const LETTER: Duration = Duration::from_secs(20);
+const LONGEST_TRY: Duration = Duration::from_secs(20);
 
 /// How much of a run is brought to its mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,15 +99,31 @@ pub fn sweep_notifications(state: &StateDir, id: &str, clock: &Clock) {
     }
 }
 
-/// Sends every notification that is due. Gives the runs of those that could not be sent.
-pub async fn deliver_waiting(state: &StateDir, clock: &Clock, failpoint: &Failpoint) -> Vec<String> {
+/// A notification that is still to be sent, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undelivered {
+    pub run: String,
+    pub channel: String,
+    pub title: String,
+    pub why: String,
+}
+
+impl Undelivered {
+    fn of(notification: &Notification, why: &str) -> Undelivered {
+        let why = if why.is_empty() { notification.error.clone().unwrap_or_else(|| "not tried yet".into()) } else { why.to_string() };
+        Undelivered { run: notification.run.clone(), channel: notification.name.clone(), title: notification.title.clone(), why }
+    }
+}
+
+/// Sends every notification that is due. Gives those that could not be sent.
+pub async fn deliver_waiting(state: &StateDir, clock: &Clock, failpoint: &Failpoint) -> Vec<Undelivered> {
     let outbox = Outbox::new(state);
     let waiting = outbox.waiting();
     if waiting.is_empty() {
         return Vec::new();
     }
     // Somebody else is at it: nothing must be sent twice.
-    let Some(_sender) = outbox.sender() else { return waiting.into_iter().map(|notification| notification.run).collect() };
+    let Some(_sender) = outbox.sender() else { return waiting.iter().map(|one| Undelivered::of(one, "")).collect() };
     let mut left = Vec::new();
     // What is about the same run arrives in order: a later notification does not overtake one that has to wait.
     let mut held: HashSet<(String, String)> = HashSet::new();
@@ -116,29 +133,37 @@ pub async fn deliver_waiting(state: &StateDir, clock: &Clock, failpoint: &Failpo
     for notification in outbox.waiting() {
         let now = clock.now();
         let queue = (notification.run.clone(), notification.name.clone());
-        if notification.next_try > now || held.contains(&queue) || silent.contains(&notification.channel) {
-            left.push(notification.run);
+        if !notification.is_due(now) || held.contains(&queue) || silent.contains(&notification.channel) {
+            left.push(Undelivered::of(&notification, ""));
             held.insert(queue);
             continue;
         }
         failpoint(FailpointAt::BeforeNotice);
-        let sent = tokio::time::timeout(LETTER, deliver(&notification))
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {}", short(LETTER))));
+        let silence = || Err(format!("no answer within {}", short(LONGEST_TRY)).into());
+        let sent = tokio::time::timeout(LONGEST_TRY, deliver(&notification)).await.unwrap_or_else(|_| silence());
         failpoint(FailpointAt::AfterNotice);
         let noted = match &sent {
             Ok(()) => outbox.arrived(&notification),
-            Err(e) => {
-                log::warn!(target: "outbox", "{} not delivered to {}: {e}", notification.title, notification.name);
-                outbox.failed(&notification, e, now)
+            Err(failure) => {
+                log::warn!(target: "outbox", "{} not delivered to {}: {}", notification.title, notification.name, failure.why);
+                if failure.again {
+                    silent.push(notification.channel.clone());
+                    outbox.failed(&notification, &failure.why, failure.after, now)
+                } else {
+                    outbox.refused(&notification, &failure.why)
+                }
             }
         };
-        if sent.is_err() {
-            silent.push(notification.channel.clone());
-        }
-        if sent.is_err() || noted.is_err() {
-            left.push(notification.run);
-            held.insert(queue);
+        match (&sent, noted) {
+            (Err(failure), _) if failure.again => {
+                left.push(Undelivered::of(&notification, &failure.why));
+                held.insert(queue);
+            }
+            (_, Err(e)) => {
+                left.push(Undelivered::of(&notification, &e.to_string()));
+                held.insert(queue);
+            }
+            _ => {}
         }
     }
     left
@@ -155,6 +180,8 @@ pub struct Deliverer {
     pub unkept: Arc<AtomicBool>,
 }
 
+/// The longest between tries when a run is over.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Between tries when something is left.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -199,8 +226,10 @@ impl Deliverer {
             }
         }
         let deadline = tokio::time::Instant::now() + patience;
-        while left && tokio::time::Instant::now() + PAUSE < deadline {
-            tokio::time::sleep(PAUSE).await;
+        let mut pause = PAUSE;
+        while left && tokio::time::Instant::now() + pause < deadline {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_WAIT);
             let last = *news.borrow();
             left = !self.once(load, last).await;
         }
@@ -231,7 +260,7 @@ impl Deliverer {
             }
             (Consignment::Notifications, _) => {
                 let kept = self.keep();
-                !deliver_waiting(&self.state, &self.clock, &self.failpoint).await.contains(&self.run) && kept
+                !deliver_waiting(&self.state, &self.clock, &self.failpoint).await.iter().any(|one| one.run == self.run) && kept
             }
         }
     }

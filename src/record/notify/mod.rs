@@ -6,7 +6,7 @@ mod deliverer;
 mod notifications;
 mod outbox;
 
-pub use deliver::deliver;
-pub use deliverer::{Deliverer, Extent, MirrorDone, deliver_waiting, sweep_notifications, sync_run};
+pub use deliver::{NotDelivered, deliver};
+pub use deliverer::{Deliverer, Extent, MirrorDone, Undelivered, deliver_waiting, sweep_notifications, sync_run};
 pub use notifications::{notifications, remember_notifications};
 pub use outbox::{Notification, Outbox};

@@ -14,7 +14,7 @@ fn occasion(event: &Event) -> Option<Occasion> {
         Event::Ended { result, .. } => match result {
             RunResult::Done => Occasion::Success,
             RunResult::Failed | RunResult::RolledBack | RunResult::Refused => Occasion::Failure,
-            RunResult::Aborted => Occasion::Abort,
+            RunResult::Aborted | RunResult::Superseded => Occasion::Abort,
         },
         _ => return None,
     })

@@ -67,7 +67,8 @@ impl Outbox {
     /// # Errors
     /// When it cannot be written.
     pub fn put(&self, notification: &Notification) -> std::io::Result<()> {
-        if self.path(&notification.id).exists() || self.sent().join(&notification.id).exists() {
+        let refused = self.folder.join("refused").join(format!("{}.json", notification.id));
+        if self.path(&notification.id).exists() || self.sent().join(&notification.id).exists() || refused.exists() {
             return Ok(());
         }
         self.write(notification)
@@ -108,18 +109,26 @@ impl Outbox {
         sync_folder(&self.folder)
     }
 
-    /// Keeps a notification for later.
+    /// Takes a notification out that its receiver will not have: it keeps nothing else back.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn refused(&self, notification: &Notification, error: &str) -> std::io::Result<()> {
+        self.write(&Notification { attempts: notification.attempts + 1, error: Some(error.into()), ..notification.clone() })?;
+        let refused = self.folder.join("refused");
+        std::fs::create_dir_all(&refused)?;
+        std::fs::rename(self.path(&notification.id), refused.join(format!("{}.json", notification.id)))?;
+        sync_folder(&self.folder)
+    }
+
+    /// Keeps a notification for later; `after`: as long as its receiver wants.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn failed(&self, notification: &Notification, error: &str, now: Stamp) -> std::io::Result<()> {
+    pub fn failed(&self, notification: &Notification, error: &str, after: Option<Duration>, now: Stamp) -> std::io::Result<()> {
         let pause = FIRST_PAUSE.saturating_mul(1 << notification.attempts.min(10)).min(LONGEST_PAUSE);
-        let kept = Notification {
-            attempts: notification.attempts + 1,
-            next_try: now.plus(pause),
-            error: Some(error.into()),
-            ..notification.clone()
-        };
+        let next_try = now.plus(after.map_or(pause, |after| after.max(pause)));
+        let kept = Notification { attempts: notification.attempts + 1, next_try, error: Some(error.into()), ..notification.clone() };
         if now.since(notification.at) > GIVES_UP {
             log::warn!(target: "outbox", "{} was not delivered to {} in a week: {error}", notification.title, notification.name);
             return self.arrived(&kept);
@@ -127,3 +136,13 @@ impl Outbox {
         self.write(&kept)
     }
 }
+
+impl Notification {
+    /// Whether it is to be sent now. A time that no pause comes to was set by another clock.
+    pub fn is_due(&self, now: Stamp) -> bool {
+        self.next_try <= now || self.next_try > now.plus(LONGEST_PAUSE.max(LONGEST_WISH))
+    }
+}
+
+/// The longest that a receiver may wish to be left alone.
+const LONGEST_WISH: Duration = Duration::from_secs(3600);

@@ -7,7 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::Input;
 
 use super::line_edit::{edit, insert, leaves};
-use super::typed::Typed;
+use super::typed::{Pressed, Typed};
 use crate::base::clock::Stamp;
 use crate::plan::runbook::{Confirmation, Danger, Plan, Runbook};
 use crate::status::Request;
@@ -133,13 +133,13 @@ impl Dialog {
     }
 
     /// `size` is that of the screen.
-    pub fn key(&mut self, key: KeyEvent, now: Stamp, size: (u16, u16)) -> DialogResult {
+    pub fn key(&mut self, key: KeyEvent, pressed: Pressed, size: (u16, u16)) -> DialogResult {
         if leaves(key) {
             return DialogResult::Closed;
         }
         match &mut self.stage {
             Stage::Inputs { .. } => self.input_key(key),
-            Stage::Shown { .. } => self.confirm_key(key, now, size),
+            Stage::Shown { .. } => self.confirm_key(key, pressed, size),
             Stage::Planning | Stage::Starting(_) | Stage::Refused(_) => DialogResult::Open(None),
         }
     }
@@ -169,7 +169,7 @@ impl Dialog {
         DialogResult::Open(None)
     }
 
-    fn confirm_key(&mut self, key: KeyEvent, now: Stamp, (columns, rows): (u16, u16)) -> DialogResult {
+    fn confirm_key(&mut self, key: KeyEvent, pressed: Pressed, (columns, rows): (u16, u16)) -> DialogResult {
         let Stage::Shown { plan, typed, scroll } = &mut self.stage else { return DialogResult::Open(None) };
         match key.code {
             KeyCode::Up => *scroll = scroll.saturating_sub(1),
@@ -178,14 +178,14 @@ impl Dialog {
             KeyCode::PageDown => *scroll = scroll.saturating_add(PAGE),
             KeyCode::Tab => self.stage = Stage::Inputs { error: None },
             _ if rows < ROWS || columns < COLUMNS => typed.refuse("this window is too small to read a plan in: make it larger"),
-            _ if now > plan.expires => typed.refuse("this plan has expired: Tab, Enter makes a new one"),
+            _ if pressed.at > plan.expires => typed.refuse("this plan has expired: Tab, Enter makes a new one"),
             code => match plan.confirmation() {
                 Confirmation::Key => {
-                    if code == KeyCode::Char('y') && key.modifiers.is_empty() && typed.takes(key, now) {
+                    if code == KeyCode::Char('y') && key.modifiers.is_empty() && typed.takes(key, pressed) {
                         return self.begin();
                     }
                 }
-                Confirmation::Type(wanted) => match typed.key(key, now) {
+                Confirmation::Type(wanted) => match typed.key(key, pressed) {
                     Some(said) if said == wanted => return self.begin(),
                     Some(_) => typed.refuse("that is not it: nothing has begun"),
                     None => {}

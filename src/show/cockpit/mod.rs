@@ -26,5 +26,5 @@ pub use palette_entries::entries;
 pub use run_view::{Asking, RunView};
 pub use state::{Cursor, FrozenScreen, Nav, State, Toast, is_chart, is_list};
 pub use table::table_of;
-pub use typed::Typed;
+pub use typed::{Pressed, Typed};
 pub use update::{Message, update};

@@ -5,8 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::Input;
 
 use super::line_edit::{edit, insert, leaves};
-use super::typed::Typed;
-use crate::base::clock::Stamp;
+use super::typed::{Pressed, Typed};
 use crate::base::text::{width, wrap};
 use crate::plan::runbook::{Choice, OperatorQuestion, Phase, StepState};
 use crate::show::keymap::Action;
@@ -168,7 +167,7 @@ impl RunView {
     fn lead(&mut self, action: Action, context: &RunContext) -> Option<Request> {
         let run = self.run.clone();
         let line = context.line?;
-        let typed = || Typed::new(context.now);
+        let typed = || Typed::new(context.pressed.at);
         let mut no = |text: &str| self.said = Some((text.into(), false));
         if context.read_only {
             no("this cockpit only looks (--read-only)");
@@ -180,7 +179,7 @@ impl RunView {
             (Action::Abort, _) => self.asking = Some(Asking::Abort(typed())),
             (Action::Answer, RunStatus::Waiting) => {
                 if let Phase::Waiting { question } = &line.run.phase {
-                    let note = Typed::with_note(context.now);
+                    let note = Typed::with_note(context.pressed.at);
                     self.asking = Some(Asking::Answer { asked: line.run.asked, question: question.clone(), line: note });
                 }
             }
@@ -211,7 +210,7 @@ impl RunView {
         let run = self.run.clone();
         match asking {
             Asking::Answer { asked, question, mut line } => {
-                if let Some(text) = line.key(key, context.now) {
+                if let Some(text) = line.key(key, context.pressed) {
                     let (word, note) = text.split_once(' ').unwrap_or((&text, ""));
                     if let Some(choice) = Choice::parse(word).filter(|choice| question.choices.contains(choice)) {
                         return (None, Some(Request::Answer { run, asked, step: question.step, choice, note: note.trim().into() }));
@@ -223,7 +222,7 @@ impl RunView {
             }
             Asking::Abort(mut line) => {
                 let can_go_back = context.line.is_some_and(|line| !line.run.way_back(&line.plan).is_empty());
-                match line.key(key, context.now).as_deref() {
+                match line.key(key, context.pressed).as_deref() {
                     Some("undo") if can_go_back => return (None, Some(Request::Abort { run, undo: true })),
                     Some("leave") => return (None, Some(Request::Abort { run, undo: false })),
                     Some(_) => line.refuse(if can_go_back { "type undo, or leave" } else { "there is nothing to undo: type leave" }),
@@ -232,7 +231,7 @@ impl RunView {
                 (Some(Asking::Abort(line)), None)
             }
             Asking::Resume(mut line) => {
-                match line.key(key, context.now).as_deref() {
+                match line.key(key, context.pressed).as_deref() {
                     Some("resume") => return (None, Some(Request::Resume(run))),
                     Some(_) => line.refuse("type resume"),
                     None => {}
@@ -272,7 +271,7 @@ impl RunView {
 pub struct RunContext<'a> {
     pub line: Option<&'a RunLine>,
     pub output: Option<&'a OutputTail>,
-    pub now: Stamp,
+    pub pressed: Pressed,
     pub read_only: bool,
     pub columns: u16,
 }

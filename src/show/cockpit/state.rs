@@ -67,6 +67,8 @@ pub struct State {
     pub dialogs: u64,
     /// Runs whose view was left: they do not open by themselves again.
     pub left: HashSet<String>,
+    /// The number of the read that keys came in last.
+    pub read: u64,
     /// Nothing may be run or answered here.
     pub read_only: bool,
 }
@@ -94,6 +96,7 @@ impl State {
             output: None,
             dialogs: 0,
             left: HashSet::new(),
+            read: 0,
             read_only: false,
         }
     }

@@ -9,10 +9,20 @@ use tui_input::{Input, InputRequest};
 use super::line_edit::edit;
 use crate::base::clock::Stamp;
 
+/// When a key was read, and with which others: what comes in one read was not pressed key by key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressed {
+    pub at: Stamp,
+    /// The number of the read it came in.
+    pub read: u64,
+}
+
 /// Keys that were pressed before the question could be seen answer nothing.
 const ARMED: Duration = Duration::from_millis(400);
+/// What was begun before that is over when no key has come for so long.
+const BREATH: Duration = Duration::from_millis(700);
 /// Fingers need longer than this for a letter.
-const FINGERS: Duration = Duration::from_millis(8);
+const FINGERS: Duration = Duration::from_millis(12);
 
 #[derive(Clone, Debug)]
 pub struct Typed {
@@ -21,6 +31,10 @@ pub struct Typed {
     pub complaint: Option<String>,
     asked: Stamp,
     first_key: Stamp,
+    /// The last letter of the word.
+    last_key: Option<Pressed>,
+    /// When a key came last that belongs to a word begun before the question could be seen.
+    early: Option<Stamp>,
     /// Whether a note may stand behind the word.
     notes: bool,
     /// How many letters of the note were pasted.
@@ -29,7 +43,7 @@ pub struct Typed {
 
 impl Typed {
     pub fn new(now: Stamp) -> Typed {
-        Typed { input: Input::default(), complaint: None, asked: now, first_key: now, notes: false, pasted: 0 }
+        Typed { input: Input::default(), complaint: None, asked: now, first_key: now, last_key: None, early: None, notes: false, pasted: 0 }
     }
 
     /// One that takes a note behind the word that decides.
@@ -37,24 +51,31 @@ impl Typed {
         Typed { notes: true, ..Typed::new(now) }
     }
 
-    /// Whether a key may mean something by now. One with a modifier comes of keys that ran into each other.
-    pub fn takes(&mut self, key: KeyEvent, now: Stamp) -> bool {
-        if key.kind == KeyEventKind::Repeat || now.since(self.asked) < ARMED {
-            self.complaint = Some("not so fast: read it first".into());
+    /// Whether a key may mean something by now. One with a modifier comes of keys that ran into each other. A word that was
+    /// begun too early counts as a whole or not at all.
+    pub fn takes(&mut self, key: KeyEvent, pressed: Pressed) -> bool {
+        let goes_on = self.early.is_some_and(|at| pressed.at.since(at) < BREATH);
+        if key.kind == KeyEventKind::Repeat || pressed.at.since(self.asked) < ARMED || goes_on {
+            // Enter ends it.
+            self.early = (key.code != KeyCode::Enter).then_some(pressed.at);
+            self.complaint = Some("not so fast: read it first, then type it".into());
+            self.input.reset();
             return false;
         }
+        self.early = None;
         !key.modifiers.contains(KeyModifiers::ALT)
     }
 
     /// Takes a key; gives what was typed when that was Enter.
-    pub fn key(&mut self, key: KeyEvent, now: Stamp) -> Option<String> {
-        if !self.takes(key, now) {
+    pub fn key(&mut self, key: KeyEvent, pressed: Pressed) -> Option<String> {
+        if !self.takes(key, pressed) {
             return None;
         }
         if key.code != KeyCode::Enter {
             if self.input.value().is_empty() {
-                (self.first_key, self.pasted) = (now, 0);
+                (self.first_key, self.pasted) = (pressed.at, 0);
             }
+            self.last_key = Some(pressed);
             self.complaint = None;
             edit(&mut self.input, key);
             return None;
@@ -65,7 +86,8 @@ impl Typed {
             self.refuse("Enter alone confirms nothing");
             return None;
         }
-        if now.since(self.first_key) < FINGERS.saturating_mul(letters) {
+        let together = self.last_key.is_some_and(|last| last.read == pressed.read);
+        if together || pressed.at.since(self.first_key) < FINGERS.saturating_mul(letters) {
             self.refuse("that came too fast for fingers: type it again");
             return None;
         }
@@ -98,9 +120,14 @@ impl Typed {
 mod tests {
     use super::*;
 
+    /// A read of its own.
+    fn pressed(at: i64) -> Pressed {
+        Pressed { at: Stamp(at), read: at as u64 }
+    }
+
     fn press(typed: &mut Typed, text: &str, from: i64, every: i64) -> Option<String> {
         let keys = text.chars().map(KeyCode::Char).chain([KeyCode::Enter]);
-        keys.enumerate().filter_map(|(i, code)| typed.key(KeyEvent::from(code), Stamp(from + every * i as i64))).last()
+        keys.enumerate().filter_map(|(i, code)| typed.key(KeyEvent::from(code), pressed(from + every * i as i64))).last()
     }
 
     #[test]
@@ -110,11 +137,22 @@ mod tests {
         assert_eq!(press(&mut fresh(), "undo", 1000, 1), None, "as fast as a paste");
         assert_eq!(press(&mut fresh(), "undo", 10, 20), None, "begun before it could be read");
         assert_eq!(press(&mut fresh(), "", 1000, 90), None);
+        // Begun a little too early: the whole word counts, or nothing of it does.
+        let mut early = fresh();
+        assert_eq!(press(&mut early, "done it is", 200, 90), None);
+        assert_eq!(early.input.value(), "", "no rest of a word stays");
+        assert_eq!(press(&mut early, "done it is", 3000, 90), Some("done it is".into()));
+        // A word and its Enter in one read, however late the reading of it was done.
+        let mut burst = fresh();
+        for (i, c) in "undo".chars().enumerate() {
+            burst.key(KeyEvent::from(KeyCode::Char(c)), Pressed { at: Stamp(1000 + 90 * i as i64), read: 7 });
+        }
+        assert_eq!(burst.key(KeyEvent::from(KeyCode::Enter), Pressed { at: Stamp(2000), read: 7 }), None);
         let alt = KeyEvent::new(KeyCode::Char('y'), KeyModifiers::ALT);
-        assert!(!fresh().takes(alt, Stamp(1000)), "Esc and y, run into each other");
+        assert!(!fresh().takes(alt, pressed(1000)), "Esc and y, run into each other");
         let type_in = |typed: &mut Typed, text: &str| {
             for (i, c) in text.chars().enumerate() {
-                typed.key(KeyEvent::from(KeyCode::Char(c)), Stamp(1000 + 90 * i as i64));
+                typed.key(KeyEvent::from(KeyCode::Char(c)), pressed(1000 + 90 * i as i64));
             }
         };
         for before in ["", " ", "x", "x "] {
@@ -131,12 +169,12 @@ mod tests {
         }
         let mut typed = Typed::with_note(Stamp(0));
         type_in(&mut typed, "x ");
-        typed.key(KeyEvent::from(KeyCode::Home), Stamp(1300));
+        typed.key(KeyEvent::from(KeyCode::Home), pressed(1300));
         typed.paste("done ");
         assert_eq!(typed.input.value(), "", "before the word");
         let mut typed = Typed::with_note(Stamp(0));
         type_in(&mut typed, "done ");
         typed.paste("as the log says: all 18,204 points are there");
-        assert!(typed.key(KeyEvent::from(KeyCode::Enter), Stamp(1600)).is_some_and(|said| said.starts_with("done as the log")));
+        assert!(typed.key(KeyEvent::from(KeyCode::Enter), pressed(1600)).is_some_and(|said| said.starts_with("done as the log")));
     }
 }

@@ -17,6 +17,7 @@ use super::requests;
 use super::run_view::{RunContext, RunView, RunViewResult};
 use super::state::{Cursor, FrozenScreen, State, Toast, is_chart, is_list};
 use super::table::table_of;
+use super::typed::Pressed;
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::config::{Config, PanelKind, WINDOWS};
@@ -26,7 +27,10 @@ use crate::status::{Request, Summary, Update, shown};
 
 /// What happens to the cockpit.
 pub enum Message {
+    /// A key that came alone.
     Key(KeyEvent),
+    /// Keys that came in one read.
+    Keys(Vec<KeyEvent>),
     Paste(String),
     /// The terminal's size, which the movement between panels depends on.
     Resize(u16, u16),
@@ -53,7 +57,14 @@ const PAGE: isize = 10;
 /// The next state. `size` is the terminal's.
 pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec<Command> {
     match message {
-        Message::Key(key) => return on_key(state, key, *size),
+        Message::Key(key) => {
+            state.read += 1;
+            return on_key(state, key, *size);
+        }
+        Message::Keys(keys) => {
+            state.read += 1;
+            return keys.into_iter().flat_map(|key| on_key(state, key, *size)).collect();
+        }
         Message::Paste(text) => type_text(state, &text),
         Message::Resize(width, height) => *size = (width, height),
         Message::Focus(panel) => drop(state.nav.panels.insert(state.nav.board, panel)),
@@ -152,10 +163,15 @@ fn palette_key(state: &mut State, mut palette: Palette, key: KeyEvent, width: u1
     Vec::new()
 }
 
+fn pressed(state: &State) -> Pressed {
+    Pressed { at: state.now, read: state.read }
+}
+
 /// A key while a run is looked at.
 fn run_key(state: &mut State, mut view: Box<RunView>, key: KeyEvent, columns: u16) -> Vec<Command> {
     let line = state.ledger.run(&view.run).cloned();
-    let context = RunContext { line: line.as_deref(), output: state.output.as_ref(), now: state.now, read_only: state.read_only, columns };
+    let context =
+        RunContext { line: line.as_deref(), output: state.output.as_ref(), pressed: pressed(state), read_only: state.read_only, columns };
     if view.is_asking() {
         let request = view.ask_key(key, &context);
         state.overlay = Some(Overlay::Run(view));
@@ -190,7 +206,7 @@ fn run_key(state: &mut State, mut view: Box<RunView>, key: KeyEvent, columns: u1
 }
 
 fn dialog_key(state: &mut State, mut dialog: Box<Dialog>, key: KeyEvent, size: (u16, u16)) -> Vec<Command> {
-    match dialog.key(key, state.now, size) {
+    match dialog.key(key, pressed(state), size) {
         DialogResult::Closed => {
             let begins = matches!(dialog.stage, Stage::Starting(_));
             notice(state, if begins { "left; the runner is being started all the same" } else { "left: nothing has changed" }, false);

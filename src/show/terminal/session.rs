@@ -7,15 +7,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossterm::event::{Event, EventStream, MouseButton, MouseEvent, MouseEventKind};
-use futures_util::StreamExt;
+use crossterm::event::{Event, EventStream, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
+use futures_util::{FutureExt, StreamExt};
 use ratatui::layout::Position;
 use tokio::time::{Instant, sleep_until};
 
 use super::clipboard;
 use super::screen::{Screen, restore};
 use super::script::{KeyScript, PATIENCE, ScriptedStep};
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Stamp};
 use crate::config::Config;
 use crate::observe::reading::Delivery;
 use crate::show::cockpit::{Command, Message, State, update};
@@ -158,7 +158,15 @@ impl<O: Outside> CockpitSession<O> {
                 Woken::Stop => break,
                 Woken::Background => self.suspend(false)?,
                 Woken::Input(None) => break,
-                Woken::Input(Some(event)) => self.input(event?)?,
+                Woken::Input(Some(event)) => {
+                    // The time of the read: what is done with the first of them may take longer than fingers do.
+                    let at = self.clock.now();
+                    let mut read = vec![event?];
+                    while let Some(Some(more)) = events.next().now_or_never() {
+                        read.push(more?);
+                    }
+                    self.read(read, at)?;
+                }
                 Woken::Frame => self.draw()?,
                 Woken::Update => self.news()?,
                 Woken::KeyScript => self.play()?,
@@ -239,9 +247,32 @@ impl<O: Outside> CockpitSession<O> {
         self.screen.frame(|area, buffer| view::draw(state, theme, area, buffer))
     }
 
-    fn input(&mut self, event: Event) -> io::Result<()> {
+    /// What came in one read. Keys that stand together stay together.
+    fn read(&mut self, events: Vec<Event>, at: Stamp) -> io::Result<()> {
         // Confirming depends on when a key was pressed.
-        self.state.now = self.clock.now();
+        self.state.now = at;
+        let mut keys = Vec::new();
+        for event in events {
+            match event {
+                Event::Key(key) => keys.push(key),
+                other => {
+                    self.keys(&mut keys)?;
+                    self.input(other)?;
+                }
+            }
+        }
+        self.keys(&mut keys)
+    }
+
+    fn keys(&mut self, keys: &mut Vec<KeyEvent>) -> io::Result<()> {
+        if !keys.is_empty() {
+            self.send(Message::Keys(std::mem::take(keys)))?;
+            self.wish(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, event: Event) -> io::Result<()> {
         let message = match event {
             Event::Key(key) => Message::Key(key),
             Event::Paste(text) => Message::Paste(text),

@@ -6,6 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::paint::Paint;
 use super::palette::window;
 use crate::base::text::{fit, width, wrap};
+use crate::base::tier::Tier;
 use crate::plan::runbook::{Confirmation, Danger, Plan};
 use crate::show::cockpit::{Dialog, Stage, State};
 use crate::show::theme::Role;
@@ -16,15 +17,15 @@ const WIDEST: u16 = 110;
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Option<Position> {
     // What is shown is what the plan says: a configuration may be read again meanwhile.
     let (tier, name) = match &dialog.stage {
-        Stage::Shown { plan, .. } | Stage::Starting(plan) => (&*plan.content.environment.tier, &*plan.content.environment.name),
-        _ => (state.config.environment.tier.name(), &*state.config.environment.name),
+        Stage::Shown { plan, .. } | Stage::Starting(plan) => (plan.content.environment.tier, &*plan.content.environment.name),
+        _ => (state.config.environment.tier, &*state.config.environment.name),
     };
     let what = match dialog.danger {
         Danger::Safe => "run",
         Danger::Caution => "run (caution)",
         Danger::Danger => "run (DANGER)",
     };
-    let title = format!("{} {name}: {what} {}", tier.to_uppercase(), dialog.title);
+    let title = format!("{} {name}: {what} {}", tier.name().to_uppercase(), dialog.title);
     let cells = usize::from(WIDEST.min(area.width).saturating_sub(4));
     let plan = match &dialog.stage {
         Stage::Shown { plan, .. } | Stage::Starting(plan) => plan_lines(plan, cells),
@@ -37,7 +38,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &Dialog) -> Op
     };
     let title = fit(&title, usize::from(area.width.saturating_sub(6)));
     let inner = window(paint, area, WIDEST, (high as u16).clamp(7, area.height.max(7)), &title);
-    if tier == "production" && dialog.danger > Danger::Safe {
+    if tier == Tier::Production && dialog.danger > Danger::Safe {
         // The frame itself says where this is.
         let style = paint.theme.style(Role::Production);
         let edge = Rect { x: inner.x, y: inner.y.saturating_sub(1), width: (width(&title) as u16 + 2).min(inner.width), height: 1 };

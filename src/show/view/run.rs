@@ -8,9 +8,11 @@ use ratatui::layout::{Position, Rect};
 use super::paint::Paint;
 use super::run_foot::{self, Foot};
 use super::run_output;
+use crate::base::clock::Stamp;
 use crate::base::text::{fit, width};
+use crate::base::tier::Tier;
 use crate::base::units::short;
-use crate::plan::runbook::{StepRun, StepState};
+use crate::plan::runbook::{Progress, StepRun, StepState};
 use crate::show::cockpit::{RunView, State};
 use crate::show::theme::Role;
 use crate::status::{RunLine, RunStatus, step_mark};
@@ -50,7 +52,7 @@ fn standing_role(status: RunStatus) -> Role {
     match status {
         RunStatus::Done => Role::Pass,
         RunStatus::Running => Role::Accent,
-        RunStatus::Waiting | RunStatus::Paused | RunStatus::Aborted | RunStatus::Refused => Role::Warn,
+        RunStatus::Waiting | RunStatus::Paused | RunStatus::Aborted | RunStatus::Refused | RunStatus::Superseded => Role::Warn,
         RunStatus::Orphaned | RunStatus::Failed | RunStatus::RolledBack | RunStatus::Broken => Role::Fail,
     }
 }
@@ -64,8 +66,8 @@ fn head(state: &State, paint: &mut Paint, area: Rect, line: &RunLine) -> u16 {
     let (over, count) = line.progress();
     let elapsed = line.elapsed(state.now);
     let status = line.status();
-    let place = format!("{} {}", c.environment.tier.to_uppercase(), c.environment.name);
-    let role = if c.environment.tier == "production" { Role::Production } else { Role::Title };
+    let place = format!("{} {}", c.environment.tier.name().to_uppercase(), c.environment.name);
+    let role = if c.environment.tier == Tier::Production { Role::Production } else { Role::Title };
     let mut x = paint.text(area, 0, 0, &place, role) + 2;
     x += paint.text(area, x, 0, status.word(), standing_role(status)) + 2;
     let drill = if c.drill { "DRILL  " } else { "" };
@@ -195,7 +197,9 @@ fn steps_list(state: &State, paint: &mut Paint, area: Rect, line: &RunLine, step
             StepState::Pending => line.plan.step(key).map_or_else(String::new, |s| s.kind.describe()),
             StepState::Running if line.status() == RunStatus::Waiting => "waits for an answer".into(),
             StepState::Running if run.attempts > 1 => format!("attempt {}", run.attempts),
-            StepState::Running => "running".into(),
+            StepState::Running => {
+                line.progress_of(key).map_or_else(|| "running".into(), |progress| progress_words(progress, run, state.now))
+            }
             StepState::Unknown if left => "was running when its runner went".into(),
             StepState::Unknown => "nobody knows how this ended".into(),
             over => format!("{}  {}", over.word(), run.message),
@@ -208,6 +212,14 @@ fn steps_list(state: &State, paint: &mut Paint, area: Rect, line: &RunLine, step
             paint.buffer.set_style(Rect { y: area.y + y, height: 1, ..area }.intersection(paint.buffer.area), style);
         }
     }
+}
+
+/// How far a step is, with what is left of it by its pace so far.
+fn progress_words(progress: &Progress, run: &StepRun, now: Stamp) -> String {
+    let elapsed = run.started.map_or(Duration::ZERO, |at| now.since(at));
+    let left = progress.share().filter(|share| (0.02..1.0).contains(share)).map(|share| elapsed.mul_f64((1.0 - share) / share));
+    let left = left.filter(|_| progress.unit != "s").map_or_else(String::new, |left| format!("  ~ {} left", short(round(left))));
+    format!("{}{left}", progress.text())
 }
 
 fn ascii_mark(state: StepState) -> &'static str {

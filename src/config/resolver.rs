@@ -1,5 +1,4 @@
-//! From files to a checked configuration. A profile's file is read first, the user's over it; entries are read one by one
-//! so that one mistake does not hide the next.
+//! A file's entries checked against each other, and what they come to.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,50 +7,13 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::file::{FileShape, read};
+use super::file::FileShape;
 use super::model::{Config, Environment, SignalConfig, SourceConfig, Ui, WINDOWS};
-use super::profiles::{PROFILES, Profile, profile_names};
 use super::shape::{KindShape, SignalShape, SpannedText, UiShape};
-use crate::base::diag::{Diagnostic, Findings, suggestion};
+use crate::base::diag::{Findings, suggestion};
 use crate::base::units::{self, Unit, short};
 use crate::judge::{Baseline, Condition, Signal};
 use crate::observe::reading::{Ask, Health, Past, Question};
-
-/// The outcome of loading: a configuration when nothing is wrong, and everything there is to say.
-#[derive(Debug)]
-pub struct LoadedConfig {
-    pub config: Option<Config>,
-    pub findings: Vec<Diagnostic>,
-}
-
-/// Reads and checks a file.
-///
-/// # Errors
-/// When the file cannot be read at all.
-pub fn load_file(path: &Path) -> std::io::Result<LoadedConfig> {
-    // From wherever it is read again, it is the same file, and what it names lies beside it.
-    let path = std::path::absolute(path)?;
-    Ok(load_text(&path, &std::fs::read_to_string(&path)?))
-}
-
-/// Checks a configuration's text; the path is for messages and for files named in it.
-pub fn load_text(path: &Path, text: &str) -> LoadedConfig {
-    let mut findings = Findings::default();
-    let mut file = FileShape::default();
-    let user = read(&mut findings, path, text);
-    if let Some((name, span)) = user.profile.clone() {
-        match PROFILES.iter().find(|known| known.name == name) {
-            Some(Profile { text, .. }) => file = read(&mut findings, &PathBuf::from(format!("profile {name}")), text),
-            None => findings.error(span, format!("there is no profile `{name}`"), suggestion(&name, profile_names())),
-        }
-    }
-    let file = user.over(file);
-    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let mut resolver = Resolver { findings: &mut findings, vars: &file.vars, kinds: IndexMap::new(), folder };
-    let config = resolver.config(path, text, &file);
-    let failed = findings.has_errors();
-    LoadedConfig { config: config.filter(|_| !failed), findings: findings.found }
-}
 
 /// The shortest interval in which a source may be asked.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -69,8 +31,9 @@ pub(super) struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn config(&mut self, path: &Path, text: &str, file: &FileShape) -> Option<Config> {
+    pub(super) fn config(&mut self, path: &Path, file: &FileShape) -> Option<Config> {
         self.kinds = file.sources.iter().map(|(name, (shape, _))| (name.clone(), shape.kind)).collect();
+        self.fits_kinds(file);
         let environment = self.environment(file);
         let ui = self.ui(&file.ui);
         let sources: IndexMap<_, _> =
@@ -118,6 +81,8 @@ impl Resolver<'_> {
         Some(Config {
             path: path.to_path_buf(),
             environment: environment?,
+            target: None,
+            targets: IndexMap::new(),
             ui,
             sources,
             signals,
@@ -125,7 +90,6 @@ impl Resolver<'_> {
             objectives,
             boards,
             acting,
-            text: text.into(),
         })
     }
 
@@ -141,6 +105,10 @@ impl Resolver<'_> {
     fn is_without_source(&mut self, file: &FileShape, name: &Arc<str>, shape: &SignalShape) -> bool {
         let Some(source) = &shape.source else { return false };
         let absent = !self.kinds.contains_key(source.get_ref().as_str());
+        // A stand-in need not have everything.
+        if absent && file.is_target {
+            return true;
+        }
         let shipped = file.is_shipped(source);
         let url = file.sources.get(source.get_ref().as_str()).and_then(|(s, _)| s.url.as_ref());
         if shipped && shape.health.is_some_and(|h| h != Health::Size) && url.is_some_and(|url| url.get_ref().starts_with("sqlite:")) {

@@ -1,0 +1,539 @@
+//! The lease of an environment while a run lasts: taken on this host and, where the database answers, across hosts; kept
+//! with a heartbeat; looked at before every effect. An emergency takes it from whoever has it, and waits for nobody with
+//! its first step. A lease that cannot be taken across hosts is said out loud, and is no dead end.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::control::{ControlRequest, ask};
+use crate::act::effect::is_at_work;
+use crate::base::clock::Clock;
+use crate::base::endpoint::DatabaseOptions;
+use crate::base::units::short;
+use crate::plan::runbook::{Event, slug};
+use crate::record::journal::{
+    Holder, HostLease, Life, Other, RemoteLease, RemoteTried, RemoteWord, StateDir, Tried, Wanted, is_driven, read, shared_lease,
+};
+
+/// How long the database is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the holder says that it lives, and hears whether an emergency wants the environment.
+const BEAT: Duration = Duration::from_secs(2);
+/// How long a holder may take to let go for an emergency.
+const LETS_GO: Duration = Duration::from_secs(10);
+/// How often an emergency looks whether it has.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a holder may take to hear that it is to stop.
+const HEARS: Duration = Duration::from_secs(2);
+
+/// What a lease is taken with.
+#[derive(Clone)]
+pub struct LeaseOptions {
+    pub state: StateDir,
+    pub environment: String,
+    pub holder: Holder,
+    /// A PostgreSQL that keeps it across hosts.
+    pub database: Option<DatabaseOptions>,
+    /// The configuration that several users of this host have in common.
+    pub shared: Option<PathBuf>,
+    pub clock: Clock,
+}
+
+/// What comes of a lease while it is held.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LeaseEvent {
+    /// Something to put on record.
+    Note { text: String, loud: bool },
+    /// An emergency asks this run to stop.
+    Wanted(Wanted),
+}
+
+/// What a look at the lease says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LeaseCheck {
+    Ours,
+    /// An emergency has it, or was there first: this run ends.
+    Superseded {
+        by: String,
+        words: String,
+    },
+    /// Somebody else has it, who took this run for dead: it has to be looked at.
+    Lost(String),
+}
+
+/// What came of trying to take it.
+pub enum Taking {
+    Taken(Lease),
+    Refused(String),
+}
+
+/// A lease being kept beside the run.
+pub struct Lease {
+    pub events: mpsc::UnboundedReceiver<LeaseEvent>,
+    checks: mpsc::Sender<oneshot::Sender<LeaseCheck>>,
+    /// Whether the taking is over: an emergency begins before that.
+    settled: watch::Receiver<bool>,
+    end: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Lease {
+    /// Comes back when it is known whether it could be taken.
+    pub fn settled(&self) -> impl Future<Output = ()> + use<> {
+        let mut settled = self.settled.clone();
+        async move { drop(settled.wait_for(|settled| *settled).await) }
+    }
+
+    /// Looks whether it is still ours.
+    pub fn check(&self) -> impl Future<Output = LeaseCheck> + use<> {
+        let checks = self.checks.clone();
+        async move {
+            let (reply, answer) = oneshot::channel();
+            if checks.send(reply).await.is_err() {
+                return LeaseCheck::Lost("whoever kept the lease has ended in a fault of ours".into());
+            }
+            answer.await.unwrap_or_else(|_| LeaseCheck::Lost("whoever kept the lease has ended in a fault of ours".into()))
+        }
+    }
+
+    pub async fn let_go(self) {
+        let _ = self.end.send(true);
+        let _ = self.task.await;
+    }
+}
+
+/// Takes the lease, or says who has it.
+///
+/// # Errors
+/// When even this host's file cannot be used.
+pub async fn take(options: LeaseOptions) -> Result<Taking, String> {
+    let (mut keeper, parts) = Keeper::new(options);
+    if let Some(why) = keeper.take_in_order().await? {
+        return Ok(Taking::Refused(why));
+    }
+    Ok(Taking::Taken(parts.begin(keeper, false)))
+}
+
+/// Takes the lease beside the run, which goes on meanwhile: from whoever has it, unless that is an emergency, too.
+pub fn take_in_emergency(options: LeaseOptions) -> Lease {
+    let (keeper, parts) = Keeper::new(options);
+    parts.begin(keeper, true)
+}
+
+/// The ends of the channels between a lease and its keeper.
+struct Parts {
+    events: mpsc::UnboundedReceiver<LeaseEvent>,
+}
+
+impl Parts {
+    fn begin(self, mut keeper: Keeper, emergency: bool) -> Lease {
+        let (checks, asked) = mpsc::channel(4);
+        let (tell, settled) = watch::channel(!emergency);
+        let (end, ends) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            if emergency {
+                keeper.take_by_preemption(ends.clone()).await;
+                tell.send_replace(true);
+            }
+            keeper.keep(asked, ends).await;
+        });
+        Lease { events: self.events, checks, settled, end, task }
+    }
+}
+
+struct Keeper {
+    options: LeaseOptions,
+    events: mpsc::UnboundedSender<LeaseEvent>,
+    host: Vec<HostLease>,
+    across: Option<RemoteLease>,
+    /// When the lease across hosts could not be taken again, last.
+    missed: Option<Instant>,
+    /// It was lost, or never had: what a check says.
+    gone: Option<LeaseCheck>,
+}
+
+impl Keeper {
+    fn new(options: LeaseOptions) -> (Keeper, Parts) {
+        let (sender, events) = mpsc::unbounded_channel();
+        (Keeper { options, events: sender, host: Vec::new(), across: None, missed: None, gone: None }, Parts { events })
+    }
+
+    fn note(&self, text: impl Into<String>, loud: bool) {
+        // The run may be over by now.
+        let _ = self.events.send(LeaseEvent::Note { text: text.into(), loud });
+    }
+
+    /// The files of this host: one's own, and the one that several users share.
+    fn files(&self) -> Vec<PathBuf> {
+        let o = &self.options;
+        let own = o.state.locks().join(slug(&o.environment));
+        let shared = o.shared.as_ref().map(|config| shared_lease(config, &o.environment));
+        if let Some(None) = shared {
+            self.note("not leased against other users of this host: there is no folder that all may write to", false);
+        }
+        std::iter::once(own).chain(shared.flatten()).collect()
+    }
+
+    /// In good order: `Some` says who has it.
+    async fn take_in_order(&mut self) -> Result<Option<String>, String> {
+        let (environment, holder) = (self.options.environment.clone(), self.options.holder.clone());
+        for (i, file) in self.files().into_iter().enumerate() {
+            let (lease, dead) = match HostLease::take(&file, holder.clone()) {
+                Ok(Tried::Held(other)) => return Ok(Some(refusal(&environment, other.as_ref()))),
+                Ok(Tried::Taken(lease, dead)) => (*lease, dead),
+                Err(e) if i > 0 => {
+                    self.note(format!("not leased against other users of this host: {e}"), false);
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            if let Some(remark) = &lease.remark {
+                self.note(remark.clone(), true);
+            }
+            self.host.push(lease);
+            if i == 0 {
+                match left_at_work(&self.options.state, &environment, &holder.run) {
+                    Some((text, true)) => return Ok(Some(format!("{text}: resume or abort that run first"))),
+                    // Nobody can take that run up any more, and what cannot be ended is not waited for.
+                    Some((text, false)) => self.note(format!("BESIDE THIS RUN {text}"), true),
+                    None => {}
+                }
+            }
+            if let Some(dead) = dead {
+                if let Some(text) = still_at_work(&dead, &holder.runner.place) {
+                    return Ok(Some(text));
+                }
+                if i == 0 || dead.folder.as_ref().is_none_or(|folder| !folder.starts_with(self.options.state.runs())) {
+                    self.note(format!("took the lease over from a run that ended without letting go: {dead}"), false);
+                }
+            }
+        }
+        match self.open_across().await {
+            None => {}
+            Some(Err(why)) => self.not_across(&why),
+            Some(Ok(mut remote)) => match timeout(PATIENCE * 2, remote.take(&holder, self.fence(), false)).await {
+                Ok(Ok(RemoteTried::Taken { dead, .. })) => {
+                    if let Some(other) = dead
+                        && let Some(last) = &other.holder
+                    {
+                        if let Some(text) = still_at_work(last, &holder.runner.place) {
+                            let _ = timeout(PATIENCE, remote.give_back(last)).await;
+                            return Ok(Some(text));
+                        }
+                        self.note(format!("took the lease across hosts over from a run that is dead: {other}"), false);
+                    }
+                    self.across = Some(remote);
+                }
+                Ok(Ok(RemoteTried::Held(other))) => {
+                    remote.close().await;
+                    return Ok(Some(format!("{environment} is taken: {other}")));
+                }
+                Ok(Err(why)) => self.not_across(&why),
+                Err(_) => self.not_across(&format!("the database did not answer within {}", short(PATIENCE * 2))),
+            },
+        }
+        self.host.iter_mut().for_each(HostLease::keep);
+        Ok(None)
+    }
+
+    /// The highest number that this host knows.
+    fn fence(&self) -> u64 {
+        self.host.iter().map(HostLease::fence).max().unwrap_or(1)
+    }
+
+    fn not_across(&mut self, why: &str) {
+        self.missed = Some(Instant::now());
+        let environment = &self.options.environment;
+        self.note(format!("NOT LEASED ACROSS HOSTS: {why}; somebody on another host could act on {environment} as well"), true);
+    }
+
+    /// A session for the lease across hosts; `None` where there is no database for it.
+    async fn open_across(&mut self) -> Option<Result<RemoteLease, String>> {
+        let environment = self.options.environment.clone();
+        let Some(database) = &self.options.database else {
+            self.note(format!("leased on this host only: records go to no PostgreSQL, which could keep others of {environment}"), false);
+            return None;
+        };
+        let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
+        match timeout(PATIENCE * 2, RemoteLease::open(&options, &environment)).await {
+            Ok(Ok(remote)) => remote.map(Ok),
+            Ok(Err(why)) => Some(Err(why)),
+            Err(_) => Some(Err(format!("the database did not answer within {}", short(PATIENCE * 2)))),
+        }
+    }
+
+    /// From whoever has it: asked to stop, waited for, and then fenced off.
+    async fn take_by_preemption(&mut self, ends: watch::Receiver<bool>) {
+        let holder = self.options.holder.clone();
+        // One limit for all: whoever has several has them together.
+        let deadline = Instant::now() + LETS_GO;
+        for (i, file) in self.files().into_iter().enumerate() {
+            match preempt_on_host(&file, &holder, deadline, &ends).await {
+                Ok(Preempted::Taken(lease, notes)) => {
+                    for (text, loud) in notes {
+                        self.note(text, loud);
+                    }
+                    self.host.push(*lease);
+                }
+                Ok(Preempted::Refused(other)) => return self.give_way(&other),
+                Err(e) if i > 0 => self.note(format!("not leased against other users of this host: {e}"), false),
+                Err(e) => self.note(format!("NOT LEASED ON THIS HOST: {e}"), true),
+            }
+        }
+        self.host.iter_mut().for_each(HostLease::keep);
+        match self.open_across().await {
+            None => {}
+            Some(Err(why)) => self.not_across(&why),
+            Some(Ok(remote)) => self.preempt_across(remote, ends).await,
+        }
+    }
+
+    fn give_way(&mut self, other: &Holder) {
+        let words = format!("an emergency has it already: {other}");
+        self.gone = Some(LeaseCheck::Superseded { by: other.run.clone(), words });
+    }
+
+    async fn preempt_across(&mut self, mut remote: RemoteLease, ends: watch::Receiver<bool>) {
+        let holder = self.options.holder.clone();
+        let wanted = Wanted { run: holder.run.clone(), by: holder.by.clone() };
+        let deadline = Instant::now() + LETS_GO;
+        let mut asked: Option<Other> = None;
+        loop {
+            let by_force = Instant::now() >= deadline;
+            let other = match timeout(PATIENCE, remote.take(&holder, self.fence(), by_force)).await {
+                Ok(Ok(RemoteTried::Taken { .. })) => {
+                    if let Some(other) = asked {
+                        let how = if by_force { "TAKEN OVER BY FORCE, because it did not let go:" } else { "it let go:" };
+                        self.note(format!("the lease across hosts was somebody else's; {how} {other}"), by_force);
+                    }
+                    self.across = Some(remote);
+                    return;
+                }
+                Ok(Ok(RemoteTried::Held(other))) => other,
+                Ok(Err(why)) => return self.not_across(&why),
+                Err(_) => return self.not_across(&format!("the database did not answer within {}", short(PATIENCE))),
+            };
+            if let Some(emergency) = other.holder.as_ref().filter(|h| h.emergency) {
+                remote.close().await;
+                return self.give_way(emergency);
+            }
+            if asked.is_none() {
+                let _ = timeout(PATIENCE, remote.want(&wanted)).await;
+                asked = Some(other);
+            }
+            let over = *ends.borrow();
+            if over {
+                return remote.close().await;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Beats and answers, until told to let go.
+    async fn keep(&mut self, mut asked: mpsc::Receiver<oneshot::Sender<LeaseCheck>>, mut ends: watch::Receiver<bool>) {
+        let mut beat = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let turn = tokio::select! {
+                biased;
+                _ = ends.wait_for(|end| *end) => Turn::End,
+                Some(reply) = asked.recv() => Turn::Check(reply),
+                _ = beat.tick() => Turn::Beat,
+            };
+            match turn {
+                Turn::End => break,
+                Turn::Beat => drop(self.look(false).await),
+                Turn::Check(reply) => {
+                    let check = self.look(true).await;
+                    // The run may be over by now.
+                    let _ = reply.send(check);
+                }
+            }
+        }
+        if let Some(mut remote) = self.across.take() {
+            // The row only says who it was; without it the next one waits for a beat that does not come.
+            let _ = timeout(PATIENCE, remote.let_go()).await;
+            remote.close().await;
+        }
+        self.host.clear();
+    }
+
+    /// Says that the holder lives, and looks whether the lease is still ours. `acts`: something is about to be done.
+    async fn look(&mut self, acts: bool) -> LeaseCheck {
+        if let Some(gone) = &self.gone {
+            return gone.clone();
+        }
+        let now = self.options.clock.now();
+        self.host.iter_mut().for_each(|lease| lease.beat(now));
+        if let Some(other) = self.host.iter().find_map(HostLease::fenced_by) {
+            return self.lose(Some(other));
+        }
+        self.options.holder.beat = now;
+        let holder = self.options.holder.clone();
+        if let Some(remote) = &mut self.across {
+            match timeout(PATIENCE, remote.beat(&holder)).await {
+                Ok(Ok(RemoteWord::Ours)) => return LeaseCheck::Ours,
+                Ok(Ok(RemoteWord::Wanted(wanted))) => {
+                    let _ = self.events.send(LeaseEvent::Wanted(wanted));
+                    return LeaseCheck::Ours;
+                }
+                Ok(Ok(RemoteWord::Fenced(other))) => return self.lose(other),
+                Ok(Err(_)) | Err(_) => {
+                    self.across = None;
+                    self.missed = None;
+                    self.note("the lease across hosts is lost: the database has gone", true);
+                }
+            }
+        }
+        // What was lost is taken again: at once where something is about to be done, and otherwise when it is time.
+        let soon = if acts { BEAT } else { BEAT * 2 };
+        if self.options.database.is_some() && self.missed.is_none_or(|at| at.elapsed() > soon) {
+            return self.take_again().await;
+        }
+        LeaseCheck::Ours
+    }
+
+    async fn take_again(&mut self) -> LeaseCheck {
+        self.missed = Some(Instant::now());
+        let (holder, fence) = (self.options.holder.clone(), self.fence());
+        let Some(Ok(mut remote)) = self.open_across().await else { return LeaseCheck::Ours };
+        match timeout(PATIENCE, remote.take(&holder, fence, false)).await {
+            Ok(Ok(RemoteTried::Taken { .. })) => {
+                self.note("leased across hosts again", false);
+                self.across = Some(remote);
+                LeaseCheck::Ours
+            }
+            Ok(Ok(RemoteTried::Held(other))) => {
+                remote.close().await;
+                self.lose(other.holder)
+            }
+            Ok(Err(_)) | Err(_) => LeaseCheck::Ours,
+        }
+    }
+
+    /// Somebody else has it: this run acts no more.
+    fn lose(&mut self, other: Option<Holder>) -> LeaseCheck {
+        let who = other.as_ref().map_or_else(|| "a run on another host".to_string(), ToString::to_string);
+        let check = match other {
+            Some(holder) if holder.emergency => {
+                LeaseCheck::Superseded { by: holder.run, words: format!("an emergency has taken the environment: {who}") }
+            }
+            _ => LeaseCheck::Lost(format!("TWO RUNS AT ONCE: somebody else has taken the environment meanwhile: {who}")),
+        };
+        self.gone = Some(check.clone());
+        // What it was is not to be given away any more.
+        self.across = None;
+        check
+    }
+}
+
+/// What the keeper does next.
+enum Turn {
+    End,
+    Check(oneshot::Sender<LeaseCheck>),
+    Beat,
+}
+
+fn refusal(environment: &str, other: Option<&Holder>) -> String {
+    match other {
+        Some(holder) if holder.life(&crate::record::journal::place()) == Life::Alive && is_stopped(holder) => {
+            format!("{environment} is taken: {holder}; its process is stopped (kill -CONT {})", holder.runner.pid)
+        }
+        Some(holder) => format!("{environment} is taken: {holder}"),
+        None => format!("{environment} is taken by another run on this host"),
+    }
+}
+
+fn is_stopped(holder: &Holder) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", holder.runner.pid)).unwrap_or_default();
+    text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+}
+
+enum Preempted {
+    Taken(Box<HostLease>, Vec<(String, bool)>),
+    /// Another emergency has it.
+    Refused(Box<Holder>),
+}
+
+/// Takes a lease of this host from whoever has it.
+async fn preempt_on_host(
+    file: &std::path::Path,
+    holder: &Holder,
+    deadline: Instant,
+    ends: &watch::Receiver<bool>,
+) -> Result<Preempted, String> {
+    let mut asked: Option<(Holder, Result<(), String>)> = None;
+    loop {
+        let other = match HostLease::take(file, holder.clone())? {
+            Tried::Taken(lease, dead) => {
+                let mut notes: Vec<(String, bool)> = lease.remark.iter().map(|remark| (remark.clone(), true)).collect();
+                notes.extend(asked.map(|(other, _)| (format!("the environment was somebody else's, who let go: {other}"), false)));
+                notes.extend(dead.map(|dead| (format!("took the lease over from a run that ended without letting go: {dead}"), false)));
+                return Ok(Preempted::Taken(lease, notes));
+            }
+            Tried::Held(other) => other,
+        };
+        if let Some(emergency) = other.as_ref().filter(|other| other.emergency) {
+            return Ok(Preempted::Refused(Box::new(emergency.clone())));
+        }
+        if let (None, Some(other)) = (&asked, &other) {
+            asked = Some((other.clone(), ask_to_stop(other, holder).await));
+        }
+        let over = *ends.borrow();
+        if Instant::now() >= deadline || over {
+            let lease = HostLease::take_over(file, holder.clone())?;
+            let heard = match &asked {
+                Some((_, Err(e))) => format!(", and could not be told to stop ({e})"),
+                _ => String::new(),
+            };
+            let who = other.map_or_else(|| "a run that names nobody".to_string(), |other| other.to_string());
+            let text = format!("TAKEN OVER BY FORCE: it did not let go within {}{heard}: {who}", short(LETS_GO));
+            return Ok(Preempted::Taken(Box::new(lease), vec![(text, true)]));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Tells the runner that has an environment to stop, where it can be told from here.
+async fn ask_to_stop(other: &Holder, ours: &Holder) -> Result<(), String> {
+    let folder = other.folder.clone().ok_or("it does not say where its run is")?;
+    let request = ControlRequest::Supersede { run: ours.run.clone() };
+    let by = ours.by.clone();
+    let asking = tokio::task::spawn_blocking(move || ask(&folder, &request, &by, HEARS));
+    match asking.await {
+        Ok(Ok(reply)) if reply.ok => Ok(()),
+        Ok(Ok(reply)) => Err(reply.message.unwrap_or_else(|| "refused".into())),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// A script of a run whose runner is dead may be at work all the same: where its folder can be seen, that can be told.
+fn still_at_work(dead: &Holder, here: &str) -> Option<String> {
+    let folder = dead.folder.as_ref().filter(|_| dead.life(here) == Life::Dead)?;
+    let group = is_at_work(folder)?.as_raw_nonzero();
+    Some(format!(
+        "a script of run {} is still at work (process group {group}), although its runner is gone: resume or abort that run first",
+        dead.run
+    ))
+}
+
+/// A script that a run of this environment has left at work, although nobody drives that run any more; and whether somebody
+/// can still take that run up. Only runs that are not over, or left something behind, are looked at.
+fn left_at_work(state: &StateDir, environment: &str, own: &str) -> Option<(String, bool)> {
+    for id in state.open_runs().into_iter().filter(|id| id != own) {
+        let folder = state.run(&id);
+        let Some(group) = is_at_work(&folder).filter(|_| !is_driven(&folder)) else { continue };
+        // One whose plan cannot be read any more may have been of this environment.
+        if state.plan(&id).map_or(true, |plan| plan.content.environment.name == environment) {
+            let over = read(&folder).is_ok_and(|replay| replay.lines.last().is_some_and(|l| matches!(l.record.event, Event::Ended { .. })));
+            let group = group.as_raw_nonzero();
+            return Some((format!("a script of run {id} is still at work (process group {group}), although its runner is gone"), !over));
+        }
+    }
+    None
+}

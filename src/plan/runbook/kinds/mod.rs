@@ -1,0 +1,287 @@
+//! What a step can be: one kind a file, each the pure half of it. A kind reads its fields strictly, fills in templates in
+//! its own fields, names what it needs and its secrets, and says in one line what it will do. The other half, which does
+//! it, stands in `act/effect`. The same shapes stand in a runbook (with templates), in a plan (resolved) and in what the
+//! runner hands to an effect.
+
+mod common;
+mod health_check;
+mod http;
+mod load;
+mod manual;
+mod notify;
+mod runbook;
+mod script;
+mod sql;
+mod validation;
+mod wait;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+pub use common::{Address, Check, JsonCheck, checks, is_condition, millis, telling};
+pub use health_check::{HealthCheck, HealthTarget};
+pub use http::HttpCall;
+pub use load::LoadTest;
+pub use manual::Manual;
+pub use notify::Notify;
+pub use runbook::RunbookCall;
+pub use script::{Script, spliced};
+pub use sql::SqlCall;
+pub use validation::Validation;
+pub use wait::Wait;
+
+use super::template::Fill;
+use crate::base::diag::suggestion;
+use crate::base::secret::SecretRef;
+use crate::base::yaml::{Fields, Reader};
+
+/// Why something does not fit (`{kind}` stands for the word of its kind), and what to write instead.
+pub type Misfit = (String, Option<String>);
+
+/// The pure half of a kind.
+pub trait StepKind: Sized {
+    /// Reads the fields; what is wrong with them is reported.
+    fn read(r: &mut Reader, f: &mut Fields) -> Option<Self>;
+
+    /// The exact call in one line.
+    fn describe(&self) -> String;
+
+    /// What the line leaves out of it, indented for the plan.
+    fn in_full(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether it may change the world.
+    fn mutates(&self) -> bool {
+        false
+    }
+
+    /// How long it may take unless the step says otherwise; `None` waits for ever.
+    fn default_timeout(&self) -> Option<Duration>;
+
+    /// Fills in the templates of its own fields.
+    fn fill(&mut self, fill: &mut Fill);
+
+    /// Turns names into places, and says which there are not.
+    fn resolve(&mut self, _names: &mut dyn Names) {}
+
+    /// Every secret it refers to.
+    fn secrets(&self) -> Vec<&SecretRef> {
+        Vec::new()
+    }
+
+    /// The same, to be counted from a folder.
+    fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
+        Vec::new()
+    }
+
+    /// The signals it reads.
+    fn checks(&self) -> &[Check] {
+        &[]
+    }
+
+    /// What it asks the operator, where asking is all it does.
+    fn question(&self) -> Option<(String, Vec<String>)> {
+        None
+    }
+
+    /// The runbook whose steps stand in its place, with the values for its inputs.
+    fn nested(&self) -> Option<(&str, &Map<String, Json>)> {
+        None
+    }
+
+    /// A file it runs, with the sum that was planned.
+    fn file(&self) -> Option<(&str, &str)> {
+        None
+    }
+
+    /// The names it uses: services, databases, channels.
+    fn uses(&self) -> Uses {
+        Uses::default()
+    }
+
+    /// Whether its failure is one that a rollback calls `validation.failed`.
+    fn validates(&self) -> bool {
+        false
+    }
+
+    /// # Errors
+    /// Why it cannot answer "is it already so?".
+    fn as_probe(&self) -> Result<(), Misfit> {
+        Err((
+            "cannot be a probe: it only looks".into(),
+            Some("a probe is a health_check, http, sql, validation, or a script with mutates: false".into()),
+        ))
+    }
+
+    /// # Errors
+    /// Why it cannot take a step back.
+    fn as_undo(&self) -> Result<(), Misfit> {
+        Ok(())
+    }
+
+    /// # Errors
+    /// Why it cannot have this time-out.
+    fn fits(&self, _timeout: Duration) -> Result<(), Misfit> {
+        Ok(())
+    }
+}
+
+/// What a step needs by name: what a plan has to freeze of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    pub services: Vec<String>,
+    pub databases: Vec<String>,
+    pub channels: Vec<String>,
+}
+
+/// What a plan is made against, as a kind asks for it. Names that there are not are reported by whoever answers.
+pub trait Names {
+    /// Makes the path a whole URL.
+    fn address(&mut self, address: &mut Address);
+
+    /// Where a database is, as people read it.
+    fn database(&mut self, name: &str) -> Option<String>;
+
+    /// The channels by these names; all of them for none.
+    fn channels(&mut self, channels: &mut Vec<String>);
+
+    /// The path of a script's file beside its runbook, and the sum of what it holds.
+    fn file(&mut self, file: &str) -> Option<(String, Option<String>)>;
+}
+
+macro_rules! kinds {
+    ($($variant:ident($type:ident) $word:literal;)+) => {
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        pub enum Kind { $($variant($type),)+ }
+
+        /// Words of `type:` in a runbook.
+        const WORDS: &[&str] = &[$($word,)+];
+
+        macro_rules! each {
+            ($kind:expr, $one:ident => $do:expr) => { match $kind { $(Kind::$variant($one) => $do,)+ } };
+        }
+
+        impl Kind {
+            pub fn word(&self) -> &'static str {
+                match self { $(Kind::$variant(_) => $word,)+ }
+            }
+
+            /// The kind that a mapping describes: of a step, a probe or an undo.
+            pub fn read(r: &mut Reader, f: &mut Fields) -> Option<Kind> {
+                let word = f.required(r, "type", "script")?;
+                match word.text.as_str() {
+                    $($word => $type::read(r, f).map(Kind::$variant),)+
+                    other => {
+                        r.error(word.at, format!("there is no kind of step `{other}`"), suggestion(other, WORDS.iter().copied()));
+                        None
+                    }
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    HealthCheck(HealthCheck) "health_check";
+    Script(Script) "script";
+    Http(HttpCall) "http";
+    Sql(SqlCall) "sql";
+    Validation(Validation) "validation";
+    Wait(Wait) "wait";
+    Manual(Manual) "manual";
+    Notify(Notify) "notify";
+    Runbook(RunbookCall) "runbook";
+    Load(LoadTest) "load";
+}
+
+impl Kind {
+    pub fn describe(&self) -> String {
+        each!(self, kind => kind.describe())
+    }
+
+    pub fn in_full(&self) -> Vec<String> {
+        each!(self, kind => kind.in_full())
+    }
+
+    pub fn mutates(&self) -> bool {
+        each!(self, kind => kind.mutates())
+    }
+
+    pub fn default_timeout(&self) -> Option<Duration> {
+        each!(self, kind => kind.default_timeout())
+    }
+
+    pub fn fill(&mut self, fill: &mut Fill) {
+        each!(self, kind => kind.fill(fill));
+    }
+
+    pub fn resolve(&mut self, names: &mut dyn Names) {
+        each!(self, kind => kind.resolve(names));
+    }
+
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        each!(self, kind => kind.secrets())
+    }
+
+    /// References to files count from a folder.
+    pub fn secrets_beside(&mut self, folder: &Path) {
+        for reference in each!(self, kind => kind.secrets_mut()) {
+            *reference = reference.clone().beside(folder);
+        }
+    }
+
+    pub fn checks(&self) -> &[Check] {
+        each!(self, kind => kind.checks())
+    }
+
+    pub fn question(&self) -> Option<(String, Vec<String>)> {
+        each!(self, kind => kind.question())
+    }
+
+    pub fn nested(&self) -> Option<(&str, &Map<String, Json>)> {
+        each!(self, kind => kind.nested())
+    }
+
+    pub fn file(&self) -> Option<(&str, &str)> {
+        each!(self, kind => kind.file())
+    }
+
+    pub fn uses(&self) -> Uses {
+        each!(self, kind => kind.uses())
+    }
+
+    pub fn validates(&self) -> bool {
+        each!(self, kind => kind.validates())
+    }
+
+    /// # Errors
+    /// Why it cannot answer "is it already so?".
+    pub fn as_probe(&self) -> Result<(), Misfit> {
+        if self.mutates() {
+            return Err(("cannot be a probe: it only looks".into(), Some("write mutates: false if it only looks".into())));
+        }
+        each!(self, kind => kind.as_probe())
+    }
+
+    /// # Errors
+    /// Why it cannot take a step back.
+    pub fn as_undo(&self) -> Result<(), Misfit> {
+        each!(self, kind => kind.as_undo())
+    }
+
+    /// # Errors
+    /// Why it cannot have this time-out.
+    pub fn fits(&self, timeout: Duration) -> Result<(), Misfit> {
+        each!(self, kind => kind.fits(timeout))
+    }
+}
+
+/// The services that addresses go through.
+fn services<'a>(addresses: impl IntoIterator<Item = &'a Address>) -> Uses {
+    Uses { services: addresses.into_iter().filter_map(|address| address.service.clone()).collect(), ..Uses::default() }
+}
