@@ -3,6 +3,8 @@
 //! The rooms, from the ground up, and what each may import stand in ARCHITECTURE.md; `tests/architecture.rs` holds
 //! them to it.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic))]
+
 pub mod base;
 pub mod observe;
 

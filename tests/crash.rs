@@ -114,17 +114,74 @@ inputs: {files: {type: string}}
 notifications: [{channel: hook, events: [start, rollback, failure, waiting]}]
 "#;
 
+/// One that takes the environment while its first step is under way already.
+const EMERGENCY: &str = r#"
+title: Emergency
+emergency: true
+steps:
+  - {name: traffic, id: h1, type: http, service: world, method: POST, path: "/apply/{{ run.id }}/h1", timeout: 1s, probe: {type: http, service: world, path: "/applied/{{ run.id }}/h1", expect: {/n: ">= 1"}}}
+  - name: data
+    id: s1
+    type: sql
+    mutates: true
+    query: INSERT INTO effects (run, step) VALUES ($1, 's1')
+    params: ["{{ run.id }}"]
+    probe: {type: sql, query: "SELECT count(*) FROM effects WHERE run = $1 AND step = 's1'", params: ["{{ run.id }}"], expect: ">= 1"}
+  - name: code
+    id: f1
+    type: script
+    env: {RUN: "{{ run.id }}", HERE: "{{ inputs.files }}"}
+    script: echo f1 >> "$HERE/$RUN"
+inputs: {files: {type: string}}
+notifications: [{channel: hook, events: [start, success, failure, waiting]}]
+"#;
+
+/// One that an emergency ends in its middle.
+const SUPERSEDED: &str = r#"
+title: Superseded
+steps:
+  - name: sql
+    id: s1
+    type: sql
+    mutates: true
+    query: INSERT INTO effects (run, step) VALUES ($1, 's1')
+    params: ["{{ run.id }}"]
+    probe: {type: sql, query: "SELECT count(*) FROM effects WHERE run = $1 AND step = 's1'", params: ["{{ run.id }}"], expect: ">= 1"}
+  - {name: bake, id: bake, type: wait, time: 10m}
+  - {name: never, id: never, type: http, service: world, method: POST, path: "/apply/{{ run.id }}/never"}
+inputs: {files: {type: string}}
+notifications: [{channel: hook, events: [start, abort, failure, waiting]}]
+"#;
+
 /// A runbook to be killed in, and what has to come of it.
 struct Book {
     text: &'static str,
     /// The effects that must be there once.
-    effects: [&'static str; 7],
+    effects: &'static [&'static str],
+    /// Those that must not be there.
+    never: &'static [&'static str],
     ends: RunResult,
+    /// Letters besides one for each question.
+    letters: usize,
 }
 
-static BOOKS: [(&str, Book); 2] = [
-    ("forward", Book { text: RUNBOOK, effects: ["s1", "h1", "f1", "s2", "h2", "f2", "f3"], ends: RunResult::Done }),
-    ("back", Book { text: BACK, effects: ["s1", "h1", "f1", "undo/s1", "undo/h1", "undo/f1", "rollback/f9"], ends: RunResult::RolledBack }),
+static BOOKS: [(&str, Book); 4] = [
+    (
+        "forward",
+        Book { text: RUNBOOK, effects: &["s1", "h1", "f1", "s2", "h2", "f2", "f3"], never: &[], ends: RunResult::Done, letters: 3 },
+    ),
+    (
+        "back",
+        Book {
+            text: BACK,
+            effects: &["s1", "h1", "f1", "undo/s1", "undo/h1", "undo/f1", "rollback/f9"],
+            never: &[],
+            ends: RunResult::RolledBack,
+            letters: 3,
+        },
+    ),
+    ("emergency", Book { text: EMERGENCY, effects: &["h1", "s1", "f1"], never: &[], ends: RunResult::Done, letters: 2 }),
+    ("superseded", Book { text: SUPERSEDED, effects: &["s1"], never: &["never"], ends: RunResult::Superseded, letters: 2 }),
 ];
 
 fn book(name: &str) -> &'static Book {
@@ -227,6 +284,13 @@ impl CrashWorld {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 let Ok(replay) = read(&folder) else { continue };
                 let Ok(now) = Run::fold(&answering, replay.lines.iter().map(|l| &l.record)) else { continue };
+                if me.book == "superseded" && now.superseded_by.is_none() && now.phase == Phase::Running && me.applied(&run, "s1") > 0 {
+                    let (reply, _) = oneshot::channel();
+                    let request = ControlRequest::Supersede { run: "E".into() };
+                    if sender.send(Control { request, by: Operator::default(), until: None, reply }).await.is_err() {
+                        return;
+                    }
+                }
                 let Phase::Waiting { question } = &now.phase else { continue };
                 let choice = if me.applied(&run, &question.step) > 0 { Choice::Done } else { Choice::Again };
                 let (reply, _) = oneshot::channel();
@@ -327,6 +391,9 @@ fn set_up(folder: &Path, book: &str) -> (CrashWorld, Postgres, Counting) {
 /// What became of a run that was killed and taken up again.
 fn judge(world: &CrashWorld, run: &str, at: usize, counting: &Counting, figures: &mut Figures) {
     let book = book(&world.book);
+    for step in book.never.iter().filter(|step| world.applied(run, step) > 0) {
+        figures.twice.push(format!("{step}, which was to be left, at {at}"));
+    }
     for step in book.effects {
         match world.applied(run, step) {
             1 => {}
@@ -366,8 +433,8 @@ fn judge(world: &CrashWorld, run: &str, at: usize, counting: &Counting, figures:
     unique.sort();
     unique.dedup();
     let asked = replay.lines.iter().filter(|l| matches!(l.record.event, lastgreen::plan::runbook::Event::Asked { .. })).count();
-    if unique.len() != 3 + asked {
-        figures.lost.push(format!("{} of {} letters at {at}", unique.len(), 3 + asked));
+    if unique.len() != book.letters + asked {
+        figures.lost.push(format!("{} of {} letters at {at}", unique.len(), book.letters + asked));
     }
     figures.copies += keys.len() - unique.len();
 }
@@ -383,6 +450,20 @@ fn killed_at_every_point_nothing_is_done_twice_and_nothing_is_lost() {
 fn killed_twice_on_the_way_back_it_goes_back_once() {
     let figures = matrix("back", |at| Some(at * 7 % 23));
     assert!(figures.killed >= 60, "only {} kills", figures.killed);
+}
+
+/// An emergency that is killed while it takes the environment, and taken up again.
+#[test]
+fn an_emergency_killed_at_every_point_does_each_thing_once() {
+    let figures = matrix("emergency", |_| None);
+    assert!(figures.killed >= 35, "only {} kills", figures.killed);
+}
+
+/// A run that gives way, killed before, while and after it is told.
+#[test]
+fn what_gives_way_is_killed_at_every_point_and_goes_on_with_nothing() {
+    let figures = matrix("superseded", |at| (at % 3 == 0).then_some(at % 11));
+    assert!(figures.killed >= 20, "only {} kills", figures.killed);
 }
 
 /// Kills a run at each point, and again at the point after that which `again` says.

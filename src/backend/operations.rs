@@ -6,26 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use indexmap::IndexMap;
-use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use super::identity;
-use super::plan_secrets::absent;
 use crate::act::effect::read_progress;
 use crate::act::runner::{ControlRequest, PATIENCE, Reply, Started, ask, start};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::exit;
 use crate::base::text::hex;
-use crate::base::tier::Tier;
 use crate::base::units::short;
-use crate::config::{Config, freeze, planned_config, planning_context, runbook_text, runbooks};
-use crate::plan::runbook::{
-    Asked, Content, Kind, LoadedRunbook, Operator, Output, Plan, PlanningContext, Run, Runbook, RunbookStatus, StepProgress, plan,
-};
+use crate::config::{Config, planned_config, runbook_text, runbooks};
+use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, StepProgress};
 use crate::record::journal::{self, StateDir};
-use crate::status::{Ledger, RunLine, RunStatus, expected};
+use crate::status::{Ledger, RunLine, RunStatus};
 
 /// After this long without an answer that is said.
 const SILENT: Duration = Duration::from_secs(15);
@@ -35,21 +29,6 @@ const ASKED: Duration = Duration::from_secs(1);
 const SETTLED: Duration = Duration::from_secs(2);
 /// How long a runner may take to say how it is: nobody waits for that.
 const GLANCE: Duration = Duration::from_millis(300);
-/// From how many runs is learned how long steps take.
-const LEARNED: usize = 100;
-/// How long a plan may be begun after it was made.
-const VALID: Duration = Duration::from_secs(600);
-
-/// What is to be planned.
-#[derive(Clone, Debug, Default)]
-pub struct PlanRequest {
-    pub runbook: String,
-    pub inputs: IndexMap<String, String>,
-    pub reason: Option<String>,
-    /// A stand-in of the environment; without one the environment itself.
-    pub target: Option<String>,
-    pub drill: bool,
-}
 
 pub struct Operations {
     pub config: Arc<Config>,
@@ -209,90 +188,6 @@ impl Operations {
         self.config.acting.roles.permit(&self.operator.user, &self.groups, tier, danger).map_err(OperationError::Refused)
     }
 
-    /// The environment, or the stand-in of it that is asked for. A drill needs one that is not production.
-    fn target(&self, target: Option<&str>, drill: bool) -> Result<Arc<Config>, OperationError> {
-        let targets = &self.config.targets;
-        let fit: Vec<&String> = targets.iter().filter(|(_, t)| t.environment.tier != Tier::Production).map(|(name, _)| name).collect();
-        let name = match (target, fit.as_slice()) {
-            (Some(name), _) => name,
-            (None, _) if !drill => return Ok(self.config.clone()),
-            (None, [one]) => one.as_str(),
-            (None, []) => {
-                let words = "a drill acts for real, on a stand-in of the environment, and there is none: add [targets.NAME] with tier = \"staging\", \
-                             and below it [targets.NAME.sources.…] and [targets.NAME.services.…] with their addresses";
-                return Err(OperationError::Usage(words.into()));
-            }
-            (None, many) => {
-                let names = many.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(OperationError::Usage(format!("say on which target the drill is to be: --target, one of {names}")));
-            }
-        };
-        let Some(config) = targets.get(name) else {
-            let hint = crate::base::diag::suggestion(name, targets.keys().map(String::as_str));
-            return Err(OperationError::Usage(format!("there is no target `{name}`: {}", hint.unwrap_or_else(|| "there are none".into()))));
-        };
-        if drill && config.environment.tier == Tier::Production {
-            return Err(OperationError::Refused(format!("target {name} is production: no drill is held there")));
-        }
-        Ok(config.clone())
-    }
-
-    /// Makes a plan. Nothing is written.
-    ///
-    /// # Errors
-    /// Everything that keeps it from being made.
-    pub fn plan(&mut self, wanted: PlanRequest) -> Result<Plan, OperationError> {
-        let PlanRequest { runbook: name, inputs, reason, target, drill } = wanted;
-        let config = self.target(target.as_deref(), drill)?;
-        let loaded = self.runbooks();
-        let Some(found) = loaded.iter().find(|l| l.name == name) else {
-            let hint = crate::base::diag::suggestion(&name, loaded.iter().map(|l| l.name.as_str()));
-            return Err(OperationError::Usage(format!(
-                "there is no runbook `{name}`: {}",
-                hint.unwrap_or_else(|| "there are none".into())
-            )));
-        };
-        let Some(runbook) = &found.runbook else {
-            return Err(OperationError::BadFile(found.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
-        };
-        if runbook.front.status == RunbookStatus::Draft && config.environment.tier == Tier::Production {
-            return Err(OperationError::Refused(format!(
-                "{name} is a draft, and drafts do not run in production: set status: ready once it was tried elsewhere"
-            )));
-        }
-        let reason = reason.map(|r| crate::base::secret::sanitize(&r));
-        let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
-        let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
-        let mut content = content(runbook, &planning_context(&config, &loaded), &asked)?;
-        content.warnings = found.findings.iter().map(|f| f.cause.clone()).collect();
-        for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
-            if path.exists() {
-                journal::trusted(path).map_err(OperationError::Refused)?;
-            }
-        }
-        content.config.values = freeze(&config, &content);
-        let mut plan = Plan::new(content, self.operator.clone(), self.clock.now(), VALID);
-        let absent = absent(&config, &plan);
-        if !absent.is_empty() {
-            // Part of what is shown, and so of what the fingerprint is over.
-            plan.content.warnings.extend(absent.into_iter().map(|why| format!("a secret is missing here: {why}")));
-            plan = Plan::new(plan.content, plan.by, plan.made, VALID);
-        }
-        let runs = self.newest()?;
-        for step in &plan.content.steps {
-            if let Some(time) = expected(&runs, &plan.content.environment.name, &name, &step.key) {
-                plan.expected.insert(step.key.clone(), Json::from(time.as_millis() as u64));
-            }
-        }
-        Ok(plan)
-    }
-
-    /// The newest runs: enough to know how long steps take, however many there were before.
-    fn newest(&mut self) -> Result<Vec<Arc<RunLine>>, OperationError> {
-        let ids = self.state()?.newest(LEARNED);
-        Ok(ids.iter().filter_map(|id| self.read_run(id)).collect())
-    }
-
     /// Begins a plan: writes it down and lets a runner take it. Gives the run's id.
     ///
     /// # Errors
@@ -426,7 +321,7 @@ impl Operations {
         Ok(ids)
     }
 
-    fn read_run(&mut self, id: &str) -> Option<Arc<RunLine>> {
+    pub(super) fn read_run(&mut self, id: &str) -> Option<Arc<RunLine>> {
         // A run that is over stays as it is.
         if let Some((_, line)) = self.read.get(id).filter(|(_, line)| line.run.is_over() && !line.driven) {
             return Some(line.clone());
@@ -519,20 +414,6 @@ fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine 
         }
         Err(e) => broken(plan, e.to_string()),
     }
-}
-
-/// A plan's content, or every reason why there is none.
-fn content(runbook: &Runbook, context: &PlanningContext, asked: &Asked) -> Result<Content, OperationError> {
-    let read = |path: &Path| {
-        journal::trusted(path)?;
-        std::fs::read(path).map_err(|e| e.to_string())
-    };
-    plan(runbook, context, asked, &read).map_err(|all| {
-        // What is sound with its inputs left open is wrong by what was given for them.
-        let open = Asked { only_checks: true, inputs: IndexMap::new(), ..asked.clone() };
-        let words = all.join("\n");
-        if plan(runbook, context, &open, &read).is_ok() { OperationError::Usage(words) } else { OperationError::BadFile(words) }
-    })
 }
 
 /// What is different between the runbooks of a plan and those of now; `None`: nothing.

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
-use super::operations::{OperationError, Operations, PlanRequest};
+use super::operations::{OperationError, Operations};
+use super::planning::PlanRequest;
 use super::reach::audit_database;
 use super::remote_lease::{Busy, RemoteHolder};
 use crate::act::runner::ControlRequest;

@@ -5,11 +5,13 @@ mod ledger;
 mod requests;
 mod store;
 mod summary;
+mod verdicts;
 
 pub use ledger::{Due, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};
 pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown};
+pub use verdicts::{BoardVerdicts, verdicts};
 
 /// The targets this program logs under.
 pub const LOG_TARGETS: [&str; 3] = ["source", "config", "cockpit"];

@@ -1,5 +1,6 @@
-//! From the confirming key to the first effect on the wire: what the operations does when somebody confirms, with its parts. The
-//! runner is the real program; the effect is a request that a server on loopback waits for.
+//! From the confirming key to the first effect on the wire: what is done when somebody confirms, with its parts. The runner is
+//! the real program; the effect is a request that a server on loopback waits for. Three times: a plain run with 10 and with
+//! 10,000 earlier runs in the state folder, and an emergency with 5,000 and a PostgreSQL that takes connections and says nothing.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -8,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use lastgreen::act::runner::start;
 use lastgreen::base::clock::Clock;
-use lastgreen::config::{load_text, planning_context, runbooks};
-use lastgreen::plan::runbook::{Asked, Event, Operator, Plan, plan};
-use lastgreen::record::journal::{StateDir, read};
+use lastgreen::config::{freeze, load_text, planning_context, runbooks};
+use lastgreen::plan::runbook::{Asked, Event, Operator, Plan, RunResult, Runner, plan};
+use lastgreen::record::journal::{Journal, StateDir, no_failpoint, read};
 
 const ROUNDS: usize = 60;
 
@@ -27,27 +28,81 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
+/// What is measured.
+struct Case {
+    name: &'static str,
+    earlier: usize,
+    emergency: bool,
+}
+
 fn main() {
+    let cases = [
+        Case { name: "with 10 earlier runs", earlier: 10, emergency: false },
+        Case { name: "with 10,000 earlier runs", earlier: 10_000, emergency: false },
+        Case { name: "an emergency, with 5,000 earlier runs and a database that hangs", earlier: 5_000, emergency: true },
+    ];
+    cases.iter().for_each(measure);
+}
+
+/// Runs that are over: as many folders, each with a plan and a journal.
+fn earlier(state: &StateDir, made: &Plan, count: usize) {
+    for i in 0..count {
+        let id = format!("0A{i:08}");
+        let folder = state.make_run(&id, made).expect("a run");
+        let (mut journal, _) = Journal::open(&folder, &id, no_failpoint()).expect("a journal");
+        let at = Clock::System.now();
+        let c = &made.content;
+        let started = Event::Started {
+            runbook: c.runbook.clone(),
+            title: c.title.clone(),
+            fingerprint: made.fingerprint.clone(),
+            environment: c.environment.name.clone(),
+            tier: c.environment.tier,
+            danger: c.danger,
+            drill: false,
+            reason: None,
+            by: Operator::default(),
+            runner: Runner::default(),
+        };
+        journal.append(at, started).expect("written");
+        journal.append(at, Event::Ended { result: RunResult::Done, message: "every step is done".into() }).expect("written");
+        state.close_run(&id);
+    }
+}
+
+fn measure(case: &Case) {
     let folder = tempfile::TempDir::new().expect("a folder");
     let here = folder.path();
     std::fs::create_dir(here.join("runbooks")).expect("a folder");
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let runbook = "title: One\nsteps:\n  - {name: put, type: http, service: world, method: PUT, path: /traffic, json: {canary: 0}}\n";
-    std::fs::write(here.join("runbooks/one.yaml"), runbook).expect("written");
+    let emergency = case.emergency;
+    let runbook = format!(
+        "title: One\nemergency: {emergency}\nsteps:\n  - {{name: put, type: http, service: world, method: PUT, path: /traffic, json: {{canary: 0}}}}\n"
+    );
+    std::fs::write(here.join("runbooks/one.yaml"), &runbook).expect("written");
     let text = format!(
         "state_dir = \"state\"\nprofile = \"rag\"\n[environment]\nname = \"bench\"\n[sources.stable]\nkind = \"http\"\nurl = \"http://127.0.0.1:{port}\"\n[services.world]\nurl = \"http://127.0.0.1:{port}\"\n"
     );
+    // It takes connections, and never answers.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let database = silent.local_addr().expect("an address").port();
+    let hangs = format!("[sources.db]\nkind = \"database\"\nurl = \"postgres://x@127.0.0.1:{database}/x\"\n");
+    let text = if case.emergency { text + &hangs } else { text };
     std::fs::write(here.join("lastgreen.toml"), &text).expect("written");
     let config = load_text(&here.join("lastgreen.toml"), &text).config.expect("a configuration");
     let state = StateDir::open(&config.acting.state_dir).expect("a state folder");
     let loaded = runbooks(&config, Clock::System.now());
     let one = loaded.iter().find(|l| l.name == "one").and_then(|l| l.runbook.clone()).expect("the runbook");
     let content = plan(&one, &planning_context(&config, &loaded), &Asked::default(), &|_| Err("none".into())).expect("a plan");
+    let mut content = content;
+    content.config.values = freeze(&config, &content);
+    earlier(&state, &Plan::new(content.clone(), Operator::default(), Clock::System.now(), Duration::from_secs(60)), case.earlier);
+    let rounds = if case.emergency { 20 } else { ROUNDS };
     let program = Path::new(env!("CARGO_BIN_EXE_lastgreen"));
     let mut parts = Parts::default();
     let mut buffer = [0; 4096];
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let made = Plan::new(content.clone(), Operator::default(), Clock::System.now(), Duration::from_secs(60));
         let id = format!("BENCH{round:03}");
         let begun = Instant::now();
@@ -89,7 +144,7 @@ fn main() {
     let mut all = parts.wire.clone();
     all.sort_unstable();
     let (plan, started, lead) = (median(&mut parts.plan), median(&mut parts.started), median(&mut parts.lead));
-    println!("from the confirming key to the first effect on the wire, {ROUNDS} rounds:");
+    println!("from the confirming key to the first effect on the wire, {}, {rounds} rounds:", case.name);
     println!(
         "  median {:.1} ms, p95 {:.1} ms, worst {:.1} ms",
         ms(all[all.len() / 2]),

@@ -9,26 +9,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::control::{ControlRequest, ask};
-use crate::act::effect::is_at_work;
+use super::left_behind::{left_at_work, still_at_work};
+use super::preempt::{LETS_GO, LOOK, Preempted, preempt_on_host};
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::units::short;
-use crate::plan::runbook::{Event, slug};
-use crate::record::journal::{
-    Holder, HostLease, Life, Other, RemoteLease, RemoteTried, RemoteWord, StateDir, Tried, Wanted, is_driven, read, shared_lease,
-};
+use crate::plan::runbook::slug;
+use crate::record::journal::{Holder, HostLease, Life, Other, RemoteLease, RemoteTried, RemoteWord, StateDir, Tried, Wanted, shared_lease};
 
 /// How long the database is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the holder says that it lives, and hears whether an emergency wants the environment.
 const BEAT: Duration = Duration::from_secs(2);
-/// How long a holder may take to let go for an emergency.
-const LETS_GO: Duration = Duration::from_secs(10);
-/// How often an emergency looks whether it has.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long a holder may take to hear that it is to stop.
-const HEARS: Duration = Duration::from_secs(2);
 
 /// What a lease is taken with.
 #[derive(Clone)]
@@ -451,89 +443,4 @@ fn refusal(environment: &str, other: Option<&Holder>) -> String {
 fn is_stopped(holder: &Holder) -> bool {
     let text = std::fs::read_to_string(format!("/proc/{}/stat", holder.runner.pid)).unwrap_or_default();
     text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
-}
-
-enum Preempted {
-    Taken(Box<HostLease>, Vec<(String, bool)>),
-    /// Another emergency has it.
-    Refused(Box<Holder>),
-}
-
-/// Takes a lease of this host from whoever has it.
-async fn preempt_on_host(
-    file: &std::path::Path,
-    holder: &Holder,
-    deadline: Instant,
-    ends: &watch::Receiver<bool>,
-) -> Result<Preempted, String> {
-    let mut asked: Option<(Holder, Result<(), String>)> = None;
-    loop {
-        let other = match HostLease::take(file, holder.clone())? {
-            Tried::Taken(lease, dead) => {
-                let mut notes: Vec<(String, bool)> = lease.remark.iter().map(|remark| (remark.clone(), true)).collect();
-                notes.extend(asked.map(|(other, _)| (format!("the environment was somebody else's, who let go: {other}"), false)));
-                notes.extend(dead.map(|dead| (format!("took the lease over from a run that ended without letting go: {dead}"), false)));
-                return Ok(Preempted::Taken(lease, notes));
-            }
-            Tried::Held(other) => other,
-        };
-        if let Some(emergency) = other.as_ref().filter(|other| other.emergency) {
-            return Ok(Preempted::Refused(Box::new(emergency.clone())));
-        }
-        if let (None, Some(other)) = (&asked, &other) {
-            asked = Some((other.clone(), ask_to_stop(other, holder).await));
-        }
-        let over = *ends.borrow();
-        if Instant::now() >= deadline || over {
-            let lease = HostLease::take_over(file, holder.clone())?;
-            let heard = match &asked {
-                Some((_, Err(e))) => format!(", and could not be told to stop ({e})"),
-                _ => String::new(),
-            };
-            let who = other.map_or_else(|| "a run that names nobody".to_string(), |other| other.to_string());
-            let text = format!("TAKEN OVER BY FORCE: it did not let go within {}{heard}: {who}", short(LETS_GO));
-            return Ok(Preempted::Taken(Box::new(lease), vec![(text, true)]));
-        }
-        sleep(LOOK).await;
-    }
-}
-
-/// Tells the runner that has an environment to stop, where it can be told from here.
-async fn ask_to_stop(other: &Holder, ours: &Holder) -> Result<(), String> {
-    let folder = other.folder.clone().ok_or("it does not say where its run is")?;
-    let request = ControlRequest::Supersede { run: ours.run.clone() };
-    let by = ours.by.clone();
-    let asking = tokio::task::spawn_blocking(move || ask(&folder, &request, &by, HEARS));
-    match asking.await {
-        Ok(Ok(reply)) if reply.ok => Ok(()),
-        Ok(Ok(reply)) => Err(reply.message.unwrap_or_else(|| "refused".into())),
-        Ok(Err(e)) => Err(e.to_string()),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
-/// A script of a run whose runner is dead may be at work all the same: where its folder can be seen, that can be told.
-fn still_at_work(dead: &Holder, here: &str) -> Option<String> {
-    let folder = dead.folder.as_ref().filter(|_| dead.life(here) == Life::Dead)?;
-    let group = is_at_work(folder)?.as_raw_nonzero();
-    Some(format!(
-        "a script of run {} is still at work (process group {group}), although its runner is gone: resume or abort that run first",
-        dead.run
-    ))
-}
-
-/// A script that a run of this environment has left at work, although nobody drives that run any more; and whether somebody
-/// can still take that run up. Only runs that are not over, or left something behind, are looked at.
-fn left_at_work(state: &StateDir, environment: &str, own: &str) -> Option<(String, bool)> {
-    for id in state.open_runs().into_iter().filter(|id| id != own) {
-        let folder = state.run(&id);
-        let Some(group) = is_at_work(&folder).filter(|_| !is_driven(&folder)) else { continue };
-        // One whose plan cannot be read any more may have been of this environment.
-        if state.plan(&id).map_or(true, |plan| plan.content.environment.name == environment) {
-            let over = read(&folder).is_ok_and(|replay| replay.lines.last().is_some_and(|l| matches!(l.record.event, Event::Ended { .. })));
-            let group = group.as_raw_nonzero();
-            return Some((format!("a script of run {id} is still at work (process group {group}), although its runner is gone"), !over));
-        }
-    }
-    None
 }

@@ -7,7 +7,9 @@ mod control;
 mod drive;
 mod driver;
 mod lease;
+mod left_behind;
 mod outgoing;
+mod preempt;
 mod probe;
 mod start;
 

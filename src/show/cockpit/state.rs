@@ -9,8 +9,9 @@ use super::logs::LogView;
 use super::overlay::Overlay;
 use crate::base::clock::Stamp;
 use crate::config::{Board, Config, Panel, PanelKind};
+use crate::judge::Verdict;
 use crate::show::keymap::{Chord, Keymap};
-use crate::status::{Ledger, OutputTail, Store, Summary};
+use crate::status::{BoardVerdicts, Ledger, OutputTail, Store, Summary, verdicts};
 
 /// Where the operator looks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +43,7 @@ pub struct FrozenScreen {
     pub at: Stamp,
     pub store: Store,
     pub summary: Summary,
+    pub verdicts: Vec<BoardVerdicts>,
 }
 
 pub struct State {
@@ -50,6 +52,8 @@ pub struct State {
     pub now: Stamp,
     pub live: Store,
     pub live_summary: Summary,
+    /// Of every board, from the same moment.
+    pub live_verdicts: Vec<BoardVerdicts>,
     pub frozen: Option<Box<FrozenScreen>>,
     pub nav: Nav,
     pub window: Duration,
@@ -77,6 +81,7 @@ impl State {
     pub fn new(config: Arc<Config>, keymap: Arc<Keymap>, now: Stamp) -> State {
         let live = Store::new(&config);
         let live_summary = Summary::new(&config, &live, now);
+        let live_verdicts = verdicts(&config, &live, &live_summary);
         State {
             window: config.ui.window,
             config,
@@ -84,6 +89,7 @@ impl State {
             now,
             live,
             live_summary,
+            live_verdicts,
             frozen: None,
             nav: Nav::default(),
             cursor: None,
@@ -108,6 +114,23 @@ impl State {
 
     pub fn summary(&self) -> &Summary {
         self.frozen.as_ref().map_or(&self.live_summary, |f| &f.summary)
+    }
+
+    /// What is known has changed, or time has passed: everything that follows from it.
+    pub fn sum_up(&mut self) {
+        self.live_summary = Summary::new(&self.config, &self.live, self.now);
+        self.live_verdicts = verdicts(&self.config, &self.live, &self.live_summary);
+    }
+
+    /// The verdict of a panel on the board that is shown.
+    pub fn panel_verdict(&self, index: usize) -> Option<Verdict> {
+        let shown = self.frozen.as_ref().map_or(&self.live_verdicts, |f| &f.verdicts);
+        shown.get(self.nav.board)?.panels.get(index).copied().flatten()
+    }
+
+    /// The worst verdict of a board, as it is now.
+    pub fn board_verdict(&self, board: usize) -> Option<Verdict> {
+        self.live_verdicts.get(board)?.worst
     }
 
     /// The moment that panels show.

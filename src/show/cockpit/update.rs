@@ -23,7 +23,7 @@ use crate::base::units::short;
 use crate::config::{Config, PanelKind, WINDOWS};
 use crate::observe::reading::Delivery;
 use crate::show::keymap::{Action, Chord, Keymap, Lookup};
-use crate::status::{Request, Summary, Update, shown};
+use crate::status::{Request, Update, shown};
 
 /// What happens to the cockpit.
 pub enum Message {
@@ -81,13 +81,13 @@ pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec
             }
             let config = state.config.clone();
             state.live.judge(&config, now);
-            state.live_summary = Summary::new(&config, &state.live, now);
+            state.sum_up();
         }
         Message::Delivered(delivery, now) => {
             state.now = now;
             let config = state.config.clone();
             state.live.apply(&config, *delivery, now);
-            state.live_summary = Summary::new(&config, &state.live, now);
+            state.sum_up();
         }
         Message::Reloaded(config, keymap) => reloaded(state, config, keymap),
         Message::Notice { text, fault } => notice(state, text, fault),
@@ -112,7 +112,7 @@ fn reloaded(state: &mut State, config: Arc<Config>, keymap: Arc<Keymap>) {
     state.nav.board = state.nav.board.min(state.config.boards.len().saturating_sub(1));
     let config = state.config.clone();
     state.live.judge(&config, state.now);
-    state.live_summary = Summary::new(&config, &state.live, state.now);
+    state.sum_up();
 }
 
 fn on_key(state: &mut State, key: KeyEvent, (width, height): (u16, u16)) -> Vec<Command> {
@@ -446,7 +446,12 @@ fn move_focus(state: &mut State, action: Action, width: u16) {
 fn freeze(state: &mut State) {
     state.frozen = match state.frozen.take() {
         Some(_) => None,
-        None => Some(Box::new(FrozenScreen { at: state.now, store: state.live.clone(), summary: state.live_summary.clone() })),
+        None => Some(Box::new(FrozenScreen {
+            at: state.now,
+            store: state.live.clone(),
+            summary: state.live_summary.clone(),
+            verdicts: state.live_verdicts.clone(),
+        })),
     };
 }
 

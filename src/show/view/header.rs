@@ -6,10 +6,9 @@ use super::paint::{Paint, role};
 use crate::base::text::{fit, width};
 use crate::base::tier::Tier;
 use crate::judge::Verdict;
-use crate::observe::reading::SourceState;
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
-use crate::status::{RunStatus, alert_verdict};
+use crate::status::RunStatus;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     let summary = &state.live_summary;
@@ -50,7 +49,7 @@ pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
     let mut x = 1;
     for (i, board) in state.config.boards.iter().enumerate() {
         let here = i == state.nav.board;
-        let worst = board_verdict(state, i);
+        let worst = state.board_verdict(i);
         let mark = worst.filter(|v| *v != Verdict::Pass).map(|v| format!(" {}", paint.symbol(v))).unwrap_or_default();
         let used = paint.text(area, x, 0, &format!("{} {}", i + 1, board.name), if here { Role::Focus } else { Role::Dim });
         let verdict_role = worst.map_or(Role::Dim, role);
@@ -81,27 +80,4 @@ pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
     if x + window.len() as u16 <= area.width {
         paint.right(area, 0, &window, Role::Dim);
     }
-}
-
-/// The worst verdict among a board's judged signals; boards of alerts and sources speak for theirs.
-fn board_verdict(state: &State, board: usize) -> Option<Verdict> {
-    use crate::config::PanelKind;
-    let board = state.config.boards.get(board)?;
-    let store = &state.live;
-    let mut worst: Option<Verdict> = None;
-    for panel in &board.panels {
-        let signals = panel.signals.iter().filter(|name| state.config.signal(name).is_some_and(|s| s.has_thresholds()));
-        let own = signals.filter_map(|name| store.signals.get(name)).map(|t| t.judgement.verdict).max();
-        let summary = &state.live_summary;
-        let others = match panel.kind {
-            PanelKind::Alerts => {
-                let speaking = summary.rules.iter().filter(|r| !matches!(r.state.phase, crate::judge::RulePhase::Inactive));
-                speaking.map(|r| r.verdict).chain(summary.alerts.iter().map(|(_, a)| alert_verdict(a))).max()
-            }
-            PanelKind::Services => summary.sources.iter().any(|s| s.state == SourceState::Failing).then_some(Verdict::Fail),
-            _ => None,
-        };
-        worst = worst.max(own).max(others);
-    }
-    worst
 }

@@ -10,7 +10,7 @@ use crate::judge::Verdict;
 use crate::observe::reading::Freshness;
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
-use crate::status::{Track, alert_verdict};
+use crate::status::Track;
 
 /// Draws the frame and the fault; returns what is left for the panel's own.
 pub fn frame(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &Panel) -> Rect {
@@ -19,7 +19,7 @@ pub fn frame(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: 
     }
     let focused = index == state.focus() && state.board().is_some_and(|b| b.panels.len() > 1);
     let tracks: Vec<(&str, &Track)> = panel.signals.iter().filter_map(|name| Some((&**name, state.store().signals.get(name)?))).collect();
-    let verdict = verdict(state, panel, &tracks);
+    let verdict = state.panel_verdict(index);
     let stale = tracks.iter().any(|(_, t)| t.judgement.freshness == Freshness::Stale);
     let right = corner(state, panel, &tracks, verdict, area.width);
     let symbol = match verdict {
@@ -47,24 +47,6 @@ pub fn frame(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: 
     );
     let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
     fault(state, paint, body, panel, &tracks)
-}
-
-/// The panel's worst verdict: of its judged signals, or unknown when one cannot be read.
-fn verdict(state: &State, panel: &Panel, tracks: &[(&str, &Track)]) -> Option<Verdict> {
-    let judged = |name: &str| state.config.signal(name).is_some_and(|s| s.has_thresholds());
-    let mut worst = tracks.iter().filter(|(name, _)| judged(name)).map(|(_, t)| t.judgement.verdict).max();
-    if tracks.iter().any(|(name, t)| !judged(name) && t.judgement.verdict == Verdict::Unknown) {
-        worst = worst.max(Some(Verdict::Unknown));
-    }
-    if panel.kind == PanelKind::Alerts {
-        worst = worst.max(state.summary().rules.iter().map(|r| r.verdict).max());
-        worst = worst.max(state.summary().alerts.iter().map(|(_, a)| alert_verdict(a)).max());
-    }
-    if panel.kind == PanelKind::Services && state.summary().sources.iter().any(|s| s.state == crate::observe::reading::SourceState::Failing)
-    {
-        worst = worst.max(Some(Verdict::Fail));
-    }
-    worst
 }
 
 /// `fail  prometheus 41s`: as much of it as fits.

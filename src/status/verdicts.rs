@@ -1,0 +1,43 @@
+//! Verdicts of panels and boards: computed once from what is known, and the same wherever they stand.
+
+use super::store::Store;
+use super::summary::{Summary, alert_verdict};
+use crate::config::{Config, Panel, PanelKind};
+use crate::judge::Verdict;
+use crate::observe::reading::SourceState;
+
+/// The verdicts of one board: each panel's, and the worst of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoardVerdicts {
+    pub panels: Vec<Option<Verdict>>,
+    pub worst: Option<Verdict>,
+}
+
+/// The verdicts of every board.
+pub fn verdicts(config: &Config, store: &Store, summary: &Summary) -> Vec<BoardVerdicts> {
+    let board = |panels: &[Panel]| {
+        let panels: Vec<Option<Verdict>> = panels.iter().map(|panel| panel_verdict(config, store, summary, panel)).collect();
+        BoardVerdicts { worst: panels.iter().copied().max().flatten(), panels }
+    };
+    config.boards.iter().map(|b| board(&b.panels)).collect()
+}
+
+/// A panel's worst verdict: of its judged signals, or unknown when one cannot be read; panels of alerts and sources speak for
+/// theirs.
+fn panel_verdict(config: &Config, store: &Store, summary: &Summary, panel: &Panel) -> Option<Verdict> {
+    let one = |name: &std::sync::Arc<str>| {
+        let verdict = store.signals.get(name)?.judgement.verdict;
+        let judged = config.signal(name).is_some_and(|signal| signal.has_thresholds());
+        (judged || verdict == Verdict::Unknown).then_some(verdict)
+    };
+    let own = panel.signals.iter().filter_map(one).max();
+    let others = match panel.kind {
+        PanelKind::Alerts => {
+            let rules = summary.rules.iter().map(|rule| rule.verdict);
+            rules.chain(summary.alerts.iter().map(|(_, alert)| alert_verdict(alert))).max()
+        }
+        PanelKind::Services => summary.sources.iter().any(|s| s.state == SourceState::Failing).then_some(Verdict::Fail),
+        _ => None,
+    };
+    own.max(others)
+}

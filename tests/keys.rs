@@ -1,0 +1,151 @@
+//! Keys and what they lead to, in a small language: a case is a line of keys, and what is to be seen of the cockpit's state
+//! behind it. `<tab>` is a key by its name (`<c-…>` with Ctrl, `<s-…>` with Shift), anything else a character.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use lastgreen::base::clock::Stamp;
+use lastgreen::config::load_text;
+use lastgreen::show::cockpit::{Command, Message, Overlay, State, update};
+use lastgreen::show::keymap;
+
+const CONFIG: &str = "profile = \"rag\"\n[environment]\nname = \"rag\"\ntier = \"staging\"\n[sources.prometheus]\nkind = \"prometheus\"\nurl = \"http://localhost:9090\"\n";
+
+/// Keys, and what is seen then.
+const CASES: &[(&str, &str)] = &[
+    ("", "board 0"),
+    ("2", "board 1"),
+    ("<c-right>", "board 1"),
+    ("<c-left>", "board last"),
+    ("9", "board 0"),
+    ("<tab>", "panel 1"),
+    ("<tab><s-tab>", "panel 0"),
+    ("<right>", "panel 1"),
+    ("<right><left>", "panel 0"),
+    ("<left>", "panel 0"),
+    ("<enter>", "zoomed"),
+    ("<enter><esc>", "not zoomed"),
+    ("<enter>2", "not zoomed"),
+    ("?", "overlay help"),
+    ("??", "no overlay"),
+    ("?<esc>", "no overlay"),
+    (":", "overlay palette"),
+    (":board<esc>", "no overlay"),
+    (":board overview<enter>", "board 0"),
+    ("2:theme light<enter>", "command theme light"),
+    ("/", "overlay search"),
+    ("/laten<esc>", "no overlay"),
+    ("f", "frozen"),
+    ("ff", "not frozen"),
+    ("f<esc>", "not frozen"),
+    ("w", "window 1h"),
+    ("W", "window 5m"),
+    ("q", "command quit"),
+    ("<c-c>", "command quit"),
+    ("r", "toast runbooks are chosen on their board"),
+    ("o", "toast there is no run yet"),
+    ("x", "nothing"),
+    ("T", "command next theme"),
+    ("<f12>", "nothing"),
+];
+
+fn key(name: &str) -> KeyEvent {
+    let (modifiers, name) = match name.split_once('-') {
+        Some(("c", rest)) => (KeyModifiers::CONTROL, rest),
+        Some(("s", rest)) => (KeyModifiers::SHIFT, rest),
+        _ => (KeyModifiers::NONE, name),
+    };
+    let code = match name {
+        "tab" if modifiers == KeyModifiers::SHIFT => KeyCode::BackTab,
+        "tab" => KeyCode::Tab,
+        "enter" => KeyCode::Enter,
+        "esc" => KeyCode::Esc,
+        "left" => KeyCode::Left,
+        "right" => KeyCode::Right,
+        "up" => KeyCode::Up,
+        "down" => KeyCode::Down,
+        "f12" => KeyCode::F(12),
+        one => KeyCode::Char(one.chars().next().expect("a character")),
+    };
+    KeyEvent::new(code, modifiers)
+}
+
+fn keys(text: &str) -> Vec<KeyEvent> {
+    let mut keys = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        match rest.strip_prefix('<').and_then(|r| r.split_once('>')) {
+            Some((name, after)) => {
+                keys.push(key(name));
+                rest = after;
+            }
+            None => {
+                let shifted = if first.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+                keys.push(KeyEvent::new(KeyCode::Char(first), shifted));
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    keys
+}
+
+fn seen(state: &State, commands: &[Command], wanted: &str) -> Result<(), String> {
+    let (what, rest) = wanted.split_once(' ').unwrap_or((wanted, ""));
+    let overlay = match &state.overlay {
+        None => "none",
+        Some(Overlay::Help { .. }) => "help",
+        Some(Overlay::Palette(_)) => "palette",
+        Some(Overlay::Query { .. }) => "query",
+        Some(Overlay::Search { .. }) => "search",
+        Some(Overlay::Dialog(_)) => "dialog",
+        Some(Overlay::Run(_)) => "run",
+    };
+    let found = match what {
+        "board" if rest == "last" && state.nav.board == state.config.boards.len() - 1 => wanted.to_string(),
+        "board" => format!("board {}", state.nav.board),
+        "panel" => format!("panel {}", state.focus()),
+        "zoomed" | "not" if wanted.ends_with("zoomed") => if state.nav.zoomed { "zoomed" } else { "not zoomed" }.to_string(),
+        "frozen" | "not" => if state.frozen.is_some() { "frozen" } else { "not frozen" }.to_string(),
+        "overlay" => format!("overlay {overlay}"),
+        "no" => {
+            if overlay == "none" {
+                "no overlay".to_string()
+            } else {
+                overlay.to_string()
+            }
+        }
+        "window" => format!("window {}", lastgreen::base::units::short(state.window)),
+        "toast" => format!("toast {}", state.toast.as_ref().map_or("", |t| &t.text)),
+        "command" => match commands.last() {
+            Some(Command::Quit) => "command quit".into(),
+            Some(Command::NextTheme) => "command next theme".into(),
+            Some(Command::Theme(name)) => format!("command theme {name}"),
+            other => format!("{other:?}"),
+        },
+        "nothing" => match (commands, overlay, &state.toast) {
+            ([], "none", None) => wanted.to_string(),
+            other => format!("{other:?}"),
+        },
+        other => panic!("`{other}` is nothing that can be looked for"),
+    };
+    if found == wanted { Ok(()) } else { Err(format!("wanted {wanted}, found {found}")) }
+}
+
+#[test]
+fn keys_lead_where_they_should() {
+    let config = Arc::new(load_text(Path::new("lastgreen.toml"), CONFIG).config.expect("sound"));
+    let keymap = Arc::new(keymap::load("default", Path::new(".")).expect("the shipped one"));
+    let mut wrong = Vec::new();
+    for (pressed, wanted) in CASES {
+        let mut state = State::new(config.clone(), keymap.clone(), Stamp(1_790_000_000_000));
+        let mut commands = Vec::new();
+        for key in keys(pressed) {
+            commands.extend(update(&mut state, Message::Key(key), &mut (120, 40)));
+        }
+        if let Err(why) = seen(&state, &commands, wanted) {
+            wrong.push(format!("`{pressed}`: {why}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
