@@ -60,6 +60,7 @@ pub fn main() -> Result<u8> {
                 Err((text, code)) => complain(&text, code),
             });
         }
+        Some(Sub::Canary(args)) => return Ok(cli::canary(args).unwrap_or_else(|e| e.report(args.json()))),
         Some(Sub::Runner(args)) => {
             return Ok(cli::runner(args));
         }

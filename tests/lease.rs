@@ -166,6 +166,7 @@ fn a_script_of_a_dead_runner_keeps_other_state_folders_out_too() {
     let pg = Postgres::start();
     let (first, second) = two_hosts(&pg);
     let id = first.begin("long");
+    until("the script to be at work", || first.has("waits-for-go"));
     kill_process(first.runner_pid(&id), Signal::KILL).expect("killed");
     let (code, said) = second.run(&["run", "quick", "--confirm", "here"]);
     assert!(code == 24 && said.contains("still at work") && said.contains(&id), "{code}: {said}");

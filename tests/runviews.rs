@@ -75,7 +75,7 @@ fn a_run(plan: &Arc<Plan>, events: Vec<(f64, Event)>, driven: bool) -> Arc<RunLi
         title: c.title.clone(),
         fingerprint: plan.fingerprint.clone(),
         environment: c.environment.name.clone(),
-        tier: c.environment.tier.clone(),
+        tier: c.environment.tier,
         danger: c.danger,
         drill: false,
         reason: None,

@@ -18,7 +18,7 @@ pub use identity::{groups, host, operator};
 pub use live_signals::LiveSignals;
 pub use logging::{start_logging, start_plain_logging};
 pub use operations::{OperationError, Operations, changed};
-pub use plan_secrets::{absent as absent_secrets, missing as missing_secrets};
+pub use plan_secrets::absent as absent_secrets;
 pub use planning::PlanRequest;
 pub use reach::{acting_context, audit_database, database_options};
 pub use runner::{RunnerOptions, run_runner, this_runner};

@@ -5,29 +5,29 @@ use std::time::Duration;
 
 use crate::base::secret::SecretRef;
 use crate::config::{Config, SourceKind};
-use crate::plan::runbook::{Kind, Plan};
+use crate::plan::runbook::{Content, Kind};
 
 /// How long a command may take that gives a secret.
 const FETCHING: Duration = Duration::from_secs(10);
 
-fn kinds(plan: &Plan) -> impl Iterator<Item = &Kind> {
-    plan.all().flat_map(|step| [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()]).flatten()
+fn kinds(content: &Content) -> impl Iterator<Item = &Kind> {
+    content.all().flat_map(|step| [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()]).flatten()
 }
 
 /// Every secret that the configuration or the plan refers to.
-pub fn referenced(config: &Config, plan: &Plan) -> Vec<SecretRef> {
+pub fn referenced(config: &Config, content: &Content) -> Vec<SecretRef> {
     let mut all = config.secrets();
-    all.extend(plan.content.notices.iter().flat_map(|notice| notice.channel.secrets()).cloned());
-    all.extend(kinds(plan).flat_map(Kind::secrets).cloned());
+    all.extend(content.notices.iter().flat_map(|notice| notice.channel.secrets()).cloned());
+    all.extend(kinds(content).flat_map(Kind::secrets).cloned());
     all
 }
 
 /// Those that its steps need, undo and rollback included.
-fn needed(config: &Config, plan: &Plan) -> BTreeSet<SecretRef> {
-    let uses: Vec<_> = kinds(plan).map(Kind::uses).collect();
+fn needed(config: &Config, content: &Content) -> BTreeSet<SecretRef> {
+    let uses: Vec<_> = kinds(content).map(Kind::uses).collect();
     let services = uses.iter().flat_map(|uses| &uses.services).filter_map(|name| config.acting.services.get(name));
     let databases = uses.iter().flat_map(|uses| &uses.databases).filter_map(|name| config.sources.get(name.as_str()));
-    let mut needed: BTreeSet<SecretRef> = kinds(plan).flat_map(Kind::secrets).cloned().collect();
+    let mut needed: BTreeSet<SecretRef> = kinds(content).flat_map(Kind::secrets).cloned().collect();
     needed.extend(services.flat_map(|endpoint| endpoint.secrets()).cloned());
     needed.extend(databases.filter_map(|source| match &source.kind {
         SourceKind::Database { password, .. } => password.clone(),
@@ -50,13 +50,13 @@ fn reasons<'r>(references: impl IntoIterator<Item = &'r SecretRef>) -> Vec<Strin
 }
 
 /// The secrets a plan needs that cannot be had now: each by its reference, with the reason.
-pub fn missing(config: &Config, plan: &Plan) -> Vec<String> {
-    reasons(&needed(config, plan))
+pub fn missing(config: &Config, content: &Content) -> Vec<String> {
+    reasons(&needed(config, content))
 }
 
 /// The same without running any command: for whoever only plans.
-pub fn absent(config: &Config, plan: &Plan) -> Vec<String> {
-    reasons(needed(config, plan).iter().filter(|reference| !matches!(reference, SecretRef::Cmd(_))))
+pub fn absent(config: &Config, content: &Content) -> Vec<String> {
+    reasons(needed(config, content).iter().filter(|reference| !matches!(reference, SecretRef::Cmd(_))))
 }
 
 /// Makes the redactor know what a script could print although its step was not given it.

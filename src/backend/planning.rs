@@ -94,13 +94,10 @@ impl Operations {
             }
         }
         content.config.values = freeze(&config, &content);
+        // Part of what is shown, and so of what the fingerprint is over.
+        let absent = absent(&config, &content);
+        content.warnings.extend(absent.into_iter().map(|why| format!("a secret is missing here: {why}")));
         let mut plan = Plan::new(content, self.operator.clone(), self.now(), VALID);
-        let absent = absent(&config, &plan);
-        if !absent.is_empty() {
-            // Part of what is shown, and so of what the fingerprint is over.
-            plan.content.warnings.extend(absent.into_iter().map(|why| format!("a secret is missing here: {why}")));
-            plan = Plan::new(plan.content, plan.by, plan.made, VALID);
-        }
         let runs = self.newest()?;
         for step in &plan.content.steps {
             if let Some(time) = expected(&runs, &plan.content.environment.name, &name, &step.key) {

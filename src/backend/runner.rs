@@ -73,10 +73,10 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
         Err(why) if only_leaves => (bare(&plan, &plan.content.config.path), Some(why)),
         Err(why) => return Err(why),
     };
-    let references = referenced(&config, &plan);
+    let references = referenced(&config, &plan.content);
     know(&references);
     let mut remarks: Vec<String> = remark.into_iter().collect();
-    let missing = missing(&config, &plan);
+    let missing = missing(&config, &plan.content);
     if !missing.is_empty() && !only_leaves {
         let words = format!("secrets are missing: {}", missing.join("; "));
         // An emergency begins with what works, and an abort is never refused.

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use super::abort::AbortArgs;
 use super::attach::AttachArgs;
 use super::audit::AuditArgs;
+use super::canary::CanaryArgs;
 use super::check::CheckArgs;
 use super::demo::DemoArgs;
 use super::init::InitArgs;
@@ -108,6 +109,8 @@ pub enum Sub {
     Resume(ResumeArgs),
     /// End a run: leave what was done as it is, or undo it.
     Abort(AbortArgs),
+    /// Judge a canary against its baseline.
+    Canary(CanaryArgs),
     /// What is on record: show it, verify it, bring it to the database.
     Audit(AuditArgs),
     /// Drive one run: started by the others, not by hand.

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::status::ask_once;
+use crate::backend::absent_secrets;
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::exit;
@@ -98,8 +99,14 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
             continue;
         }
         let asked = Asked { only_checks: true, ..Asked::default() };
-        let problems = plan(runbook, &context, &asked, &read).err().unwrap_or_default();
-        found.extend(problems.iter().map(|problem| placed(problem, &runbook.path, severity)));
+        match plan(runbook, &context, &asked, &read) {
+            Ok(plan) => {
+                found.extend(absent_secrets(config, &plan).iter().map(|why| {
+                    placed(&format!("{why}: it cannot be run from here until that can be had"), &runbook.path, Severity::Warning)
+                }))
+            }
+            Err(problems) => found.extend(problems.iter().map(|problem| placed(problem, &runbook.path, severity))),
+        }
     }
     found
 }

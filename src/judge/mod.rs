@@ -3,6 +3,7 @@
 
 mod assess;
 mod baseline;
+mod canary;
 mod condition;
 mod rule;
 mod slo;
@@ -10,6 +11,7 @@ mod verdict;
 
 pub use assess::{Evidence, Judgement, Observed, judge, observe};
 pub use baseline::Baseline;
+pub use canary::{CanaryAnalysis, CanaryVerdict, MetricVerdict, judge_canary};
 pub use condition::{Aggregate, Condition, Op, Operand, Span};
 pub use rule::{Level, NoData, Observation, Rule, RulePhase, RuleState};
 pub use slo::{BurnRate, Objective};

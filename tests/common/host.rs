@@ -98,7 +98,9 @@ impl Host {
     }
 }
 
-/// A step that waits until a file is there.
+/// A step that waits until a file is there; that it waits is seen by the file `waits-for-…`.
 pub fn waits_for(file: &str) -> String {
-    format!("  - {{name: wait for {file}, type: script, cwd: .., script: 'while [ ! -e {file} ]; do sleep 0.02; done'}}\n")
+    format!(
+        "  - {{name: wait for {file}, type: script, cwd: .., script: 'touch waits-for-{file}; while [ ! -e {file} ]; do sleep 0.02; done'}}\n"
+    )
 }

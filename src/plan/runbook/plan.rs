@@ -147,6 +147,11 @@ pub struct Content {
 }
 
 impl Content {
+    /// Its steps, and those of its rollback.
+    pub fn all(&self) -> impl Iterator<Item = &Planned> {
+        self.steps.iter().chain(&self.rollback.steps)
+    }
+
     /// A drill of a plan of the first version: what changes something is left out.
     pub fn only_pretends(&self) -> bool {
         self.drill && self.target.is_none()
@@ -198,7 +203,7 @@ impl Plan {
 
     /// Every step that can be run, in the order of the plan, rollback and undo last.
     pub fn all(&self) -> impl Iterator<Item = &Planned> {
-        self.content.steps.iter().chain(&self.content.rollback.steps)
+        self.content.all()
     }
 
     /// The step behind a key; `undo/KEY` is the undo of a step.
