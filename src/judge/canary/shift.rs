@@ -3,8 +3,6 @@
 //! with continuity correction and corrected for ties, as `wilcox.test(x, y, conf.int = TRUE, exact = FALSE)` of R gives
 //! it; found by counting in the sorted samples, without ever making all n × m differences.
 
-use std::cmp::Ordering;
-
 use statrs::distribution::{ContinuousCDF, Normal};
 
 /// In the unit of the samples; `lower <= estimate <= upper`.
@@ -78,51 +76,59 @@ fn quantile(confidence: f64) -> f64 {
     Normal::standard().inverse_cdf(f64::midpoint(1.0, confidence))
 }
 
-/// The n-th largest of all differences `x - y`, counted from 1.
+/// The n-th largest of all differences `x - y`, counted from 1. Halves the range between the least and the most, each time
+/// drawn in to differences that exist (many equal ones cost no more), until few are left to look at.
 fn nth_difference(x: &[f64], y: &[f64], n: usize) -> f64 {
-    let (Some(least), Some(most)) = (difference(x, y, Ordering::Less), difference(x, y, Ordering::Greater)) else { return 0.0 };
-    // At least n differences are above `low`, fewer than n above `high`.
-    let (mut low, mut high) = (least.next_down(), most);
+    let (Some(x_least), Some(x_most), Some(y_least), Some(y_most)) = (x.first(), x.last(), y.first(), y.last()) else { return 0.0 };
     let few = x.len() + y.len();
-    loop {
-        let middle = low.midpoint(high);
-        if middle <= low || middle >= high {
-            return high;
-        }
-        let above = count_above(x, y, middle);
-        if above >= n {
-            low = middle;
+    // n or more differences are `low` or above, fewer than n above `high`.
+    let (mut low, mut high) = (x_least - y_most, x_most - y_least);
+    let (mut from_low, mut above_high) = (x.len() * y.len(), 0);
+    while from_low - above_high > few && low < high {
+        // Between neighbours the middle may be the upper one, which would not draw in anything.
+        let middle = Some(low.midpoint(high)).filter(|m| *m < high).unwrap_or(low);
+        let split = split(x, y, middle);
+        if split.above >= n {
+            (low, from_low) = (split.next_above, split.above);
         } else {
-            high = middle;
-        }
-        let (above_low, above_high) = (count_above(x, y, low), count_above(x, y, high));
-        if above_low - above_high <= few {
-            return select(x, y, low, high, n - above_high);
+            (high, above_high) = (split.next_below, split.above);
         }
     }
-}
-
-fn difference(x: &[f64], y: &[f64], end: Ordering) -> Option<f64> {
-    match end {
-        Ordering::Less => Some(x.first()? - y.last()?),
-        _ => Some(x.last()? - y.first()?),
+    if low >= high {
+        return high;
     }
+    select(x, y, low, high, n - above_high)
 }
 
-/// How many differences are larger than `bound`.
-fn count_above(x: &[f64], y: &[f64], bound: f64) -> usize {
-    let mut smaller = 0;
-    let mut count = 0;
+struct Split {
+    /// How many differences are larger than the bound.
+    above: usize,
+    /// The least of them.
+    next_above: f64,
+    /// The largest of the others.
+    next_below: f64,
+}
+
+fn split(x: &[f64], y: &[f64], bound: f64) -> Split {
+    let mut split = Split { above: 0, next_above: f64::INFINITY, next_below: f64::NEG_INFINITY };
+    // The larger the point of x, the more of y lie far enough below it.
+    let mut below = 0;
     for value in x {
-        while y.get(smaller).is_some_and(|v| value - v > bound) {
-            smaller += 1;
+        while y.get(below).is_some_and(|v| value - v > bound) {
+            below += 1;
         }
-        count += smaller;
+        split.above += below;
+        if let Some(v) = y.get(below) {
+            split.next_below = split.next_below.max(value - v);
+        }
+        if let Some(v) = y.get(below.wrapping_sub(1)) {
+            split.next_above = split.next_above.min(value - v);
+        }
     }
-    count
+    split
 }
 
-/// The n-th largest of the differences above `low` and up to `high`.
+/// The n-th largest of the differences from `low` to `high`.
 fn select(x: &[f64], y: &[f64], low: f64, high: f64, n: usize) -> f64 {
     let mut found = Vec::with_capacity(x.len() + y.len());
     let mut first = 0;
@@ -130,7 +136,7 @@ fn select(x: &[f64], y: &[f64], low: f64, high: f64, n: usize) -> f64 {
         while y.get(first).is_some_and(|v| value - v > high) {
             first += 1;
         }
-        found.extend(y[first..].iter().map(|v| value - v).take_while(|d| *d > low));
+        found.extend(y[first..].iter().map(|v| value - v).take_while(|d| *d >= low));
     }
     let place = (n - 1).min(found.len().saturating_sub(1));
     found.select_nth_unstable_by(place, |a, b| b.total_cmp(a));

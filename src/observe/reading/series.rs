@@ -98,7 +98,7 @@ impl Series {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     pub lines: IndexMap<Arc<str>, Series>,
-    /// Lines beyond [`MOST_LINES`] that were not kept.
+    /// Lines beyond `MOST_LINES` that were not kept.
     pub dropped: usize,
 }
 
