@@ -23,7 +23,7 @@ use crate::demo;
 use crate::observe::reading::Delivery;
 use crate::observe::source::{Mailbox, Poller};
 use crate::show::cockpit::State;
-use crate::show::terminal::{CockpitSession, Outside, Reload, Screen, give_back_raw_mode, restore};
+use crate::show::terminal::{CockpitSession, KeyScript, Outside, Reload, Screen, give_back_raw_mode, restore};
 use crate::show::theme::{self, Depth, Glyphs, Theme};
 use crate::show::{keymap, view};
 use crate::status::{Request, Update};
@@ -80,7 +80,7 @@ pub fn main() -> Result<u8> {
             if args.export_rules {
                 return export_rules(&path);
             }
-            let (text, code) = cli::check(&path, &sources_runtime()?, args.offline, args.json);
+            let (text, code) = cli::check(&cli, args, &path, &sources_runtime()?);
             Ok(say(&text, code))
         }
         Some(Sub::Status(args)) => {
@@ -174,14 +174,21 @@ fn sources_runtime() -> Result<Runtime> {
         .wrap_err("cannot start the sources' threads")
 }
 
+/// The keys in a file.
+fn read_script(path: &Path) -> Result<KeyScript, String> {
+    let told = |cause: &dyn std::fmt::Display| format!("{}: {cause}\n", path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| told(&e))?;
+    KeyScript::parse(&text).map_err(|e| told(&e))
+}
+
 fn run_demo(cli: &Cli, args: &cli::DemoArgs) -> Result<u8> {
     let Some(scenario) = demo::Scenario::parse(&args.scenario) else {
         let hint = crate::base::diag::suggestion(&args.scenario, demo::Scenario::NAMES);
         return Ok(complain(&format!("there is no scenario `{}`: {}\n", args.scenario, hint.unwrap_or_default()), exit::USAGE));
     };
-    let script = match &args.script {
-        Some(path) => Some(std::fs::read_to_string(path).wrap_err_with(|| format!("cannot read {}", path.display()))?),
-        None => None,
+    let script = match args.script.as_deref().map(read_script).transpose() {
+        Ok(script) => script,
+        Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
     };
     if args.headless {
         start_plain_logging()
@@ -204,7 +211,7 @@ fn run_demo(cli: &Cli, args: &cli::DemoArgs) -> Result<u8> {
         runtime.block_on(endings.come());
         return Ok(exit::DONE);
     }
-    let ended = open(cli, &system.config_path(), script.as_deref(), &endings);
+    let ended = open(cli, &system.config_path(), script, &endings);
     drop(system);
     // Whatever is still being computed is of no use to anybody.
     runtime.shutdown_background();
@@ -317,7 +324,7 @@ fn themed(ui: &Ui, folder: &Path) -> Result<Theme, String> {
 }
 
 /// Opens the cockpit on a configuration.
-fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Result<u8> {
+fn open(cli: &Cli, path: &Path, script: Option<KeyScript>, endings: &Endings) -> Result<u8> {
     if cli.command.is_none() {
         start_shown_logging();
     }
@@ -357,7 +364,6 @@ fn open(cli: &Cli, path: &Path, script: Option<&str>, endings: &Endings) -> Resu
     };
     let session = CockpitSession::new(screen, state, files.theme, joined);
     let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
-    let script = script.map(crate::show::terminal::KeyScript::parse).transpose().map_err(|e| eyre!(e))?;
     let ended = looks.block_on(session.run(endings.come(), script));
     restore();
     runtime.shutdown_background();

@@ -280,3 +280,30 @@ fn the_shipped_profile_has_what_the_operators_ask_for() {
     }
     assert_eq!(config.signal("faithfulness").and_then(|s| s.at_least), Some(50));
 }
+
+#[test]
+fn what_is_named_on_the_command_line_is_checked_too() {
+    let folder = TempDir::new().expect("a folder");
+    file(&folder, "lastgreen.toml", "[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:9\"\n");
+    for arguments in [&["check", "--offline", "--theme", "drak"][..], &["check", "--offline", "--keymap", "vmi"]] {
+        let output = run(folder.path(), arguments);
+        assert!(output.status.code() == Some(65) && text(&output).contains(arguments[3]), "{}", text(&output));
+    }
+    let script = file(&folder, "keys", "until\nwait soon\n");
+    for path in ["/nope", script.to_str().expect("a path")] {
+        let output = run(folder.path(), &["demo", "--script", path]);
+        let said = text(&output);
+        assert!(output.status.code() == Some(65) && said.contains(path) && !said.contains("src/"), "{said}");
+    }
+}
+
+#[test]
+fn a_secret_that_a_runbook_needs_is_missed_by_check() {
+    let folder = TempDir::new().expect("a folder");
+    file(&folder, "lastgreen.toml", "[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:9\"\n");
+    std::fs::create_dir(folder.path().join("runbooks")).expect("a folder");
+    file(&folder, "runbooks/call.yaml", "title: Call\nsteps:\n  - {name: call, type: http, method: GET, url: 'http://127.0.0.1:9/', secret_headers: {X-Key: 'env:NOBODY_SET_THIS'}}\n");
+    let output = run(folder.path(), &["check", "--offline"]);
+    let said = text(&output);
+    assert!(output.status.code() == Some(0) && said.contains("warning") && said.contains("env:NOBODY_SET_THIS"), "{said}");
+}

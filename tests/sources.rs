@@ -421,6 +421,54 @@ fn qdrant_that_looks_well_and_is_not() {
 }
 
 #[test]
+fn qdrant_names_may_hold_anything_and_half_a_snapshot_is_none() {
+    let server = Canned::new(|head, stream| {
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let ok = |stream: &mut _, result: &str| {
+            respond(stream, "200 OK", &[], &format!("{{\"result\":{result},\"status\":\"ok\",\"time\":0.1}}"))
+        };
+        let whole = |name: &str, size: u64, sum: &str| {
+            format!("{{\"name\":\"{name}\",\"creation_time\":\"2026-01-0{size}T00:00:00\",\"size\":{size},\"checksum\":{sum}}}")
+        };
+        match path {
+            "/collections" => ok(stream, r#"{"collections":[{"name":"a b"},{"name":"a%20b"},{"name":"docs#old"}]}"#),
+            "/collections/a%20b/points/count" => ok(stream, r#"{"count":3}"#),
+            "/collections/a%2520b/points/count" => ok(stream, r#"{"count":0}"#),
+            "/collections/docs%23old/points/count" => {
+                respond(stream, "500 Internal Server Error", &[], r#"{"status":{"error":"a shard is damaged"},"time":0.1}"#)
+            }
+            "/collections/a%20b/snapshots" => {
+                let all = [whole("being-made", 0, "null"), whole("good", 2, "\"ab\""), whole("without", 3, "null")];
+                ok(stream, &format!("[{}]", all.join(",")));
+            }
+            "/collections/a%2520b/snapshots" => ok(stream, &format!("[{}]", whole("empty", 0, "null"))),
+            other if other.ends_with("/snapshots") => ok(stream, "[]"),
+            "/collections/a%20b" | "/collections/a%2520b" | "/collections/docs%23old" => {
+                ok(stream, r#"{"status":"green","optimizer_status":"ok","segments_count":1}"#);
+            }
+            _ => respond(stream, "404 Not Found", &[], "{\"status\":{\"error\":\"Not found\"},\"time\":0.1}"),
+        }
+    });
+    let client = Qdrant::new(web(&server.url()), None);
+    let fact = |collection: &str, fact: Fact| ask(&client, &Ask::Qdrant { collection: collection.into(), fact });
+    assert_eq!(fact("a b", Fact::Points), Ok(Value::Number(3.0)));
+    assert_eq!(fact("a%20b", Fact::Points), Ok(Value::Number(0.0)));
+    // The newest of those that are whole is two days into the year; nothing whole is no snapshot.
+    let age = |name: &str| fact(name, Fact::SnapshotAge);
+    let second = lastgreen::base::clock::Stamp::parse("2026-01-02T00:00:00").expect("a time");
+    assert!(
+        matches!(age("a b"), Ok(Value::Number(age)) if (lastgreen::base::clock::Clock::System.now().since(second).as_secs_f64() - age).abs() < 60.0)
+    );
+    assert_eq!(age("a%20b").expect_err("none").kind, FaultKind::Empty);
+    let Ok(Value::Table(table)) = fact("", Fact::Collections) else { panic!("a table") };
+    assert_eq!(table.rows[1], ["a%20b", "green", "0", "none"]);
+    assert_eq!(table.rows[2][0], "docs#old");
+    assert!(table.rows[2][1].contains("a shard is damaged") && table.rows[2][2] == "?", "{:?}", table.rows[2]);
+    let Ok(Value::Table(table)) = fact("a b", Fact::Snapshots) else { panic!("a table") };
+    assert!(table.rows.iter().filter(|row| row[2].contains("not whole")).count() == 2, "{:?}", table.rows);
+}
+
+#[test]
 fn sqlite_reads_its_kinds() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let path = folder.path().join("app.db");

@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
+use super::Cli;
 use super::status::ask_once;
 use crate::backend::absent_secrets;
 use crate::base::clock::Clock;
@@ -40,7 +41,7 @@ struct Report {
 }
 
 /// Checks the file and what it names; returns what to print and the exit code.
-pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json: bool) -> (String, u8) {
+pub fn check(cli: &Cli, args: &CheckArgs, path: &Path, runtime: &tokio::runtime::Runtime) -> (String, u8) {
     let loaded = match load_file(path) {
         Ok(loaded) => loaded,
         Err(e) => return (format!("{}: cannot be read: {e}\n", path.display()), exit::BAD_FILE),
@@ -48,10 +49,10 @@ pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json
     let mut report = Report { findings: loaded.findings, sources: Vec::new(), unanswered: Vec::new() };
     let folder = path.parent().unwrap_or(Path::new("."));
     if let Some(config) = &loaded.config {
-        report.findings.extend(keymap::load(&config.ui.keymap, folder).err().unwrap_or_default());
-        report.findings.extend(theme::load(&config.ui.theme, folder).err().unwrap_or_default());
+        report.findings.extend(keymap::load(cli.keymap.as_ref().unwrap_or(&config.ui.keymap), folder).err().unwrap_or_default());
+        report.findings.extend(theme::load(cli.theme.as_ref().unwrap_or(&config.ui.theme), folder).err().unwrap_or_default());
         report.findings.extend(check_runbooks(config));
-        if !offline {
+        if !args.offline {
             match ask_once(config, runtime) {
                 Ok(summary) => {
                     let unread = |s: &crate::status::SignalLine| s.value == "—";
@@ -63,6 +64,7 @@ pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json
             }
         }
     }
+    report.findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     let bad = report.findings.iter().any(|f| f.severity == Severity::Error);
     let down = report.sources.iter().any(|s| s.state != SourceState::Up && s.state != SourceState::Slow);
     let code = if bad {
@@ -74,7 +76,7 @@ pub fn check(path: &Path, runtime: &tokio::runtime::Runtime, offline: bool, json
     } else {
         exit::FAILED
     };
-    let text = if json {
+    let text = if args.json {
         serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
     } else {
         let counts = loaded.config.as_ref().map(|c| (c.sources.len(), c.signals.len(), c.rules.len(), c.boards.len()));

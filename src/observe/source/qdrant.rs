@@ -1,6 +1,9 @@
 //! Qdrant over REST. Whether it is well is told by reading the collection itself: with a dirty shard every health page
 //! still says 200. Counts are exact ones; the collection's own numbers are approximate.
 
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::web::{Web, json, status_fault};
@@ -54,6 +57,7 @@ struct SnapshotEntry {
     name: String,
     creation_time: Option<String>,
     size: u64,
+    checksum: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -124,23 +128,28 @@ impl Qdrant {
     }
 
     async fn info(&self, collection: &str) -> Result<Info, Fault> {
-        self.get(&format!("collections/{collection}")).await
+        self.get(&path(collection, "")).await
     }
 
     async fn points(&self, collection: &str) -> Result<u64, Fault> {
-        let path = format!("collections/{collection}/points/count");
-        let request = self.web.request("POST", &path)?.json(&serde_json::json!({"exact": true}));
+        let request = self.web.request("POST", &path(collection, "/points/count"))?.json(&serde_json::json!({"exact": true}));
         Ok(self.call::<Count>(request).await?.count)
     }
 
     /// Newest first.
     async fn snapshots(&self, collection: &str) -> Result<Vec<SnapshotEntry>, Fault> {
-        let mut all: Vec<SnapshotEntry> = self.get(&format!("collections/{collection}/snapshots")).await?;
+        let mut all: Vec<SnapshotEntry> = self.get(&path(collection, "/snapshots")).await?;
         all.sort_by(|a, b| (&b.creation_time, &b.name).cmp(&(&a.creation_time, &a.name)));
         Ok(all)
     }
 
-    fn age(&self, snapshot: &SnapshotEntry) -> Option<std::time::Duration> {
+    /// How old the newest is that is whole.
+    async fn newest(&self, collection: &str) -> Result<Option<Duration>, Fault> {
+        let all = self.snapshots(collection).await?;
+        Ok(all.iter().find(|snapshot| is_whole(snapshot, &all)).and_then(|snapshot| self.age(snapshot)))
+    }
+
+    fn age(&self, snapshot: &SnapshotEntry) -> Option<Duration> {
         let made = snapshot.creation_time.as_deref().and_then(Stamp::parse)?;
         Some(super::prometheus::now().since(Stamp(made.0 - self.web.skew())))
     }
@@ -149,25 +158,31 @@ impl Qdrant {
         let all: Collections = self.get("collections").await?;
         let mut rows = Vec::new();
         for Named { name } in all.collections {
-            let row = match self.info(&name).await {
-                Ok(info) => {
-                    let points = self.points(&name).await?;
-                    let newest = self
-                        .snapshots(&name)
-                        .await?
-                        .first()
-                        .and_then(|s| self.age(s))
-                        .map_or_else(|| "none".into(), |age| format!("{} ago", short(age)));
-                    [sanitize(&name), meaning(&info.status), Unit::Count.format(points as f64), newest]
-                }
-                // One unreadable collection is what the operator must see, not a reason to show none.
-                Err(fault) if !fault.kind.is_of_source() => [sanitize(&name), format!("unreadable: {fault}"), "?".into(), "?".into()],
-                Err(fault) => return Err(fault),
-            };
-            rows.push(row.to_vec());
+            rows.push(self.overview_of(&name).await?.to_vec());
         }
         let columns = ["collection", "status", "points", "newest snapshot"].map(String::from).to_vec();
         Ok(Value::Table(Table { columns, rows }))
+    }
+
+    /// One that cannot be read, or not whole, is what the operator must see, and not a reason to show none.
+    async fn overview_of(&self, name: &str) -> Result<[String; 4], Fault> {
+        let info = match self.info(name).await {
+            Ok(info) => info,
+            Err(fault) if fault.kind.is_of_source() => return Err(fault),
+            Err(fault) => return Ok([sanitize(name), format!("unreadable: {fault}"), "?".into(), "?".into()]),
+        };
+        let mut status = meaning(&info.status);
+        let mut said = |read: Result<String, Fault>| match read {
+            Ok(text) => Ok(text),
+            Err(fault) if fault.kind.is_of_source() => Err(fault),
+            Err(fault) => {
+                status = format!("unreadable: {fault}");
+                Ok("?".to_string())
+            }
+        };
+        let points = said(self.points(name).await.map(|points| Unit::Count.format(points as f64)))?;
+        let newest = said(self.newest(name).await.map(|age| age.map_or_else(|| "none".into(), |age| format!("{} ago", short(age)))))?;
+        Ok([sanitize(name), status, points, newest])
     }
 
     async fn fact(&self, c: &str, fact: Fact) -> Result<Value, Fault> {
@@ -183,20 +198,22 @@ impl Qdrant {
                 OptimizerStatus::Ok(word) => sanitize(&word),
                 OptimizerStatus::Error { error } => sanitize(&format!("error: {error}")),
             }),
-            Fact::SnapshotAge => match self.snapshots(c).await?.first().and_then(|s| self.age(s)) {
+            Fact::SnapshotAge => match self.newest(c).await? {
                 Some(age) => Value::Number(age.as_secs_f64()),
-                None => return Err(Fault::new(FaultKind::Empty, format!("`{c}` has no snapshot"))),
+                None => return Err(Fault::new(FaultKind::Empty, format!("`{c}` has no whole snapshot"))),
             },
             Fact::Snapshots => {
+                let all = self.snapshots(c).await?;
                 let row = |s: &SnapshotEntry| {
                     let age = self.age(s).map_or_else(|| "?".into(), |age| format!("{} ago", short(age)));
-                    vec![sanitize(&s.name), age, Unit::Bytes.format(s.size as f64)]
+                    let note = if is_whole(s, &all) { "" } else { " (not whole)" };
+                    vec![sanitize(&s.name), age, Unit::Bytes.format(s.size as f64) + note]
                 };
-                let rows = self.snapshots(c).await?.iter().map(row).collect();
+                let rows = all.iter().map(row).collect();
                 Value::Table(Table { columns: ["snapshot", "made", "size"].map(String::from).to_vec(), rows })
             }
             Fact::InactiveReplicas => {
-                let shards: Shards = self.get(&format!("collections/{c}/cluster")).await?;
+                let shards: Shards = self.get(&path(c, "/cluster")).await?;
                 let inactive = shards.local_shards.iter().chain(&shards.remote_shards).filter(|s| s.state != "Active").count();
                 Value::Number(inactive as f64)
             }
@@ -217,6 +234,20 @@ impl Qdrant {
             }
         })
     }
+}
+
+/// The path of a collection, or of something below it: a name may hold anything.
+fn path(collection: &str, below: &str) -> String {
+    format!("collections/{}{below}", utf8_percent_encode(collection, BESIDES))
+}
+
+/// What stands in a segment of a path as it is.
+const BESIDES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Whether a file in the folder of snapshots is one that could be recovered: it holds something, and it has a checksum
+/// where this server writes one.
+fn is_whole(snapshot: &SnapshotEntry, all: &[SnapshotEntry]) -> bool {
+    snapshot.size > 0 && (snapshot.checksum.is_some() || all.iter().all(|other| other.checksum.is_none()))
 }
 
 /// A status with what it means.
