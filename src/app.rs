@@ -80,7 +80,8 @@ pub fn main() -> Result<u8> {
             if args.export_rules {
                 return export_rules(&path);
             }
-            let (text, code) = cli::check(&cli, args, &path, &sources_runtime()?);
+            let named = cli::NamedLooks { theme: cli.theme.as_deref(), keymap: cli.keymap.as_deref() };
+            let (text, code) = cli::check(args, named, &path, &sources_runtime()?);
             Ok(say(&text, code))
         }
         Some(Sub::Status(args)) => {

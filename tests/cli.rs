@@ -302,7 +302,11 @@ fn a_secret_that_a_runbook_needs_is_missed_by_check() {
     let folder = TempDir::new().expect("a folder");
     file(&folder, "lastgreen.toml", "[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:9\"\n");
     std::fs::create_dir(folder.path().join("runbooks")).expect("a folder");
-    file(&folder, "runbooks/call.yaml", "title: Call\nsteps:\n  - {name: call, type: http, method: GET, url: 'http://127.0.0.1:9/', secret_headers: {X-Key: 'env:NOBODY_SET_THIS'}}\n");
+    file(
+        &folder,
+        "runbooks/call.yaml",
+        "title: Call\nsteps:\n  - {name: call, type: http, method: GET, url: 'http://127.0.0.1:9/', secret_headers: {X-Key: 'env:NOBODY_SET_THIS'}}\n",
+    );
     let output = run(folder.path(), &["check", "--offline"]);
     let said = text(&output);
     assert!(output.status.code() == Some(0) && said.contains("warning") && said.contains("env:NOBODY_SET_THIS"), "{said}");

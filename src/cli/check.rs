@@ -5,7 +5,6 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
-use super::Cli;
 use super::status::ask_once;
 use crate::backend::absent_secrets;
 use crate::base::clock::Clock;
@@ -30,6 +29,13 @@ pub struct CheckArgs {
     pub export_rules: bool,
 }
 
+/// What the command line names instead of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedLooks<'a> {
+    pub theme: Option<&'a str>,
+    pub keymap: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct Report {
     findings: Vec<Diagnostic>,
@@ -41,7 +47,7 @@ struct Report {
 }
 
 /// Checks the file and what it names; returns what to print and the exit code.
-pub fn check(cli: &Cli, args: &CheckArgs, path: &Path, runtime: &tokio::runtime::Runtime) -> (String, u8) {
+pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tokio::runtime::Runtime) -> (String, u8) {
     let loaded = match load_file(path) {
         Ok(loaded) => loaded,
         Err(e) => return (format!("{}: cannot be read: {e}\n", path.display()), exit::BAD_FILE),
@@ -49,8 +55,8 @@ pub fn check(cli: &Cli, args: &CheckArgs, path: &Path, runtime: &tokio::runtime:
     let mut report = Report { findings: loaded.findings, sources: Vec::new(), unanswered: Vec::new() };
     let folder = path.parent().unwrap_or(Path::new("."));
     if let Some(config) = &loaded.config {
-        report.findings.extend(keymap::load(cli.keymap.as_ref().unwrap_or(&config.ui.keymap), folder).err().unwrap_or_default());
-        report.findings.extend(theme::load(cli.theme.as_ref().unwrap_or(&config.ui.theme), folder).err().unwrap_or_default());
+        report.findings.extend(keymap::load(named.keymap.unwrap_or(&config.ui.keymap), folder).err().unwrap_or_default());
+        report.findings.extend(theme::load(named.theme.unwrap_or(&config.ui.theme), folder).err().unwrap_or_default());
         report.findings.extend(check_runbooks(config));
         if !args.offline {
             match ask_once(config, runtime) {

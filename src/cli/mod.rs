@@ -31,7 +31,7 @@ pub use args::{Cli, Color, GlyphArg, Sub, print_completions, print_man};
 pub use attach::attach;
 pub use audit::audit;
 pub use canary::canary;
-pub use check::check;
+pub use check::{NamedLooks, check};
 pub use command_error::{CommandError, CommandResult, ErrorKind};
 pub use demo::DemoArgs;
 pub use export::export;
