@@ -17,6 +17,7 @@ use crate::backend::{Operations, Worker, connect, describe_nowhere, start_loggin
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::exit;
+use crate::base::secret::keep_only;
 use crate::cli::{self, Cli, Sub};
 use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, Ui};
 use crate::demo;
@@ -457,6 +458,8 @@ impl Outside for Joined<'_> {
             self.mailbox = mailbox;
         }
         self.clerk.reload(files.config.clone());
+        // What no reference leads to any more is no secret of this process.
+        keep_only(&files.config.secrets());
         self.config = files.config.clone();
         self.theme.clone_from(&files.theme.name);
         Ok(Reload { config: files.config, keymap: files.keymap, theme: files.theme })

@@ -35,6 +35,8 @@ fn two_hosts(pg: &Postgres) -> (Host, Host) {
 fn an_emergency_takes_the_environment_and_both_journals_say_so() {
     let host = host();
     let id = host.begin("long");
+    let (_, plan) = host.run(&["run", "emergency", "--dry-run"]);
+    assert!(plan.contains("EMERGENCY: whoever has the environment is told to stop"), "{plan}");
     let (code, said) = host.run(&["run", "emergency", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
     assert!(host.has("first") && host.has("second"), "{said}");

@@ -19,7 +19,8 @@ pub struct RunsArgs {
     /// Only runs of this runbook.
     #[arg(long, value_name = "NAME")]
     pub runbook: Option<String>,
-    /// Only runs that are so: running, waiting, paused, interrupted, done, failed, rolled-back, aborted, refused, broken, open.
+    /// Only runs that are so: running, waiting, paused, interrupted, done, failed, rolled-back, aborted, superseded,
+    /// refused, broken, open.
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// At most so many.

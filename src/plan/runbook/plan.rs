@@ -267,6 +267,9 @@ impl Plan {
             format!("{} on {} ({}): {}{drill}", c.title, c.environment.name, c.environment.tier.name(), c.danger.word()),
             format!("runbook {}  fingerprint {}  good until {}", c.runbook, &self.fingerprint[..12], self.expires.iso()),
         ];
+        if c.emergency {
+            lines.push("EMERGENCY: whoever has the environment is told to stop, and it begins at once".into());
+        }
         if let Some(reason) = &c.reason {
             lines.push(format!("reason   {reason}"));
         }

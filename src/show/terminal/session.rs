@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use ratatui::layout::Position;
 use tokio::time::{Instant, sleep_until};
 
@@ -102,6 +102,21 @@ enum Woken {
     KeyScript,
 }
 
+/// How long is looked whether more was read with an event. Not at all would be too short: what has been read and not been
+/// taken yet is only looked at when there is time left.
+const BESIDE: Duration = Duration::from_micros(100);
+
+/// An event and all that came in the same read, however late that is looked at. The stream of events would give them one by
+/// one, each as if it had come by itself.
+fn with_what_came_beside(first: Event) -> io::Result<Vec<Event>> {
+    let mut read = vec![first];
+    // Twice: the time may be over because another process was given the processor.
+    while crossterm::event::poll(BESIDE)? || crossterm::event::poll(BESIDE)? {
+        read.push(crossterm::event::read()?);
+    }
+    Ok(read)
+}
+
 impl<O: Outside> CockpitSession<O> {
     pub fn new(screen: Screen, state: State, theme: Theme, outside: O) -> CockpitSession<O> {
         let area = screen.area();
@@ -161,10 +176,7 @@ impl<O: Outside> CockpitSession<O> {
                 Woken::Input(Some(event)) => {
                     // The time of the read: what is done with the first of them may take longer than fingers do.
                     let at = self.clock.now();
-                    let mut read = vec![event?];
-                    while let Some(Some(more)) = events.next().now_or_never() {
-                        read.push(more?);
-                    }
+                    let read = with_what_came_beside(event?)?;
                     self.read(read, at)?;
                 }
                 Woken::Frame => self.draw()?,
