@@ -155,6 +155,17 @@ fn a_ratio_across_zero_excuses_nothing() {
 }
 
 #[test]
+fn what_no_number_can_say_is_unknown_and_excuses_nothing() {
+    let overflown = judged(&json!({"metrics": [with(metric("m", &[-1e308; 50], &[1e308; 50]), &json!({"critical": true}))]}));
+    assert_eq!((overflown.verdict, overflown.metrics[0].classification.word()), (Verdict::Unknown, "nodata"));
+    let limits = json!({"effect": {"measure": "mean_ratio", "allowed_increase": 5.0}});
+    let ratio = judged(&json!({"metrics": [with(metric("m", &[1e307; 50], &[3e307; 50]), &limits)]}));
+    assert_eq!((ratio.verdict, ratio.metrics[0].classification.word()), (Verdict::Fail, "high"));
+    let (_, out, _) = judge(&json!({"metrics": [metric("a\u{1b}[2J\u{7}", &[], &[])]}).to_string(), &[]);
+    assert!(!out.contains('\u{1b}') && !out.contains('\u{7}'), "{out:?}");
+}
+
+#[test]
 fn outliers_are_left_out_when_asked_for_and_said() {
     let base = around(100.0);
     let mut spiky = base.clone();

@@ -156,11 +156,33 @@ fn one_that_was_stopped_for_long_lives_and_is_not_taken_over_from() {
     assert_eq!(code, 0, "{said}");
     std::fs::write(first.path().join("go"), "").expect("written");
     kill_process(pid, Signal::CONT).expect("woken");
-    until("it to end its step", || first.read(&format!("state/runs/{id}/journal.jsonl")).contains("\"outcome\":\"done\""));
-    // The other one is through: it takes the lease again before its next effect, or says why not; it never acts unseen.
-    until("it to go on", || ["done", "paused"].contains(&first.status(&id).as_str()));
+    // The other one is through, and what this one was planned on may not be so any more: it asks before it goes on.
+    first.until(&id, "paused");
     let (_, theirs) = first.run(&["audit", "show", &id]);
-    assert!(theirs.contains("leased across hosts again") || theirs.contains("TWO RUNS AT ONCE"), "{theirs}");
+    assert!(theirs.contains("TAKEN FOR DEAD") && !first.has("after"), "{theirs}");
+    // An operator has looked, and lets it go on: nobody else is there any more.
+    assert_eq!(first.run(&["resume", &id, "--detach"]).0, 0);
+    first.until(&id, "done");
+    assert!(first.has("after"));
+}
+
+/// The database is away while an ordinary run and an emergency begin beside each other: when it is back, the emergency has it.
+#[test]
+fn an_emergency_that_began_without_the_database_has_it_when_that_is_back() {
+    let mut pg = Postgres::start();
+    let (first, second) = two_hosts(&pg);
+    second.runbook("emergency", &format!("emergency: true\n{}", long()));
+    let ordinary = first.begin("long");
+    until("the script to be at work", || first.has("waits-for-go"));
+    pg.down();
+    let emergency = second.begin("emergency");
+    until("the emergency to be at work", || second.has("waits-for-go"));
+    pg.up();
+    first.until(&ordinary, "superseded");
+    std::fs::write(second.path().join("go"), "").expect("written");
+    second.until(&emergency, "done");
+    std::fs::write(first.path().join("go"), "").expect("written");
+    assert!(!first.has("after"), "what gave way does nothing more");
 }
 
 #[test]

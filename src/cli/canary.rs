@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::command_error::{CommandError, CommandResult};
+use crate::base::text::clean;
 use crate::judge::{CanaryAnalysis, CanaryVerdict, MetricVerdict, judge_canary};
 
 #[derive(Debug, Args)]
@@ -61,10 +62,11 @@ fn read(file: &Path) -> Result<String, CommandError> {
 /// Writing into a string cannot fail.
 fn table(verdict: &CanaryVerdict) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{}  {}", verdict.verdict.word().to_uppercase(), verdict.reason);
-    let wide = verdict.metrics.iter().map(|m| m.name.chars().count()).max().unwrap_or(0);
+    let _ = writeln!(out, "{}  {}", verdict.verdict.word().to_uppercase(), clean(&verdict.reason));
+    let wide = verdict.metrics.iter().map(|m| clean(&m.name).chars().count()).max().unwrap_or(0);
     for metric in &verdict.metrics {
         let MetricVerdict { name, classification, critical, points, reason, .. } = metric;
+        let name = clean(name);
         let critical = if *critical { "critical" } else { "" };
         let counts = format!("{}/{}", points.canary, points.baseline);
         let _ = writeln!(out, "  {:6}  {name:wide$}  {critical:8}  {counts:>11} points  {reason}", classification.word());

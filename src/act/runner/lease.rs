@@ -142,16 +142,23 @@ struct Keeper {
     events: mpsc::UnboundedSender<LeaseEvent>,
     host: Vec<HostLease>,
     across: Option<RemoteLease>,
+    /// The number it was had under across hosts, last.
+    had: Option<u64>,
     /// When the lease across hosts could not be taken again, last.
     missed: Option<Instant>,
     /// It was lost, or never had: what a check says.
     gone: Option<LeaseCheck>,
+    /// Whether the run was told so, and has paused.
+    told: bool,
 }
 
 impl Keeper {
     fn new(options: LeaseOptions) -> (Keeper, Parts) {
         let (sender, events) = mpsc::unbounded_channel();
-        (Keeper { options, events: sender, host: Vec::new(), across: None, missed: None, gone: None }, Parts { events })
+        (
+            Keeper { options, events: sender, host: Vec::new(), across: None, had: None, missed: None, gone: None, told: false },
+            Parts { events },
+        )
     }
 
     fn note(&self, text: impl Into<String>, loud: bool) {
@@ -208,7 +215,8 @@ impl Keeper {
             None => {}
             Some(Err(why)) => self.not_across(&why),
             Some(Ok(mut remote)) => match timeout(PATIENCE * 2, remote.take(&holder, self.fence(), false)).await {
-                Ok(Ok(RemoteTried::Taken { dead, .. })) => {
+                Ok(Ok(RemoteTried::Taken { fence, dead })) => {
+                    self.had = Some(fence);
                     if let Some(other) = dead
                         && let Some(last) = &other.holder
                     {
@@ -297,7 +305,8 @@ impl Keeper {
         loop {
             let by_force = Instant::now() >= deadline;
             let other = match timeout(PATIENCE, remote.take(&holder, self.fence(), by_force)).await {
-                Ok(Ok(RemoteTried::Taken { .. })) => {
+                Ok(Ok(RemoteTried::Taken { fence, .. })) => {
+                    self.had = Some(fence);
                     if let Some(other) = asked {
                         let how = if by_force { "TAKEN OVER BY FORCE, because it did not let go:" } else { "it let go:" };
                         self.note(format!("the lease across hosts was somebody else's; {how} {other}"), by_force);
@@ -341,6 +350,7 @@ impl Keeper {
                 Turn::Beat => drop(self.look(false).await),
                 Turn::Check(reply) => {
                     let check = self.look(true).await;
+                    self.told = matches!(check, LeaseCheck::Lost(_));
                     // The run may be over by now.
                     let _ = reply.send(check);
                 }
@@ -356,8 +366,11 @@ impl Keeper {
 
     /// Says that the holder lives, and looks whether the lease is still ours. `acts`: something is about to be done.
     async fn look(&mut self, acts: bool) -> LeaseCheck {
-        if let Some(gone) = &self.gone {
-            return gone.clone();
+        match &self.gone {
+            // An operator has looked at it, and lets it go on: it needs the lease anew.
+            Some(LeaseCheck::Lost(_)) if acts && self.told => return self.take_anew().await,
+            Some(gone) => return gone.clone(),
+            None => {}
         }
         let now = self.options.clock.now();
         self.host.iter_mut().for_each(|lease| lease.beat(now));
@@ -393,8 +406,20 @@ impl Keeper {
         self.missed = Some(Instant::now());
         let (holder, fence) = (self.options.holder.clone(), self.fence());
         let Some(Ok(mut remote)) = self.open_across().await else { return LeaseCheck::Ours };
+        if holder.emergency {
+            // Whoever has begun meanwhile gives way, as they would have at the beginning.
+            self.preempt_across(remote, nobody_ends()).await;
+            return self.gone.clone().unwrap_or(LeaseCheck::Ours);
+        }
         match timeout(PATIENCE, remote.take(&holder, fence, false)).await {
-            Ok(Ok(RemoteTried::Taken { .. })) => {
+            Ok(Ok(RemoteTried::Taken { fence: number, .. })) => {
+                let own = self.had.replace(number).map(|had| fence.max(had + 1));
+                if own.is_some_and(|own| number > own) {
+                    // Somebody took this run for dead, acted, and let go.
+                    let _ = timeout(PATIENCE, remote.let_go()).await;
+                    remote.close().await;
+                    return self.fenced_off();
+                }
                 self.note("leased across hosts again", false);
                 self.across = Some(remote);
                 LeaseCheck::Ours
@@ -405,6 +430,31 @@ impl Keeper {
             }
             Ok(Err(_)) | Err(_) => LeaseCheck::Ours,
         }
+    }
+
+    /// Takes it once more, as at the beginning.
+    async fn take_anew(&mut self) -> LeaseCheck {
+        self.gone = None;
+        self.host.clear();
+        if self.options.holder.emergency {
+            self.take_by_preemption(nobody_ends()).await;
+            return self.gone.clone().unwrap_or(LeaseCheck::Ours);
+        }
+        let refused = match self.take_in_order().await {
+            Ok(None) => return LeaseCheck::Ours,
+            Ok(Some(why)) | Err(why) => why,
+        };
+        let check = LeaseCheck::Lost(refused);
+        self.gone = Some(check.clone());
+        check
+    }
+
+    /// Somebody had it in between, and has let go: what this run was planned on may not be so any more.
+    fn fenced_off(&mut self) -> LeaseCheck {
+        let words = "TAKEN FOR DEAD: another run took the environment meanwhile, and has ended; look at what it did first";
+        let check = LeaseCheck::Lost(words.into());
+        self.gone = Some(check.clone());
+        check
     }
 
     /// Somebody else has it: this run acts no more.
@@ -421,6 +471,11 @@ impl Keeper {
         self.across = None;
         check
     }
+}
+
+/// For a taking that lasts as long as it lasts.
+fn nobody_ends() -> watch::Receiver<bool> {
+    watch::channel(false).1
 }
 
 /// What the keeper does next.

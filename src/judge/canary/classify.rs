@@ -68,6 +68,10 @@ pub fn classify(metric: &CanaryMetric, analysis: &CanaryAnalysis) -> MetricVerdi
         verdict.reason = missing(&canary, &baseline, analysis);
         return verdict;
     };
+    if ![shift.lower, shift.estimate, shift.upper].iter().all(|v| v.is_finite()) {
+        verdict.reason = "the difference is larger than a number can be".into();
+        return verdict;
+    }
     let measure = metric.effect.map_or(Measure::MeanRatio, |e| e.measure);
     let effect = effect(measure, &canary, &baseline);
     verdict.lower = Some(shift.lower);
@@ -104,6 +108,7 @@ fn compare(shift: Shift, bound: f64) -> Classification {
 
 fn effect(measure: Measure, canary: &Sample, baseline: &Sample) -> f64 {
     match measure {
+        Measure::MeanRatio if !canary.mean().is_finite() || !baseline.mean().is_finite() => f64::NAN,
         Measure::MeanRatio if canary.mean() == baseline.mean() => 1.0,
         // A ratio says nothing across zero.
         Measure::MeanRatio if baseline.mean() <= 0.0 || canary.mean() < 0.0 => f64::NAN,
@@ -129,7 +134,7 @@ fn limit(classification: Classification, effect: f64, limits: &EffectLimits) -> 
     let beyond = |limit: f64| if high { effect > limit } else { effect < limit };
     let name = limits.measure.word();
     if !effect.is_finite() {
-        return (classification, false, format!("; no {name} of means that are not above 0, so its limits excuse nothing"));
+        return (classification, false, format!("; no {name} can be told of these means, so its limits excuse nothing"));
     }
     if !beyond(allowed) {
         return (Classification::Pass, false, format!("; {name} {effect:.3}, allowed {allowed}"));
@@ -178,6 +183,10 @@ fn basis(canary: &Sample, baseline: &Sample) -> String {
     let outliers = canary.outliers + baseline.outliers;
     if outliers > 0 {
         said += &format!("; {outliers} outliers left out");
+    }
+    let missing = canary.missing + baseline.missing;
+    if missing > 0 {
+        said += &format!("; {missing} points without a value");
     }
     if canary.len().min(baseline.len()) < WORTH_TRUSTING {
         said += &format!("; few points ({} and {}), {WORTH_TRUSTING} are worth trusting", canary.len(), baseline.len());
