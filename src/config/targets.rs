@@ -1,10 +1,13 @@
 //! Targets: what the environment comes to at other addresses. A target has what it names and nothing else, so that nothing
 //! reaches production by an address that was forgotten.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use sqlx::postgres::PgConnectOptions;
 
 use super::file::{Entries, FileShape, TargetFile};
 use super::model::{Config, SourceKind};
@@ -42,6 +45,10 @@ pub(super) fn targets(
         let fresh: Vec<_> = errors.filter(|error| !findings.found.contains(error)).collect();
         findings.found.extend(fresh);
         let Some(mut config) = config else { continue };
+        if config.environment.name == main.environment.name {
+            let hint = "give it a name of its own: it is what is typed to confirm";
+            findings.error(span.clone(), format!("target `{name}` has the environment's own name"), Some(hint.into()));
+        }
         for place in shared_places(main, &config) {
             let hint = "a target is a stand-in: give it an address of its own";
             findings.error(
@@ -109,13 +116,82 @@ fn stand_in(shape: &SourceShape, own: &TargetSourceShape) -> SourceShape {
     }
 }
 
-/// Addresses that both reach.
+/// Addresses that both reach, however they are spelt.
 fn shared_places(main: &Config, target: &Config) -> Vec<String> {
-    // What only runs here has no address to compare.
-    let sources = |config: &Config| {
-        let reached = config.sources.values().filter(|source| !matches!(source.kind, SourceKind::Command { .. }));
-        let services = config.acting.services.values().map(|endpoint| endpoint.shown());
-        reached.map(|source| source.kind.place()).chain(services).collect::<std::collections::BTreeSet<String>>()
+    let own: BTreeSet<String> = reached(main).into_iter().map(|(address, _)| address).collect();
+    let shared = reached(target).into_iter().filter(|(address, _)| own.contains(address)).map(|(_, shown)| shown);
+    shared.collect::<BTreeSet<String>>().into_iter().collect()
+}
+
+/// Every address in one spelling, and as people read it. What only runs here has none to compare.
+fn reached(config: &Config) -> Vec<(String, String)> {
+    let sources = config.sources.values().flat_map(|source| match &source.kind {
+        SourceKind::Prometheus(e) | SourceKind::Http(e) | SourceKind::Alertmanager(e) | SourceKind::Qdrant { endpoint: e, .. } => {
+            vec![(web_address(&e.url), e.shown())]
+        }
+        SourceKind::Scrape { targets, .. } => targets.iter().map(|t| (web_address(&t.endpoint.url), t.endpoint.shown())).collect(),
+        SourceKind::Database { url, .. } => vec![(database_address(url), source.kind.place())],
+        SourceKind::Redis { .. } => vec![(source.kind.place(), source.kind.place())],
+        SourceKind::Command { .. } => Vec::new(),
+    });
+    let services = config.acting.services.values().map(|endpoint| (web_address(&endpoint.url), endpoint.shown()));
+    sources.chain(services).collect()
+}
+
+fn web_address(url: &url::Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}{}", machine(url.host_str().unwrap_or_default()), url.path().trim_end_matches('/'))
+}
+
+/// A parameter of the URL may name another host or database than its beginning does.
+fn database_address(text: &str) -> String {
+    let Some(options) = text.starts_with("postgres").then(|| text.parse::<PgConnectOptions>().ok()).flatten() else {
+        return text.to_string();
     };
-    sources(main).intersection(&sources(target)).cloned().collect()
+    let host = if options.get_socket().is_some() { HERE.to_string() } else { machine(options.get_host()) };
+    format!("{host}:{}/{}", options.get_port(), options.get_database().unwrap_or(options.get_username()))
+}
+
+/// This machine, under all of its names.
+const HERE: &str = "localhost";
+
+fn machine(host: &str) -> String {
+    let name = host.trim_matches(['[', ']']).trim_end_matches('.').to_lowercase();
+    let is_here = |ip: IpAddr| {
+        let ip = ip.to_canonical();
+        ip.is_loopback() || ip.is_unspecified()
+    };
+    match name.parse::<IpAddr>() {
+        Ok(ip) if is_here(ip) => HERE.into(),
+        Ok(_) => name,
+        Err(_) if name.starts_with('/') || name.ends_with(".localhost") => HERE.into(),
+        Err(_) => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_however_it_is_spelt() {
+        let database = database_address("postgres://u@127.0.0.1:5433/app");
+        for other in [
+            "postgres://u@localhost:5433/app",
+            "postgres://u@127.0.0.1:5433/other?dbname=app",
+            "postgres://u@elsewhere:5433/app?host=127.0.0.1",
+            "postgres://u@%2Frun%2Fpg:5433/app",
+        ] {
+            assert_eq!(database_address(other), database, "{other}");
+        }
+        for other in ["postgres://u@127.0.0.1:5433/stage", "postgres://u@127.0.0.1:5434/app", "postgres://u@db:5433/app"] {
+            assert_ne!(database_address(other), database, "{other}");
+        }
+        let web = |text: &str| web_address(&url::Url::parse(text).unwrap());
+        for other in ["http://LOCALHOST:80/", "http://0.0.0.0", "http://[::1]", "http://[::ffff:127.0.0.1]:80", "http://127.0.0.1./"] {
+            assert_eq!(web(other), web("http://127.0.0.1"), "{other}");
+        }
+        assert_ne!(web("http://127.0.0.1/stage"), web("http://127.0.0.1"));
+        assert_ne!(web("https://127.0.0.1"), web("http://127.0.0.1"));
+    }
 }
