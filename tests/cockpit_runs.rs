@@ -105,7 +105,7 @@ fn aborting_says_what_is_left_and_undoes_it() {
     t.wait_for("Traffic to the stable track is done and can be undone");
     t.wait_for("Type undo to abort and undo it");
     reads();
-    t.press("U");
+    t.type_slowly("U");
     t.press("\r");
     t.wait_for("type undo, or leave");
     t.press("\u{1b}[200~undo\r\u{1b}[201~");
