@@ -415,10 +415,11 @@ impl Keeper {
             Ok(Ok(RemoteTried::Taken { fence: number, .. })) => {
                 let own = self.had.replace(number).map(|had| fence.max(had + 1));
                 if own.is_some_and(|own| number > own) {
-                    // Somebody took this run for dead, acted, and let go.
+                    // Somebody had it in between, and has let go: what this run was planned on may not be so any more.
                     let _ = timeout(PATIENCE, remote.let_go()).await;
                     remote.close().await;
-                    return self.fenced_off();
+                    let words = "TAKEN FOR DEAD: another run took the environment meanwhile, and has ended; look at what it did first";
+                    return self.is_gone(LeaseCheck::Lost(words.into()));
                 }
                 self.note("leased across hosts again", false);
                 self.across = Some(remote);
@@ -444,15 +445,11 @@ impl Keeper {
             Ok(None) => return LeaseCheck::Ours,
             Ok(Some(why)) | Err(why) => why,
         };
-        let check = LeaseCheck::Lost(refused);
-        self.gone = Some(check.clone());
-        check
+        self.is_gone(LeaseCheck::Lost(refused))
     }
 
-    /// Somebody had it in between, and has let go: what this run was planned on may not be so any more.
-    fn fenced_off(&mut self) -> LeaseCheck {
-        let words = "TAKEN FOR DEAD: another run took the environment meanwhile, and has ended; look at what it did first";
-        let check = LeaseCheck::Lost(words.into());
+    /// From now on a check says this.
+    fn is_gone(&mut self, check: LeaseCheck) -> LeaseCheck {
         self.gone = Some(check.clone());
         check
     }
@@ -466,10 +463,9 @@ impl Keeper {
             }
             _ => LeaseCheck::Lost(format!("TWO RUNS AT ONCE: somebody else has taken the environment meanwhile: {who}")),
         };
-        self.gone = Some(check.clone());
         // What it was is not to be given away any more.
         self.across = None;
-        check
+        self.is_gone(check)
     }
 }
 
