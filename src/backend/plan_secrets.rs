@@ -29,6 +29,8 @@ fn needed(config: &Config, content: &Content) -> BTreeSet<SecretRef> {
     let databases = uses.iter().flat_map(|uses| &uses.databases).filter_map(|name| config.sources.get(name.as_str()));
     let mut needed: BTreeSet<SecretRef> = kinds(content).flat_map(Kind::secrets).cloned().collect();
     needed.extend(services.flat_map(|endpoint| endpoint.secrets()).cloned());
+    let switch = config.acting.switch.as_ref().filter(|_| uses.iter().any(|uses| uses.traffic));
+    needed.extend(switch.iter().flat_map(|switch| switch.secrets()).cloned());
     needed.extend(databases.filter_map(|source| match &source.kind {
         SourceKind::Database { password, .. } => password.clone(),
         _ => None,

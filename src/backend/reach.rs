@@ -15,6 +15,7 @@ pub fn acting_context(config: &Config, clock: Clock) -> Context {
     Context {
         services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.clone())).collect(),
         databases: databases.collect(),
+        switch: config.acting.switch.clone(),
         hidden: Vec::new(),
         signals: Arc::new(LiveSignals::new(config.clone(), tokio::runtime::Handle::current(), clock.clone())),
         outgoing: Arc::new(NothingOutgoing),

@@ -42,12 +42,14 @@ impl Resolver<'_> {
                 notify.insert(name.to_string(), channel);
             }
         }
+        let switch = file.traffic.as_ref().and_then(|(shape, span)| self.switch(shape, span, &services));
         Acting {
             state_dir: state_dir_of(file.state_dir.as_deref(), folder),
             runbooks: folder.join(file.runbooks.as_deref().unwrap_or("runbooks")),
             profile: file.profile.as_ref().map(|(name, _)| name.clone()),
             vars: file.vars.clone(),
             services,
+            switch,
             notify,
             always,
             roles: self.roles(file),

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::shape::{
     AuditShape, BoardShape, EnvironmentShape, NotifyShape, RolesShape, RuleShape, ServiceShape, SignalShape, SloShape, SourceShape,
-    SpannedText, TargetSourceShape, UiShape,
+    SpannedText, TargetSourceShape, TrafficShape, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
 use crate::base::tier::Tier;
@@ -31,6 +31,7 @@ pub(super) struct FileShape {
     pub(super) slos: Entries<SloShape>,
     pub(super) boards: Vec<BoardShape>,
     pub(super) services: Entries<ServiceShape>,
+    pub(super) traffic: Option<(TrafficShape, Range<usize>)>,
     pub(super) targets: Entries<TargetFile>,
     /// This is what a target comes to: what it does not name is not there.
     pub(super) is_target: bool,
@@ -58,6 +59,7 @@ pub(super) struct TargetFile {
     pub(super) vars: IndexMap<String, String>,
     pub(super) sources: Entries<TargetSourceShape>,
     pub(super) services: Entries<ServiceShape>,
+    pub(super) traffic: Option<(TrafficShape, Range<usize>)>,
 }
 
 fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {
@@ -104,6 +106,7 @@ impl FileShape {
             slos: overlaid(self.slos, below.slos, SloShape::over),
             boards,
             services: overlaid(self.services, below.services, |own, _| own),
+            traffic: self.traffic.or(below.traffic),
             targets: overlaid(self.targets, below.targets, |own, _| own),
             is_target: false,
             keys: merged(self.keys, below.keys),
@@ -161,6 +164,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
                 file.notify = entries(findings, value);
                 keys_of("notify", value, &mut file.keys);
             }
+            "traffic" => file.traffic = entry(findings, value).map(|t| (t, span)),
             "targets" => file.targets = targets(findings, value),
             "roles" => file.roles = entry(findings, value),
             "audit" => file.audit = entry(findings, value).unwrap_or_default(),
@@ -175,7 +179,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
 }
 
 /// What a file may have at its top.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "profile",
     "vars",
     "environment",
@@ -186,6 +190,7 @@ const SECTIONS: [&str; 16] = [
     "slos",
     "boards",
     "services",
+    "traffic",
     "targets",
     "notify",
     "roles",
@@ -269,8 +274,9 @@ fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<Tar
                 "vars" => target.vars = entry(findings, value).unwrap_or_default(),
                 "sources" => target.sources = entries(findings, value),
                 "services" => target.services = entries(findings, value),
+                "traffic" => target.traffic = entry(findings, value).map(|t| (t, field.span())),
                 other => {
-                    let known = ["name", "tier", "vars", "sources", "services"];
+                    let known = ["name", "tier", "vars", "sources", "services", "traffic"];
                     findings.error(field.span(), format!("a target has no `{other}`"), suggestion(other, known));
                 }
             }

@@ -13,7 +13,7 @@ use super::model::{Acting, Config, Environment, SignalConfig, SourceConfig};
 use super::roles::Roles;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
-use crate::plan::runbook::{Channel, Check, Content, Kind, Plan};
+use crate::plan::runbook::{Channel, Check, Content, Kind, Plan, Switch};
 
 /// The frozen values, as `plan.json` has them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ struct FrozenValues {
     sources: IndexMap<Arc<str>, SourceConfig>,
     signals: IndexMap<Arc<str>, SignalConfig>,
     notify: IndexMap<String, Channel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    switch: Option<Switch>,
     roles: Roles,
     /// Every reference of the configuration: what has to be taken out of whatever a script prints.
     secrets: Vec<SecretRef>,
@@ -36,6 +38,7 @@ struct Named {
     sources: BTreeSet<String>,
     channels: BTreeSet<String>,
     signals: BTreeSet<String>,
+    traffic: bool,
 }
 
 impl Named {
@@ -51,6 +54,7 @@ impl Named {
                 named.services.extend(uses.services);
                 named.sources.extend(uses.databases);
                 named.channels.extend(uses.channels);
+                named.traffic |= uses.traffic;
             }
         }
         named
@@ -73,6 +77,7 @@ pub fn freeze(config: &Config, content: &Content) -> serde_json::Value {
         sources: config.sources.iter().filter(|(n, _)| kept(&named.sources, n)).map(|(n, s)| (n.clone(), s.clone())).collect(),
         signals,
         notify: config.acting.notify.iter().filter(|(n, _)| kept(&named.channels, n)).map(|(n, c)| (n.clone(), c.clone())).collect(),
+        switch: config.acting.switch.clone().filter(|_| named.traffic),
         roles: config.acting.roles.clone(),
         secrets: config.secrets(),
         audit: config.acting.audit.clone(),
@@ -96,6 +101,7 @@ pub fn planned_config(plan: &Plan) -> Result<(Config, Option<String>), String> {
     (config.sources, config.signals) = (values.sources, values.signals);
     config.acting.services = values.services;
     config.acting.notify = values.notify;
+    config.acting.switch = values.switch;
     config.acting.roles = values.roles;
     config.acting.further_secrets = values.secrets;
     config.acting.audit = values.audit;

@@ -18,6 +18,7 @@ mod rules;
 mod shape;
 mod sources;
 mod targets;
+mod traffic;
 
 pub use discover::{Discovered, discover, places};
 pub use frozen::{bare, freeze, planned_config};

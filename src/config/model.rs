@@ -12,7 +12,7 @@ use crate::base::secret::SecretRef;
 use crate::base::tier::Tier;
 use crate::judge::{Objective, Rule, Signal};
 use crate::observe::reading::Question;
-use crate::plan::runbook::{Channel, Notice};
+use crate::plan::runbook::{Channel, Notice, Switch};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -40,6 +40,8 @@ pub struct Acting {
     pub profile: Option<String>,
     pub vars: IndexMap<String, String>,
     pub services: IndexMap<String, Endpoint>,
+    /// What turns the canary's traffic.
+    pub switch: Option<Switch>,
     pub notify: IndexMap<String, Channel>,
     /// What every run tells.
     pub always: Vec<Notice>,
@@ -92,6 +94,7 @@ impl Config {
         }
         all.extend(self.acting.notify.values().flat_map(|channel| channel.secrets()).cloned());
         all.extend(self.acting.services.values().flat_map(|endpoint| endpoint.secrets()).cloned());
+        all.extend(self.acting.switch.iter().flat_map(|switch| switch.secrets()).cloned());
         all
     }
 

@@ -93,6 +93,7 @@ pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> Planning
         databases: databases.map(|(name, source)| (name.to_string(), source.kind.place())).collect(),
         signals: config.signals.iter().map(|(name, s)| (name.to_string(), s.signal.unit)).collect(),
         channels: config.acting.notify.clone(),
+        switch: config.acting.switch.clone(),
         always: config.acting.always.clone(),
         runbooks: runbooks.iter().filter_map(|l| Some((l.name.clone(), l.runbook.clone()?))).collect(),
         config: FrozenConfig { path: config.path.clone(), ..FrozenConfig::default() },

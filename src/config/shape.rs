@@ -10,7 +10,7 @@ use crate::base::tier::Tier;
 use crate::base::units::Unit;
 use crate::judge::{Level, NoData};
 use crate::observe::reading::{Fact, Health, Shape};
-use crate::plan::runbook::{Danger, Occasion};
+use crate::plan::runbook::{Danger, Occasion, Scale};
 
 pub type SpannedText = Spanned<String>;
 
@@ -222,6 +222,65 @@ pub struct ServiceShape {
     pub api_key: Option<SpannedText>,
     #[serde(default)]
     pub tls: TlsShape,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrafficKind {
+    Http,
+    Command,
+    Haproxy,
+    File,
+    Kubectl,
+}
+
+impl TrafficKind {
+    /// As files write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            TrafficKind::Http => "http",
+            TrafficKind::Command => "command",
+            TrafficKind::Haproxy => "haproxy",
+            TrafficKind::File => "file",
+            TrafficKind::Kubectl => "kubectl",
+        }
+    }
+}
+
+/// The switch of a canary's traffic.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrafficShape {
+    pub kind: TrafficKind,
+    pub stable: Option<String>,
+    pub canary: Option<String>,
+    pub within: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
+    /// http, and where a file's weights are read back
+    pub service: Option<SpannedText>,
+    pub method: Option<SpannedText>,
+    pub path: Option<SpannedText>,
+    pub body: Option<SpannedText>,
+    pub read: Option<SpannedText>,
+    pub pointer: Option<SpannedText>,
+    pub scale: Option<Spanned<Scale>>,
+    /// command, kubectl
+    pub set: Option<Spanned<Vec<String>>>,
+    pub get: Option<Spanned<Vec<String>>>,
+    /// haproxy
+    pub addresses: Option<Spanned<Vec<String>>>,
+    pub backend: Option<SpannedText>,
+    /// file
+    pub file: Option<SpannedText>,
+    pub template: Option<SpannedText>,
+    pub check: Option<Spanned<Vec<String>>>,
+    pub reload: Option<Spanned<Vec<String>>>,
+    /// kubectl
+    pub resource: Option<SpannedText>,
+    pub namespace: Option<SpannedText>,
+    pub context: Option<SpannedText>,
+    pub promote: Option<Spanned<Vec<String>>>,
+    pub abort: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

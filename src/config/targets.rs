@@ -15,6 +15,7 @@ use super::resolver::Resolver;
 use super::shape::{EnvironmentShape, SourceShape, SpannedText, TargetSourceShape};
 use crate::base::diag::{Findings, suggestion};
 use crate::base::tier::Tier;
+use crate::plan::runbook::{Switch, SwitchKind};
 
 /// Resolves every target; what is wrong in them goes into the findings.
 pub(super) fn targets(
@@ -87,6 +88,7 @@ fn shape_of(name: &str, target: &TargetFile, file: &FileShape, main: &Config) ->
         sources,
         signals: file.signals.clone(),
         services: target.services.clone(),
+        traffic: target.traffic.clone(),
         notify: file.notify.clone(),
         roles: file.roles.clone(),
         state_dir: file.state_dir.clone(),
@@ -135,7 +137,20 @@ fn reached(config: &Config) -> Vec<(String, String)> {
         SourceKind::Command { .. } => Vec::new(),
     });
     let services = config.acting.services.values().map(|endpoint| (web_address(&endpoint.url), endpoint.shown()));
-    sources.chain(services).collect()
+    let switch = config.acting.switch.iter().flat_map(switched);
+    sources.chain(services).chain(switch).collect()
+}
+
+/// What a switch turns: two that are told the same turn the same.
+fn switched(switch: &Switch) -> Vec<(String, String)> {
+    if let SwitchKind::Haproxy { addresses, backend } = &switch.kind {
+        let one = |address: &String| match address.rsplit_once(':').filter(|_| !address.starts_with('/')) {
+            Some((host, port)) => (format!("switch {}:{port} {backend}", machine(host)), format!("{address} {backend}")),
+            None => (format!("switch {address} {backend}"), format!("{address} {backend}")),
+        };
+        return addresses.iter().map(one).collect();
+    }
+    switch.places().into_iter().map(|place| (format!("switch {place}"), place)).collect()
 }
 
 fn web_address(url: &url::Url) -> String {

@@ -1,6 +1,7 @@
 //! Real servers for tests, on free loopback ports, ended with the test; and a hand-made HTTP server that misbehaves.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod balancers;
 pub mod host;
 pub mod screen;
 pub mod terminal;
@@ -62,7 +63,8 @@ impl Server {
 pub fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+    // In one piece: several small ones wait for each other's acknowledgements.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     let status = text.split(' ').nth(1)?.parse().ok()?;
@@ -70,7 +72,7 @@ pub fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((status, body))
 }
 
-fn quiet(command: &mut Command) -> &mut Command {
+pub(crate) fn quiet(command: &mut Command) -> &mut Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
@@ -309,7 +311,8 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
 
 pub fn respond(stream: &mut TcpStream, status: &str, headers: &[&str], body: &str) {
     let extra: String = headers.iter().map(|h| format!("{h}\r\n")).collect();
-    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{extra}\r\n{body}", body.len());
+    let text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{extra}\r\n{body}", body.len());
+    let _ = stream.write_all(text.as_bytes());
 }
 
 /// An HTTP server that counts what is done to it: `POST /apply/RUN/STEP`, `GET /applied/RUN/STEP`, `PUT /set/…`,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{Clock, Stamp};
 use crate::base::endpoint::{Auth, DatabaseOptions, Endpoint, Tls};
 use crate::observe::source::Boxed;
-use crate::plan::runbook::{Address, Check};
+use crate::plan::runbook::{Address, Check, Switch};
 
 /// What was seen of a check.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,8 @@ pub trait Outgoing: Send + Sync {
 pub struct Context {
     pub services: HashMap<String, Endpoint>,
     pub databases: HashMap<String, DatabaseOptions>,
+    /// The switch of the traffic, where there is one.
+    pub switch: Option<Switch>,
     /// Variables of our own environment that hold secrets: a script gets those it was given, and no others.
     pub hidden: Vec<String>,
     pub signals: Arc<dyn Signals>,

@@ -13,6 +13,7 @@ mod outcome;
 mod output_log;
 mod script;
 mod sql;
+mod traffic;
 mod validation;
 mod wait;
 
@@ -92,6 +93,7 @@ pub fn acting(kind: &Kind) -> Option<&dyn Act> {
         Kind::Wait(kind) => kind,
         Kind::Load(kind) => kind,
         Kind::Notify(kind) => kind,
+        Kind::Traffic(kind) => kind,
         Kind::Manual(_) | Kind::Runbook(_) => return None,
     })
 }

@@ -30,7 +30,11 @@ impl Drop for ProcessGroup {
 }
 
 impl CommandClient {
-    async fn run(&self) -> Result<String, Fault> {
+    /// What it prints.
+    ///
+    /// # Errors
+    /// When it cannot be started, takes too long, prints too much, or ends with anything but success.
+    pub async fn run(&self) -> Result<String, Fault> {
         let local = |what: String| Fault::new(FaultKind::Local, what);
         let Some((program, arguments)) = self.argv.split_first() else { return Err(local("the command is empty".into())) };
         let mut child = tokio::process::Command::new(program)

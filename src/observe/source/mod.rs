@@ -30,7 +30,7 @@ pub use redis::Redis;
 pub use scrape::{PageTarget, Scrape, ScrapeOptions};
 pub use secrets::fetch as fetch_secret;
 pub use session::{Given, Session, literal};
-pub use web::{Response, Web};
+pub use web::{Response, Web, json as web_json, status_fault};
 
 use std::collections::HashMap;
 use std::future::Future;

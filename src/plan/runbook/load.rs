@@ -63,7 +63,7 @@ fn read(r: &mut Reader, mut f: Fields, name: &str, path: &Path, text: &str, now:
     let checklists = checklists(r, &mut f);
     f.finish(r);
     check_uses(r, &inputs, &steps, &rollback);
-    let mutates = steps.iter().chain(&rollback.steps).any(|s| s.kind.mutates() || s.undo.is_some());
+    let mutates = steps.iter().chain(&rollback.steps).any(|s| s.kind.mutates() || s.way_back().is_some());
     if let (Some(Danger::Safe), true, Some(at)) = (danger, mutates, danger_at) {
         let hint = "write danger: caution, or mutates: false on the steps that only look";
         r.error(at, "this runbook calls itself safe, but has steps that change something", Some(hint.into()));
@@ -369,11 +369,11 @@ fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollb
         }
         check_texts(r, step, &[step.undo.as_ref()], &scope);
     }
-    if rollback.automatic && !steps.iter().any(|s| s.undo.is_some()) && rollback.steps.is_empty() {
+    if rollback.automatic && !steps.iter().any(|s| s.way_back().is_some()) && rollback.steps.is_empty() {
         let at = r.lines.find(0, "automatic:");
         r.error(at, "a rollback that is automatic has nothing to do", Some("write rollback: steps:, or give steps an undo".into()));
     }
-    if rollback.steps.is_empty() && !steps.iter().any(|s| s.undo.is_some()) {
+    if rollback.steps.is_empty() && !steps.iter().any(|s| s.way_back().is_some()) {
         for step in steps.iter().filter(|s| s.on_failure == Some(OnFailure::Rollback)) {
             let at = r.lines.find(step.at, "on_failure");
             r.error(at, "there is nothing to roll back to", Some("write rollback: steps:, or give steps an undo".into()));

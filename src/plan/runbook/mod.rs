@@ -10,6 +10,7 @@ mod plan;
 mod planner;
 mod run;
 mod steps;
+mod switch;
 mod template;
 
 pub use event::{
@@ -18,7 +19,7 @@ pub use event::{
 };
 pub use kinds::{
     Address, Check, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, RunbookCall, Script, SqlCall, StepKind,
-    Uses, Validation, Wait, is_condition, millis,
+    Traffic, Uses, Validation, Wait, is_condition, millis,
 };
 pub use load::{LoadedRunbook, PAGERDUTY, load};
 pub use model::{
@@ -30,4 +31,5 @@ pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironmen
 pub use planner::{Asked, PlanningContext, plan};
 pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
 pub use steps::slug;
+pub use switch::{ALL, KubeCommand, KubeResource, Kubectl, Observation, ReadBack, Scale, Seen, Switch, SwitchKind, Weight, percent};
 pub use template::{Fill, holds, is_template, render, render_with};

@@ -242,6 +242,13 @@ pub struct Step {
     pub at: usize,
 }
 
+impl Step {
+    /// What takes it back: what it says, or what its kind has for that. A step of a rollback is the way back.
+    pub fn way_back(&self) -> Option<Kind> {
+        self.undo.clone().or_else(|| self.kind.own_undo().filter(|_| !self.id.starts_with("rollback/")))
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rollback {
     /// Without asking, when a condition holds.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::kinds::{Address, Check, Kind, Names};
 use super::model::{Channel, Danger, InputType, OnFailure, Runbook, RunbookStatus, Step};
 use super::plan::{Content, FrozenConfig, Notice, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
+use super::switch::{Switch, Weight};
 use super::template::{self, Fill};
 use crate::base::diag::{position, suggestion};
 use crate::base::text::hex;
@@ -31,6 +32,7 @@ pub struct PlanningContext {
     pub databases: IndexMap<String, String>,
     pub signals: IndexMap<String, Unit>,
     pub channels: IndexMap<String, Channel>,
+    pub switch: Option<Switch>,
     /// Whom every run tells.
     pub always: Vec<Notice>,
     pub runbooks: IndexMap<String, Arc<Runbook>>,
@@ -227,8 +229,8 @@ impl Planner<'_> {
                 self.too_large = true;
                 return planned;
             }
-            let probe = step.probe.as_ref().map(|p| self.kind(runbook, step, p, inputs));
-            let undo = step.undo.as_ref().map(|u| self.kind(runbook, step, u, inputs));
+            let probe = step.probe.clone().or_else(|| step.kind.own_probe()).map(|p| self.kind(runbook, step, &p, inputs));
+            let undo = step.way_back().map(|u| self.kind(runbook, step, &u, inputs));
             let others = [probe.as_ref(), undo.as_ref()].into_iter().flatten().flat_map(Kind::checks);
             for check in step.guard.iter().chain(kind.checks()).chain(others) {
                 self.check(&step.name, check);
@@ -478,6 +480,19 @@ impl Names for StepNames<'_, '_> {
             }
         };
         Some((path.display().to_string(), sum))
+    }
+
+    fn traffic(&mut self, weight: Option<Weight>) -> Option<String> {
+        let Some(switch) = &self.planner.world.switch else {
+            let hint = "add [traffic] with kind = \"http\", \"command\", \"haproxy\", \"file\" or \"kubectl\" to the configuration";
+            self.planner.problem(format!("step `{}`: there is no switch of the traffic", self.step), Some(hint.into()));
+            return None;
+        };
+        weight.map(|weight| switch.call(weight))
+    }
+
+    fn wrong(&mut self, words: String) {
+        self.planner.problem(format!("step `{}`: {words}", self.step), None);
     }
 }
 

@@ -109,7 +109,7 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     }
     let declared = f.flag(r, "idempotent");
     let mutates = kind.as_ref().is_some_and(Kind::mutates);
-    let idempotent = declared.unwrap_or(!mutates);
+    let idempotent = declared.unwrap_or(!mutates || kind.as_ref().is_some_and(Kind::is_idempotent));
     let retry = retry(r, &mut f, idempotent);
     let probe = probe(r, &mut f);
     let (undo, undo_timeout) = undo(r, &mut f);

@@ -12,6 +12,7 @@ mod notify;
 mod runbook;
 mod script;
 mod sql;
+mod traffic;
 mod validation;
 mod wait;
 
@@ -30,9 +31,11 @@ pub use notify::Notify;
 pub use runbook::RunbookCall;
 pub use script::{Script, spliced};
 pub use sql::SqlCall;
+pub use traffic::Traffic;
 pub use validation::Validation;
 pub use wait::Wait;
 
+use super::switch::Weight;
 use super::template::Fill;
 use crate::base::diag::suggestion;
 use crate::base::secret::SecretRef;
@@ -108,6 +111,21 @@ pub trait StepKind: Sized {
         false
     }
 
+    /// Whether doing it twice is the same as doing it once, also where it changes something.
+    fn is_idempotent(&self) -> bool {
+        false
+    }
+
+    /// What answers "is it already so?" unless the step says otherwise.
+    fn own_probe(&self) -> Option<Kind> {
+        None
+    }
+
+    /// What takes it back unless the step says otherwise.
+    fn own_undo(&self) -> Option<Kind> {
+        None
+    }
+
     /// # Errors
     /// Why it cannot answer "is it already so?".
     fn as_probe(&self) -> Result<(), Misfit> {
@@ -136,6 +154,8 @@ pub struct Uses {
     pub services: Vec<String>,
     pub databases: Vec<String>,
     pub channels: Vec<String>,
+    /// The switch of the traffic.
+    pub traffic: bool,
 }
 
 /// What a plan is made against, as a kind asks for it. Names that there are not are reported by whoever answers.
@@ -151,6 +171,12 @@ pub trait Names {
 
     /// The path of a script's file beside its runbook, and the sum of what it holds.
     fn file(&mut self, file: &str) -> Option<(String, Option<String>)>;
+
+    /// The call that brings a weight about, where that is known; there has to be a switch in any case.
+    fn traffic(&mut self, weight: Option<Weight>) -> Option<String>;
+
+    /// Something that is wrong with the kind itself, now that its templates are filled in.
+    fn wrong(&mut self, words: String);
 }
 
 macro_rules! kinds {
@@ -197,6 +223,7 @@ kinds! {
     Notify(Notify) "notify";
     Runbook(RunbookCall) "runbook";
     Load(LoadTest) "load";
+    Traffic(Traffic) "traffic";
 }
 
 impl Kind {
@@ -257,6 +284,18 @@ impl Kind {
 
     pub fn validates(&self) -> bool {
         each!(self, kind => kind.validates())
+    }
+
+    pub fn is_idempotent(&self) -> bool {
+        each!(self, kind => kind.is_idempotent())
+    }
+
+    pub fn own_probe(&self) -> Option<Kind> {
+        each!(self, kind => kind.own_probe())
+    }
+
+    pub fn own_undo(&self) -> Option<Kind> {
+        each!(self, kind => kind.own_undo())
     }
 
     /// # Errors

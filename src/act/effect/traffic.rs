@@ -1,0 +1,137 @@
+//! The canary's share of the traffic: what it was is kept, the switch is turned, and the step is done when what is observed
+//! agrees. A switch that says yes and does nothing has failed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Act, Context, Invocation, Outcome, OutputLog};
+use crate::act::infra::traffic::{observe, set};
+use crate::base::units::short;
+use crate::observe::source::Boxed;
+use crate::plan::runbook::{Observation, Output, Progress, Switch, Traffic, Weight, percent};
+
+/// How often it is looked whether the switch has turned.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long taking the canary out of the traffic waits to learn what its share was.
+const GLANCE: Duration = Duration::from_millis(300);
+/// How much sooner than its step it gives up: what it has to say is worth more than that it took too long.
+const SOONER: Duration = Duration::from_millis(500);
+
+impl Act for Traffic {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(async move {
+            let Some(switch) = &context.switch else {
+                return Outcome::failed("there is no switch of the traffic any more", false);
+            };
+            let wanted = match self.weight() {
+                Ok(Some(weight)) => weight,
+                Ok(None) => match kept(invocation) {
+                    Some(weight) => weight,
+                    None => return Outcome::failed("what the share was before is not known: set it by hand", false),
+                },
+                Err(e) => return Outcome::failed(e, false),
+            };
+            if self.mutates { turn(context, switch, wanted, invocation, log).await } else { look(context, switch, wanted).await }
+        })
+    }
+}
+
+async fn look(context: &Context, switch: &Switch, wanted: Weight) -> Outcome {
+    let seen = observe(switch, &context.clock).await;
+    let words = format!("observed {}", seen.words());
+    match seen.is_at(wanted) {
+        Ok(true) => Outcome::done(words, false),
+        Ok(false) => Outcome::otherwise(format!("{words}, wanted {wanted} %"), false),
+        Err(_) => Outcome::failed(words, false),
+    }
+}
+
+async fn turn(context: &Context, switch: &Switch, wanted: Weight, invocation: &Invocation<'_>, log: &mut OutputLog) -> Outcome {
+    let begun = Instant::now();
+    // To take the canary out nothing has to be known; everything else would be done blindly.
+    let before = match wanted {
+        0 => timeout(GLANCE, observe(switch, &context.clock)).await.map_err(|_| "not seen in time".to_string()),
+        _ => Ok(observe(switch, &context.clock).await),
+    };
+    let before = before.and_then(|seen| seen.weight());
+    match &before {
+        Ok(weight) => {
+            if let Err(e) = keep(invocation, *weight)
+                && wanted > 0
+            {
+                return Outcome::no_room(&e);
+            }
+        }
+        Err(why) if wanted > 0 => return Outcome::failed(format!("not turned: what the share is now cannot be told: {why}"), false),
+        Err(why) => log.say(&format!("what the share was before is not known: {why}")),
+    }
+    log.say(&switch.call(wanted));
+    let mut refused = None;
+    match set(switch, wanted).await {
+        Ok(said) => log.say(&said),
+        Err(not) if wanted > 0 || !not.touched => return Outcome::failed(not.message, not.touched),
+        // In part, or nobody knows: what is observed tells.
+        Err(not) => {
+            log.say(&not.message);
+            refused = Some(not.message);
+        }
+    }
+    let from = before.map_or_else(|_| "?".into(), percent);
+    let limit = switch.within.min(invocation.limit().saturating_sub(SOONER + begun.elapsed()));
+    let deadline = Instant::now() + limit;
+    loop {
+        let seen = observe(switch, &context.clock).await;
+        progress(log, &seen, wanted);
+        let at = seen.is_at(wanted);
+        if at == Ok(true) {
+            let output = Output { text: seen.words(), json: json!({"before": from, "observed": seen}) };
+            return Outcome::done(format!("{from} → {wanted} %, observed {}", seen.words()), true).with(output);
+        }
+        if Instant::now() >= deadline {
+            return Outcome::failed(not_turned(&seen, at, wanted, limit, refused), true);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn progress(log: &mut OutputLog, seen: &Observation, wanted: Weight) {
+    let done = seen.weight().unwrap_or(f64::NAN);
+    if done.is_finite() {
+        log.progress(Progress { done, of: None, unit: String::new(), words: format!("% observed, wanted {wanted} %") });
+    }
+}
+
+fn not_turned(seen: &Observation, at: Result<bool, String>, wanted: Weight, limit: Duration, refused: Option<String>) -> String {
+    let limit = short(limit);
+    match (refused, at) {
+        (Some(why), _) => format!("{why}; observed {}", seen.words()),
+        (None, Ok(_)) => format!("the switch said yes, and {limit} later {} is observed, not {wanted} %: it did not turn", seen.words()),
+        (None, Err(why)) => format!("asked for {wanted} %, and {limit} later it cannot be told what it is: {why}"),
+    }
+}
+
+/// Where it stands what the share was before a step.
+fn place(home: &Path, key: &str) -> PathBuf {
+    home.join(format!("before-{}", key.replace('/', "__")))
+}
+
+/// Keeps what the share was, once: a second attempt finds what the first has made of it.
+fn keep(invocation: &Invocation<'_>, weight: f64) -> std::io::Result<()> {
+    let path = place(invocation.home, invocation.key);
+    if path.exists() {
+        return Ok(());
+    }
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, weight.round().to_string())?;
+    std::fs::File::open(&draft)?.sync_all()?;
+    std::fs::rename(&draft, &path)
+}
+
+/// What the share was before the step that is taken back.
+fn kept(invocation: &Invocation<'_>) -> Option<Weight> {
+    let key = invocation.key.strip_prefix("undo/").unwrap_or(invocation.key);
+    std::fs::read_to_string(place(invocation.home, key)).ok()?.trim().parse().ok()
+}
