@@ -61,7 +61,7 @@ pub fn main() -> Result<u8> {
                 Err((text, code)) => complain(&text, code),
             });
         }
-        Some(Sub::Canary(args)) => return Ok(cli::canary(args).unwrap_or_else(|e| e.report(args.json()))),
+        Some(Sub::Canary(args)) if args.judges() => return Ok(cli::judge_points(args).unwrap_or_else(|e| e.report(args.json()))),
         Some(Sub::Runner(args)) => {
             return Ok(cli::runner(args));
         }
@@ -107,7 +107,7 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
     let config = match load(path) {
         Ok(config) => config,
         // Only what is planned anew needs a sound configuration: runs carry their own, and an abort is never refused.
-        Err(words) if matches!(command, Sub::Run(_)) => return Ok(complain(&words, exit::BAD_FILE)),
+        Err(words) if matches!(command, Sub::Run(_) | Sub::Canary(_) | Sub::Rollback(_)) => return Ok(complain(&words, exit::BAD_FILE)),
         Err(words) => {
             complain(&format!("{words}the configuration is not sound; runs are looked for where it says, and carry what they need\n"), 0);
             config::load_bare(path)
@@ -115,7 +115,9 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
     };
     let mut operations = Operations::new(Arc::new(config), cli.read_only);
     let (done, json) = match command {
-        Sub::Run(args) => (cli::run(args, &mut operations), args.json),
+        Sub::Run(args) => (cli::run(args, &mut operations), args.begin.json),
+        Sub::Canary(args) => (cli::canary(args, &mut operations, &sources_runtime()?), args.json()),
+        Sub::Rollback(args) => (cli::rollback(args, &mut operations, &sources_runtime()?), args.json()),
         Sub::Runs(args) => (cli::runs(args, &mut operations), args.json),
         Sub::Attach(args) => (cli::attach(args, &mut operations), args.json),
         Sub::Resume(args) => (cli::resume(args, &mut operations), false),

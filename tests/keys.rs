@@ -100,6 +100,8 @@ fn seen(state: &State, commands: &[Command], wanted: &str) -> Result<(), String>
         Some(Overlay::Search { .. }) => "search",
         Some(Overlay::Dialog(_)) => "dialog",
         Some(Overlay::Run(_)) => "run",
+        Some(Overlay::Canary(_)) => "canary",
+        Some(Overlay::Rollback(_)) => "rollback",
     };
     let found = match what {
         "board" if rest == "last" && state.nav.board == state.config.boards.len() - 1 => wanted.to_string(),

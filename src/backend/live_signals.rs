@@ -10,14 +10,17 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::connect;
-use crate::act::effect::{Seen, Signals};
-use crate::base::clock::Clock;
+use crate::act::effect::{Points, Seen, Signals};
+use crate::base::clock::{Clock, Stamp};
 use crate::config::Config;
 use crate::judge::{Condition, Verdict, observe};
 use crate::observe::reading::Ask;
 use crate::observe::source::{Boxed, Mailbox, Poller};
 use crate::plan::runbook::Check;
 use crate::status::Store;
+
+/// The shortest past that is asked for.
+const SHORTEST: Duration = Duration::from_secs(30);
 
 pub struct LiveSignals {
     config: Config,
@@ -28,6 +31,8 @@ pub struct LiveSignals {
 
 struct Watching {
     names: BTreeSet<String>,
+    /// How far back it was asked for.
+    window: Duration,
     config: Config,
     store: Store,
     mailbox: Arc<Mailbox>,
@@ -40,7 +45,7 @@ impl LiveSignals {
     }
 
     /// Starts asking for these signals, and waits until each has an answer of some kind.
-    async fn watch(&self, names: BTreeSet<String>) -> Result<Watching, String> {
+    async fn watch(&self, names: BTreeSet<String>, window: Duration) -> Result<Watching, String> {
         let mut config = self.config.clone();
         config.signals.retain(|name, _| names.contains(&**name));
         config.rules.clear();
@@ -49,6 +54,7 @@ impl LiveSignals {
             // Somebody acts on the answer: a part of it is none.
             if let Ask::Promql { strict, .. } = &mut signal.question.ask {
                 *strict = true;
+                signal.question.history = !window.is_zero();
             }
         }
         let needed: BTreeSet<Arc<str>> = config
@@ -58,29 +64,40 @@ impl LiveSignals {
             .collect();
         config.sources.retain(|name, _| needed.contains(name));
         let mailbox = Arc::new(Mailbox::default());
-        let poller = connect(&config, &self.runtime, config.ui.window, mailbox.clone())?;
+        let poller = connect(&config, &self.runtime, if window.is_zero() { config.ui.window } else { window }, mailbox.clone())?;
         let mut store = Store::new(&config);
         let longest = config.questions().iter().map(|q| q.timeout).max().unwrap_or_default();
         let deadline = Instant::now() + longest * 2 + Duration::from_millis(500);
         while !store.all_answered(&config) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
             store.apply(&config, mailbox.take(), self.clock.now());
         }
-        Ok(Watching { names, config, store, mailbox, _poller: poller })
+        Ok(Watching { names, window, config, store, mailbox, _poller: poller })
     }
 
-    async fn see(&self, checks: &[Check]) -> Result<Vec<Seen>, String> {
+    /// Watches these signals, so far back, and brings what is known of them up to now; then `look` is taken.
+    async fn up_to_now<T>(
+        &self,
+        mut names: BTreeSet<String>,
+        window: Duration,
+        look: impl FnOnce(&Watching, Stamp) -> T,
+    ) -> Result<T, String> {
         let mut watching = self.watching.lock().await;
-        let mut names: BTreeSet<String> = checks.iter().map(|c| c.signal.clone()).collect();
-        let enough = watching.as_ref().is_some_and(|w| names.is_subset(&w.names));
+        let enough = watching.as_ref().is_some_and(|w| names.is_subset(&w.names) && w.window >= window);
         if !enough {
             names.extend(watching.as_ref().iter().flat_map(|w| w.names.iter().cloned()));
-            *watching = Some(self.watch(names).await?);
+            let window = watching.as_ref().map_or(window, |w| w.window.max(window));
+            *watching = Some(self.watch(names, window).await?);
         }
         let Some(w) = watching.as_mut() else { return Err("nothing is watched".into()) };
         let now = self.clock.now();
         w.store.apply(&w.config, w.mailbox.take(), now);
         w.store.judge(&w.config, now);
-        Ok(checks.iter().map(|check| self.judge(w, check)).collect())
+        Ok(look(w, now))
+    }
+
+    async fn see(&self, checks: &[Check]) -> Result<Vec<Seen>, String> {
+        let names = checks.iter().map(|c| c.signal.clone()).collect();
+        self.up_to_now(names, Duration::ZERO, |w, _| checks.iter().map(|check| self.judge(w, check)).collect()).await
     }
 
     fn judge(&self, w: &Watching, check: &Check) -> Seen {
@@ -110,6 +127,16 @@ impl LiveSignals {
 }
 
 impl Signals for LiveSignals {
+    fn points<'a>(&'a self, names: &'a [String], window: Duration) -> Boxed<'a, Vec<Points>> {
+        Box::pin(async move {
+            let wanted = names.iter().cloned().collect();
+            // What is asked of the past comes in steps: a little more of it than is wanted.
+            let asked = (window + window / 10).max(SHORTEST);
+            let points = |w: &Watching, now: Stamp| names.iter().map(|name| w.store.points(name, now.minus(window))).collect::<Vec<_>>();
+            self.up_to_now(wanted, asked, points).await.unwrap_or_else(|why| names.iter().map(|_| Err(why.clone())).collect())
+        })
+    }
+
     fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<Seen>> {
         Box::pin(async move {
             self.see(checks)

@@ -2,18 +2,22 @@
 //! runs, who the operator is, and who acts from elsewhere. Nothing here knows a screen or a command line.
 
 mod connect;
+mod deploy;
 mod identity;
 mod live_signals;
 mod logging;
+mod lookout;
 mod operations;
 mod plan_secrets;
 mod planning;
 mod reach;
 mod remote_lease;
+mod rollback;
 mod runner;
 mod worker;
 
 pub use connect::{connect, describe_nowhere};
+pub use deploy::CanaryRequest;
 pub use identity::{groups, host, operator};
 pub use live_signals::LiveSignals;
 pub use logging::{start_logging, start_plain_logging};
@@ -21,5 +25,6 @@ pub use operations::{OperationError, Operations, changed};
 pub use plan_secrets::absent as absent_secrets;
 pub use planning::PlanRequest;
 pub use reach::{acting_context, audit_database, database_options};
+pub use rollback::{Looked, RollbackRequest};
 pub use runner::{RunnerOptions, run_runner, this_runner};
 pub use worker::Worker;

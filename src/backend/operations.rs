@@ -16,7 +16,7 @@ use crate::base::clock::{Clock, Stamp};
 use crate::base::exit;
 use crate::base::text::hex;
 use crate::base::units::short;
-use crate::config::{Config, planned_config, runbook_text, runbooks};
+use crate::config::{Config, OperatorRole, planned_config, runbook_text, runbooks};
 use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, StepProgress};
 use crate::record::journal::{self, StateDir};
 use crate::status::{Ledger, RunLine, RunStatus};
@@ -184,8 +184,14 @@ impl Operations {
     /// Why this operator may not.
     pub fn permit(&self, plan: &Plan) -> Result<(), OperationError> {
         self.may_write()?;
+        self.permit_override(&plan.content)?;
         let (tier, danger) = (plan.content.environment.tier, plan.content.danger);
         self.config.acting.roles.permit(&self.operator.user, &self.groups, tier, danger).map_err(OperationError::Refused)
+    }
+
+    /// What the operator may be here.
+    pub(super) fn role(&self) -> OperatorRole {
+        self.config.acting.roles.of(&self.operator.user, &self.groups)
     }
 
     /// Begins a plan: writes it down and lets a runner take it. Gives the run's id.
@@ -408,7 +414,10 @@ fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine 
         Ok(mut run) => {
             // What its steps gave is of no more use, and there may be thousands of runs.
             if run.is_over() {
-                run.steps.values_mut().for_each(|step| step.output = Output::default());
+                // But for what says where traffic and code are.
+                let turns = |key: &str| plan.step(key).map(|step| step.kind.uses()).is_some_and(|uses| uses.traffic || uses.release);
+                let spent = run.steps.iter_mut().filter(|(key, _)| !turns(key));
+                spent.for_each(|(_, step)| step.output = Output::default());
             }
             RunLine { id: id.into(), plan, run, driven, broken: None, progress: None }
         }

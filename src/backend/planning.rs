@@ -87,7 +87,7 @@ impl Operations {
         let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
         let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
         let mut content = content(runbook, &planning_context(&config, &loaded), &asked)?;
-        content.warnings = found.findings.iter().map(|f| f.cause.clone()).collect();
+        content.warnings.splice(0..0, found.findings.iter().map(|f| f.cause.clone()));
         for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
             if path.exists() {
                 journal::trusted(path).map_err(OperationError::Refused)?;

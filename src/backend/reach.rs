@@ -16,6 +16,8 @@ pub fn acting_context(config: &Config, clock: Clock) -> Context {
         services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.clone())).collect(),
         databases: databases.collect(),
         switch: config.acting.switch.clone(),
+        release: config.acting.release.clone(),
+        canary: config.acting.canary.clone(),
         hidden: Vec::new(),
         signals: Arc::new(LiveSignals::new(config.clone(), tokio::runtime::Handle::current(), clock.clone())),
         outgoing: Arc::new(NothingOutgoing),

@@ -11,14 +11,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
+use super::lookout::Lookout;
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::reach::audit_database;
 use super::remote_lease::{Busy, RemoteHolder};
+use super::rollback::RollbackRequest;
 use crate::act::runner::ControlRequest;
 use crate::base::clock::Clock;
 use crate::config::{Config, planned_config};
-use crate::plan::runbook::LoadedRunbook;
+use crate::plan::runbook::{LoadedRunbook, Observation};
 use crate::record::journal::no_failpoint;
 use crate::record::notify::{Extent, deliver_waiting, sweep_notifications, sync_run};
 use crate::status::{Ledger, OutputTail, Request, Update};
@@ -31,6 +33,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const REREAD: Duration = Duration::from_secs(5);
 /// How often what was left undelivered is tried again.
 const DELIVER: Duration = Duration::from_secs(30);
+/// How often it is looked whether a rollback would work.
+const READIED: Duration = Duration::from_secs(10);
 /// The most of an output that is shown, in bytes.
 const TAIL: u64 = 128 << 10;
 
@@ -79,6 +83,9 @@ impl Worker {
             delivering: Arc::default(),
             delivered: Arc::default(),
             remote: RemoteHolder::default(),
+            lookout: Lookout::default(),
+            readied_at: None,
+            observed: None,
             is_busy: false,
             looked_at: None,
             shown: String::new(),
@@ -126,6 +133,10 @@ struct Work {
     /// Runs that are over and whose records are where they belong.
     delivered: Arc<Mutex<HashSet<String>>>,
     remote: RemoteHolder,
+    lookout: Lookout,
+    readied_at: Option<Instant>,
+    /// What was told last of the switch.
+    observed: Option<Observation>,
     /// Some run is open, or looked at.
     is_busy: bool,
     looked_at: Option<(String, String)>,
@@ -136,6 +147,7 @@ struct Work {
 
 impl Work {
     fn serve(mut self) {
+        self.lookout = Lookout::start(&self.operations.config);
         loop {
             self.look();
             // An request is taken at once in any case.
@@ -144,6 +156,7 @@ impl Work {
                 Ok(WorkerRequest::Config(config)) => {
                     self.operations = self.operations.on(config);
                     self.remote = RemoteHolder::default();
+                    (self.lookout, self.readied_at) = (Lookout::start(&self.operations.config), None);
                     (self.read_at, self.files) = (None, Vec::new());
                 }
                 Ok(WorkerRequest::Last(done)) => {
@@ -184,10 +197,28 @@ impl Work {
             self.shown = seen;
             self.tell(Update::Ledger(Box::new(ledger)));
         }
+        self.look_out();
         self.read_output();
         if self.delivered_at.elapsed() > DELIVER {
             self.delivered_at = Instant::now();
             self.deliver();
+        }
+    }
+
+    /// Tells what was seen outside, and, now and then, whether a rollback would work.
+    fn look_out(&mut self) {
+        if self.operations.config.acting.switch.is_none() {
+            return;
+        }
+        let looked = self.lookout.looked();
+        if let Some(seen) = looked.observed.clone().filter(|seen| self.observed.as_ref() != Some(seen)) {
+            self.observed = Some(seen.clone());
+            self.tell(Update::Traffic(seen));
+        }
+        if self.readied_at.is_none_or(|at| at.elapsed() > READIED) && looked.observed.is_some() {
+            self.readied_at = Some(Instant::now());
+            let readiness = self.operations.readiness(&looked);
+            self.tell(Update::Readiness(Box::new(readiness)));
         }
     }
 
@@ -240,6 +271,12 @@ impl Work {
                 let planned = self.operations.plan(PlanRequest { runbook, inputs, reason, ..PlanRequest::default() });
                 let permitted = planned.and_then(|plan| self.operations.permit(&plan).map(|()| plan));
                 Update::Planned(serial, permitted.map(Arc::new).map_err(|r| r.words().to_string()))
+            }
+            Request::PlanRollback { serial, scope, reason } => {
+                let request = RollbackRequest { reason, green: self.lookout.looked().green, ..RollbackRequest::default() };
+                let planned = self.operations.plan_rollback(scope, request);
+                let permitted = planned.and_then(|plan| self.operations.permit(&plan).map(|()| plan));
+                Update::PlannedScope(serial, scope, permitted.map(Arc::new).map_err(|r| r.words().to_string()))
             }
             Request::Begin(plan) => {
                 let begun = self.operations.begin(&plan).map_err(|r| r.words().to_string());

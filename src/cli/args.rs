@@ -14,6 +14,7 @@ use super::check::CheckArgs;
 use super::demo::DemoArgs;
 use super::init::InitArgs;
 use super::resume::ResumeArgs;
+use super::rollback::RollbackArgs;
 use super::run::RunArgs;
 use super::runner::RunnerArgs;
 use super::runs::RunsArgs;
@@ -109,8 +110,10 @@ pub enum Sub {
     Resume(ResumeArgs),
     /// End a run: leave what was done as it is, or undo it.
     Abort(AbortArgs),
-    /// Judge a canary against its baseline.
+    /// Walk a canary up or back: status, set, promote, pause, hold, abort; or judge measured points.
     Canary(CanaryArgs),
+    /// Roll back to what was green last: traffic, code, data; or see whether that would work.
+    Rollback(RollbackArgs),
     /// What is on record: show it, verify it, bring it to the database.
     Audit(AuditArgs),
     /// Drive one run: started by the others, not by hand.

@@ -43,6 +43,7 @@ impl Resolver<'_> {
             }
         }
         let switch = file.traffic.as_ref().and_then(|(shape, span)| self.switch(shape, span, &services));
+        let release = file.release.as_ref().and_then(|(shape, span)| self.release(shape, span, &services, sources));
         Acting {
             state_dir: state_dir_of(file.state_dir.as_deref(), folder),
             runbooks: folder.join(file.runbooks.as_deref().unwrap_or("runbooks")),
@@ -50,6 +51,8 @@ impl Resolver<'_> {
             vars: file.vars.clone(),
             services,
             switch,
+            canary: None,
+            release,
             notify,
             always,
             roles: self.roles(file),

@@ -28,7 +28,7 @@ impl Resolver<'_> {
                         );
                     }
                 }
-                let bare = matches!(panel.kind, PanelKind::Alerts | PanelKind::Services | PanelKind::Runbooks | PanelKind::Logs);
+                let bare = is_bare(panel.kind);
                 if panel.signals.is_empty() && !bare {
                     self.findings.error(shape.name.span(), format!("panel `{}` has no signals", panel.title), None);
                 }
@@ -42,6 +42,7 @@ impl Resolver<'_> {
         if boards.is_empty() {
             boards = plain_boards(signals);
         }
+        self.boards_of_deployment(file, &mut boards);
         // Runbooks can always be reached, whatever boards somebody likes.
         if !boards.iter().flat_map(|b| &b.panels).any(|p| p.kind == PanelKind::Runbooks) {
             let panel = Panel { title: "Runbooks".into(), kind: PanelKind::Runbooks, signals: Vec::new() };
@@ -49,6 +50,30 @@ impl Resolver<'_> {
         }
         boards
     }
+
+    /// With a switch of the traffic there is a board of the canary and one of the rollback; without one there is neither.
+    fn boards_of_deployment(&self, file: &FileShape, boards: &mut Vec<Board>) {
+        let of_deployment = |panel: &Panel| matches!(panel.kind, PanelKind::Deploy | PanelKind::Rollback);
+        if file.traffic.is_none() {
+            boards.retain(|board| board.panels.is_empty() || !board.panels.iter().all(of_deployment));
+            return;
+        }
+        for (at, (name, title, kind)) in
+            [("Deploy", "Canary", PanelKind::Deploy), ("Rollback", "Readiness", PanelKind::Rollback)].into_iter().enumerate()
+        {
+            if !boards.iter().flat_map(|board| &board.panels).any(|panel| panel.kind == kind) {
+                let panel = Panel { title: title.into(), kind, signals: Vec::new() };
+                let at = (at + 1).min(boards.len());
+                boards.insert(at, Board { name: name.into(), columns: Some(1), panels: vec![panel] });
+            }
+        }
+    }
+}
+
+/// Whether a kind of panel needs no signals.
+fn is_bare(kind: PanelKind) -> bool {
+    use PanelKind::{Alerts, Deploy, Logs, Rollback, Runbooks, Services};
+    matches!(kind, Alerts | Services | Runbooks | Logs | Deploy | Rollback)
 }
 
 /// Without any board: every signal in one, then the sources, the rules and the log.

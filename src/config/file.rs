@@ -10,8 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::shape::{
-    AuditShape, BoardShape, EnvironmentShape, NotifyShape, RolesShape, RuleShape, ServiceShape, SignalShape, SloShape, SourceShape,
-    SpannedText, TargetSourceShape, TrafficShape, UiShape,
+    AuditShape, BoardShape, CanaryShape, EnvironmentShape, NotifyShape, ReleaseShape, RolesShape, RuleShape, ServiceShape, SignalShape,
+    SloShape, SourceShape, SpannedText, TargetSourceShape, TrafficShape, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
 use crate::base::tier::Tier;
@@ -32,6 +32,8 @@ pub(super) struct FileShape {
     pub(super) boards: Vec<BoardShape>,
     pub(super) services: Entries<ServiceShape>,
     pub(super) traffic: Option<(TrafficShape, Range<usize>)>,
+    pub(super) canary: Option<(CanaryShape, Range<usize>)>,
+    pub(super) release: Option<(ReleaseShape, Range<usize>)>,
     pub(super) targets: Entries<TargetFile>,
     /// This is what a target comes to: what it does not name is not there.
     pub(super) is_target: bool,
@@ -60,6 +62,7 @@ pub(super) struct TargetFile {
     pub(super) sources: Entries<TargetSourceShape>,
     pub(super) services: Entries<ServiceShape>,
     pub(super) traffic: Option<(TrafficShape, Range<usize>)>,
+    pub(super) release: Option<(ReleaseShape, Range<usize>)>,
 }
 
 fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {
@@ -78,6 +81,15 @@ impl FileShape {
     /// Whether a text stands in a shipped profile rather than in the user's file: a profile may name what is not there.
     pub(super) fn is_shipped(&self, text: &SpannedText) -> bool {
         self.profile_begins.is_some_and(|begins| text.span().start >= begins)
+    }
+
+    /// Whether a profile's signal is only there to compare a canary with, and there is none.
+    pub(super) fn compares_in_vain(&self, name: &str) -> bool {
+        let shipped = self.signals.get(name).and_then(|(shape, _)| shape.source.as_ref()).is_some_and(|source| self.is_shipped(source));
+        let compared = |(canary, _): &(CanaryShape, Range<usize>)| {
+            canary.metrics.values().any(|pair| [&pair.get_ref().canary, &pair.get_ref().stable].iter().any(|text| *text.get_ref() == *name))
+        };
+        shipped && self.traffic.is_none() && self.canary.as_ref().is_some_and(compared)
     }
 
     pub(super) fn over(self, below: FileShape) -> FileShape {
@@ -107,6 +119,8 @@ impl FileShape {
             boards,
             services: overlaid(self.services, below.services, |own, _| own),
             traffic: self.traffic.or(below.traffic),
+            canary: self.canary.or(below.canary),
+            release: self.release.or(below.release),
             targets: overlaid(self.targets, below.targets, |own, _| own),
             is_target: false,
             keys: merged(self.keys, below.keys),
@@ -165,6 +179,8 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
                 keys_of("notify", value, &mut file.keys);
             }
             "traffic" => file.traffic = entry(findings, value).map(|t| (t, span)),
+            "canary" => file.canary = entry(findings, value).map(|c| (c, span)),
+            "release" => file.release = entry(findings, value).map(|r| (r, span)),
             "targets" => file.targets = targets(findings, value),
             "roles" => file.roles = entry(findings, value),
             "audit" => file.audit = entry(findings, value).unwrap_or_default(),
@@ -179,7 +195,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
 }
 
 /// What a file may have at its top.
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 19] = [
     "profile",
     "vars",
     "environment",
@@ -191,6 +207,8 @@ const SECTIONS: [&str; 17] = [
     "boards",
     "services",
     "traffic",
+    "canary",
+    "release",
     "targets",
     "notify",
     "roles",
@@ -275,8 +293,9 @@ fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<Tar
                 "sources" => target.sources = entries(findings, value),
                 "services" => target.services = entries(findings, value),
                 "traffic" => target.traffic = entry(findings, value).map(|t| (t, field.span())),
+                "release" => target.release = entry(findings, value).map(|r| (r, field.span())),
                 other => {
-                    let known = ["name", "tier", "vars", "sources", "services", "traffic"];
+                    let known = ["name", "tier", "vars", "sources", "services", "traffic", "release"];
                     findings.error(field.span(), format!("a target has no `{other}`"), suggestion(other, known));
                 }
             }

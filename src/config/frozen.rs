@@ -13,7 +13,8 @@ use super::model::{Acting, Config, Environment, SignalConfig, SourceConfig};
 use super::roles::Roles;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
-use crate::plan::runbook::{Channel, Check, Content, Kind, Plan, Switch};
+use crate::plan::deploy::CanarySettings;
+use crate::plan::runbook::{Channel, Check, Content, Kind, Plan, Release, Switch};
 
 /// The frozen values, as `plan.json` has them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +25,10 @@ struct FrozenValues {
     notify: IndexMap<String, Channel>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     switch: Option<Switch>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canary: Option<CanarySettings>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    release: Option<Release>,
     roles: Roles,
     /// Every reference of the configuration: what has to be taken out of whatever a script prints.
     secrets: Vec<SecretRef>,
@@ -39,6 +44,8 @@ struct Named {
     channels: BTreeSet<String>,
     signals: BTreeSet<String>,
     traffic: bool,
+    analysis: bool,
+    release: bool,
 }
 
 impl Named {
@@ -55,6 +62,8 @@ impl Named {
                 named.sources.extend(uses.databases);
                 named.channels.extend(uses.channels);
                 named.traffic |= uses.traffic;
+                named.analysis |= uses.analysis;
+                named.release |= uses.release;
             }
         }
         named
@@ -64,6 +73,8 @@ impl Named {
 /// The values of a configuration that a plan's content needs.
 pub fn freeze(config: &Config, content: &Content) -> serde_json::Value {
     let mut named = Named::of(content);
+    let canary = config.acting.canary.clone().filter(|_| named.analysis);
+    named.signals.extend(canary.iter().flat_map(|canary| canary.analysis.signals()));
     let signals: IndexMap<Arc<str>, SignalConfig> =
         config.signals.iter().filter(|(name, _)| named.signals.contains(&***name)).map(|(n, s)| (n.clone(), s.clone())).collect();
     for signal in signals.values() {
@@ -78,6 +89,8 @@ pub fn freeze(config: &Config, content: &Content) -> serde_json::Value {
         signals,
         notify: config.acting.notify.iter().filter(|(n, _)| kept(&named.channels, n)).map(|(n, c)| (n.clone(), c.clone())).collect(),
         switch: config.acting.switch.clone().filter(|_| named.traffic),
+        canary,
+        release: config.acting.release.clone().filter(|_| named.release),
         roles: config.acting.roles.clone(),
         secrets: config.secrets(),
         audit: config.acting.audit.clone(),
@@ -102,6 +115,8 @@ pub fn planned_config(plan: &Plan) -> Result<(Config, Option<String>), String> {
     config.acting.services = values.services;
     config.acting.notify = values.notify;
     config.acting.switch = values.switch;
+    config.acting.canary = values.canary;
+    config.acting.release = values.release;
     config.acting.roles = values.roles;
     config.acting.further_secrets = values.secrets;
     config.acting.audit = values.audit;

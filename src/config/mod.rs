@@ -4,6 +4,7 @@
 mod acting;
 mod ask;
 mod boards;
+mod canary;
 mod discover;
 mod file;
 mod frozen;
@@ -12,6 +13,7 @@ mod load;
 mod model;
 mod planning;
 mod profiles;
+mod release;
 mod resolver;
 mod roles;
 mod rules;

@@ -12,7 +12,8 @@ use crate::base::secret::SecretRef;
 use crate::base::tier::Tier;
 use crate::judge::{Objective, Rule, Signal};
 use crate::observe::reading::Question;
-use crate::plan::runbook::{Channel, Notice, Switch};
+use crate::plan::deploy::CanarySettings;
+use crate::plan::runbook::{Channel, Notice, Release, Switch};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -42,6 +43,9 @@ pub struct Acting {
     pub services: IndexMap<String, Endpoint>,
     /// What turns the canary's traffic.
     pub switch: Option<Switch>,
+    pub canary: Option<CanarySettings>,
+    /// How versions of the application are brought out.
+    pub release: Option<Release>,
     pub notify: IndexMap<String, Channel>,
     /// What every run tells.
     pub always: Vec<Notice>,
@@ -94,6 +98,7 @@ impl Config {
         }
         all.extend(self.acting.notify.values().flat_map(|channel| channel.secrets()).cloned());
         all.extend(self.acting.services.values().flat_map(|endpoint| endpoint.secrets()).cloned());
+        all.extend(self.acting.release.iter().flat_map(|release| release.secrets()).cloned());
         all.extend(self.acting.switch.iter().flat_map(|switch| switch.secrets()).cloned());
         all
     }
@@ -269,6 +274,10 @@ pub enum PanelKind {
     Services,
     /// Runbooks, what is due, and what was run.
     Runbooks,
+    /// The canary: its steps, its traffic, how it is judged.
+    Deploy,
+    /// Whether a rollback would work, and how the last ones went.
+    Rollback,
     Logs,
 }
 

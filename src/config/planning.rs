@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::model::{Config, SourceKind};
-use super::profiles::PROFILES;
+use super::profiles::{PROFILES, SHIPPED};
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::text::hex;
@@ -16,11 +16,13 @@ use crate::plan::runbook::{FrozenConfig, LoadedRunbook, PlanEnvironment, Plannin
 /// Every runbook, by name; those with mistakes have findings instead.
 pub fn runbooks(config: &Config, now: Stamp) -> Vec<LoadedRunbook> {
     let mut found: IndexMap<String, LoadedRunbook> = IndexMap::new();
-    let shipped = PROFILES.iter().find(|p| config.acting.profile.as_deref() == Some(p.name));
-    for (file, text) in shipped.map_or(&[][..], |p| p.runbooks) {
-        let path = shipped_path(shipped.map_or("", |p| p.name), file);
-        let loaded = load(&path, text, now);
-        found.insert(loaded.name.clone(), loaded);
+    let profile = PROFILES.iter().find(|p| config.acting.profile.as_deref() == Some(p.name));
+    let of_profile = profile.iter().flat_map(|p| p.runbooks.iter().map(|file| (p.name, file)));
+    for (whose, (file, text)) in SHIPPED.iter().map(|file| (SHIPPED_AS, file)).chain(of_profile) {
+        if is_offered(config, file.trim_end_matches(".yaml")) {
+            let loaded = load(&shipped_path(whose, file), text, now);
+            found.insert(loaded.name.clone(), loaded);
+        }
     }
     let folder = &config.acting.runbooks;
     let mut files: Vec<PathBuf> = match std::fs::read_dir(folder) {
@@ -60,12 +62,34 @@ fn finding(path: &Path, cause: String) -> Diagnostic {
     Diagnostic { severity: Severity::Error, file: path.to_path_buf(), line: 1, column: 1, cause, hint: None }
 }
 
+/// Whether a shipped runbook has what it is made for: without that it could not be planned, and is not offered.
+fn is_offered(config: &Config, name: &str) -> bool {
+    let acting = &config.acting;
+    match name {
+        "canary-step" | "canary-hold" => acting.switch.is_some() && acting.canary.is_some(),
+        "rollback-traffic" => acting.switch.is_some(),
+        "rollback-code" => acting.switch.is_some() && acting.release.is_some(),
+        _ => true,
+    }
+}
+
+/// What the folder of the runbooks is called that belong to no profile.
+const SHIPPED_AS: &str = "";
+
 fn shipped_path(profile: &str, file: &str) -> PathBuf {
-    PathBuf::from(format!("profile {profile}")).join(file)
+    match profile {
+        SHIPPED_AS => PathBuf::from("shipped").join(file),
+        profile => PathBuf::from(format!("profile {profile}")).join(file),
+    }
 }
 
 /// The text of a runbook as it is now: of a file, or of a shipped one. `None`: it is gone.
 pub fn runbook_text(path: &Path) -> Option<String> {
+    for (file, text) in SHIPPED {
+        if shipped_path(SHIPPED_AS, file) == *path {
+            return Some((*text).to_string());
+        }
+    }
     for profile in &PROFILES {
         for (file, text) in profile.runbooks {
             if shipped_path(profile.name, file) == *path {
@@ -94,6 +118,8 @@ pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> Planning
         signals: config.signals.iter().map(|(name, s)| (name.to_string(), s.signal.unit)).collect(),
         channels: config.acting.notify.clone(),
         switch: config.acting.switch.clone(),
+        release: config.acting.release.clone(),
+        analysis: config.acting.canary.as_ref().map(|canary| (canary.bake, canary.analysis.words())),
         always: config.acting.always.clone(),
         runbooks: runbooks.iter().filter_map(|l| Some((l.name.clone(), l.runbook.clone()?))).collect(),
         config: FrozenConfig { path: config.path.clone(), ..FrozenConfig::default() },

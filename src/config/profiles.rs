@@ -19,7 +19,15 @@ macro_rules! profile {
 }
 
 pub const PROFILES: [Profile; 1] =
-    [profile!("rag": "smoke-test.yaml", "load-check.yaml", "canary-to-zero.yaml", "stop-ingestion.yaml", "verify-data.yaml")];
+    [profile!("rag": "smoke-test.yaml", "load-check.yaml", "canary-to-zero.yaml", "stop-ingestion.yaml", "verify-data.yaml",
+        "rollback-traffic.yaml", "rollback-code.yaml")];
+
+macro_rules! shipped {
+    ($($runbook:literal),* $(,)?) => { &[$(($runbook, include_str!(concat!("../../assets/runbooks/", $runbook)))),*] };
+}
+
+/// Runbooks of every configuration that has a switch of the traffic: a profile's, or a file of the same name, replaces one.
+pub const SHIPPED: &[(&str, &str)] = shipped!["canary-step.yaml", "canary-hold.yaml", "rollback-traffic.yaml", "rollback-code.yaml"];
 
 pub fn profile_names() -> impl Iterator<Item = &'static str> {
     PROFILES.iter().map(|profile| profile.name)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::file::FileShape;
-use super::model::{Config, Environment, SignalConfig, SourceConfig, Ui, WINDOWS};
+use super::model::{Acting, Config, Environment, SignalConfig, SourceConfig, Ui, WINDOWS};
 use super::shape::{KindShape, SignalShape, SpannedText, UiShape};
 use crate::base::diag::{Findings, suggestion};
 use crate::base::units::{self, Unit, short};
@@ -49,7 +49,7 @@ impl Resolver<'_> {
         let mut signals = IndexMap::new();
         let mut left_out: Vec<Arc<str>> = Vec::new();
         for (name, shape, span) in file_signals {
-            if self.is_without_source(file, &name, &shape) {
+            if self.is_without_source(file, &name, &shape) || file.compares_in_vain(&name) {
                 left_out.push(name);
             } else if let Some(signal) = self.signal(&name, &shape, &span, file, &sources) {
                 signals.insert(name, signal);
@@ -64,11 +64,16 @@ impl Resolver<'_> {
             }
         }
         let boards = self.boards(file, &signals, &left_out);
+        // A profile's canary is left out where its signals are.
+        let wanted = file.canary.as_ref().filter(|(shape, _)| file.traffic.is_some() && !shape.is_left_out(&left_out));
+        let canary = wanted.and_then(|(shape, span)| self.canary(shape, span, &signals));
+        let compared = canary.iter().flat_map(|canary| canary.analysis.signals()).collect::<Vec<_>>();
         // The past is asked for where it is shown, or where a rule has to know since when; elsewhere it would only cost.
         for (name, signal) in &mut signals {
             let shown = boards.iter().flat_map(|b| &b.panels).any(|p| p.signals.contains(name));
             let timed = rules.iter().any(|r| r.signal == *name && !r.hold.is_zero());
-            signal.question.history &= shown || timed;
+            let paired = compared.iter().any(|compared| **compared == **name);
+            signal.question.history &= shown || timed || paired;
         }
         if sources.is_empty() && !self.findings.has_errors() {
             self.findings.error(
@@ -77,7 +82,7 @@ impl Resolver<'_> {
                 Some("add [sources.prometheus] with kind and url, or run `lastgreen init`".into()),
             );
         }
-        let acting = self.acting(path, file, &sources);
+        let acting = Acting { canary, ..self.acting(path, file, &sources) };
         Some(Config {
             path: path.to_path_buf(),
             environment: environment?,

@@ -8,9 +8,9 @@ use toml::Spanned;
 use super::model::{ColorChoice, GlyphChoice, PanelKind};
 use crate::base::tier::Tier;
 use crate::base::units::Unit;
-use crate::judge::{Level, NoData};
+use crate::judge::{Direction, EffectLimits, Level, NoData, Outliers};
 use crate::observe::reading::{Fact, Health, Shape};
-use crate::plan::runbook::{Danger, Occasion, Scale};
+use crate::plan::runbook::{Danger, Occasion, Scale, Weight};
 
 pub type SpannedText = Spanned<String>;
 
@@ -281,6 +281,68 @@ pub struct TrafficShape {
     pub context: Option<SpannedText>,
     pub promote: Option<Spanned<Vec<String>>>,
     pub abort: Option<Spanned<Vec<String>>>,
+}
+
+/// How a release is walked up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryShape {
+    pub steps: Option<Spanned<Vec<Weight>>>,
+    pub bake: Option<SpannedText>,
+    pub warm_up: Option<SpannedText>,
+    #[serde(default)]
+    pub gates: Vec<String>,
+    pub confidence: Option<f64>,
+    pub tolerance: Option<f64>,
+    pub pass: Option<f64>,
+    pub marginal: Option<f64>,
+    pub at_least: Option<usize>,
+    #[serde(default)]
+    pub metrics: IndexMap<String, Spanned<MetricPairShape>>,
+}
+
+impl CanaryShape {
+    /// Whether signals are not there that it compares, because their source is not.
+    pub fn is_left_out(&self, left_out: &[std::sync::Arc<str>]) -> bool {
+        let missing = |text: &SpannedText| left_out.iter().any(|name| **name == **text.get_ref());
+        self.metrics.values().any(|pair| missing(&pair.get_ref().canary) || missing(&pair.get_ref().stable))
+    }
+}
+
+/// Two signals that ask the same of both tracks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricPairShape {
+    pub canary: SpannedText,
+    pub stable: SpannedText,
+    pub direction: Option<Direction>,
+    pub critical: Option<bool>,
+    pub weight: Option<f64>,
+    pub group: Option<String>,
+    pub outliers: Option<Outliers>,
+    pub effect: Option<EffectLimits>,
+}
+
+/// How versions of the application are brought out and read, and which was green last.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseShape {
+    pub within: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
+    /// by programs
+    pub deploy: Option<Spanned<Vec<String>>>,
+    pub running: Option<Spanned<Vec<String>>>,
+    /// by requests
+    pub service: Option<SpannedText>,
+    pub method: Option<SpannedText>,
+    pub path: Option<SpannedText>,
+    pub body: Option<SpannedText>,
+    pub read: Option<SpannedText>,
+    pub pointer: Option<SpannedText>,
+    /// which was green last: a program, or a query of a database source; without either, by the runs on record
+    pub last_green: Option<Spanned<Vec<String>>>,
+    pub query: Option<SpannedText>,
+    pub source: Option<SpannedText>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -89,6 +89,8 @@ fn shape_of(name: &str, target: &TargetFile, file: &FileShape, main: &Config) ->
         signals: file.signals.clone(),
         services: target.services.clone(),
         traffic: target.traffic.clone(),
+        canary: file.canary.clone(),
+        release: target.release.clone(),
         notify: file.notify.clone(),
         roles: file.roles.clone(),
         state_dir: file.state_dir.clone(),
@@ -138,7 +140,8 @@ fn reached(config: &Config) -> Vec<(String, String)> {
     });
     let services = config.acting.services.values().map(|endpoint| (web_address(&endpoint.url), endpoint.shown()));
     let switch = config.acting.switch.iter().flat_map(switched);
-    sources.chain(services).chain(switch).collect()
+    let release = config.acting.release.iter().map(|release| (format!("release {}", release.place()), release.place()));
+    sources.chain(services).chain(switch).chain(release).collect()
 }
 
 /// What a switch turns: two that are told the same turn the same.

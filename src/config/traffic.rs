@@ -172,7 +172,7 @@ impl Resolver<'_> {
     }
 
     /// A program that is named by a path is counted from the file's folder.
-    fn beside(&self, mut argv: Vec<String>) -> Vec<String> {
+    pub(super) fn beside(&self, mut argv: Vec<String>) -> Vec<String> {
         if let Some(program) = argv.first_mut().filter(|program| program.starts_with("./") || program.starts_with("../")) {
             *program = self.folder.join(program.as_str()).display().to_string();
         }

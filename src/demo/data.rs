@@ -28,6 +28,11 @@ CREATE TABLE rag_chunks (id INTEGER PRIMARY KEY, uri TEXT NOT NULL, model_id TEX
   checksum TEXT NOT NULL, created_at TEXT NOT NULL DEFAULT (datetime('now')), deleted_at TEXT);
 CREATE TABLE task_events (id INTEGER PRIMARY KEY, task_id TEXT NOT NULL, event_type TEXT NOT NULL,
   metadata TEXT NOT NULL, created_at TEXT NOT NULL DEFAULT (datetime('now')));
+CREATE TABLE deployments (version TEXT NOT NULL, at TEXT NOT NULL, verdict TEXT NOT NULL);
+INSERT INTO deployments (version, at, verdict) VALUES
+  ('v1.4.1', strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-12 days'), 'green'),
+  ('v1.4.2', strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-3 days'), 'green'),
+  ('v1.5.0', strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), 'canary');
 INSERT INTO task_events (task_id, event_type, metadata, created_at) VALUES
   ('rollback_1', 'rollback_auto', '{\"reason\":\"gate_fail_rate\",\"outcome\":\"done\"}', datetime('now', '-8 days', '-3 hours')),
   ('rollback_2', 'rollback_manual', '{\"reason\":\"latency_spike\",\"outcome\":\"done\"}', datetime('now', '-21 days', '+5 hours')),

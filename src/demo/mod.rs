@@ -178,6 +178,7 @@ state_dir = "state"
 # Short windows, so that the story is told in minutes.
 [vars]
 window = "1m"
+canary_window = "15s"
 
 [environment]
 name = "rag-demo"
@@ -225,6 +226,51 @@ kind = "http"
 url = "http://{canary}"
 interval = "2s"
 timeout = "2s"
+
+# The canary's share of the traffic: how it is set, and where it is read back.
+[traffic]
+kind = "http"
+service = "stable"
+path = "/traffic"
+pointer = "/canary"
+within = "5s"
+timeout = "2s"
+
+# How a release is walked up. Short, so that the story is told in minutes; few requests want generous limits.
+[canary]
+steps = [0, 10, 25, 50, 100]
+bake = "30s"
+warm_up = "15s"
+at_least = 6
+
+[canary.metrics.gate_fail_rate]
+canary = "gate_fail_rate_canary"
+stable = "gate_fail_rate_stable"
+direction = "increase"
+critical = true
+effect = {{ measure = "mean_ratio", allowed_increase = 4.0 }}
+
+[canary.metrics.http_5xx]
+canary = "http_5xx_canary"
+stable = "http_5xx_stable"
+direction = "increase"
+effect = {{ measure = "mean_ratio", allowed_increase = 10.0 }}
+
+[canary.metrics.latency]
+canary = "latency_canary"
+stable = "latency_stable"
+direction = "increase"
+effect = {{ measure = "mean_ratio", allowed_increase = 1.3 }}
+
+# How a version is brought out and read, and who knows which was green last.
+[release]
+service = "stable"
+path = "/deploy"
+body = '{{"track": "stable", "version": "{{{{ version }}}}"}}'
+read = "/healthz"
+pointer = "/version"
+source = "database"
+query = "SELECT version, at, verdict FROM deployments WHERE verdict = 'green' ORDER BY at DESC LIMIT 1"
 
 # What every run tells, and where.
 [notify.ops]

@@ -34,12 +34,17 @@ pub struct Model {
     /// The share of the data that is damaged.
     pub data_damaged: f64,
     seconds: f64,
+    /// Since when the bad release has had no traffic.
+    idle_since: Option<f64>,
     /// Requests owed from fractions of earlier steps.
     owed: f64,
 }
 
-/// The release that is bad in the story of the bad canary.
+/// The release that is bad in the story of the bad canary, and the one that mends it.
 pub const BAD_RELEASE: &str = "v1.5.0";
+pub const MENDED_RELEASE: &str = "v1.5.1";
+/// How long the canary is out of the traffic before the mended release stands there.
+const MENDING: f64 = 15.0;
 
 const REQUESTS_A_SECOND: f64 = 40.0;
 const SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 30.0];
@@ -55,6 +60,7 @@ impl Model {
             canary_version: BAD_RELEASE.into(),
             data_damaged: 0.0,
             seconds: 0.0,
+            idle_since: None,
             owed: 0.0,
         };
         model.begin();
@@ -91,6 +97,7 @@ impl Model {
     pub fn step(&mut self, time: Duration, effect: &Effect) {
         let seconds = time.as_secs_f64();
         self.seconds += seconds;
+        self.mend();
         // A calm wave over some minutes, and some noise.
         let wave = 1.0 + 0.15 * (self.seconds / 240.0 * std::f64::consts::TAU).sin() + 0.05 * self.normal();
         self.owed += REQUESTS_A_SECOND * wave.max(0.1) * seconds;
@@ -105,6 +112,18 @@ impl Model {
         self.metrics.set("rag_build_info", &format!("track=\"canary\",version=\"{canary}\""), 1.0);
     }
 
+    /// A bad release that was taken out of the traffic is replaced by one that is good.
+    fn mend(&mut self) {
+        if self.canary > 0.0 || self.canary_version != BAD_RELEASE {
+            self.idle_since = None;
+            return;
+        }
+        let since = *self.idle_since.get_or_insert(self.seconds);
+        if self.seconds - since >= MENDING {
+            self.canary_version = MENDED_RELEASE.into();
+        }
+    }
+
     fn request(&mut self, effect: &Effect) {
         let track = if self.random.random::<f64>() < self.canary { ReleaseTrack::Canary } else { ReleaseTrack::Stable };
         let bad_release = match track {
@@ -116,7 +135,7 @@ impl Model {
         let provider_failed = self.chance(effect.provider_failing);
         let failed = self.chance(0.003 + 0.22 * fault) || provider_failed && self.chance(0.6);
         let damaged = self.chance(self.data_damaged);
-        self.stages(fault, effect.retrieval_slower, provider_failed);
+        self.stages(name, fault, effect.retrieval_slower, provider_failed);
         let scores = self.scores(damaged);
         let code = match (failed, provider_failed) {
             (false, _) => "200",
@@ -141,7 +160,7 @@ impl Model {
     }
 
     /// The time each stage takes, measured by component, by origin and as a whole.
-    fn stages(&mut self, fault: f64, retrieval_slower: f64, provider_failed: bool) {
+    fn stages(&mut self, track: &str, fault: f64, retrieval_slower: f64, provider_failed: bool) {
         let embed = self.time(0.035, 0.3);
         let retrieve = self.time(0.07, 0.4) * (1.0 + retrieval_slower);
         let rerank = self.time(0.05, 0.3) * (1.0 + 2.0 * fault);
@@ -154,7 +173,7 @@ impl Model {
         let internal = embed + retrieve + rerank + render;
         self.metrics.observe("rag_stage_duration_seconds", "origin=\"internal\"", SECONDS, internal);
         self.metrics.observe("rag_stage_duration_seconds", "origin=\"provider\"", SECONDS, generate);
-        self.metrics.observe("rag_request_duration_seconds", "", SECONDS, internal + generate);
+        self.metrics.observe("rag_request_duration_seconds", &format!("track=\"{track}\""), SECONDS, internal + generate);
     }
 
     /// Scores of the passages found; returns the best.
@@ -229,6 +248,12 @@ mod tests {
         assert!(gate_share(&bad, |_| {}) > 0.07, "a bad canary at 10 % is seen");
         assert!(gate_share(&bad, |m| m.canary = 0.0) < 0.02, "and no longer without traffic");
         assert!(gate_share(&bad, |m| m.canary_version = "v1.4.2".into()) < 0.02, "or without its release");
+        let mut model = Model::new(1);
+        model.canary = 0.0;
+        model.step(Duration::from_secs(1), &bad);
+        assert_eq!(model.canary_version, BAD_RELEASE);
+        model.step(Duration::from_secs(20), &bad);
+        assert_eq!(model.canary_version, MENDED_RELEASE, "what was taken out of the traffic is mended");
         assert!(gate_share(&Effect::default(), |m| m.data_damaged = 0.4) > 0.2, "damaged data lowers it for everyone");
     }
 }

@@ -28,7 +28,7 @@ pub struct Effect {
 }
 
 /// When trouble begins: long enough after the start to have seen the good state.
-const BEGINS: Duration = Duration::from_secs(15);
+const BEGINS: Duration = Duration::from_secs(10);
 
 impl Scenario {
     pub const NAMES: [&str; 7] =
@@ -51,8 +51,8 @@ impl Scenario {
     pub fn effect(self, since: Duration) -> Effect {
         let mut effect = Effect::default();
         let Some(in_trouble) = since.checked_sub(BEGINS) else { return effect };
-        // Trouble comes on within ten seconds, not at a stroke.
-        let grown = (in_trouble.as_secs_f64() / 10.0).min(1.0);
+        // Trouble comes on within five seconds, not at a stroke.
+        let grown = (in_trouble.as_secs_f64() / 5.0).min(1.0);
         match self {
             Scenario::Healthy => {}
             Scenario::BadCanary => effect.canary_fault = grown,
@@ -72,22 +72,22 @@ impl Scenario {
                 "DEMO  all is well. tab, enter: look closer; w: look back further; e: the query behind a panel; ?: keys; q: leave"
             }
             Scenario::BadCanary => {
-                "DEMO  after 15 s the canary turns bad: watch Gate fail rate and Errors. tab, enter: look closer; 2: runbooks; ?: keys; q: leave"
+                "DEMO  in 10 s the canary turns bad (2: judged beside stable). R: roll back, type rag-demo; then c walks a mended release up. ?: keys"
             }
             Scenario::LatencySpike => {
-                "DEMO  after 15 s retrieval slows down: Latency by component says which part it is. tab, enter: look closer; ?: keys; q: leave"
+                "DEMO  after 10 s retrieval slows down: Latency by component says which part it is. tab, enter: look closer; ?: keys; q: leave"
             }
             Scenario::CorruptIndex => {
-                "DEMO  after 15 s the data is damaged: Quality and Retrieval scores sink while everything is up. ?: keys; q: leave"
+                "DEMO  after 10 s the data is damaged: Quality and Retrieval scores sink while everything is up. ?: keys; q: leave"
             }
             Scenario::ProviderOutage => {
-                "DEMO  after 15 s the model's provider fails: internal against provider latency tells. tab, enter: look closer; ?: keys; q: leave"
+                "DEMO  after 10 s the model's provider fails: internal against provider latency tells. tab, enter: look closer; ?: keys; q: leave"
             }
             Scenario::PrometheusDown => {
-                "DEMO  after 15 s Prometheus goes away: panels go on by reading the pages directly, and say so. 3: sources; ?: keys; q: leave"
+                "DEMO  after 10 s Prometheus goes away: panels go on by reading the pages directly, and say so. 6: sources; ?: keys; q: leave"
             }
             Scenario::DatabaseDown => {
-                "DEMO  after 15 s the database goes away: its last values stay, dimmed, with their age. 3: sources; ?: keys; q: leave"
+                "DEMO  after 10 s the database goes away: its last values stay, dimmed, with their age. 6: sources; ?: keys; q: leave"
             }
         }
     }
@@ -101,7 +101,7 @@ mod tests {
     fn every_story_begins_well() {
         for name in Scenario::NAMES {
             let scenario = Scenario::parse(name).expect(name);
-            assert_eq!(scenario.effect(Duration::from_secs(10)), Effect::default());
+            assert_eq!(scenario.effect(Duration::from_secs(9)), Effect::default());
             let later = scenario.effect(Duration::from_secs(40));
             assert_eq!(later == Effect::default(), scenario == Scenario::Healthy, "{name}");
         }

@@ -11,7 +11,10 @@ mod verdict;
 
 pub use assess::{Evidence, Judgement, Observed, judge, observe};
 pub use baseline::Baseline;
-pub use canary::{CanaryAnalysis, CanaryVerdict, MetricVerdict, judge_canary};
+pub use canary::{
+    CanaryAnalysis, CanaryMetric, CanaryVerdict, Classification, Direction, EffectLimits, Measure, MetricVerdict, Outliers, Point,
+    judge_canary,
+};
 pub use condition::{Aggregate, Condition, Op, Operand, Span};
 pub use rule::{Level, NoData, Observation, Rule, RulePhase, RuleState};
 pub use slo::{BurnRate, Objective};

@@ -1,12 +1,14 @@
 //! Read models that everybody shows from: what is known (store), what it comes to (summary), runs and runbooks (ledger),
 //! and the vocabulary in which a screen and the backend talk. Pure: no clock, no I/O, no screen.
 
+mod deploy;
 mod ledger;
 mod requests;
 mod store;
 mod summary;
 mod verdicts;
 
+pub use deploy::deploy_state;
 pub use ledger::{Due, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::ledger::Ledger;
-use crate::plan::runbook::{Choice, Plan};
+use crate::plan::deploy::{Readiness, Scope};
+use crate::plan::runbook::{Choice, Observation, Plan};
 
 /// What the backend is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,12 @@ pub enum Request {
         serial: u64,
         runbook: String,
         inputs: IndexMap<String, String>,
+        reason: Option<String>,
+    },
+    /// A scope of a rollback, for the dialog of that number.
+    PlanRollback {
+        serial: u64,
+        scope: Scope,
         reason: Option<String>,
     },
     Begin(Arc<Plan>),
@@ -38,8 +45,14 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub enum Update {
     Ledger(Box<Ledger>),
+    /// What was seen of the switch of the traffic.
+    Traffic(Observation),
     /// For which dialog, and what came of it.
     Planned(u64, Result<Arc<Plan>, String>),
+    /// The same for one scope of a rollback.
+    PlannedScope(u64, Scope, Result<Arc<Plan>, String>),
+    /// Whether a rollback would work.
+    Readiness(Box<Readiness>),
     /// Which plan, and the id of the run that has begun.
     Begun(Arc<Plan>, Result<String, String>),
     /// How an answer, a pause or an abort went.

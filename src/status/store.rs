@@ -122,6 +122,26 @@ impl Store {
         next
     }
 
+    /// The finite points of a signal of one line since a moment.
+    ///
+    /// # Errors
+    /// Why they are not to be trusted: nothing was read, or what was read is too old to say how it is now.
+    pub fn points(&self, name: &str, since: Stamp) -> Result<Vec<(Stamp, f64)>, String> {
+        let track = self.signals.get(name).ok_or_else(|| format!("there is no signal `{name}`"))?;
+        if let Some(fault) = track.fault() {
+            return Err(fault.to_string());
+        }
+        if matches!(track.judgement.freshness, Freshness::Stale | Freshness::Missing) {
+            return Err(track.judgement.reason.clone());
+        }
+        // As they came, and of what came before only what its source tells.
+        let first = |history: &History| history.single().and_then(|series| series.iter().next()).map(|(at, _)| at);
+        let whole = first(&track.recent).is_some_and(|at| at <= since);
+        let history = if whole || track.chart.is_none() { &track.recent } else { track.history() };
+        let series = history.single().ok_or("it has several lines, or none")?;
+        Ok(series.since(since).filter(|(_, value)| value.is_finite()).collect())
+    }
+
     /// Whether every signal has an answer, and what its verdict needs besides.
     pub fn all_answered(&self, config: &Config) -> bool {
         config.signals.iter().all(|(name, signal)| {

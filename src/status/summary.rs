@@ -12,6 +12,7 @@ use crate::base::units::{short, watch};
 use crate::config::Config;
 use crate::judge::{Judgement, RulePhase, RuleState, Verdict};
 use crate::observe::reading::{Alert, AlertState, Fault, SourceState, Value};
+use crate::plan::deploy::{DeployState, Readiness};
 
 /// Durations are written in milliseconds.
 pub fn duration_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -86,6 +87,12 @@ pub struct Summary {
     /// What others raise, with their names: Prometheus, Alertmanager.
     pub alerts: Vec<(String, Alert)>,
     pub sources: Vec<SourceLine>,
+    /// How the canary is, where there is a switch of its traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<DeployState>,
+    /// Whether a rollback would work, where that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
 }
 
 /// How bad an alert of somebody else's is.
@@ -116,7 +123,22 @@ impl Summary {
             rules,
             alerts,
             sources,
+            deploy: None,
+            readiness: None,
         }
+    }
+
+    /// With what is known of the deployment: a canary that is worse than everything else is what has to be said.
+    #[must_use]
+    pub fn with_deployment(mut self, deploy: Option<DeployState>, readiness: Option<Readiness>) -> Summary {
+        if let Some(state) = &deploy {
+            let (verdict, reason) = state.verdict(self.at);
+            if verdict == Verdict::Fail && self.verdict < Verdict::Fail {
+                (self.verdict, self.reason) = (verdict, reason);
+            }
+        }
+        (self.deploy, self.readiness) = (deploy, readiness);
+        self
     }
 
     /// What was reached, by the sources' own account: `ragdb · rag_main`.

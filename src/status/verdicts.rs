@@ -36,6 +36,8 @@ fn panel_verdict(config: &Config, store: &Store, summary: &Summary, panel: &Pane
             let rules = summary.rules.iter().map(|rule| rule.verdict);
             rules.chain(summary.alerts.iter().map(|(_, alert)| alert_verdict(alert))).max()
         }
+        PanelKind::Deploy => summary.deploy.as_ref().map(|deploy| deploy.verdict(summary.at).0),
+        PanelKind::Rollback => summary.readiness.as_ref().map(|readiness| readiness.state().verdict()),
         PanelKind::Services => summary.sources.iter().any(|s| s.state == SourceState::Failing).then_some(Verdict::Fail),
         _ => None,
     };

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::base::clock::{Clock, Stamp};
 use crate::base::endpoint::{Auth, DatabaseOptions, Endpoint, Tls};
 use crate::observe::source::Boxed;
-use crate::plan::runbook::{Address, Check, Switch};
+use crate::plan::deploy::CanarySettings;
+use crate::plan::runbook::{Address, Check, Release, Switch};
 
 /// What was seen of a check.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,10 +20,16 @@ pub struct Seen {
     pub at: Option<Stamp>,
 }
 
+/// The points of one signal, in order; or why they are not to be trusted.
+pub type Points = Result<Vec<(Stamp, f64)>, String>;
+
 /// Live readings, for guards, validations and waits.
 pub trait Signals: Send + Sync {
     /// What the newest readings say about each check. The first call starts the asking and waits for first answers.
     fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<Seen>>;
+
+    /// The points of signals since so long ago, in the order of the names.
+    fn points<'a>(&'a self, names: &'a [String], window: Duration) -> Boxed<'a, Vec<Points>>;
 }
 
 /// Where messages go that a step sends.
@@ -41,6 +48,9 @@ pub struct Context {
     pub databases: HashMap<String, DatabaseOptions>,
     /// The switch of the traffic, where there is one.
     pub switch: Option<Switch>,
+    pub release: Option<Release>,
+    /// What a canary is judged by.
+    pub canary: Option<CanarySettings>,
     /// Variables of our own environment that hold secrets: a script gets those it was given, and no others.
     pub hidden: Vec<String>,
     pub signals: Arc<dyn Signals>,

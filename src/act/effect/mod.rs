@@ -2,6 +2,7 @@
 //! different now, settles what a runner before it has left, and reports progress. What comes from outside is cleaned and
 //! redacted before anything is kept of it.
 
+mod analysis;
 mod context;
 mod expect;
 mod group;
@@ -11,6 +12,7 @@ mod load;
 mod notify;
 mod outcome;
 mod output_log;
+mod release;
 mod script;
 mod sql;
 mod traffic;
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use context::{Context, Outgoing, Seen, Signals};
+pub use context::{Context, Outgoing, Points, Seen, Signals};
 pub use group::{end_orphan, is_at_work};
 pub use outcome::{Ended, Outcome, Settled};
 pub use output_log::{OutputLog, read_progress};
@@ -94,6 +96,8 @@ pub fn acting(kind: &Kind) -> Option<&dyn Act> {
         Kind::Load(kind) => kind,
         Kind::Notify(kind) => kind,
         Kind::Traffic(kind) => kind,
+        Kind::Analysis(kind) => kind,
+        Kind::Release(kind) => kind,
         Kind::Manual(_) | Kind::Runbook(_) => return None,
     })
 }

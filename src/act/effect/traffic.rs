@@ -34,7 +34,14 @@ impl Act for Traffic {
                 },
                 Err(e) => return Outcome::failed(e, false),
             };
-            if self.mutates { turn(context, switch, wanted, invocation, log).await } else { look(context, switch, wanted).await }
+            let from = match self.begins_at() {
+                Ok(from) => from,
+                Err(e) => return Outcome::failed(e, false),
+            };
+            match self.mutates {
+                true => turn(context, switch, (from, wanted), invocation, log).await,
+                false => look(context, switch, wanted).await,
+            }
         })
     }
 }
@@ -49,7 +56,13 @@ async fn look(context: &Context, switch: &Switch, wanted: Weight) -> Outcome {
     }
 }
 
-async fn turn(context: &Context, switch: &Switch, wanted: Weight, invocation: &Invocation<'_>, log: &mut OutputLog) -> Outcome {
+async fn turn(
+    context: &Context,
+    switch: &Switch,
+    (from, wanted): (Option<Weight>, Weight),
+    invocation: &Invocation<'_>,
+    log: &mut OutputLog,
+) -> Outcome {
     let begun = Instant::now();
     // To take the canary out nothing has to be known; everything else would be done blindly.
     let before = match wanted {
@@ -57,6 +70,14 @@ async fn turn(context: &Context, switch: &Switch, wanted: Weight, invocation: &I
         _ => Ok(observe(switch, &context.clock).await),
     };
     let before = before.and_then(|seen| seen.weight());
+    if let (Ok(weight), Some(from)) = (&before, from)
+        && wanted > 0
+        && kept(invocation).is_none()
+        && (weight - f64::from(from)).abs() > 0.5
+    {
+        let words = "somebody has changed it since this was planned: make a new plan";
+        return Outcome::otherwise(format!("{} is observed, and the plan begins at {from} %: {words}", percent(*weight)), false);
+    }
     match &before {
         Ok(weight) => {
             if let Err(e) = keep(invocation, *weight)
@@ -87,7 +108,7 @@ async fn turn(context: &Context, switch: &Switch, wanted: Weight, invocation: &I
         progress(log, &seen, wanted);
         let at = seen.is_at(wanted);
         if at == Ok(true) {
-            let output = Output { text: seen.words(), json: json!({"before": from, "observed": seen}) };
+            let output = Output { text: seen.words(), json: json!({"before": from, "to": wanted, "observed": seen}) };
             return Outcome::done(format!("{from} → {wanted} %, observed {}", seen.words()), true).with(output);
         }
         if Instant::now() >= deadline {

@@ -1,3 +1,5 @@
 //! The things outside that a rollback turns: observed and set, for steps and for whoever only looks.
 
+mod command;
+pub mod release;
 pub mod traffic;

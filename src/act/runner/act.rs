@@ -22,7 +22,7 @@ impl Driver {
     /// What templates of a step see, with what only the run knows.
     fn template_values(&self, planned: &Planned) -> Json {
         let mut values = self.run.context(&self.plan, planned);
-        with_run(&mut values, &self.id);
+        with_run(&mut values, &self.id, self.plan.content.reason.as_deref());
         values
     }
 
@@ -73,7 +73,7 @@ impl Driver {
         for when in &planned.when {
             let inputs = if when.prefix.is_empty() { &self.plan.content.inputs } else { &when.inputs };
             let mut scope = self.run.scope(&self.plan, &when.prefix, inputs);
-            with_run(&mut scope, &self.id);
+            with_run(&mut scope, &self.id, self.plan.content.reason.as_deref());
             match holds(&when.expression, &scope) {
                 Ok(true) => {}
                 Ok(false) => return self.finish(key, StepResult::Skipped, format!("not needed: {}", when.expression)).await,
@@ -273,8 +273,8 @@ impl Driver {
     }
 }
 
-fn with_run(values: &mut Json, id: &str) {
+fn with_run(values: &mut Json, id: &str, reason: Option<&str>) {
     if let Json::Object(map) = values {
-        map.insert("run".into(), json!({"id": id}));
+        map.insert("run".into(), json!({"id": id, "reason": reason.unwrap_or("")}));
     }
 }

@@ -8,10 +8,10 @@ mod sample;
 mod score;
 mod shift;
 
-pub use classify::MetricVerdict;
+pub use classify::{Classification, MetricVerdict};
 pub use score::{CanaryVerdict, judge_canary};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Under this many points a verdict is given, and said to stand on few.
 pub const WORTH_TRUSTING: usize = 50;
@@ -60,7 +60,7 @@ pub struct CanaryMetric {
 }
 
 /// Which way a change is bad.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     Increase,
@@ -69,7 +69,7 @@ pub enum Direction {
     Either,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outliers {
     #[default]
@@ -79,7 +79,7 @@ pub enum Outliers {
 }
 
 /// How much of a difference matters: a shift that is real but small passes.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EffectLimits {
     pub measure: Measure,
@@ -90,7 +90,7 @@ pub struct EffectLimits {
     pub critical_decrease: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// Mean of the canary by mean of the baseline: 1 is no difference.

@@ -420,7 +420,7 @@ impl<'a> LoadScope<'a> {
             ("inputs", _) => (&self.inputs, "input"),
             ("environment", _) => (&["name", "tier"], "fact of the environment"),
             ("steps", false) => (&self.before, "earlier step"),
-            ("run", false) => (&["id"], "fact of the run"),
+            ("run", false) => (&["id", "reason"], "fact of the run"),
             ("operator", false) => (&["user", "host"], "fact of the operator"),
             ("step", true) => (&["id", "name", "status", "type", "message"], "fact of a failed step"),
             ("validation", true) => (&["failed"], "fact of a validation"),

@@ -8,6 +8,7 @@ mod model;
 mod next;
 mod plan;
 mod planner;
+mod release;
 mod run;
 mod steps;
 mod switch;
@@ -18,8 +19,8 @@ pub use event::{
     StepResult,
 };
 pub use kinds::{
-    Address, Check, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, RunbookCall, Script, SqlCall, StepKind,
-    Traffic, Uses, Validation, Wait, is_condition, millis,
+    Address, Analysis, Check, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep, RunbookCall,
+    Script, SqlCall, StepKind, Traffic, Uses, Validation, Wait, is_condition, millis,
 };
 pub use load::{LoadedRunbook, PAGERDUTY, load};
 pub use model::{
@@ -29,6 +30,7 @@ pub use model::{
 pub use next::Next;
 pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
 pub use planner::{Asked, PlanningContext, plan};
+pub use release::{Deploy, LastGreen, LastGreenFrom, Release};
 pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
 pub use steps::slug;
 pub use switch::{ALL, KubeCommand, KubeResource, Kubectl, Observation, ReadBack, Scale, Seen, Switch, SwitchKind, Weight, percent};

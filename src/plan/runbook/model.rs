@@ -227,6 +227,8 @@ pub struct Step {
     pub name: String,
     pub kind: Kind,
     pub when: Option<String>,
+    /// Left out of a plan where something that it names is not configured.
+    pub if_configured: bool,
     pub guard: Vec<Check>,
     pub timeout: Option<Duration>,
     pub retry: Option<Retry>,

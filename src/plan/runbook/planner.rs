@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::kinds::{Address, Check, Kind, Names};
 use super::model::{Channel, Danger, InputType, OnFailure, Runbook, RunbookStatus, Step};
 use super::plan::{Content, FrozenConfig, Notice, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
+use super::release::Release;
 use super::switch::{Switch, Weight};
 use super::template::{self, Fill};
 use crate::base::diag::{position, suggestion};
@@ -33,6 +35,9 @@ pub struct PlanningContext {
     pub signals: IndexMap<String, Unit>,
     pub channels: IndexMap<String, Channel>,
     pub switch: Option<Switch>,
+    pub release: Option<Release>,
+    /// How long a canary bakes, and what it is judged by.
+    pub analysis: Option<(Duration, String)>,
     /// Whom every run tells.
     pub always: Vec<Notice>,
     pub runbooks: IndexMap<String, Arc<Runbook>>,
@@ -72,6 +77,7 @@ pub fn plan(
         asked,
         read,
         problems: Vec::new(),
+        left_out: Vec::new(),
         here,
         sources: Vec::new(),
         danger: Danger::Safe,
@@ -100,7 +106,7 @@ pub fn plan(
             Some("split it".into()),
         );
     }
-    let Planner { mut problems, sources, danger, guard, .. } = planner;
+    let Planner { mut problems, left_out, sources, danger, guard, .. } = planner;
     if !problems.is_empty() {
         problems.dedup();
         return Err(problems);
@@ -116,7 +122,7 @@ pub fn plan(
         reason: asked.reason.clone(),
         inputs,
         vars: world.vars.clone(),
-        warnings: Vec::new(),
+        warnings: left_out,
         guard,
         steps,
         rollback,
@@ -132,6 +138,8 @@ struct Planner<'a> {
     asked: &'a Asked,
     read: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
     problems: Vec<String>,
+    /// Steps that are left out because what they need is not configured.
+    left_out: Vec<String>,
     /// The file and line that is looked at, for messages.
     here: String,
     sources: Vec<SourceFile>,
@@ -216,6 +224,7 @@ impl Planner<'_> {
         let mut planned = Vec::new();
         for step in steps {
             self.here = format!("{}:{}", runbook.path.display(), position(&runbook.text, step.at).0);
+            let problems = self.problems.len();
             let kind = self.kind(runbook, step, &step.kind, inputs);
             if let Some(when) = &step.when {
                 self.condition(step, when, inputs);
@@ -234,6 +243,13 @@ impl Planner<'_> {
             let others = [probe.as_ref(), undo.as_ref()].into_iter().flatten().flat_map(Kind::checks);
             for check in step.guard.iter().chain(kind.checks()).chain(others) {
                 self.check(&step.name, check);
+            }
+            if step.if_configured && self.problems.len() > problems {
+                let why = self.problems.split_off(problems).remove(0);
+                let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
+                let why = why.split(" (").next().unwrap_or(why);
+                self.left_out.push(format!("left out: {why}"));
+                continue;
             }
             planned.push(Planned {
                 key: format!("{prefix}{}", step.id),
@@ -489,6 +505,24 @@ impl Names for StepNames<'_, '_> {
             return None;
         };
         weight.map(|weight| switch.call(weight))
+    }
+
+    fn analysis(&mut self) -> Option<(Duration, String)> {
+        let known = self.planner.world.analysis.clone();
+        if known.is_none() {
+            let hint = "add [canary] with [canary.metrics.NAME] canary = \"…\" and stable = \"…\" to the configuration";
+            self.planner.problem(format!("step `{}`: there is nothing that a canary is judged by", self.step), Some(hint.into()));
+        }
+        known
+    }
+
+    fn release(&mut self, version: Option<&str>) -> Option<String> {
+        let Some(release) = &self.planner.world.release else {
+            let hint = "add [release] with deploy = [\"./deploy\", \"{{ version }}\"] and running = [\"./running\"] to the configuration";
+            self.planner.problem(format!("step `{}`: nothing says how a version is brought out", self.step), Some(hint.into()));
+            return None;
+        };
+        version.map(|version| release.call(version))
     }
 
     fn wrong(&mut self, words: String) {

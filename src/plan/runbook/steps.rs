@@ -71,6 +71,7 @@ pub fn rollback_script(r: &mut Reader, text: Text, timeout: Option<Duration>, at
         name: "roll back".into(),
         kind: Kind::Script(script),
         when: None,
+        if_configured: false,
         guard: Vec::new(),
         timeout,
         retry: None,
@@ -99,6 +100,7 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     let id = ids.take(&own_id.map_or_else(|| shown.clone(), |t| t.text));
     let kind = Kind::read(r, &mut f);
     let when = f.string(r, "when");
+    let if_configured = f.flag(r, "if_configured").unwrap_or(false);
     let guard = kinds::checks(r, &mut f, "guard");
     let timeout = f.duration(r, "timeout");
     if let (Some(kind), Some(_)) = (&kind, timeout) {
@@ -117,7 +119,7 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     let on_failure = f.choice(r, "on_failure", &words);
     f.finish(r);
     let name = crate::base::text::clean(&shown).into_owned();
-    Some(Step { id, name, kind: kind?, when, guard, timeout, retry, idempotent, probe, on_failure, undo, undo_timeout, at })
+    Some(Step { id, name, kind: kind?, when, if_configured, guard, timeout, retry, idempotent, probe, on_failure, undo, undo_timeout, at })
 }
 
 fn probe(r: &mut Reader, f: &mut Fields) -> Option<Kind> {

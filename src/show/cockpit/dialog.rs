@@ -91,6 +91,18 @@ impl Dialog {
         }
     }
 
+    /// Fills in a line.
+    pub fn set(&mut self, name: &str, value: &str) {
+        if let Some(field) = self.fields.iter_mut().find(|field| field.name == name) {
+            field.input = Input::new(value.to_string());
+        }
+    }
+
+    /// The line that is typed in.
+    pub fn focus_on(&mut self, name: &str) {
+        self.focus = self.fields.iter().position(|field| field.name == name).unwrap_or(self.focus);
+    }
+
     /// What is to be planned.
     pub fn request(&self) -> Request {
         let (reason, inputs) = self.fields.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));

@@ -3,8 +3,10 @@
 
 use tui_input::Input;
 
+use super::canary_menu::CanaryMenu;
 use super::dialog::Dialog;
 use super::palette::Palette;
+use super::rollback_dialog::RollbackDialog;
 use super::run_view::RunView;
 
 #[derive(Clone, Debug)]
@@ -22,6 +24,10 @@ pub enum Overlay {
     },
     /// A runbook on its way to being run.
     Dialog(Box<Dialog>),
+    /// What can be done with the canary.
+    Canary(CanaryMenu),
+    /// A rollback on its way to being run.
+    Rollback(Box<RollbackDialog>),
     /// A run, looked at.
     Run(Box<RunView>),
 }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use super::canary_menu::{CanaryChoice, CanaryContext, CanaryMenu};
 use super::command::Command;
 use super::dialog::{Dialog, Stage};
 use super::overlay::Overlay;
+use super::rollback_dialog::RollbackDialog;
 use super::run_view::RunView;
 use super::state::{State, Toast};
 use super::table::table_of;
 use crate::base::clock::Stamp;
-use crate::plan::runbook::Plan;
+use crate::judge::Verdict;
+use crate::plan::deploy::{HOLD, STEP, Scope};
+use crate::plan::runbook::{Plan, percent};
 use crate::status::{RunLine, RunStatus, Update};
 
 /// How long a word of the backend stays.
@@ -20,7 +24,23 @@ pub fn heard(state: &mut State, update: Update, now: Stamp) -> Vec<Command> {
     match update {
         Update::Ledger(ledger) => {
             state.ledger = *ledger;
+            state.look_at_deployment();
             return open_by_itself(state);
+        }
+        Update::Traffic(seen) => {
+            state.observed = Some(seen);
+            state.look_at_deployment();
+        }
+        Update::Readiness(readiness) => {
+            state.readiness = Some(*readiness);
+            state.sum_up();
+        }
+        Update::PlannedScope(serial, scope, planned) => {
+            if let Some(Overlay::Rollback(dialog)) = &mut state.overlay
+                && dialog.serial == serial
+            {
+                dialog.planned(scope, planned);
+            }
         }
         Update::Output(tail) => {
             if let Some(Overlay::Run(view)) = &mut state.overlay {
@@ -49,6 +69,15 @@ pub fn heard(state: &mut State, update: Update, now: Stamp) -> Vec<Command> {
 /// A run has begun, or was refused: whoever waits for it in its dialog goes there; whoever has left is told.
 fn begun_or_not(state: &mut State, plan: &Arc<Plan>, begun: Result<String, String>) -> Vec<Command> {
     let free = state.overlay.is_none();
+    if let Some(Overlay::Rollback(dialog)) = &mut state.overlay
+        && dialog.starting.as_ref().is_some_and(|own| Arc::ptr_eq(own, plan))
+    {
+        match begun {
+            Ok(id) => return open(state, id),
+            Err(why) => (dialog.starting, dialog.refused) = (None, Some(why)),
+        }
+        return Vec::new();
+    }
     let waits = match &mut state.overlay {
         Some(Overlay::Dialog(dialog)) if matches!(&dialog.stage, Stage::Starting(own) if Arc::ptr_eq(own, plan)) => Some(dialog),
         _ => None,
@@ -123,8 +152,102 @@ pub fn open_latest(state: &mut State) -> Vec<Command> {
 
 /// Opens the dialog of a runbook.
 pub fn begin_dialog(state: &mut State, name: &str) -> Vec<Command> {
+    open_dialog(state, name, |_| {})
+}
+
+/// Whether anything may be begun here; said when it may not.
+fn may_act(state: &mut State) -> bool {
     if state.read_only {
         say(state, "this cockpit only looks (--read-only)".into(), true);
+    }
+    !state.read_only
+}
+
+/// Opens the dialog of the rollback, with every scope on its way to being planned.
+pub fn open_rollback(state: &mut State) -> Vec<Command> {
+    if !may_act(state) {
+        return Vec::new();
+    }
+    if state.config.acting.switch.is_none() {
+        say(state, "there is nothing to roll back with: add [traffic] to the configuration".into(), true);
+        return Vec::new();
+    }
+    state.dialogs += 1;
+    let dialog = RollbackDialog::new(state.dialogs, first_scope(state), &reason_of(state), state.now);
+    let requests = dialog.requests();
+    (state.overlay, state.toast) = (Some(Overlay::Rollback(Box::new(dialog))), None);
+    requests.into_iter().map(Command::Backend).collect()
+}
+
+/// The scope that helps and takes the least: with no traffic on the canary that is not the traffic.
+fn first_scope(state: &State) -> Scope {
+    let weight = state.live_summary.deploy.as_ref().and_then(|deploy| deploy.weight().ok());
+    let works = |scope: &Scope| state.readiness.as_ref().is_some_and(|readiness| readiness.works(*scope));
+    match weight {
+        Some(weight) if weight <= 0.0 => [Scope::Code, Scope::Full].into_iter().find(works).unwrap_or(Scope::Traffic),
+        _ => Scope::Traffic,
+    }
+}
+
+/// Why somebody would roll back now: what is bad, and where the canary is.
+fn reason_of(state: &State) -> String {
+    let summary = &state.live_summary;
+    let bad = matches!(summary.verdict, Verdict::Fail | Verdict::Warn).then(|| summary.reason.clone());
+    let weight = summary.deploy.as_ref().and_then(|deploy| deploy.weight().ok()).filter(|weight| *weight > 0.0);
+    let canary = weight.map(|weight| format!("canary at {}", percent(weight)));
+    bad.into_iter().chain(canary).collect::<Vec<_>>().join("; ")
+}
+
+/// Opens what can be done with the canary.
+pub fn open_canary(state: &mut State) -> Vec<Command> {
+    let ready = state.config.acting.switch.is_some() && state.config.acting.canary.is_some();
+    if !ready {
+        say(state, "there is no canary here: add [traffic] and [canary] to the configuration".into(), true);
+    } else if may_act(state) {
+        (state.overlay, state.toast) = (Some(Overlay::Canary(CanaryMenu::default())), None);
+    }
+    Vec::new()
+}
+
+/// What the menu of the canary sees.
+pub fn canary_context(state: &State) -> CanaryContext {
+    let deploy = state.live_summary.deploy.as_ref();
+    let settings = state.config.acting.canary.as_ref();
+    let weight = deploy.map_or_else(|| Err("the switch was not looked at yet".into()), |deploy| deploy.weight());
+    CanaryContext {
+        promotion: deploy.zip(settings).map(|(deploy, settings)| deploy.promotion(settings, state.now)),
+        next: weight.as_ref().ok().and_then(|weight| settings?.after(*weight)),
+        held: deploy.is_some_and(|deploy| deploy.hold.is_some()),
+        weight,
+    }
+}
+
+/// Does what was chosen in the menu of the canary.
+pub fn canary_chosen(state: &mut State, choice: CanaryChoice) -> Vec<Command> {
+    match choice {
+        CanaryChoice::Open | CanaryChoice::Closed => Vec::new(),
+        CanaryChoice::RollBack => open_rollback(state),
+        CanaryChoice::OpenRun => open_latest(state),
+        CanaryChoice::Hold(held) => open_dialog(state, HOLD, |dialog| dialog.set("held", &held.to_string())),
+        CanaryChoice::Step { to, against } => {
+            let from = canary_context(state).weight.map_or(0.0, f64::round);
+            open_dialog(state, STEP, |dialog| {
+                dialog.set("weight", &to.to_string());
+                dialog.set("from", &format!("{from:.0}"));
+                if against.is_empty() {
+                    dialog.stage = Stage::Planning;
+                } else {
+                    // It goes on only against that, and only with a reason.
+                    dialog.focus_on("override");
+                    dialog.stage = Stage::Inputs { error: Some(format!("not promoted: {}", against.join("; "))) };
+                }
+            })
+        }
+    }
+}
+
+fn open_dialog(state: &mut State, name: &str, prepare: impl FnOnce(&mut Dialog)) -> Vec<Command> {
+    if !may_act(state) {
         return Vec::new();
     }
     let Some(line) = state.ledger.runbooks.iter().find(|line| line.name == name) else { return Vec::new() };
@@ -134,7 +257,8 @@ pub fn begin_dialog(state: &mut State, name: &str) -> Vec<Command> {
         return Vec::new();
     };
     state.dialogs += 1;
-    let dialog = Dialog::new(state.dialogs, &runbook);
+    let mut dialog = Dialog::new(state.dialogs, &runbook);
+    prepare(&mut dialog);
     let request = dialog.request();
     let plans = matches!(dialog.stage, Stage::Planning);
     state.overlay = Some(Overlay::Dialog(Box::new(dialog)));

@@ -10,8 +10,10 @@ use super::overlay::Overlay;
 use crate::base::clock::Stamp;
 use crate::config::{Board, Config, Panel, PanelKind};
 use crate::judge::Verdict;
+use crate::plan::deploy::{DeployState, Readiness};
+use crate::plan::runbook::Observation as TrafficSeen;
 use crate::show::keymap::{Chord, Keymap};
-use crate::status::{BoardVerdicts, Ledger, OutputTail, Store, Summary, verdicts};
+use crate::status::{BoardVerdicts, Ledger, OutputTail, Store, Summary, deploy_state, verdicts};
 
 /// Where the operator looks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +67,11 @@ pub struct State {
     /// Keys of a sequence that is not complete yet.
     pub pending: Vec<Chord>,
     pub ledger: Ledger,
+    /// What was seen of the switch of the traffic.
+    pub observed: Option<TrafficSeen>,
+    pub readiness: Option<Readiness>,
+    /// The deployment, as of the last look at it.
+    pub deploy: Option<DeployState>,
     /// The output of the step that is looked at.
     pub output: Option<OutputTail>,
     /// How many dialogs there were: each has a number of its own.
@@ -99,6 +106,9 @@ impl State {
             toast: None,
             pending: Vec::new(),
             ledger: Ledger::default(),
+            observed: None,
+            readiness: None,
+            deploy: None,
             output: None,
             dialogs: 0,
             left: HashSet::new(),
@@ -118,8 +128,17 @@ impl State {
 
     /// What is known has changed, or time has passed: everything that follows from it.
     pub fn sum_up(&mut self) {
-        self.live_summary = Summary::new(&self.config, &self.live, self.now);
+        let summary = Summary::new(&self.config, &self.live, self.now);
+        self.live_summary = summary.with_deployment(self.deploy.clone(), self.readiness.clone());
         self.live_verdicts = verdicts(&self.config, &self.live, &self.live_summary);
+    }
+
+    /// Looks at the deployment anew: the record, the switch, and how the canary is judged.
+    pub fn look_at_deployment(&mut self) {
+        let points =
+            |signal: &str, since| self.live.points(signal, since).map(|points| points.into_iter().map(|(_, value)| value).collect());
+        self.deploy = deploy_state(&self.config, &self.ledger, self.observed.as_ref(), &points, self.now);
+        self.sum_up();
     }
 
     /// The verdict of a panel on the board that is shown.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind};
 use tui_input::Input;
 
+use super::canary_menu::{CanaryChoice, CanaryMenu};
 use super::command::Command;
 use super::dialog::{Dialog, DialogResult, Stage};
 use super::line_edit::{edit, insert, leaves};
@@ -14,6 +15,7 @@ use super::overlay::Overlay;
 use super::palette::{Palette, PaletteCommand, PaletteResult};
 use super::palette_entries::entries;
 use super::requests;
+use super::rollback_dialog::RollbackDialog;
 use super::run_view::{RunContext, RunView, RunViewResult};
 use super::state::{Cursor, FrozenScreen, State, Toast, is_chart, is_list};
 use super::table::table_of;
@@ -81,7 +83,7 @@ pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec
             }
             let config = state.config.clone();
             state.live.judge(&config, now);
-            state.sum_up();
+            state.look_at_deployment();
         }
         Message::Delivered(delivery, now) => {
             state.now = now;
@@ -127,6 +129,8 @@ fn on_key(state: &mut State, key: KeyEvent, (width, height): (u16, u16)) -> Vec<
         Some(Overlay::Search { input }) => return search_key(state, input, key),
         Some(Overlay::Dialog(dialog)) => return dialog_key(state, dialog, key, (width, height)),
         Some(Overlay::Run(view)) => return run_key(state, view, key, width),
+        Some(Overlay::Rollback(dialog)) => return rollback_key(state, dialog, key, (width, height)),
+        Some(Overlay::Canary(menu)) => return canary_key(state, menu, key),
         other => state.overlay = other,
     }
     state.pending.push(Chord::from(key));
@@ -192,6 +196,11 @@ fn run_key(state: &mut State, mut view: Box<RunView>, key: KeyEvent, columns: u1
         Some(Action::Redraw) => vec![Command::Redraw],
         Some(Action::Suspend) => vec![Command::Suspend],
         Some(Action::NextTheme) => vec![Command::NextTheme],
+        // From a run, too, it is one key away: the run goes on, or is taken over from.
+        Some(Action::Rollback) => {
+            state.left.insert(view.run.clone());
+            return std::iter::once(Command::Backend(Request::Look(None))).chain(requests::open_rollback(state)).collect();
+        }
         action => match view.act(action, &context) {
             RunViewResult::Open(requests) => requests.into_iter().map(Command::Backend).collect(),
             RunViewResult::Left => {
@@ -217,6 +226,29 @@ fn dialog_key(state: &mut State, mut dialog: Box<Dialog>, key: KeyEvent, size: (
             request.map(Command::Backend).into_iter().collect()
         }
     }
+}
+
+fn rollback_key(state: &mut State, mut dialog: Box<RollbackDialog>, key: KeyEvent, size: (u16, u16)) -> Vec<Command> {
+    let (result, planning) = dialog.key(key, pressed(state), size);
+    match result {
+        DialogResult::Closed => {
+            let begins = dialog.starting.is_some();
+            notice(state, if begins { "left; the runner is being started all the same" } else { "left: nothing has changed" }, false);
+            Vec::new()
+        }
+        DialogResult::Open(request) => {
+            state.overlay = Some(Overlay::Rollback(dialog));
+            planning.into_iter().chain(request).map(Command::Backend).collect()
+        }
+    }
+}
+
+fn canary_key(state: &mut State, mut menu: CanaryMenu, key: KeyEvent) -> Vec<Command> {
+    let choice = menu.key(key, &requests::canary_context(state));
+    if choice == CanaryChoice::Open {
+        state.overlay = Some(Overlay::Canary(menu));
+    }
+    requests::canary_chosen(state, choice)
 }
 
 fn search_key(state: &mut State, mut input: Input, key: KeyEvent) -> Vec<Command> {
@@ -277,6 +309,7 @@ fn type_text(state: &mut State, text: &str) {
         }
         Some(Overlay::Dialog(dialog)) => return dialog.paste(&clean),
         Some(Overlay::Run(view)) => return view.paste(&clean),
+        Some(Overlay::Rollback(dialog)) => return dialog.paste(&clean),
         _ => return,
     };
     if let Some(Overlay::Search { .. }) = state.overlay {
@@ -322,6 +355,8 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         }
         Action::Run => notice(state, "runbooks are chosen on their board", false),
         Action::OpenRun => return requests::open_latest(state),
+        Action::Rollback => return requests::open_rollback(state),
+        Action::Canary => return requests::open_canary(state),
         Action::Zoom => state.nav.zoomed = !state.nav.zoomed && state.panel().is_some(),
         Action::NextBoard => go_to_board(state, (state.nav.board + 1) % state.config.boards.len().max(1)),
         Action::PreviousBoard => {

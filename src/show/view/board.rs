@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ratatui::layout::Rect;
 
 use super::paint::Paint;
-use super::{distribution, logs, panel, runbooks, series, stack, stats, table};
+use super::{deploy, distribution, logs, panel, rollback, runbooks, series, stack, stats, table};
 use crate::config::{Panel, PanelKind};
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
@@ -77,6 +77,8 @@ fn one(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &Panel
         PanelKind::Distribution => distribution::draw(state, paint, body, panel),
         PanelKind::Table | PanelKind::Events | PanelKind::Alerts | PanelKind::Services => table::draw(state, paint, body, index, panel),
         PanelKind::Runbooks => runbooks::draw(state, paint, body, index, panel),
+        PanelKind::Deploy => deploy::draw(state, paint, body),
+        PanelKind::Rollback => rollback::draw(state, paint, body),
         PanelKind::Logs => logs::draw(state, paint, body),
     }
 }

@@ -29,7 +29,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) -> Option<Position> {
         return None;
     }
     // These have keys of their own, and say them.
-    if matches!(state.overlay, Some(Overlay::Dialog(_) | Overlay::Run(_))) {
+    if matches!(state.overlay, Some(Overlay::Dialog(_) | Overlay::Run(_) | Overlay::Rollback(_) | Overlay::Canary(_))) {
         return None;
     }
     let mut x = 1;
@@ -51,7 +51,15 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) -> Option<Position> {
 
 /// The keys worth showing, the most needed first.
 fn wanted(state: &State) -> Vec<(Action, &'static str)> {
-    let mut keys = vec![(Action::Help, "help")];
+    let mut keys = Vec::new();
+    // What can be done stands first where something can.
+    if state.config.acting.switch.is_some() && !state.read_only {
+        keys.push((Action::Rollback, "roll back"));
+        if state.config.acting.canary.is_some() {
+            keys.push((Action::Canary, "canary"));
+        }
+    }
+    keys.push((Action::Help, "help"));
     if state.overlay.is_some() || state.nav.zoomed || state.frozen.is_some() {
         keys.push((Action::Back, "back"));
     }

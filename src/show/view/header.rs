@@ -76,6 +76,13 @@ pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
         paint.right(area, 0, fits.unwrap_or(&forms[1]), Role::Warn);
         return;
     }
+    if let Some(weight) = state.live_summary.deploy.as_ref().and_then(|deploy| deploy.weight().ok()) {
+        let text = format!("canary {} ", crate::plan::runbook::percent(weight));
+        if x + text.len() as u16 <= area.width {
+            paint.right(area, 0, &text, if weight > 0.0 { Role::Accent } else { Role::Dim });
+        }
+        return;
+    }
     let window = format!("window {} ", crate::base::units::short(state.window));
     if x + window.len() as u16 <= area.width {
         paint.right(area, 0, &window, Role::Dim);

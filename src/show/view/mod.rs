@@ -1,6 +1,8 @@
 //! Drawing: from state and theme to a buffer, nothing else. One file a panel, one an overlay.
 
 mod board;
+mod canary_menu;
+mod deploy;
 mod dialog;
 mod distribution;
 mod footer;
@@ -12,6 +14,8 @@ mod palette;
 mod panel;
 mod plot;
 mod query;
+mod rollback;
+mod rollback_dialog;
 mod run;
 mod run_foot;
 mod run_output;
@@ -85,6 +89,11 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Op
         Some(Overlay::Palette(palette)) => return palette::draw(state, &mut paint, parts.board, palette),
         Some(Overlay::Dialog(dialog)) => {
             return board::guarded(&mut paint, whole, &dialog.title, |paint| dialog::draw(state, paint, whole, dialog)).flatten();
+        }
+        Some(Overlay::Canary(menu)) => return canary_menu::draw(state, &mut paint, parts.board, menu),
+        Some(Overlay::Rollback(dialog)) => {
+            let draw = |paint: &mut Paint| rollback_dialog::draw(state, paint, whole, dialog);
+            return board::guarded(&mut paint, whole, "Roll back", draw).flatten();
         }
         Some(Overlay::Run(view)) => {
             return board::guarded(&mut paint, whole, &view.run, |paint| run::draw(state, paint, whole, view)).flatten();

@@ -1,19 +1,10 @@
 //! A switch behind programs: one sets the share, one prints it.
 
-use std::time::Duration;
-
 use super::{NotSet, share};
+use crate::act::infra::command::run;
 use crate::observe::reading::{Fault, FaultKind};
-use crate::observe::source::{CommandClient, web_json};
+use crate::observe::source::web_json;
 use crate::plan::runbook::{Scale, Seen, Switch, Weight};
-
-/// The most that is read of what a program prints.
-const PRINTED: u64 = 4 << 20;
-
-/// Runs a program to its end and gives what it printed.
-pub async fn run(argv: Vec<String>, limit: Duration) -> Result<String, Fault> {
-    CommandClient { argv, timeout: limit, max_output: PRINTED }.run().await
-}
 
 pub async fn observe(switch: &Switch, get: &[String], pointer: Option<&str>, scale: Scale) -> Result<Seen, Fault> {
     let local = |e: String| Fault::new(FaultKind::Local, e);

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use super::NotSet;
-use super::command::run;
+use crate::act::infra::command::run;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::plan::runbook::{ALL, Seen, Switch, Weight};
 

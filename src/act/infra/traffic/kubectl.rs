@@ -4,7 +4,7 @@
 use serde_json::Value as Json;
 
 use super::NotSet;
-use super::command::run;
+use crate::act::infra::command::run;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::web_json;
 use crate::plan::runbook::{ALL, KubeCommand, KubeResource, Kubectl, Seen, Switch, Weight, percent};

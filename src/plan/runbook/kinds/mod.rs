@@ -3,12 +3,14 @@
 //! it, stands in `act/effect`. The same shapes stand in a runbook (with templates), in a plan (resolved) and in what the
 //! runner hands to an effect.
 
+mod analysis;
 mod common;
 mod health_check;
 mod http;
 mod load;
 mod manual;
 mod notify;
+mod release;
 mod runbook;
 mod script;
 mod sql;
@@ -22,12 +24,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+pub use analysis::Analysis;
 pub use common::{Address, Check, JsonCheck, checks, is_condition, millis, telling};
 pub use health_check::{HealthCheck, HealthTarget};
 pub use http::HttpCall;
 pub use load::LoadTest;
 pub use manual::Manual;
 pub use notify::Notify;
+pub use release::ReleaseStep;
 pub use runbook::RunbookCall;
 pub use script::{Script, spliced};
 pub use sql::SqlCall;
@@ -156,6 +160,10 @@ pub struct Uses {
     pub channels: Vec<String>,
     /// The switch of the traffic.
     pub traffic: bool,
+    /// What a canary is judged by.
+    pub analysis: bool,
+    /// How versions are brought out.
+    pub release: bool,
 }
 
 /// What a plan is made against, as a kind asks for it. Names that there are not are reported by whoever answers.
@@ -174,6 +182,12 @@ pub trait Names {
 
     /// The call that brings a weight about, where that is known; there has to be a switch in any case.
     fn traffic(&mut self, weight: Option<Weight>) -> Option<String>;
+
+    /// How long a canary bakes, and what it is judged by.
+    fn analysis(&mut self) -> Option<(Duration, String)>;
+
+    /// The call that brings a version out, where that is known; there has to be a way to do it in any case.
+    fn release(&mut self, version: Option<&str>) -> Option<String>;
 
     /// Something that is wrong with the kind itself, now that its templates are filled in.
     fn wrong(&mut self, words: String);
@@ -224,6 +238,8 @@ kinds! {
     Runbook(RunbookCall) "runbook";
     Load(LoadTest) "load";
     Traffic(Traffic) "traffic";
+    Analysis(Analysis) "analysis";
+    Release(ReleaseStep) "release";
 }
 
 impl Kind {

@@ -13,6 +13,9 @@ use crate::plan::runbook::template::{self, Fill};
 pub struct Traffic {
     /// In per cent; `stable` is none of it, `canary` all of it, `before` what there was when the step began.
     pub to: String,
+    /// What has to be observed before it is turned: whoever planned it has seen that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The exact call, once that is known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub call: String,
@@ -29,33 +32,52 @@ impl Traffic {
     /// # Errors
     /// What to write instead.
     pub fn weight(&self) -> Result<Option<Weight>, String> {
-        match self.to.trim().trim_end_matches('%').trim_end() {
-            "stable" => Ok(Some(0)),
-            "canary" => Ok(Some(ALL)),
-            BEFORE => Ok(None),
-            text => match text.parse::<Weight>() {
-                Ok(weight) if weight <= ALL => Ok(Some(weight)),
-                _ => Err(format!("`{}` is no share of the traffic: write a whole number from 0 to 100, stable or canary", self.to)),
-            },
-        }
+        if self.to.trim() == BEFORE { Ok(None) } else { share(&self.to).map(Some) }
+    }
+
+    /// The weight that it has to begin at, where one is said.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub fn begins_at(&self) -> Result<Option<Weight>, String> {
+        self.from.as_deref().map(share).transpose()
     }
 
     fn wanted(&self) -> String {
         match self.weight() {
             Ok(Some(weight)) => format!("{weight} %"),
-            _ => self.to.clone(),
+            Ok(None) => "what it was before".into(),
+            Err(_) => self.to.clone(),
         }
+    }
+}
+
+fn share(text: &str) -> Result<Weight, String> {
+    match text.trim().trim_end_matches('%').trim_end() {
+        "stable" => Ok(0),
+        "canary" => Ok(ALL),
+        number => match number.parse::<Weight>() {
+            Ok(weight) if weight <= ALL => Ok(weight),
+            _ => Err(format!("`{text}` is no share of the traffic: write a whole number from 0 to 100, stable or canary")),
+        },
     }
 }
 
 impl StepKind for Traffic {
     fn read(r: &mut Reader, f: &mut Fields) -> Option<Traffic> {
         let to = f.required(r, "to", "10, or to: stable")?;
-        let traffic = Traffic { to: to.text, call: String::new(), mutates: f.flag(r, "mutates").unwrap_or(true) };
+        let from = f.text(r, "from");
+        let mutates = f.flag(r, "mutates").unwrap_or(true);
+        let traffic = Traffic { to: to.text, from: from.as_ref().map(|from| from.text.clone()), call: String::new(), mutates };
         if !template::is_template(&traffic.to)
             && let Err(e) = traffic.weight()
         {
             r.error(to.at, e, None);
+        }
+        if let Some(from) = from.filter(|from| !template::is_template(&from.text))
+            && let Err(e) = traffic.begins_at()
+        {
+            r.error(from.at, e, None);
         }
         Some(traffic)
     }
@@ -64,7 +86,10 @@ impl StepKind for Traffic {
         match (self.mutates, self.call.is_empty()) {
             (false, _) => format!("observed traffic of the canary is {}", self.wanted()),
             (true, true) => format!("traffic of the canary to {}", self.wanted()),
-            (true, false) => format!("{}, until observed {}", self.call, self.wanted()),
+            (true, false) => {
+                let from = self.from.as_ref().map_or_else(String::new, |from| format!("{from} % → {}: ", self.wanted()));
+                format!("{from}{}, until observed {}", self.call, self.wanted())
+            }
         }
     }
 
@@ -83,6 +108,7 @@ impl StepKind for Traffic {
 
     fn fill(&mut self, fill: &mut Fill) {
         fill.text(&mut self.to);
+        self.from.iter_mut().for_each(|from| fill.text(from));
     }
 
     fn resolve(&mut self, names: &mut dyn Names) {
@@ -93,6 +119,11 @@ impl StepKind for Traffic {
         match self.weight() {
             Ok(weight) => self.call = names.traffic(weight).unwrap_or_default(),
             Err(e) => names.wrong(e),
+        }
+        if self.from.as_ref().is_some_and(|from| !template::is_template(from))
+            && let Err(e) = self.begins_at()
+        {
+            names.wrong(e);
         }
     }
 
@@ -105,10 +136,10 @@ impl StepKind for Traffic {
     }
 
     fn own_probe(&self) -> Option<Kind> {
-        self.mutates.then(|| Kind::Traffic(Traffic { call: String::new(), mutates: false, ..self.clone() }))
+        self.mutates.then(|| Kind::Traffic(Traffic { from: None, call: String::new(), mutates: false, ..self.clone() }))
     }
 
     fn own_undo(&self) -> Option<Kind> {
-        self.mutates.then(|| Kind::Traffic(Traffic { to: BEFORE.into(), call: String::new(), mutates: true }))
+        self.mutates.then(|| Kind::Traffic(Traffic { to: BEFORE.into(), from: None, call: String::new(), mutates: true }))
     }
 }

@@ -1,0 +1,94 @@
+//! A canary beside what it would replace: the same signals of both, over the same while. A critical metric that is
+//! decidedly worse ends it at once; nothing that is not known passes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Act, Context, Invocation, Outcome, OutputLog, Points};
+use crate::base::clock::Stamp;
+use crate::base::units::short;
+use crate::judge::{CanaryVerdict, Classification, Verdict};
+use crate::observe::source::Boxed;
+use crate::plan::deploy::{CanarySettings, compare};
+use crate::plan::runbook::{Analysis, Output, Progress};
+
+/// How often the canary is judged while it bakes.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Act for Analysis {
+    fn perform<'a>(&'a self, context: &'a Context, _invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(async move {
+            let Some(canary) = &context.canary else {
+                return Outcome::failed("there is nothing that a canary is judged by any more", false);
+            };
+            let time = self.time.unwrap_or(canary.bake);
+            if self.past {
+                let now = context.clock.now();
+                let verdict = look(context, canary, now.minus(time.saturating_sub(canary.warm_up)), time).await;
+                return concluded(&verdict, &format!("by the last {}", short(time)), log);
+            }
+            bake(context, canary, time, log).await
+        })
+    }
+}
+
+async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &mut OutputLog) -> Outcome {
+    let (begun, since) = (Instant::now(), context.clock.now().plus(canary.warm_up));
+    let mut said = String::new();
+    loop {
+        let verdict = look(context, canary, since, time).await;
+        let passed = begun.elapsed();
+        if verdict.reason != said {
+            log.say(&format!("{}: {}", verdict.verdict.word(), verdict.reason));
+            said.clone_from(&verdict.reason);
+        }
+        log.progress(Progress {
+            done: passed.min(time).as_secs_f64(),
+            of: Some(time.as_secs_f64()),
+            unit: "s".into(),
+            words: format!("baked; {}: {}", verdict.verdict.word(), verdict.reason),
+        });
+        if is_decided(&verdict) {
+            return concluded(&verdict, &format!("after {}", short(passed)), log);
+        }
+        if passed >= time {
+            return concluded(&verdict, &format!("after {}", short(time)), log);
+        }
+        tokio::time::sleep(LOOK.min(time.saturating_sub(passed)).max(Duration::from_millis(50))).await;
+    }
+}
+
+/// Whether more points would only cost more users.
+fn is_decided(verdict: &CanaryVerdict) -> bool {
+    let worse = |classification| matches!(classification, Classification::High | Classification::Low);
+    verdict.metrics.iter().any(|metric| metric.critical && worse(metric.classification))
+}
+
+async fn look(context: &Context, canary: &CanarySettings, since: Stamp, window: Duration) -> CanaryVerdict {
+    let names = canary.analysis.signals();
+    let points = context.signals.points(&names, window).await;
+    let by_name: HashMap<&str, &Points> = names.iter().map(String::as_str).zip(&points).collect();
+    compare(&canary.analysis, &|signal| match by_name.get(signal) {
+        Some(Ok(points)) => Ok(points.iter().filter(|(at, _)| *at >= since).map(|(_, value)| *value).collect()),
+        Some(Err(why)) => Err(why.clone()),
+        None => Err("not asked".into()),
+    })
+}
+
+fn concluded(verdict: &CanaryVerdict, when: &str, log: &mut OutputLog) -> Outcome {
+    for metric in &verdict.metrics {
+        let counts = format!("{}/{} points", metric.points.canary, metric.points.baseline);
+        log.say(&format!("{:6}  {}  {counts}  {}", metric.classification.word(), metric.name, metric.reason));
+    }
+    let words = format!("{} {when}: {}", verdict.verdict.word(), verdict.reason);
+    let output = Output { text: words.clone(), json: json!(verdict) }.bounded();
+    match verdict.verdict {
+        Verdict::Pass => Outcome::done(words, false),
+        Verdict::Warn | Verdict::Fail => Outcome::otherwise(words, false),
+        Verdict::Unknown => Outcome::failed(words, false),
+    }
+    .with(output)
+}

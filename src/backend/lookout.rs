@@ -1,0 +1,83 @@
+//! What a rollback depends on outside, looked at again and again by a thread of its own: the switch of the traffic, the
+//! version that runs, the one that was green last. Nobody waits for it, and nothing is touched.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::rollback::{Looked, look_at_release};
+use crate::act::infra::traffic::observe;
+use crate::base::clock::Clock;
+use crate::config::Config;
+use crate::plan::runbook::SwitchKind;
+
+/// How often the switch is looked at.
+const OFTEN: Duration = Duration::from_secs(2);
+/// The same where that starts a program, and for versions.
+const SELDOM: Duration = Duration::from_secs(10);
+/// How soon the thread notices that it is not wanted any more.
+const NOTICES: Duration = Duration::from_millis(200);
+
+#[derive(Default)]
+pub struct Lookout {
+    looked: Arc<Mutex<Looked>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Lookout {
+    /// Begins to look; without a switch there is never anything to see.
+    pub fn start(config: &Arc<Config>) -> Lookout {
+        let lookout = Lookout::default();
+        if config.acting.switch.is_some() {
+            for look in [look_at_switch, look_at_versions] {
+                let (config, looked, over) = (config.clone(), lookout.looked.clone(), lookout.over.clone());
+                // Without a thread nothing is seen, and that is said where it is shown.
+                let _ = std::thread::Builder::new().name("lookout".into()).spawn(move || look(&config, &looked, &over));
+            }
+        }
+        lookout
+    }
+
+    /// What was seen last.
+    pub fn looked(&self) -> Looked {
+        self.looked.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+}
+
+fn look_at_switch(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
+    let Some(switch) = &config.acting.switch else { return };
+    let every = match switch.kind {
+        SwitchKind::Command { .. } | SwitchKind::Kubectl(_) => SELDOM,
+        SwitchKind::Http { .. } | SwitchKind::Haproxy { .. } | SwitchKind::File { .. } => OFTEN,
+    };
+    again_and_again(every, over, async || {
+        let seen = observe(switch, &Clock::System).await;
+        looked.lock().unwrap_or_else(|p| p.into_inner()).observed = Some(seen);
+    });
+}
+
+fn look_at_versions(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
+    let Some(release) = &config.acting.release else { return };
+    again_and_again(SELDOM, over, async || {
+        let (green, running) = look_at_release(config, Some(release)).await;
+        let mut looked = looked.lock().unwrap_or_else(|p| p.into_inner());
+        (looked.green, looked.running) = (green, running);
+    });
+}
+
+fn again_and_again(every: Duration, over: &AtomicBool, look: impl AsyncFn()) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    while !over.load(Ordering::SeqCst) {
+        let begun = Instant::now();
+        runtime.block_on(look());
+        while begun.elapsed() < every && !over.load(Ordering::SeqCst) {
+            std::thread::sleep(NOTICES);
+        }
+    }
+}

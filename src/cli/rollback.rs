@@ -1,0 +1,136 @@
+//! `lastgreen rollback`: everything back to what was green last, on a bare terminal or without one.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use super::command_error::{CommandError, CommandResult};
+use super::confirm::{BeginArgs, begin};
+use crate::backend::{Operations, RollbackRequest};
+use crate::base::units::short;
+use crate::judge::Verdict;
+use crate::plan::deploy::Scope;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct RollbackArgs {
+    #[command(subcommand)]
+    pub command: Option<RollbackSub>,
+    /// How much is taken back.
+    #[arg(long, value_enum, default_value = "traffic")]
+    pub scope: ScopeArg,
+    #[command(flatten)]
+    pub begin: BeginArgs,
+    /// Try it out: for real, on a target that is not production (the only one there is, or --target).
+    #[arg(long)]
+    pub drill: bool,
+    /// Act on a stand-in of the environment: a [targets.NAME] of the configuration.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RollbackSub {
+    /// Whether a rollback would work right now, and how the last ones went. Exit code 0 ready, 1 degraded, 2 not ready.
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ScopeArg {
+    /// The canary's traffic to zero.
+    Traffic,
+    /// That, and the version that was green last.
+    Code,
+    /// That, and the data.
+    Full,
+}
+
+impl From<ScopeArg> for Scope {
+    fn from(scope: ScopeArg) -> Scope {
+        match scope {
+            ScopeArg::Traffic => Scope::Traffic,
+            ScopeArg::Code => Scope::Code,
+            ScopeArg::Full => Scope::Full,
+        }
+    }
+}
+
+impl RollbackArgs {
+    pub fn json(&self) -> bool {
+        match &self.command {
+            Some(RollbackSub::Status { json }) => *json,
+            None => self.begin.json,
+        }
+    }
+}
+
+/// # Errors
+/// What keeps it from being done.
+pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runtime) -> CommandResult {
+    if let Some(RollbackSub::Status { json }) = &args.command {
+        return status(operations, runtime, *json);
+    }
+    let scope = Scope::from(args.scope);
+    // To take the canary out of the traffic nobody has to be asked anything.
+    let green = if scope == Scope::Traffic { None } else { operations.look_at_release(runtime).green };
+    let request = RollbackRequest { reason: args.begin.reason.clone(), green, target: args.target.clone(), drill: args.drill };
+    let plan = operations.plan_rollback(scope, request)?;
+    if args.begin.confirm.is_some() && args.begin.reason.is_none() && !args.drill {
+        return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));
+    }
+    begin(operations, &plan, &args.begin)
+}
+
+fn status(operations: &mut Operations, runtime: &Runtime, as_json: bool) -> CommandResult {
+    let looked = operations.look_at_release(runtime);
+    let readiness = operations.readiness(&looked);
+    let (state, now) = (readiness.state(), operations.now());
+    let environment = operations.config.environment.name.clone();
+    let runs = operations.runs();
+    let last: Vec<_> = runs
+        .iter()
+        .filter(|run| run.plan.content.environment.name == environment && Scope::of(&run.plan.content.runbook).is_some())
+        .take(5)
+        .collect();
+    let code = state.verdict().exit_code();
+    if as_json {
+        let scopes: Vec<_> = Scope::ALL
+            .into_iter()
+            .map(|scope| {
+                let took = readiness.expected.iter().find(|(of, _)| *of == scope).map(|(_, took)| took.as_millis() as u64);
+                let against: Vec<_> = readiness.against(scope).map(|item| format!("{}: {}", item.what, item.words)).collect();
+                json!({"scope": scope, "works": readiness.works(scope), "against": against, "expected_ms": took})
+            })
+            .collect();
+        let document = json!({"state": state, "words": readiness.words(), "scopes": scopes, "items": readiness.items,
+            "rollbacks": last.iter().map(|run| run.json(now)).collect::<Vec<_>>()});
+        say!("{}", serde_json::to_string_pretty(&document).unwrap_or_default());
+        return Ok(code);
+    }
+    say!("{}  {}", state.word(), readiness.words());
+    for item in &readiness.items {
+        let mark = match item.verdict {
+            Verdict::Pass => "ok     ",
+            Verdict::Warn => "WARN   ",
+            Verdict::Fail => "FAIL   ",
+            Verdict::Unknown => "UNKNOWN",
+        };
+        let mend = item.mend.as_ref().map_or_else(String::new, |mend| format!("  ({mend})"));
+        say!("  {mark}  {:16}  {}{mend}", item.what, item.words);
+    }
+    say!("scopes");
+    for scope in Scope::ALL {
+        let took =
+            readiness.expected.iter().find(|(of, _)| *of == scope).map_or("never done".into(), |(_, took)| format!("~ {}", short(*took)));
+        say!("  {:8}  {}  {took}", scope.word(), if readiness.works(scope) { "works  " } else { "DOES NOT WORK" });
+    }
+    for run in last {
+        let at = run.run.started.map_or_else(|| "not begun".into(), |at| at.iso());
+        let reason = run.plan.content.reason.as_deref().unwrap_or("no reason given");
+        say!("  {at}  {}  {}  by {}  {reason}", run.plan.content.runbook, run.status().word(), run.run.by.user);
+    }
+    Ok(code)
+}

@@ -1,0 +1,110 @@
+//! How a release is walked up, from `[canary]`: its steps, how long each bakes, and what it is judged by.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::model::SignalConfig;
+use super::resolver::Resolver;
+use super::shape::{CanaryShape, MetricPairShape, SpannedText};
+use crate::base::diag::suggestion;
+use crate::plan::deploy::{AnalysisSettings, CanarySettings, MetricPair};
+use crate::plan::runbook::{ALL, Weight};
+
+const STEPS: [Weight; 5] = [0, 10, 25, 50, ALL];
+const BAKE: Duration = Duration::from_secs(300);
+/// Fewer points than this on either side are no data, unless the configuration says otherwise.
+const AT_LEAST: usize = 50;
+
+impl Resolver<'_> {
+    pub(super) fn canary(
+        &mut self,
+        shape: &CanaryShape,
+        span: &Range<usize>,
+        signals: &IndexMap<Arc<str>, SignalConfig>,
+    ) -> Option<CanarySettings> {
+        let steps = match &shape.steps {
+            Some(list) => {
+                let steps = list.get_ref().clone();
+                if !steps.is_sorted_by(|a, b| a < b) || steps.last().is_some_and(|last| *last > ALL) || steps.is_empty() {
+                    let hint = "write steps = [0, 10, 25, 50, 100]";
+                    self.findings.error(list.span(), "the steps of a canary rise, from 0 to 100 per cent", Some(hint.into()));
+                }
+                steps
+            }
+            None => STEPS.to_vec(),
+        };
+        let bake = match &shape.bake {
+            Some(text) => self.duration(text)?,
+            None => BAKE,
+        };
+        let warm_up = match &shape.warm_up {
+            Some(text) => self.duration(text)?,
+            None => Duration::ZERO,
+        };
+        if warm_up >= bake {
+            let at = shape.warm_up.as_ref().map_or_else(|| span.clone(), SpannedText::span);
+            self.findings.error(at, "nothing is left of the bake behind its `warm_up`", Some("make `bake` longer".into()));
+        }
+        if shape.metrics.is_empty() {
+            let hint = "write [canary.metrics.errors] with canary = \"errors_canary\" and stable = \"errors_stable\", two signals";
+            self.findings.error(span.clone(), "a canary has nothing to be judged by", Some(hint.into()));
+        }
+        let metrics = shape.metrics.iter().filter_map(|(name, pair)| self.pair(name, pair.get_ref(), pair.span(), signals)).collect();
+        let mut number = |value: Option<f64>, default: f64, low: f64, high: f64, what: &str| {
+            let value = value.unwrap_or(default);
+            if !(low..=high).contains(&value) {
+                self.findings.error(span.clone(), format!("{what} is {value}, and has to be from {low} to {high}"), None);
+            }
+            value
+        };
+        let pass = number(shape.pass, 95.0, 0.0, 100.0, "pass");
+        let analysis = AnalysisSettings {
+            confidence: number(shape.confidence, 0.98, 0.5, 0.999_999, "confidence"),
+            tolerance: number(shape.tolerance, 0.25, 0.0, 10.0, "tolerance"),
+            marginal: number(shape.marginal, 75.0_f64.min(pass), 0.0, pass, "marginal"),
+            pass,
+            at_least: shape.at_least.unwrap_or(AT_LEAST),
+            metrics,
+        };
+        Some(CanarySettings { steps, bake, warm_up, gates: shape.gates.clone(), analysis })
+    }
+
+    fn pair(
+        &mut self,
+        name: &str,
+        shape: &MetricPairShape,
+        span: Range<usize>,
+        signals: &IndexMap<Arc<str>, SignalConfig>,
+    ) -> Option<MetricPair> {
+        let mut signal = |text: &SpannedText| {
+            let there = signals.contains_key(text.get_ref().as_str());
+            if !there {
+                let hint = suggestion(text.get_ref(), signals.keys().map(AsRef::as_ref));
+                self.findings.error(text.span(), format!("there is no signal `{}`", text.get_ref()), hint);
+            }
+            there.then(|| text.get_ref().clone())
+        };
+        let (canary, stable) = (signal(&shape.canary), signal(&shape.stable));
+        if canary.is_some() && canary == stable {
+            self.findings.error(span.clone(), format!("`{name}` compares a signal with itself"), None);
+        }
+        let weight = shape.weight.unwrap_or(1.0);
+        if !(0.0..=1e9).contains(&weight) {
+            self.findings.error(span, format!("the weight of `{name}` is {weight}"), Some("write 0 or more".into()));
+        }
+        Some(MetricPair {
+            name: name.to_string(),
+            canary: canary?,
+            stable: stable?,
+            direction: shape.direction.unwrap_or_default(),
+            critical: shape.critical.unwrap_or(false),
+            weight,
+            group: shape.group.clone().unwrap_or_default(),
+            outliers: shape.outliers.unwrap_or_default(),
+            effect: shape.effect,
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! A canary by the record: who has turned its traffic to what, and who holds it. Folded from runs, so that it survives
+//! every restart.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::analysis::AnalysisSettings;
+use crate::base::clock::Stamp;
+use crate::plan::runbook::{Kind, Operator, Plan, Run, StepState, Traffic, Weight, millis};
+
+/// How a release is walked up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanarySettings {
+    /// The shares that it takes one after the other, rising.
+    pub steps: Vec<Weight>,
+    /// How long a share is looked at before the next.
+    #[serde(with = "millis")]
+    pub bake: Duration,
+    /// How much of that is left aside at its beginning: rates reach back to before it.
+    #[serde(default, with = "millis")]
+    pub warm_up: Duration,
+    /// Sets of checks that must pass before a step up.
+    pub gates: Vec<String>,
+    pub analysis: AnalysisSettings,
+}
+
+impl CanarySettings {
+    /// The step after a share.
+    pub fn after(&self, weight: f64) -> Option<Weight> {
+        self.steps.iter().copied().find(|step| f64::from(*step) > weight + 0.5)
+    }
+}
+
+/// The runbook of a step, and that which holds a canary where it is.
+pub const STEP: &str = "canary-step";
+pub const HOLD: &str = "canary-hold";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TurnState {
+    /// Asked for, and not seen to be so yet.
+    Asked,
+    /// Observed.
+    Done,
+    Failed,
+}
+
+/// Somebody has turned the traffic.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Turn {
+    /// When it was done, or begun.
+    pub at: Stamp,
+    /// To which share; `None`: back to one that is not known here.
+    pub to: Option<Weight>,
+    pub state: TurnState,
+    pub run: String,
+    pub runbook: String,
+    pub by: Operator,
+}
+
+/// What a run has turned, in order.
+pub fn turns(id: &str, plan: &Plan, run: &Run) -> Vec<Turn> {
+    let turn = |(key, step): (&String, &crate::plan::runbook::StepRun)| {
+        let planned = plan.step(key)?;
+        let Kind::Traffic(traffic) = &planned.kind else { return None };
+        if !traffic.mutates || !step.touched && step.state != StepState::Running && step.state != StepState::Unknown {
+            return None;
+        }
+        let state = match step.state {
+            StepState::Done => TurnState::Done,
+            StepState::Failed | StepState::Interrupted | StepState::Skipped => TurnState::Failed,
+            _ => TurnState::Asked,
+        };
+        let at = step.ended.or(step.started)?;
+        let (to, by) = (wanted(traffic, &step.output.json), run.by.clone());
+        Some(Turn { at, to, state, run: id.into(), runbook: plan.content.runbook.clone(), by })
+    };
+    let mut turns: Vec<Turn> = run.steps.iter().filter_map(turn).collect();
+    turns.sort_by_key(|turn| turn.at);
+    turns
+}
+
+/// What was wanted: by the plan, or, for what only the run knew, by what it says it has done.
+fn wanted(traffic: &Traffic, output: &Json) -> Option<Weight> {
+    let said = output.get("to").and_then(Json::as_u64).and_then(|to| Weight::try_from(to).ok());
+    said.or_else(|| traffic.weight().ok().flatten())
+}
+
+/// A canary is to stay where it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hold {
+    pub at: Stamp,
+    pub by: Operator,
+    pub reason: String,
+    pub run: String,
+}
+
+/// What a run says about holding: `Some(None)` lets go.
+pub fn holds(id: &str, plan: &Plan, run: &Run) -> Option<Option<Hold>> {
+    let c = &plan.content;
+    if c.runbook != HOLD || !run.steps.values().all(|step| step.state == StepState::Done) {
+        return None;
+    }
+    let at = run.started?;
+    let held = c.inputs.get("held").and_then(Json::as_bool).unwrap_or(true);
+    Some(held.then(|| Hold { at, by: run.by.clone(), reason: c.reason.clone().unwrap_or_default(), run: id.into() }))
+}

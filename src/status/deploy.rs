@@ -1,0 +1,46 @@
+//! A deployment as everybody shows it: the canary's traffic by the record and by the switch, and how it is judged.
+
+use std::time::Duration;
+
+use super::ledger::Ledger;
+use crate::base::clock::Stamp;
+use crate::config::Config;
+use crate::plan::deploy::{Compared, DeployState, Turn, TurnState, compare, holds, turns};
+use crate::plan::runbook::Observation;
+
+/// An observation that is older than this says nothing about now.
+const OLD: Duration = Duration::from_secs(60);
+
+/// Everything that is known of the deployment; `None` where there is no switch. `points` gives a signal's since a moment.
+pub fn deploy_state(
+    config: &Config,
+    ledger: &Ledger,
+    observed: Option<&Observation>,
+    points: &dyn Fn(&str, Stamp) -> Compared,
+    now: Stamp,
+) -> Option<DeployState> {
+    config.acting.switch.as_ref()?;
+    let environment = &config.environment.name;
+    let here = || ledger.runs.iter().filter(|run| run.plan.content.environment.name == *environment);
+    let desired = here().flat_map(|run| turns(&run.id, &run.plan, &run.run)).max_by_key(|turn| turn.at);
+    let hold = here().find_map(|run| holds(&run.id, &run.plan, &run.run)).flatten();
+    let open_run = ledger.open(environment).map(|run| (run.id.clone(), run.plan.content.runbook.clone()));
+    let mut state = DeployState { observed: observed.map(|seen| fresh(seen, now)), desired, hold, open_run, analysis: None };
+    if let Some(canary) = &config.acting.canary
+        && state.weight().is_ok_and(|weight| weight > 0.0)
+    {
+        // Both tracks over the same while: not before the canary had its share.
+        let since = |turn: &Turn| if turn.state == TurnState::Done { turn.at.plus(canary.warm_up) } else { now };
+        let begun = now.minus(canary.bake).max(state.desired.as_ref().map_or(Stamp(0), since));
+        state.analysis = Some(compare(&canary.analysis, &|signal| points(signal, begun)));
+    }
+    Some(state)
+}
+
+fn fresh(seen: &Observation, now: Stamp) -> Observation {
+    if now.since(seen.at) <= OLD {
+        return seen.clone();
+    }
+    let old = format!("nothing since {}", seen.at.hms());
+    Observation { places: seen.places.iter().map(|(place, _)| (place.clone(), Err(old.clone()))).collect(), ..seen.clone() }
+}
