@@ -13,7 +13,7 @@ use color_eyre::eyre::{Result, WrapErr, eyre};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::backend::{Operations, Worker, connect, describe_nowhere, start_logging, start_plain_logging};
+use crate::backend::{Operations, Worker, connect, describe_nowhere, first_snapshot, start_logging, start_plain_logging};
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::exit;
@@ -107,7 +107,9 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
     let config = match load(path) {
         Ok(config) => config,
         // Only what is planned anew needs a sound configuration: runs carry their own, and an abort is never refused.
-        Err(words) if matches!(command, Sub::Run(_) | Sub::Canary(_) | Sub::Rollback(_)) => return Ok(complain(&words, exit::BAD_FILE)),
+        Err(words) if matches!(command, Sub::Run(_) | Sub::Canary(_) | Sub::Rollback(_) | Sub::Snapshot(_)) => {
+            return Ok(complain(&words, exit::BAD_FILE));
+        }
         Err(words) => {
             complain(&format!("{words}the configuration is not sound; runs are looked for where it says, and carry what they need\n"), 0);
             config::load_bare(path)
@@ -118,6 +120,7 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
         Sub::Run(args) => (cli::run(args, &mut operations), args.begin.json),
         Sub::Canary(args) => (cli::canary(args, &mut operations, &sources_runtime()?), args.json()),
         Sub::Rollback(args) => (cli::rollback(args, &mut operations, &sources_runtime()?), args.json()),
+        Sub::Snapshot(args) => (cli::snapshot(args, &mut operations, &sources_runtime()?), args.json()),
         Sub::Runs(args) => (cli::runs(args, &mut operations), args.json),
         Sub::Attach(args) => (cli::attach(args, &mut operations), args.json),
         Sub::Resume(args) => (cli::resume(args, &mut operations), false),
@@ -210,6 +213,14 @@ fn run_demo(cli: &Cli, args: &cli::DemoArgs) -> Result<u8> {
     let Some(system) = runtime.block_on(starting) else { return Ok(exit::DONE) };
     let system = system.wrap_err("cannot start the embedded system")?;
     *endings.folder.lock().unwrap_or_else(|p| p.into_inner()) = system.config_path().parent().map(Path::to_path_buf);
+    // There is something to go back to from the start.
+    if let Ok(config) = load(&system.config_path()) {
+        runtime.spawn(async move {
+            if let Err(why) = first_snapshot(&config, "as it was when the demo began").await {
+                log::warn!(target: "demo", "there is no first snapshot: {why}");
+            }
+        });
+    }
     if args.headless {
         say(&system.describe(), exit::DONE);
         runtime.block_on(endings.come());

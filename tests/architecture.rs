@@ -15,7 +15,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("plan/deploy", &["plan/runbook", "judge", "observe/reading"]),
     ("record/journal", &["plan/runbook", "observe/source"]),
     ("record/notify", &["plan/runbook", "record/journal", "observe/source"]),
-    ("act/infra", &["plan/runbook", "observe/source", "observe/reading"]),
+    ("act/infra", &["plan/runbook", "plan/deploy", "observe/source", "observe/reading"]),
     ("act/effect", &["plan/runbook", "plan/deploy", "judge", "observe/source", "observe/reading", "act/infra"]),
     ("act/runner", &["act/effect", "record/journal", "record/notify", "plan/runbook", "observe/source"]),
     ("config", &["observe/reading", "judge", "observe/engine", "plan/runbook", "plan/deploy"]),

@@ -19,8 +19,10 @@ const ESC: &str = "\u{1b}";
 /// The dialog of the demo's dangerous runbook, at its plan.
 fn at_the_plan(t: &mut Terminal) {
     t.wait_for("judged signals pass");
-    t.press("2");
+    t.press("4");
     t.wait_for("canary-to-zero");
+    // The canary's own runbooks stand before it.
+    t.press("\u{1b}[B\u{1b}[B");
     t.press("r");
     t.wait_for("why: stands on record");
     t.type_slowly("a test");

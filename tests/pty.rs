@@ -35,19 +35,23 @@ fn a_newcomer_walks_through_the_demo() {
     ] {
         assert!(text.contains(panel), "{panel} is missing:\n{text}");
     }
+    t.press("2");
+    t.wait_for("gate_fail_rate");
     t.press("3");
+    t.wait_for("traffic switch");
+    t.press("5");
     t.wait_for("Chunks by model");
     t.wait_for("embed-large-3");
-    t.press("4");
+    t.press("6");
     t.wait_for("Sources and probes");
-    t.press("5");
+    t.press("7");
     t.wait_for("gate_fail_rate");
     t.press("/");
     t.press("latency");
     t.wait_for("4 of");
     t.press("\u{1b}");
     t.wait("the filter to go", |s| s.contains("governance_overdue") && !s.contains("4 of"));
-    t.press("6");
+    t.press("8");
     t.wait_for("level info");
     t.press("+");
     t.wait_for("level debug");
@@ -91,9 +95,9 @@ fn a_newcomer_walks_through_the_demo() {
 #[test]
 fn the_story_of_the_bad_canary_is_told() {
     let mut t = Terminal::demo(160, 44, "bad-canary", &[]);
-    t.wait_for("after 15 s the canary turns bad");
+    t.wait_for("in 10 s the canary turns bad");
     t.wait("the trouble to be seen", |s| s.contains("WARN") || s.contains("FAIL"));
-    t.press("5");
+    t.press("7");
     t.wait("a rule to be on its way", |s| s.contains("pending") || s.contains("firing"));
     t.press("q");
     assert_eq!(t.ended(), 0);
@@ -203,7 +207,7 @@ fn a_stalled_link_catches_up_and_never_keeps_the_program_from_ending() {
         }
     };
     stall(&mut t);
-    t.press("3");
+    t.press("5");
     t.stalled.store(false, Ordering::SeqCst);
     t.wait_for("Chunks by model");
     t.wait("the clock to be right again", |_| {
@@ -265,7 +269,7 @@ fn keys_answer_while_everything_hangs() {
 fn a_script_presses_the_keys() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("keys");
-    std::fs::write(&file, "until Quality\npress 3\nuntil Snapshots\npress q\n").expect("written");
+    std::fs::write(&file, "until Quality\npress 5\nuntil Snapshots\npress q\n").expect("written");
     let mut t = Terminal::open(100, 30, &["demo", "--scenario", "healthy", "--script", &file.display().to_string()], &[]);
     assert_eq!(t.ended(), 0);
     t.assert_restored();

@@ -343,8 +343,12 @@ fn probes_count_failures_in_a_row() {
 
 #[test]
 fn commands_are_ended_with_their_whole_group() {
-    let command =
-        |argv: &[&str], timeout| CommandClient { argv: argv.iter().map(|a| (*a).to_string()).collect(), timeout, max_output: 1000 };
+    let command = |argv: &[&str], timeout| CommandClient {
+        argv: argv.iter().map(|a| (*a).to_string()).collect(),
+        environment: Vec::new(),
+        timeout,
+        max_output: 1000,
+    };
     let output = Ask::Output { pointer: None };
     assert_eq!(ask(&command(&["echo", " 42 "], TIMEOUT), &output), Ok(Value::Number(42.0)));
     let pointed = Ask::Output { pointer: Some("/a/0".into()) };

@@ -48,7 +48,7 @@ fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<A
         SourceKind::Qdrant { endpoint, collection } => Arc::new(Qdrant::new(web(endpoint), collection.clone())),
         SourceKind::Redis { url, password } => Arc::new(Redis::new(url.clone(), password.clone(), source.timeout)),
         SourceKind::Command { argv, max_output } => {
-            Arc::new(CommandClient { argv: argv.clone(), timeout: source.timeout, max_output: *max_output })
+            Arc::new(CommandClient { argv: argv.clone(), environment: Vec::new(), timeout: source.timeout, max_output: *max_output })
         }
         SourceKind::Database { url, password, tls, connections } => {
             let options = DatabaseOptions {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::rollback::{Looked, look_at_release};
+use super::rollback::{Looked, chosen, look_at_data, look_at_release};
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::config::Config;
@@ -15,6 +15,9 @@ use crate::plan::runbook::SwitchKind;
 const OFTEN: Duration = Duration::from_secs(2);
 /// The same where that starts a program, and for versions.
 const SELDOM: Duration = Duration::from_secs(10);
+/// How often what would be lost is counted, and how often files are read whole.
+const COUNTED: Duration = Duration::from_secs(10);
+const READ: Duration = Duration::from_secs(600);
 /// How soon the thread notices that it is not wanted any more.
 const NOTICES: Duration = Duration::from_millis(200);
 
@@ -35,7 +38,7 @@ impl Lookout {
     pub fn start(config: &Arc<Config>) -> Lookout {
         let lookout = Lookout::default();
         if config.acting.switch.is_some() {
-            for look in [look_at_switch, look_at_versions] {
+            for look in [look_at_switch, look_at_versions, look_at_snapshots] {
                 let (config, looked, over) = (config.clone(), lookout.looked.clone(), lookout.over.clone());
                 // Without a thread nothing is seen, and that is said where it is shown.
                 let _ = std::thread::Builder::new().name("lookout".into()).spawn(move || look(&config, &looked, &over));
@@ -68,6 +71,34 @@ fn look_at_versions(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) 
         let (green, running) = look_at_release(config, Some(release)).await;
         let mut looked = looked.lock().unwrap_or_else(|p| p.into_inner());
         (looked.green, looked.running) = (green, running);
+    });
+}
+
+/// What came of reading a snapshot's files whole.
+#[derive(Clone)]
+struct FilesRead {
+    of: String,
+    at: Instant,
+    checked: Result<(), String>,
+}
+
+fn look_at_snapshots(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
+    let Some(settings) = &config.acting.snapshots else { return };
+    // Files are read whole when another snapshot is the one to go back to, and then now and then.
+    let read: Mutex<Option<FilesRead>> = Mutex::default();
+    again_and_again(COUNTED, over, async || {
+        let id = chosen(settings).map(|manifest| manifest.id).unwrap_or_default();
+        let known = read.lock().unwrap_or_else(|p| p.into_inner()).clone();
+        let fresh = known.filter(|read| read.of == id && read.at.elapsed() < READ);
+        let mut data = look_at_data(settings, fresh.is_none()).await;
+        match fresh {
+            Some(read) => data.files = read.checked,
+            None => {
+                let now = FilesRead { of: id, at: Instant::now(), checked: data.files.clone() };
+                *read.lock().unwrap_or_else(|p| p.into_inner()) = Some(now);
+            }
+        }
+        looked.lock().unwrap_or_else(|p| p.into_inner()).data = Some(data);
     });
 }
 

@@ -3,6 +3,7 @@
 
 mod connect;
 mod deploy;
+mod first_snapshot;
 mod identity;
 mod live_signals;
 mod logging;
@@ -18,6 +19,7 @@ mod worker;
 
 pub use connect::{connect, describe_nowhere};
 pub use deploy::CanaryRequest;
+pub use first_snapshot::first_snapshot;
 pub use identity::{groups, host, operator};
 pub use live_signals::LiveSignals;
 pub use logging::{start_logging, start_plain_logging};
@@ -25,6 +27,6 @@ pub use operations::{OperationError, Operations, changed};
 pub use plan_secrets::absent as absent_secrets;
 pub use planning::PlanRequest;
 pub use reach::{acting_context, audit_database, database_options};
-pub use rollback::{Looked, RollbackRequest};
+pub use rollback::{DataLooked, Looked, RollbackRequest};
 pub use runner::{RunnerOptions, run_runner, this_runner};
 pub use worker::Worker;

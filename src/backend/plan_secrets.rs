@@ -31,6 +31,8 @@ fn needed(config: &Config, content: &Content) -> BTreeSet<SecretRef> {
     needed.extend(services.flat_map(|endpoint| endpoint.secrets()).cloned());
     let switch = config.acting.switch.as_ref().filter(|_| uses.iter().any(|uses| uses.traffic));
     let release = config.acting.release.as_ref().filter(|_| uses.iter().any(|uses| uses.release));
+    let snapshots = config.acting.snapshots.as_ref().filter(|_| uses.iter().any(|uses| uses.snapshots));
+    needed.extend(snapshots.iter().flat_map(|snapshots| snapshots.secrets()).cloned());
     needed.extend(release.iter().flat_map(|release| release.secrets()).cloned());
     needed.extend(switch.iter().flat_map(|switch| switch.secrets()).cloned());
     needed.extend(databases.filter_map(|source| match &source.kind {

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::operations::{OperationError, Operations};
 use super::plan_secrets::absent;
+use crate::act::infra::snapshot::list;
 use crate::base::tier::Tier;
 use crate::config::{Config, freeze, planning_context};
 use crate::plan::runbook::{Asked, Content, Plan, PlanningContext, Runbook, RunbookStatus, plan};
@@ -86,7 +87,11 @@ impl Operations {
         let reason = reason.map(|r| crate::base::secret::sanitize(&r));
         let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
         let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
-        let mut content = content(runbook, &planning_context(&config, &loaded), &asked)?;
+        let mut context = planning_context(&config, &loaded);
+        if let (Some(known), Some(settings)) = (&mut context.snapshots, &config.acting.snapshots) {
+            known.known = list(&settings.folder).0.into_iter().map(|manifest| (manifest.id, manifest.golden.is_some())).collect();
+        }
+        let mut content = content(runbook, &context, &asked)?;
         content.warnings.splice(0..0, found.findings.iter().map(|f| f.cause.clone()));
         for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
             if path.exists() {

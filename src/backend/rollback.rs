@@ -9,15 +9,20 @@ use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::reach::database_options;
 use crate::act::infra::release;
+use crate::act::infra::snapshot::{check_part, count_all, list, may_restore, room};
+use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Readiness, ReadinessItem, Scope, brought_out};
-use crate::plan::runbook::{LastGreen, LastGreenFrom, Observation, Occasion, Plan, Release};
+use crate::plan::deploy::{Manifest, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, pick};
+use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, Observation, Occasion, Plan, Release};
 use crate::status::RunStatus;
 
 /// The input of a runbook that is the version to go back to.
 const VERSION: &str = "version";
+/// The inputs of a runbook that are the snapshot to go back to, and what that loses.
+const SNAPSHOT: &str = "snapshot";
+const LOSES: &str = "loses";
 /// After this long without a drill nobody knows any more whether it works.
 const REHEARSED: Duration = Duration::from_secs(35 * 86400);
 
@@ -27,6 +32,8 @@ pub struct RollbackRequest {
     pub reason: Option<String>,
     /// What was green last, as far as that is known.
     pub green: Option<Result<LastGreen, String>>,
+    /// The snapshot to go back to, and what that would throw away, in words.
+    pub snapshot: Option<(String, String)>,
     pub target: Option<String>,
     pub drill: bool,
 }
@@ -37,6 +44,29 @@ pub struct Looked {
     pub observed: Option<Observation>,
     pub green: Option<Result<LastGreen, String>>,
     pub running: Option<Result<String, String>>,
+    pub data: Option<DataLooked>,
+}
+
+/// What was found out about the data that a full rollback would bring back.
+#[derive(Clone, Debug)]
+pub struct DataLooked {
+    /// The snapshot it would go back to.
+    pub snapshot: Result<Manifest, String>,
+    /// Whether its files are as they were written, and readable.
+    pub files: Result<(), String>,
+    pub loss: Option<WriteLoss>,
+    pub rights: Vec<(String, Result<String, String>)>,
+    /// The room that is left for a safety snapshot, in bytes.
+    pub room: Option<u64>,
+}
+
+impl Looked {
+    /// The snapshot to go back to, and what that would throw away.
+    pub fn snapshot(&self, now: Stamp) -> Option<(String, String)> {
+        let data = self.data.as_ref()?;
+        let manifest = data.snapshot.as_ref().ok()?;
+        Some((manifest.id.clone(), data.loss.as_ref().map_or_else(|| "not counted".into(), |loss| loss.words(now))))
+    }
 }
 
 impl Operations {
@@ -45,12 +75,18 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan_rollback(&mut self, scope: Scope, wanted: RollbackRequest) -> Result<Plan, OperationError> {
-        let RollbackRequest { reason, green, target, drill } = wanted;
+        let RollbackRequest { reason, green, snapshot, target, drill } = wanted;
         let name = scope.runbook();
         let loaded = self.runbooks();
         let takes_version = |runbook: &crate::plan::runbook::Runbook| runbook.inputs.iter().any(|input| input.name == VERSION);
-        let asks = loaded.iter().any(|l| l.name == name && l.runbook.as_deref().is_some_and(takes_version));
+        let found = loaded.iter().find(|l| l.name == name).and_then(|l| l.runbook.as_deref());
+        let asks = found.is_some_and(takes_version);
+        let restores = found.is_some_and(|runbook| runbook.inputs.iter().any(|input| input.name == SNAPSHOT));
         let mut inputs = IndexMap::new();
+        if restores {
+            let chosen = snapshot.or_else(|| Some((self.chosen_snapshot().ok()?.id, "not counted".into())));
+            inputs.extend(chosen.into_iter().flat_map(|(id, loses)| [(SNAPSHOT.to_string(), id), (LOSES.to_string(), loses)]));
+        }
         if asks {
             match green.or_else(|| self.green_on_record().map(Ok)) {
                 Some(Ok(green)) => drop(inputs.insert(VERSION.to_string(), green.version)),
@@ -63,6 +99,44 @@ impl Operations {
             }
         }
         self.plan(PlanRequest { runbook: name.into(), inputs, reason, target, drill })
+    }
+
+    /// The plan that takes the restoring of a run back: of the one that is named, or of the last that restored here.
+    ///
+    /// # Errors
+    /// When there is none, or nothing of it can be taken back.
+    pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>) -> Result<Plan, OperationError> {
+        let restored = |line: &crate::status::RunLine| {
+            line.run.steps.iter().find_map(|(key, step)| match &line.plan.step(key)?.kind {
+                Kind::Restore(restore) if step.touched && restore.back.is_none() => Some(restore.snapshot.clone()),
+                _ => None,
+            })
+        };
+        let line = match run {
+            Some(wanted) => {
+                let id = self.find(wanted)?;
+                self.line(&id)?
+            }
+            None => {
+                let environment = self.config.environment.name.clone();
+                let runs = self.runs();
+                let found = runs.iter().find(|line| line.plan.content.environment.name == environment && restored(line).is_some());
+                found
+                    .cloned()
+                    .ok_or_else(|| OperationError::Usage("no run has restored anything here: there is nothing to take back".into()))?
+            }
+        };
+        let Some(snapshot) = restored(&line) else {
+            return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
+        };
+        let inputs = IndexMap::from([("run".to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
+        self.plan(PlanRequest { runbook: "rollback-undo".into(), inputs, reason, ..PlanRequest::default() })
+    }
+
+    /// The snapshot that a full rollback goes back to: the newest golden one, or else the newest.
+    fn chosen_snapshot(&self) -> Result<Manifest, String> {
+        let Some(settings) = &self.config.acting.snapshots else { return Err("nothing says what a snapshot is taken of".into()) };
+        chosen(settings)
     }
 
     /// The newest version that a run brought out, and that run is done.
@@ -83,8 +157,14 @@ impl Operations {
                     None => None,
                 }
             };
-            let (observed, (green, running)) = tokio::join!(observed, look_at_release(&config, release));
-            Looked { observed, green, running }
+            let data = async {
+                match &config.acting.snapshots {
+                    Some(settings) => Some(look_at_data(settings, true).await),
+                    None => None,
+                }
+            };
+            let (observed, (green, running), data) = tokio::join!(observed, look_at_release(&config, release), data);
+            Looked { observed, green, running, data }
         })
     }
 
@@ -95,6 +175,7 @@ impl Operations {
             items.push(self.plan_item(scope, looked));
         }
         items.extend(self.release_items(looked));
+        items.extend(self.config.acting.snapshots.as_ref().map(|settings| data_items(settings, looked, self.now())).unwrap_or_default());
         items.push(notices_item(&self.config));
         items.push(self.drill_item());
         let expected = Scope::ALL.into_iter().filter_map(|scope| Some((scope, self.took(scope)?))).collect();
@@ -104,7 +185,7 @@ impl Operations {
     fn plan_item(&mut self, scope: Scope, looked: &Looked) -> ReadinessItem {
         let scopes = vec![scope];
         let what = format!("plan of {}", scope.word());
-        let request = RollbackRequest { green: looked.green.clone(), ..RollbackRequest::default() };
+        let request = RollbackRequest { green: looked.green.clone(), snapshot: looked.snapshot(self.now()), ..RollbackRequest::default() };
         match self.plan_rollback(scope, request) {
             Ok(plan) => {
                 let missing: Vec<&String> =
@@ -197,6 +278,83 @@ pub async fn look_at_release(
     let green = async { if release.last_green == LastGreenFrom::Journal { None } else { release::last_green(release, database).await } };
     let running = async { Some(release::running(release).await.map_err(|fault| fault.message)) };
     tokio::join!(green, running)
+}
+
+/// The snapshot to go back to.
+pub fn chosen(settings: &SnapshotSettings) -> Result<Manifest, String> {
+    let (all, _) = list(&settings.folder);
+    pick(&all, "golden").or_else(|_| pick(&all, "latest")).cloned()
+}
+
+/// What going back would take and cost. With `files`, the files are read whole.
+pub async fn look_at_data(settings: &SnapshotSettings, files: bool) -> DataLooked {
+    let snapshot = chosen(settings);
+    let (mut checked, mut loss) = (Ok(()), None);
+    if let Ok(manifest) = &snapshot {
+        for part in manifest.parts.iter().filter(|_| files) {
+            if let Err(fault) = check_part(settings, manifest, part).await {
+                checked = Err(fault.message);
+            }
+        }
+        let (mut now, mut unknown) = (std::collections::BTreeMap::new(), Vec::new());
+        for (name, counted) in count_all(settings).await {
+            match counted {
+                Ok(counts) => drop(now.insert(name, counts)),
+                Err(why) => unknown.push(format!("{name}: {why}")),
+            }
+        }
+        loss = Some(WriteLoss::between(manifest, &now, unknown));
+    }
+    DataLooked { snapshot, files: checked, loss, rights: may_restore(settings).await, room: room(settings) }
+}
+
+fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<ReadinessItem> {
+    let item = |what: &str, verdict, words: String, mend: Option<&str>| {
+        let mend = mend.filter(|_| verdict != Verdict::Pass).map(str::to_string);
+        ReadinessItem { what: what.into(), verdict, words, scopes: vec![Scope::Full], mend }
+    };
+    let Some(data) = &looked.data else { return vec![item("snapshot", Verdict::Unknown, "not looked at yet".into(), None)] };
+    let manifest = match &data.snapshot {
+        Ok(manifest) => manifest,
+        Err(why) => return vec![item("snapshot", Verdict::Fail, why.clone(), Some("lastgreen snapshot create"))],
+    };
+    let age = now.since(manifest.at);
+    let golden = if manifest.golden.is_some() { "golden" } else { "none is golden, this is the newest" };
+    let words = format!("{} ({golden}), {} ago", manifest.id, short(age));
+    let mut items = vec![match (age > settings.max_age, manifest.golden.is_some()) {
+        // It can be gone back to, and that loses much.
+        (true, _) => {
+            ReadinessItem { scopes: Vec::new(), ..item("snapshot", Verdict::Warn, words, Some("lastgreen snapshot create --golden WHY")) }
+        }
+        (false, false) => {
+            ReadinessItem { scopes: Vec::new(), ..item("snapshot", Verdict::Warn, words, Some("lastgreen snapshot golden ID --why TEXT")) }
+        }
+        (false, true) => item("snapshot", Verdict::Pass, words, None),
+    }];
+    items.push(match &data.files {
+        Ok(()) => item("its files", Verdict::Pass, "size and sum as they were written".into(), None),
+        Err(why) => item("its files", Verdict::Fail, why.clone(), Some("mark another one golden")),
+    });
+    for (name, may) in &data.rights {
+        items.push(match may {
+            Ok(words) => item(&format!("rights {name}"), Verdict::Pass, words.clone(), None),
+            Err(why) => item(&format!("rights {name}"), Verdict::Fail, why.clone(), None),
+        });
+    }
+    let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
+    items.push(match data.room {
+        Some(room) if room > manifest.size().saturating_mul(2) => item("room", Verdict::Pass, format!("{} free", bytes(room)), None),
+        Some(room) => {
+            let words = format!("{} free for a safety snapshot of about {}", bytes(room), bytes(manifest.size()));
+            item("room", Verdict::Fail, words, Some("make room, or set another folder in [snapshots]"))
+        }
+        None => item("room", Verdict::Unknown, "how much is free cannot be told".into(), None),
+    });
+    if let Some(loss) = &data.loss {
+        let verdict = if loss.unknown.is_empty() { Verdict::Pass } else { Verdict::Warn };
+        items.push(ReadinessItem { scopes: Vec::new(), ..item("would lose", verdict, loss.words(now), None) });
+    }
+    items
 }
 
 fn switch_item(config: &Config, looked: &Looked) -> ReadinessItem {

@@ -273,7 +273,9 @@ impl Work {
                 Update::Planned(serial, permitted.map(Arc::new).map_err(|r| r.words().to_string()))
             }
             Request::PlanRollback { serial, scope, reason } => {
-                let request = RollbackRequest { reason, green: self.lookout.looked().green, ..RollbackRequest::default() };
+                let looked = self.lookout.looked();
+                let snapshot = looked.snapshot(self.operations.now());
+                let request = RollbackRequest { reason, green: looked.green, snapshot, ..RollbackRequest::default() };
                 let planned = self.operations.plan_rollback(scope, request);
                 let permitted = planned.and_then(|plan| self.operations.permit(&plan).map(|()| plan));
                 Update::PlannedScope(serial, scope, permitted.map(Arc::new).map_err(|r| r.words().to_string()))

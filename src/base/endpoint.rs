@@ -68,7 +68,7 @@ impl Endpoint {
 }
 
 /// A database, and how to get in.
-#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct DatabaseOptions {
     /// `postgres://…` or `sqlite:PATH`.
     pub url: String,

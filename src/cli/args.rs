@@ -18,6 +18,7 @@ use super::rollback::RollbackArgs;
 use super::run::RunArgs;
 use super::runner::RunnerArgs;
 use super::runs::RunsArgs;
+use super::snapshot::SnapshotArgs;
 use super::status::StatusArgs;
 use crate::config::{ColorChoice, GlyphChoice};
 
@@ -114,6 +115,8 @@ pub enum Sub {
     Canary(CanaryArgs),
     /// Roll back to what was green last: traffic, code, data; or see whether that would work.
     Rollback(RollbackArgs),
+    /// Take the data together, look at it, bring it back: create, list, verify, golden, restore.
+    Snapshot(SnapshotArgs),
     /// What is on record: show it, verify it, bring it to the database.
     Audit(AuditArgs),
     /// Drive one run: started by the others, not by hand.

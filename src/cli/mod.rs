@@ -26,6 +26,7 @@ mod rollback;
 mod run;
 mod runner;
 mod runs;
+mod snapshot;
 mod status;
 
 pub use abort::abort;
@@ -43,4 +44,5 @@ pub use rollback::rollback;
 pub use run::run;
 pub use runner::runner;
 pub use runs::runs;
+pub use snapshot::snapshot;
 pub use status::status;

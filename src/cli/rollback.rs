@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use super::command_error::{CommandError, CommandResult};
 use super::confirm::{BeginArgs, begin};
-use crate::backend::{Operations, RollbackRequest};
+use crate::backend::{Looked, Operations, RollbackRequest};
 use crate::base::units::short;
 use crate::judge::Verdict;
 use crate::plan::deploy::Scope;
@@ -36,6 +36,13 @@ pub enum RollbackSub {
         #[arg(long)]
         json: bool,
     },
+    /// Take the restoring of the data back, in seconds: of the last run that restored, or of another.
+    Undo {
+        /// The run that restored.
+        run: Option<String>,
+        #[command(flatten)]
+        begin: BeginArgs,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -62,6 +69,7 @@ impl RollbackArgs {
     pub fn json(&self) -> bool {
         match &self.command {
             Some(RollbackSub::Status { json }) => *json,
+            Some(RollbackSub::Undo { begin, .. }) => begin.json,
             None => self.begin.json,
         }
     }
@@ -70,13 +78,20 @@ impl RollbackArgs {
 /// # Errors
 /// What keeps it from being done.
 pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runtime) -> CommandResult {
-    if let Some(RollbackSub::Status { json }) = &args.command {
-        return status(operations, runtime, *json);
+    match &args.command {
+        Some(RollbackSub::Status { json }) => return status(operations, runtime, *json),
+        Some(RollbackSub::Undo { run, begin: wanted }) => {
+            let plan = operations.plan_undo(run.as_deref(), wanted.reason.clone())?;
+            return begin(operations, &plan, wanted);
+        }
+        None => {}
     }
     let scope = Scope::from(args.scope);
     // To take the canary out of the traffic nobody has to be asked anything.
-    let green = if scope == Scope::Traffic { None } else { operations.look_at_release(runtime).green };
-    let request = RollbackRequest { reason: args.begin.reason.clone(), green, target: args.target.clone(), drill: args.drill };
+    let looked = if scope == Scope::Traffic { Looked::default() } else { operations.look_at_release(runtime) };
+    let snapshot = looked.snapshot(operations.now());
+    let reason = args.begin.reason.clone();
+    let request = RollbackRequest { reason, green: looked.green, snapshot, target: args.target.clone(), drill: args.drill };
     let plan = operations.plan_rollback(scope, request)?;
     if args.begin.confirm.is_some() && args.begin.reason.is_none() && !args.drill {
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));

@@ -44,8 +44,10 @@ impl Resolver<'_> {
         }
         let switch = file.traffic.as_ref().and_then(|(shape, span)| self.switch(shape, span, &services));
         let release = file.release.as_ref().and_then(|(shape, span)| self.release(shape, span, &services, sources));
+        let state_dir = state_dir_of(file.state_dir.as_deref(), folder);
+        let snapshots = file.snapshots.as_ref().and_then(|(shape, span)| self.snapshots(shape, span, sources, &state_dir));
         Acting {
-            state_dir: state_dir_of(file.state_dir.as_deref(), folder),
+            state_dir,
             runbooks: folder.join(file.runbooks.as_deref().unwrap_or("runbooks")),
             profile: file.profile.as_ref().map(|(name, _)| name.clone()),
             vars: file.vars.clone(),
@@ -53,6 +55,7 @@ impl Resolver<'_> {
             switch,
             canary: None,
             release,
+            snapshots,
             notify,
             always,
             roles: self.roles(file),

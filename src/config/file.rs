@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::shape::{
     AuditShape, BoardShape, CanaryShape, EnvironmentShape, NotifyShape, ReleaseShape, RolesShape, RuleShape, ServiceShape, SignalShape,
-    SloShape, SourceShape, SpannedText, TargetSourceShape, TrafficShape, UiShape,
+    SloShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape, TrafficShape, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
 use crate::base::tier::Tier;
@@ -34,6 +34,7 @@ pub(super) struct FileShape {
     pub(super) traffic: Option<(TrafficShape, Range<usize>)>,
     pub(super) canary: Option<(CanaryShape, Range<usize>)>,
     pub(super) release: Option<(ReleaseShape, Range<usize>)>,
+    pub(super) snapshots: Option<(SnapshotsShape, Range<usize>)>,
     pub(super) targets: Entries<TargetFile>,
     /// This is what a target comes to: what it does not name is not there.
     pub(super) is_target: bool,
@@ -121,6 +122,7 @@ impl FileShape {
             traffic: self.traffic.or(below.traffic),
             canary: self.canary.or(below.canary),
             release: self.release.or(below.release),
+            snapshots: self.snapshots.or(below.snapshots),
             targets: overlaid(self.targets, below.targets, |own, _| own),
             is_target: false,
             keys: merged(self.keys, below.keys),
@@ -181,6 +183,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
             "traffic" => file.traffic = entry(findings, value).map(|t| (t, span)),
             "canary" => file.canary = entry(findings, value).map(|c| (c, span)),
             "release" => file.release = entry(findings, value).map(|r| (r, span)),
+            "snapshots" => file.snapshots = entry(findings, value).map(|s| (s, span)),
             "targets" => file.targets = targets(findings, value),
             "roles" => file.roles = entry(findings, value),
             "audit" => file.audit = entry(findings, value).unwrap_or_default(),
@@ -195,7 +198,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
 }
 
 /// What a file may have at its top.
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "profile",
     "vars",
     "environment",
@@ -209,6 +212,7 @@ const SECTIONS: [&str; 19] = [
     "traffic",
     "canary",
     "release",
+    "snapshots",
     "targets",
     "notify",
     "roles",

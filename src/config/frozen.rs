@@ -13,7 +13,7 @@ use super::model::{Acting, Config, Environment, SignalConfig, SourceConfig};
 use super::roles::Roles;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
-use crate::plan::deploy::CanarySettings;
+use crate::plan::deploy::{CanarySettings, SnapshotSettings};
 use crate::plan::runbook::{Channel, Check, Content, Kind, Plan, Release, Switch};
 
 /// The frozen values, as `plan.json` has them.
@@ -29,6 +29,8 @@ struct FrozenValues {
     canary: Option<CanarySettings>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     release: Option<Release>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshots: Option<SnapshotSettings>,
     roles: Roles,
     /// Every reference of the configuration: what has to be taken out of whatever a script prints.
     secrets: Vec<SecretRef>,
@@ -46,6 +48,7 @@ struct Named {
     traffic: bool,
     analysis: bool,
     release: bool,
+    snapshots: bool,
 }
 
 impl Named {
@@ -64,6 +67,7 @@ impl Named {
                 named.traffic |= uses.traffic;
                 named.analysis |= uses.analysis;
                 named.release |= uses.release;
+                named.snapshots |= uses.snapshots;
             }
         }
         named
@@ -91,6 +95,7 @@ pub fn freeze(config: &Config, content: &Content) -> serde_json::Value {
         switch: config.acting.switch.clone().filter(|_| named.traffic),
         canary,
         release: config.acting.release.clone().filter(|_| named.release),
+        snapshots: config.acting.snapshots.clone().filter(|_| named.snapshots),
         roles: config.acting.roles.clone(),
         secrets: config.secrets(),
         audit: config.acting.audit.clone(),
@@ -117,6 +122,7 @@ pub fn planned_config(plan: &Plan) -> Result<(Config, Option<String>), String> {
     config.acting.switch = values.switch;
     config.acting.canary = values.canary;
     config.acting.release = values.release;
+    config.acting.snapshots = values.snapshots;
     config.acting.roles = values.roles;
     config.acting.further_secrets = values.secrets;
     config.acting.audit = values.audit;

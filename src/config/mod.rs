@@ -18,6 +18,7 @@ mod resolver;
 mod roles;
 mod rules;
 mod shape;
+mod snapshots;
 mod sources;
 mod targets;
 mod traffic;

@@ -12,7 +12,7 @@ use crate::base::secret::SecretRef;
 use crate::base::tier::Tier;
 use crate::judge::{Objective, Rule, Signal};
 use crate::observe::reading::Question;
-use crate::plan::deploy::CanarySettings;
+use crate::plan::deploy::{CanarySettings, SnapshotSettings};
 use crate::plan::runbook::{Channel, Notice, Release, Switch};
 
 #[derive(Clone, Debug)]
@@ -46,6 +46,7 @@ pub struct Acting {
     pub canary: Option<CanarySettings>,
     /// How versions of the application are brought out.
     pub release: Option<Release>,
+    pub snapshots: Option<SnapshotSettings>,
     pub notify: IndexMap<String, Channel>,
     /// What every run tells.
     pub always: Vec<Notice>,

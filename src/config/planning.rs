@@ -11,7 +11,8 @@ use super::profiles::{PROFILES, SHIPPED};
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::text::hex;
-use crate::plan::runbook::{FrozenConfig, LoadedRunbook, PlanEnvironment, PlanningContext, load};
+use crate::plan::deploy::{CollectionStrategy, DatabaseStrategy, SnapshotSettings};
+use crate::plan::runbook::{FrozenConfig, LoadedRunbook, PlanEnvironment, PlanningContext, SnapshotsContext, load};
 
 /// Every runbook, by name; those with mistakes have findings instead.
 pub fn runbooks(config: &Config, now: Stamp) -> Vec<LoadedRunbook> {
@@ -69,6 +70,8 @@ fn is_offered(config: &Config, name: &str) -> bool {
         "canary-step" | "canary-hold" => acting.switch.is_some() && acting.canary.is_some(),
         "rollback-traffic" => acting.switch.is_some(),
         "rollback-code" => acting.switch.is_some() && acting.release.is_some(),
+        "rollback-full" => acting.switch.is_some() && acting.release.is_some() && acting.snapshots.is_some(),
+        "snapshot" | "restore" | "rollback-undo" => acting.snapshots.is_some(),
         _ => true,
     }
 }
@@ -106,6 +109,28 @@ pub(super) fn profile_sum(config: &Config) -> Option<String> {
     Some(hex(&Sha256::digest(profile.text)))
 }
 
+/// Snapshots as a plan sees them; which there are is looked up by whoever plans.
+fn snapshots_context(settings: &SnapshotSettings) -> SnapshotsContext {
+    let databases: Vec<&str> = settings.databases.iter().map(|store| store.name.as_str()).collect();
+    let programs = settings.programs.iter().map(|store| store.name.as_str());
+    let all = databases.into_iter().chain(settings.collections.iter().map(String::as_str)).chain(programs);
+    let database = match settings.restore_database {
+        DatabaseStrategy::Swap => "databases beside the live ones, then the names are changed",
+        DatabaseStrategy::InPlace => "databases in place",
+    };
+    let collection = match settings.restore_collection {
+        CollectionStrategy::Alias => "collections beside the live ones, then the alias is switched",
+        CollectionStrategy::InPlace => "collections in place",
+    };
+    let how = match (settings.databases.is_empty(), settings.collections.is_empty()) {
+        (false, false) => format!("{database}; {collection}"),
+        (false, true) => database.to_string(),
+        (true, false) => collection.to_string(),
+        (true, true) => "by the programs' own ways".to_string(),
+    };
+    SnapshotsContext { what: all.collect::<Vec<_>>().join(", "), how, known: Vec::new() }
+}
+
 /// What a plan is made against.
 pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> PlanningContext {
     let databases = config.sources.iter().filter(|(_, s)| matches!(s.kind, SourceKind::Database { .. }));
@@ -119,6 +144,7 @@ pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> Planning
         channels: config.acting.notify.clone(),
         switch: config.acting.switch.clone(),
         release: config.acting.release.clone(),
+        snapshots: config.acting.snapshots.as_ref().map(snapshots_context),
         analysis: config.acting.canary.as_ref().map(|canary| (canary.bake, canary.analysis.words())),
         always: config.acting.always.clone(),
         runbooks: runbooks.iter().filter_map(|l| Some((l.name.clone(), l.runbook.clone()?))).collect(),

@@ -27,7 +27,16 @@ macro_rules! shipped {
 }
 
 /// Runbooks of every configuration that has a switch of the traffic: a profile's, or a file of the same name, replaces one.
-pub const SHIPPED: &[(&str, &str)] = shipped!["canary-step.yaml", "canary-hold.yaml", "rollback-traffic.yaml", "rollback-code.yaml"];
+pub const SHIPPED: &[(&str, &str)] = shipped![
+    "canary-step.yaml",
+    "canary-hold.yaml",
+    "rollback-traffic.yaml",
+    "rollback-code.yaml",
+    "rollback-full.yaml",
+    "rollback-undo.yaml",
+    "snapshot.yaml",
+    "restore.yaml",
+];
 
 pub fn profile_names() -> impl Iterator<Item = &'static str> {
     PROFILES.iter().map(|profile| profile.name)

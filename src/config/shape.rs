@@ -10,6 +10,7 @@ use crate::base::tier::Tier;
 use crate::base::units::Unit;
 use crate::judge::{Direction, EffectLimits, Level, NoData, Outliers};
 use crate::observe::reading::{Fact, Health, Shape};
+use crate::plan::deploy::{CollectionStrategy, DatabaseStrategy};
 use crate::plan::runbook::{Danger, Occasion, Scale, Weight};
 
 pub type SpannedText = Spanned<String>;
@@ -343,6 +344,44 @@ pub struct ReleaseShape {
     pub last_green: Option<Spanned<Vec<String>>>,
     pub query: Option<SpannedText>,
     pub source: Option<SpannedText>,
+}
+
+/// What snapshots are taken of, where they go, and how they come back.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotsShape {
+    pub folder: Option<String>,
+    #[serde(default)]
+    pub databases: Vec<SpannedText>,
+    #[serde(default)]
+    pub qdrant: Vec<SpannedText>,
+    #[serde(default)]
+    pub collections: Vec<SpannedText>,
+    #[serde(default)]
+    pub programs: IndexMap<String, ProgramShape>,
+    /// Where the server keeps its snapshots; learnt from it where that is not said.
+    pub server_folder: Option<String>,
+    pub download: Option<bool>,
+    pub keep: Option<usize>,
+    pub keep_for: Option<SpannedText>,
+    pub max_age: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
+    /// Counts besides those of every table.
+    #[serde(default)]
+    pub counts: IndexMap<String, String>,
+    pub probes: Option<usize>,
+    pub restore_database: Option<DatabaseStrategy>,
+    pub restore_collection: Option<CollectionStrategy>,
+}
+
+/// A store of somebody's own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramShape {
+    pub create: Vec<String>,
+    #[serde(default)]
+    pub verify: Vec<String>,
+    pub restore: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

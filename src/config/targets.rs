@@ -91,6 +91,7 @@ fn shape_of(name: &str, target: &TargetFile, file: &FileShape, main: &Config) ->
         traffic: target.traffic.clone(),
         canary: file.canary.clone(),
         release: target.release.clone(),
+        snapshots: file.snapshots.clone(),
         notify: file.notify.clone(),
         roles: file.roles.clone(),
         state_dir: file.state_dir.clone(),

@@ -272,6 +272,16 @@ pointer = "/version"
 source = "database"
 query = "SELECT version, at, verdict FROM deployments WHERE verdict = 'green' ORDER BY at DESC LIMIT 1"
 
+# What is taken together, and how it comes back: collections behind their alias, the database in one transaction.
+[snapshots]
+databases = ["database"]
+qdrant = ["qdrant"]
+collections = ["rag_live"]
+timeout = "2m"
+
+[snapshots.counts]
+chunks_by_model = "SELECT model_id, count(*) FROM rag_chunks WHERE deleted_at IS NULL GROUP BY model_id"
+
 # What every run tells, and where.
 [notify.ops]
 kind = "webhook"

@@ -240,8 +240,9 @@ async fn count(State(s): State<Shared>, Path(c): Path<String>) -> Response {
 
 #[derive(Deserialize)]
 struct Search {
+    /// A vector, or the id of a stored point.
     #[serde(default)]
-    query: Vec<f32>,
+    query: Value,
     limit: Option<usize>,
 }
 
@@ -252,8 +253,17 @@ async fn query(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> R
     };
     let s = lock(&s);
     let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
-    let mut scored: Vec<(f32, &u64, &StoredPoint)> =
-        collection.points.iter().map(|(id, p)| (cosine(&wanted.query, &p.vector), id, p)).collect();
+    // A stored point is asked for its neighbours, and is none of them.
+    let own = wanted.query.as_u64();
+    let vector: Vec<f32> = match own {
+        Some(id) => match collection.points.get(&id) {
+            Some(point) => point.vector.clone(),
+            None => return error(StatusCode::NOT_FOUND, format!("Not found: No point with id {id} found")),
+        },
+        None => wanted.query.as_array().into_iter().flatten().filter_map(|v| v.as_f64().map(|v| v as f32)).collect(),
+    };
+    let others = collection.points.iter().filter(|(id, _)| Some(**id) != own);
+    let mut scored: Vec<(f32, &u64, &StoredPoint)> = others.map(|(id, p)| (cosine(&vector, &p.vector), id, p)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     let points: Vec<Value> = scored
         .iter()
@@ -379,7 +389,7 @@ struct Recover {
 #[serde(rename_all = "snake_case")]
 enum Priority {
     NoSync,
-    StoredSnapshot,
+    Snapshot,
     Replica,
 }
 

@@ -217,14 +217,29 @@ impl Postgres {
 
     /// What a query says, as `psql` prints it.
     pub fn sql(&self, query: &str) -> String {
+        self.sql_in("postgres", query)
+    }
+
+    /// The same in a database of its own.
+    pub fn sql_in(&self, database: &str, query: &str) -> String {
         let mut command = Command::new(self.bin.join("psql"));
-        let output = command.args(["-tAXq", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", query]).output().expect("psql runs");
+        let url = self.url_of(database);
+        let output = command.args(["-tAXq", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", query]).output().expect("psql runs");
         assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_string()
     }
 
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        self.url_of("postgres")
+    }
+
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// One of its own programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
     }
 }
 

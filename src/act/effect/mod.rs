@@ -14,6 +14,7 @@ mod outcome;
 mod output_log;
 mod release;
 mod script;
+mod snapshot;
 mod sql;
 mod traffic;
 mod validation;
@@ -44,6 +45,9 @@ pub struct Invocation<'a> {
     /// The run's own folder.
     pub home: &'a Path,
     pub environment: &'a str,
+    /// Who began the run, and why.
+    pub by: &'a str,
+    pub reason: &'a str,
     /// A probe takes only what was read after this: how it was before the step began says nothing.
     pub newer_than: Option<Stamp>,
     /// Becomes true when it is to end at once.
@@ -98,6 +102,9 @@ pub fn acting(kind: &Kind) -> Option<&dyn Act> {
         Kind::Traffic(kind) => kind,
         Kind::Analysis(kind) => kind,
         Kind::Release(kind) => kind,
+        Kind::Snapshot(kind) => kind,
+        Kind::Restore(kind) => kind,
+        Kind::Verify(kind) => kind,
         Kind::Manual(_) | Kind::Runbook(_) => return None,
     })
 }

@@ -13,5 +13,5 @@ const PRINTED: u64 = 4 << 20;
 /// # Errors
 /// When it cannot be started, takes too long, or ends with anything but success.
 pub async fn run(argv: Vec<String>, limit: Duration) -> Result<String, Fault> {
-    CommandClient { argv, timeout: limit, max_output: PRINTED }.run().await
+    CommandClient { argv, environment: Vec::new(), timeout: limit, max_output: PRINTED }.run().await
 }

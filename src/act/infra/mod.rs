@@ -2,4 +2,5 @@
 
 mod command;
 pub mod release;
+pub mod snapshot;
 pub mod traffic;

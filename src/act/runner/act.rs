@@ -217,6 +217,7 @@ impl Driver {
     ) -> Result<Outcome, Gone> {
         let (stop, stopped) = watch::channel(false);
         let (context, run, home) = (self.context.clone(), self.id.clone(), self.home.clone());
+        let (by, reason) = (self.plan.by.user.clone(), self.plan.content.reason.clone().unwrap_or_default());
         let (folder, environment) = (planned.folder.clone(), self.plan.content.environment.name.clone());
         let (key, kind) = (key.to_string(), kind.clone());
         let aborts = self.run.aborts;
@@ -230,6 +231,8 @@ impl Driver {
                 folder: &folder,
                 home: &home,
                 environment: &environment,
+                by: &by,
+                reason: &reason,
                 newer_than,
                 stop: stopped,
             };

@@ -15,6 +15,8 @@ use crate::observe::reading::{Ask, Fault, FaultKind, Value};
 pub struct CommandClient {
     /// Program and arguments; no shell in between unless it is the program.
     pub argv: Vec<String>,
+    /// Variables that it gets besides those of ours.
+    pub environment: Vec<(String, String)>,
     pub timeout: Duration,
     pub max_output: u64,
 }
@@ -39,6 +41,7 @@ impl CommandClient {
         let Some((program, arguments)) = self.argv.split_first() else { return Err(local("the command is empty".into())) };
         let mut child = tokio::process::Command::new(program)
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

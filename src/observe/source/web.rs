@@ -100,6 +100,31 @@ impl Web {
         Ok(Response { status, retry_after, body })
     }
 
+    /// Copies a body into a file, piece by piece; gives its sha256 and its size.
+    ///
+    /// # Errors
+    /// What the service said, or why it could not be written.
+    pub async fn download(&self, path: &str, file: &std::path::Path, told: &mut (dyn FnMut(u64) + Send)) -> Result<(String, u64), Fault> {
+        use sha2::{Digest, Sha256};
+        use tokio::io::AsyncWriteExt;
+        let local = |e: std::io::Error| Fault::new(FaultKind::Local, format!("{}: {e}", file.display()));
+        let request = self.authorized(self.get(path)?).await?;
+        let mut answer = request.send().await.map_err(|e| self.fault(&e))?;
+        if !answer.status().is_success() {
+            return Err(status_fault(answer.status(), ""));
+        }
+        let mut out = tokio::fs::File::create(file).await.map_err(local)?;
+        let (mut hasher, mut size) = (Sha256::new(), 0);
+        while let Some(chunk) = answer.chunk().await.map_err(|e| self.fault(&e))? {
+            hasher.update(&chunk);
+            size += chunk.len() as u64;
+            out.write_all(&chunk).await.map_err(local)?;
+            told(size);
+        }
+        out.sync_all().await.map_err(local)?;
+        Ok((crate::base::text::hex(&hasher.finalize()), size))
+    }
+
     /// Compares the clocks, when the answer was quick and made for us: a slow or cached one tells nothing.
     fn learn_skew(&self, answer: &reqwest::Response, before: Stamp) {
         let now = Clock::System.now();

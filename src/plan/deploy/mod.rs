@@ -5,8 +5,13 @@ mod analysis;
 mod canary;
 mod promotion;
 mod rollback;
+mod snapshot;
 
 pub use analysis::{AnalysisSettings, Compared, MetricPair, compare};
 pub use canary::{CanarySettings, HOLD, Hold, STEP, Turn, TurnState, holds, turns};
 pub use promotion::{DeployState, Promotion};
 pub use rollback::{Readiness, ReadinessItem, ReadinessState, Scope, brought_out};
+pub use snapshot::{
+    CollectionStrategy, DatabaseStore, DatabaseStrategy, Golden, Manifest, NodeStore, Part, ProbeQuery, ProgramStore, SnapshotSettings,
+    StoreKind, WriteLoss, differences, drifted, pick, too_old,
+};

@@ -1,6 +1,7 @@
 //! Runbooks: files of steps, the plans made of them, and runs as pure folds over what a journal says. Nothing here does
 //! anything; `effect` performs steps and `runner` drives a run.
 
+mod context;
 mod event;
 mod kinds;
 mod load;
@@ -14,13 +15,14 @@ mod steps;
 mod switch;
 mod template;
 
+pub use context::{Asked, PlanningContext, SnapshotsContext};
 pub use event::{
     Choice, Event, Operator, OperatorQuestion, Output, ProbeAnswer, Progress, QuestionKind, Record, RunResult, Runner, StepProgress,
     StepResult,
 };
 pub use kinds::{
-    Address, Analysis, Check, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep, RunbookCall,
-    Script, SqlCall, StepKind, Traffic, Uses, Validation, Wait, is_condition, millis,
+    Address, Analysis, Check, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep, RestoreStep,
+    RestoreWhat, RunbookCall, Script, SnapshotStep, SqlCall, StepKind, Traffic, Uses, Validation, VerifyStep, Wait, is_condition, millis,
 };
 pub use load::{LoadedRunbook, PAGERDUTY, load};
 pub use model::{
@@ -29,7 +31,7 @@ pub use model::{
 };
 pub use next::Next;
 pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
-pub use planner::{Asked, PlanningContext, plan};
+pub use planner::plan;
 pub use release::{Deploy, LastGreen, LastGreenFrom, Release};
 pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
 pub use steps::slug;

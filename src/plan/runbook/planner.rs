@@ -2,59 +2,22 @@
 //! cannot be resolved is reported, all of it at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use super::context::{Asked, PlanningContext};
 use super::kinds::{Address, Check, Kind, Names};
-use super::model::{Channel, Danger, InputType, OnFailure, Runbook, RunbookStatus, Step};
-use super::plan::{Content, FrozenConfig, Notice, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
-use super::release::Release;
-use super::switch::{Switch, Weight};
+use super::model::{Danger, InputType, OnFailure, Runbook, RunbookStatus, Step};
+use super::plan::{Content, Notice, Planned, RollbackPlan, SourceFile, When};
+use super::switch::Weight;
 use super::template::{self, Fill};
 use crate::base::diag::{position, suggestion};
 use crate::base::text::hex;
 use crate::base::tier::Tier;
-use crate::base::units::Unit;
 use crate::judge::Condition;
-
-/// What a plan is made against: the environment, and everything a step can name.
-#[derive(Clone, Debug, Default)]
-pub struct PlanningContext {
-    pub environment: PlanEnvironment,
-    /// The target these are of, where it is not the environment itself.
-    pub target: Option<String>,
-    pub vars: Map<String, Json>,
-    /// Services (and HTTP sources) by name, with their URLs.
-    pub services: IndexMap<String, String>,
-    /// Databases by name, with their places as people read them.
-    pub databases: IndexMap<String, String>,
-    pub signals: IndexMap<String, Unit>,
-    pub channels: IndexMap<String, Channel>,
-    pub switch: Option<Switch>,
-    pub release: Option<Release>,
-    /// How long a canary bakes, and what it is judged by.
-    pub analysis: Option<(Duration, String)>,
-    /// Whom every run tells.
-    pub always: Vec<Notice>,
-    pub runbooks: IndexMap<String, Arc<Runbook>>,
-    pub config: FrozenConfig,
-}
-
-/// What the operator asks for.
-#[derive(Clone, Debug, Default)]
-pub struct Asked {
-    pub inputs: IndexMap<String, String>,
-    pub reason: Option<String>,
-    pub drill: bool,
-    pub user: String,
-    pub host: String,
-    /// Nothing is to be run: inputs that are missing are left open, and everything else is looked at.
-    pub only_checks: bool,
-}
 
 /// How deep runbooks may run runbooks.
 const DEEPEST: usize = 5;
@@ -523,6 +486,28 @@ impl Names for StepNames<'_, '_> {
             return None;
         };
         version.map(|version| release.call(version))
+    }
+
+    fn snapshots(&mut self, wanted: Option<&str>) -> Option<(String, String)> {
+        let Some(snapshots) = &self.planner.world.snapshots else {
+            let hint = "add [snapshots] with databases = [\"NAME\"] and collections = [\"NAME\"] to the configuration";
+            self.planner.problem(format!("step `{}`: nothing says what a snapshot is taken of", self.step), Some(hint.into()));
+            return None;
+        };
+        let Some(wanted) = wanted else { return Some((snapshots.what.clone(), String::new())) };
+        match snapshots.find(wanted) {
+            Some(id) => Some((snapshots.how.clone(), id.to_string())),
+            // Which there will be is not known before.
+            None if self.planner.asked.only_checks => Some((snapshots.how.clone(), wanted.to_string())),
+            None => {
+                let hint = match wanted {
+                    "golden" => "lastgreen snapshot golden ID --why TEXT",
+                    _ => "lastgreen snapshot list",
+                };
+                self.planner.problem(format!("step `{}`: there is no snapshot `{wanted}`", self.step), Some(hint.into()));
+                None
+            }
+        }
     }
 
     fn wrong(&mut self, words: String) {

@@ -7,6 +7,7 @@ mod dialog;
 mod line_edit;
 mod list_view;
 mod logs;
+mod navigate;
 mod overlay;
 mod palette;
 mod palette_entries;

@@ -13,6 +13,7 @@ mod notify;
 mod release;
 mod runbook;
 mod script;
+mod snapshot;
 mod sql;
 mod traffic;
 mod validation;
@@ -34,6 +35,7 @@ pub use notify::Notify;
 pub use release::ReleaseStep;
 pub use runbook::RunbookCall;
 pub use script::{Script, spliced};
+pub use snapshot::{RestoreStep, RestoreWhat, SnapshotStep, VerifyStep};
 pub use sql::SqlCall;
 pub use traffic::Traffic;
 pub use validation::Validation;
@@ -164,6 +166,8 @@ pub struct Uses {
     pub analysis: bool,
     /// How versions are brought out.
     pub release: bool,
+    /// What snapshots are taken of.
+    pub snapshots: bool,
 }
 
 /// What a plan is made against, as a kind asks for it. Names that there are not are reported by whoever answers.
@@ -188,6 +192,9 @@ pub trait Names {
 
     /// The call that brings a version out, where that is known; there has to be a way to do it in any case.
     fn release(&mut self, version: Option<&str>) -> Option<String>;
+
+    /// What snapshots are taken of; with one that is wanted, how it comes back and its id.
+    fn snapshots(&mut self, wanted: Option<&str>) -> Option<(String, String)>;
 
     /// Something that is wrong with the kind itself, now that its templates are filled in.
     fn wrong(&mut self, words: String);
@@ -240,6 +247,9 @@ kinds! {
     Traffic(Traffic) "traffic";
     Analysis(Analysis) "analysis";
     Release(ReleaseStep) "release";
+    Snapshot(SnapshotStep) "snapshot";
+    Restore(RestoreStep) "restore";
+    Verify(VerifyStep) "verify";
 }
 
 impl Kind {

@@ -1,0 +1,278 @@
+//! Data taken together, brought back, and looked at. Bringing back looks how far it is and goes on from there; what a
+//! server is still at is waited for.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{Act, Context, Invocation, Outcome, OutputLog, Settled};
+use crate::act::infra::snapshot::{
+    Restored, Taken, at_work, check_part, counts_now, leads_to, list, mark_golden, prune, qdrant_probes, restore, take, undo,
+};
+use crate::base::units::short;
+use crate::observe::source::Boxed;
+use crate::plan::deploy::{Golden, Manifest, Part, SnapshotSettings, StoreKind, differences, drifted, pick};
+use crate::plan::runbook::{Output, RestoreStep, RestoreWhat, SnapshotStep, VerifyStep};
+
+/// How often something that is under way is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What a step that cannot find its settings comes to.
+fn unsettled() -> Outcome {
+    Outcome::failed("nothing says any more what a snapshot is taken of", false)
+}
+
+fn taken<'a>(invocation: &'a Invocation<'a>) -> Taken<'a> {
+    let key = invocation.key.strip_prefix("undo/").unwrap_or(invocation.key);
+    Taken { run: invocation.run, key, by: invocation.by, reason: invocation.reason, environment: invocation.environment }
+}
+
+/// The snapshot that a step names.
+fn named(settings: &SnapshotSettings, wanted: &str) -> Result<Manifest, String> {
+    let (all, _) = list(&settings.folder);
+    pick(&all, wanted).cloned()
+}
+
+impl Act for SnapshotStep {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(async move {
+            let Some(settings) = &context.snapshots else { return unsettled() };
+            if self.mutates { create(context, self, settings, invocation, log).await } else { is_there(settings, invocation) }
+        })
+    }
+}
+
+/// Whether this very step has taken one already.
+fn is_there(settings: &SnapshotSettings, invocation: &Invocation<'_>) -> Outcome {
+    let mine = format!("{} {}", invocation.run, invocation.key);
+    let (all, _) = list(&settings.folder);
+    match all.iter().find(|manifest| manifest.run == mine) {
+        Some(manifest) => Outcome::done(format!("{} is there", manifest.id), false).with(output(manifest)),
+        None => Outcome::otherwise("this step has taken none", false),
+    }
+}
+
+fn output(manifest: &Manifest) -> Output {
+    Output { text: manifest.id.clone(), json: json!({"id": manifest.id, "size": manifest.size(), "parts": manifest.parts}) }.bounded()
+}
+
+async fn create(
+    context: &Context,
+    step: &SnapshotStep,
+    settings: &SnapshotSettings,
+    invocation: &Invocation<'_>,
+    log: &mut OutputLog,
+) -> Outcome {
+    let mut manifest = {
+        let mut told = |progress| log.progress(progress);
+        match take(settings, &taken(invocation), &context.clock, &mut told).await {
+            Ok(manifest) => manifest,
+            Err(fault) => return Outcome::failed(fault.message, false),
+        }
+    };
+    if let Some(why) = step.golden.as_ref().filter(|why| !why.trim().is_empty()) {
+        let golden = Golden { by: invocation.by.into(), at: context.clock.now(), why: why.clone() };
+        match mark_golden(settings, &manifest, Some(golden)) {
+            Ok(marked) => manifest = marked,
+            Err(e) => return Outcome::failed(format!("{} is taken, and could not be marked golden: {e}", manifest.id), true),
+        }
+    }
+    for part in &manifest.parts {
+        let counts: Vec<String> = part.counts.iter().map(|(name, n)| format!("{n} {name}")).collect();
+        log.say(&format!("{} {}: {} bytes, {}", part.store, part.name, part.size, counts.join(", ")));
+    }
+    for words in &manifest.moved {
+        log.say(&format!("written meanwhile: {words}"));
+    }
+    for gone in prune(settings, context.clock.now()) {
+        log.say(&format!("{gone} was older than is kept, and is removed"));
+    }
+    let meanwhile = if manifest.moved.is_empty() { "" } else { "; something was written meanwhile" };
+    let size = bytesize::ByteSize(manifest.size()).display().iec();
+    Outcome::done(format!("{}  {size}{meanwhile}", manifest.id), true).with(output(&manifest))
+}
+
+impl Act for RestoreStep {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(async move {
+            let Some(settings) = &context.snapshots else { return unsettled() };
+            let manifest = match named(settings, &self.snapshot) {
+                Ok(manifest) => manifest,
+                Err(why) => return Outcome::failed(why, false),
+            };
+            let parts: Vec<&Part> = manifest.parts.iter().filter(|part| is_of(self.what, part)).collect();
+            if parts.is_empty() {
+                return Outcome::done("the snapshot has nothing of that", false);
+            }
+            match self.back.as_deref() {
+                None => bring_back(settings, &manifest, &parts, invocation, log).await,
+                Some("") => go_back(settings, &parts, (&taken(invocation), invocation.home), log).await,
+                Some(of) => {
+                    let Some((run, key)) = of.split_once('/') else { return Outcome::failed(format!("`{of}` is no RUN/STEP"), false) };
+                    // The other run's folder stands beside this one's.
+                    let home = invocation.home.parent().unwrap_or(invocation.home).join(run);
+                    go_back(settings, &parts, (&Taken { run, key, ..taken(invocation) }, &home), log).await
+                }
+            }
+        })
+    }
+
+    /// A recovery is not taken back because nobody waits for it any more.
+    fn settle<'a>(&'a self, context: &'a Context, run: &'a str, key: &'a str, end: bool) -> Boxed<'a, Settled> {
+        Box::pin(async move {
+            let Some(settings) = &context.snapshots else { return Settled::Over };
+            let key = key.strip_prefix("undo/").unwrap_or(key);
+            match at_work(settings, run, key, end).await {
+                Ok(Some(words)) => Settled::UnderWay(words),
+                Ok(None) => Settled::Over,
+                Err(fault) => Settled::Unknown(fault.message),
+            }
+        })
+    }
+}
+
+fn is_of(what: RestoreWhat, part: &Part) -> bool {
+    match what {
+        RestoreWhat::All => true,
+        RestoreWhat::Databases => matches!(part.kind, StoreKind::Postgres | StoreKind::Sqlite),
+        RestoreWhat::Collections => part.kind == StoreKind::Qdrant,
+        RestoreWhat::Programs => part.kind == StoreKind::Program,
+    }
+}
+
+async fn bring_back(
+    settings: &SnapshotSettings,
+    manifest: &Manifest,
+    parts: &[&Part],
+    invocation: &Invocation<'_>,
+    log: &mut OutputLog,
+) -> Outcome {
+    let deadline = Instant::now() + invocation.limit();
+    // What aliases led to, before any of them is switched.
+    if let Err(why) = keep(settings, parts, invocation).await {
+        return Outcome::failed(why, false);
+    }
+    let mut done = Vec::new();
+    for part in parts {
+        loop {
+            let result = {
+                let mut told = |progress| log.progress(progress);
+                restore(settings, part, manifest, &taken(invocation), &mut told).await
+            };
+            match result {
+                Ok(Restored::Done(words)) => {
+                    log.say(&words);
+                    done.push(words);
+                    break;
+                }
+                Ok(Restored::UnderWay(words)) if Instant::now() < deadline => {
+                    log.say(&words);
+                    sleep(AGAIN).await;
+                }
+                Ok(Restored::UnderWay(words)) => return Outcome::under_way(words),
+                // A server that is asked to recover goes on although nobody waits for it.
+                Err(fault) if matches!(fault.kind, crate::observe::reading::FaultKind::Timeout) => {
+                    return Outcome::under_way(format!("{}: {}", part.name, fault.message));
+                }
+                Err(fault) => return Outcome::failed(format!("{}: {}", part.name, fault.message), !done.is_empty()),
+            }
+        }
+    }
+    Outcome::done(done.join("; "), true)
+}
+
+fn place(home: &Path, key: &str) -> PathBuf {
+    home.join(format!("restored-{}.json", key.replace('/', "__")))
+}
+
+/// Writes down what aliases lead to, once.
+async fn keep(settings: &SnapshotSettings, parts: &[&Part], invocation: &Invocation<'_>) -> Result<(), String> {
+    let path = place(invocation.home, invocation.key);
+    if path.exists() {
+        return Ok(());
+    }
+    let mut before = BTreeMap::new();
+    for part in parts.iter().filter(|part| part.kind == StoreKind::Qdrant) {
+        if let Some(real) = leads_to(settings, part).await.map_err(|fault| fault.message)? {
+            before.insert(format!("{} {}", part.store, part.name), real);
+        }
+    }
+    let draft = path.with_extension("draft");
+    let write = || {
+        std::fs::write(&draft, serde_json::to_vec(&before).unwrap_or_default())?;
+        std::fs::File::open(&draft)?.sync_all()?;
+        std::fs::rename(&draft, &path)
+    };
+    write().map_err(|e| format!("what there was before cannot be written down: {e}"))
+}
+
+async fn go_back(settings: &SnapshotSettings, parts: &[&Part], (taken, home): (&Taken<'_>, &Path), log: &mut OutputLog) -> Outcome {
+    let kept = std::fs::read(place(home, taken.key)).unwrap_or_default();
+    let before: BTreeMap<String, String> = serde_json::from_slice(&kept).unwrap_or_default();
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for part in parts.iter().rev() {
+        let was = before.get(&format!("{} {}", part.store, part.name)).map(String::as_str);
+        match undo(settings, part, taken, was).await {
+            Ok(words) => {
+                log.say(&words);
+                done.push(words);
+            }
+            Err(fault) => {
+                log.say(&fault.message);
+                failed.push(fault.message);
+            }
+        }
+    }
+    match failed.as_slice() {
+        [] => Outcome::done(done.join("; "), true),
+        some => Outcome::failed(some.join("; "), !done.is_empty()),
+    }
+}
+
+impl Act for VerifyStep {
+    fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
+        Box::pin(async move {
+            let Some(settings) = &context.snapshots else { return unsettled() };
+            let manifest = match named(settings, &self.snapshot) {
+                Ok(manifest) => manifest,
+                Err(why) => return Outcome::failed(why, false),
+            };
+            let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
+            for part in &manifest.parts {
+                let looked = if self.files {
+                    check_part(settings, &manifest, part).await.map(|words| (words, Vec::new()))
+                } else {
+                    live(settings, part).await
+                };
+                match looked {
+                    Ok((words, off)) => {
+                        log.say(&words);
+                        wrong.extend(off);
+                    }
+                    Err(fault) => unknown.push(format!("{}: {}", part.name, fault.message)),
+                }
+            }
+            let limit = short(invocation.limit());
+            log.say(&format!("{} parts looked at, within {limit}", manifest.parts.len()));
+            match (wrong.as_slice(), unknown.as_slice()) {
+                ([], []) => Outcome::done(format!("as in {}", manifest.id), false),
+                (some, []) => Outcome::otherwise(format!("not as in {}: {}", manifest.id, some.join("; ")), false),
+                (_, some) => Outcome::failed(some.join("; "), false),
+            }
+        })
+    }
+}
+
+/// The live data of a part against what it was: what was seen, and what is different.
+async fn live(settings: &SnapshotSettings, part: &Part) -> Result<(String, Vec<String>), crate::observe::reading::Fault> {
+    let now = counts_now(settings, part).await?;
+    let mut off = differences(&part.counts, &now);
+    if part.kind == StoreKind::Qdrant && !part.probes.is_empty() {
+        off.extend(drifted(&part.probes, &qdrant_probes(settings, part).await?));
+    }
+    let off: Vec<String> = off.into_iter().map(|words| format!("{}: {words}", part.name)).collect();
+    Ok((format!("{}: {} counts, {} probe queries", part.name, now.len(), part.probes.len()), off))
+}

@@ -1,0 +1,161 @@
+//! The folder of snapshots: one folder each, with its manifest and files; made aside and renamed when it is whole.
+
+use std::io::{Error, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::base::clock::Stamp;
+use crate::base::text::hex;
+use crate::plan::deploy::{Golden, Manifest, Part, SnapshotSettings, too_old};
+
+const MANIFEST: &str = "manifest.json";
+
+/// Every snapshot that is whole, the newest first; and what is there that cannot be read.
+pub fn list(folder: &Path) -> (Vec<Manifest>, Vec<String>) {
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return (all, wrong),
+        Err(e) => return (all, vec![format!("{}: {e}", folder.display())]),
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // What is being made, or was left by somebody who was killed.
+        if name.starts_with('.') || !entry.path().is_dir() {
+            continue;
+        }
+        let read = std::fs::read_to_string(entry.path().join(MANIFEST)).map_err(|e| e.to_string());
+        match read.and_then(|text| Manifest::parse(&text)) {
+            Ok(manifest) if manifest.id == name => all.push(manifest),
+            Ok(manifest) => wrong.push(format!("{name}: its manifest is that of {}", manifest.id)),
+            Err(why) => wrong.push(format!("{name}: {why}")),
+        }
+    }
+    all.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.id.cmp(&a.id)));
+    wrong.sort();
+    (all, wrong)
+}
+
+/// A name that there is not yet.
+pub fn id_for(settings: &SnapshotSettings, environment: &str, at: Stamp) -> std::io::Result<String> {
+    let plain: String = environment.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let iso = at.iso();
+    let time: String = iso.chars().take(19).filter(char::is_ascii_digit).collect();
+    let stem = format!("{plain}-{}-{}", &time[..8], &time[8..]);
+    for n in 0..100 {
+        let id = if n == 0 { stem.clone() } else { format!("{stem}-{n}") };
+        if !settings.folder.join(&id).exists() && !settings.folder.join(format!(".{id}")).exists() {
+            return Ok(id);
+        }
+    }
+    Err(Error::new(ErrorKind::AlreadyExists, format!("a hundred snapshots {stem}")))
+}
+
+/// A snapshot that is being made. Without its end it goes.
+pub struct Draft {
+    path: PathBuf,
+    whole: PathBuf,
+}
+
+impl Draft {
+    pub fn begin(folder: &Path, id: &str) -> std::io::Result<Draft> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let draft = Draft { path: folder.join(format!(".{id}")), whole: folder.join(id) };
+        std::fs::DirBuilder::new().mode(0o700).create(&draft.path)?;
+        Ok(draft)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the manifest last, and gives it its name.
+    pub fn finish(self, manifest: &Manifest) -> std::io::Result<()> {
+        write_into(&self.path, manifest)?;
+        for part in manifest.parts.iter().filter(|part| part.local) {
+            std::fs::File::open(self.path.join(&part.file))?.sync_all()?;
+        }
+        std::fs::rename(&self.path, &self.whole)?;
+        let parent = self.whole.parent().unwrap_or(Path::new("."));
+        std::fs::File::open(parent)?.sync_all()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // What was renamed is not there any more.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn write_into(folder: &Path, manifest: &Manifest) -> std::io::Result<()> {
+    let text = serde_json::to_vec_pretty(manifest).map_err(Error::other)?;
+    let draft = folder.join(".manifest");
+    let mut file = std::fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, folder.join(MANIFEST))?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Writes a changed manifest, whole.
+pub fn write(settings: &SnapshotSettings, manifest: &Manifest) -> std::io::Result<()> {
+    write_into(&settings.folder.join(&manifest.id), manifest)
+}
+
+/// Says that a snapshot is known to be good.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn mark_golden(settings: &SnapshotSettings, manifest: &Manifest, golden: Option<Golden>) -> std::io::Result<Manifest> {
+    let marked = Manifest { golden, ..manifest.clone() };
+    write(settings, &marked)?;
+    Ok(marked)
+}
+
+/// Removes what is kept no longer, and what somebody who was killed has left half made. Gives their names.
+pub fn prune(settings: &SnapshotSettings, now: Stamp) -> Vec<String> {
+    let (all, _) = list(&settings.folder);
+    let mut gone = Vec::new();
+    for manifest in too_old(&all, settings, now) {
+        // Hidden first: what is half removed is never listed.
+        let hidden = settings.folder.join(format!(".{}", manifest.id));
+        if std::fs::rename(settings.folder.join(&manifest.id), &hidden).is_ok() {
+            let _ = std::fs::remove_dir_all(&hidden);
+            gone.push(manifest.id.clone());
+        }
+    }
+    gone
+}
+
+/// The sum of a file, and its size.
+pub fn sha256_of(file: &Path) -> std::io::Result<(String, u64)> {
+    let mut read = std::fs::File::open(file)?;
+    let (mut hasher, mut size) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = read.read(&mut buffer)?;
+        if n == 0 {
+            return Ok((hex(&hasher.finalize()), size));
+        }
+        hasher.update(&buffer[..n]);
+        size += n as u64;
+    }
+}
+
+/// Whether a file is the one that was written.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_files(file: &Path, part: &Part) -> Result<(), String> {
+    let (sum, size) = sha256_of(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    if size != part.size {
+        return Err(format!("{} has {size} bytes, and had {}", file.display(), part.size));
+    }
+    if sum != part.sha256 {
+        return Err(format!("{} has the sum {sum}, and had {}", file.display(), part.sha256));
+    }
+    Ok(())
+}

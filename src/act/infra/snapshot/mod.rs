@@ -1,0 +1,309 @@
+//! Snapshots where they are kept: a folder of manifests with their files, and the stores they are taken of, one a file.
+//! What has no manifest is no snapshot; one that is half made is never listed.
+
+mod folder;
+mod postgres;
+mod program;
+mod qdrant;
+mod sqlite;
+
+use folder::{check_files, id_for, sha256_of};
+pub use folder::{list, mark_golden, prune};
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::base::clock::Clock;
+use crate::base::endpoint::DatabaseOptions;
+use crate::observe::reading::{Fault, FaultKind};
+use crate::plan::deploy::{CollectionStrategy, DatabaseStore, DatabaseStrategy, Manifest, Part, SnapshotSettings, StoreKind};
+use crate::plan::runbook::Progress;
+
+/// Where it is told how far something is.
+pub type Told<'a> = dyn FnMut(Progress) + Send + 'a;
+
+/// Who takes a snapshot, and why.
+pub struct Taken<'a> {
+    pub run: &'a str,
+    pub key: &'a str,
+    pub by: &'a str,
+    pub reason: &'a str,
+    pub environment: &'a str,
+}
+
+/// What a step's sessions are called on a server: so that they are found there after a kill.
+pub fn session_name(run: &str, key: &str) -> String {
+    use sha2::{Digest, Sha256};
+    format!("lastgreen {run} {}", &crate::base::text::hex(&Sha256::digest(key))[..12])
+}
+
+/// What tells the things of one run from those of others, in names that are short.
+pub fn tag(run: &str) -> String {
+    run[run.len().saturating_sub(8)..].to_lowercase()
+}
+
+fn is_sqlite(options: &DatabaseOptions) -> bool {
+    options.url.starts_with("sqlite:")
+}
+
+/// Takes everything together into a new folder, and gives its manifest. Nothing is listed before all of it is there.
+///
+/// # Errors
+/// Why it could not be taken; what was begun is removed.
+pub async fn take(settings: &SnapshotSettings, taken: &Taken<'_>, clock: &Clock, told: &mut Told<'_>) -> Result<Manifest, Fault> {
+    let at = clock.now();
+    let id = id_for(settings, taken.environment, at).map_err(|e| local(&e))?;
+    let draft = folder::Draft::begin(&settings.folder, &id).map_err(|e| local(&e))?;
+    let before = count_all(settings).await;
+    let mut parts = Vec::new();
+    let mut versions = BTreeMap::from([("lastgreen".to_string(), env!("CARGO_PKG_VERSION").to_string())]);
+    for store in &settings.databases {
+        let (part, version) = match is_sqlite(&store.options) {
+            true => sqlite::take(store, draft.path(), settings, told).await?,
+            false => postgres::take(store, draft.path(), settings, taken, told).await?,
+        };
+        versions.insert(store.name.clone(), version);
+        parts.push(part);
+    }
+    for node in &settings.nodes {
+        versions.insert(node.name.clone(), qdrant::version(node, settings).await?);
+        for collection in &settings.collections {
+            parts.push(qdrant::take(node, collection, draft.path(), settings, told).await?);
+        }
+    }
+    for store in &settings.programs {
+        parts.push(program::take(store, &id, settings).await?);
+    }
+    let after = count_all(settings).await;
+    let manifest = Manifest {
+        v: 1,
+        id,
+        environment: taken.environment.into(),
+        at,
+        ended: clock.now(),
+        by: taken.by.into(),
+        run: format!("{} {}", taken.run, taken.key),
+        reason: taken.reason.into(),
+        golden: None,
+        versions,
+        parts,
+        moved: moved(&before, &after),
+    };
+    draft.finish(&manifest).map_err(|e| local(&e))?;
+    Ok(manifest)
+}
+
+fn local(error: &std::io::Error) -> Fault {
+    Fault::new(FaultKind::Local, format!("the snapshot cannot be written: {error}"))
+}
+
+/// Exact counts of everything, by database or collection; or why they could not be had.
+pub type Counted = BTreeMap<String, Result<BTreeMap<String, u64>, String>>;
+
+/// Counts everything that snapshots are taken of.
+pub async fn count_all(settings: &SnapshotSettings) -> Counted {
+    let mut all = Counted::new();
+    for store in &settings.databases {
+        let counts = match is_sqlite(&store.options) {
+            true => sqlite::counts(&store.options, &settings.counts, settings.timeout).await,
+            false => postgres::counts(&store.options, &settings.counts, settings.timeout).await,
+        };
+        all.insert(database_name(store), counts.map_err(|fault| fault.message));
+    }
+    if let Some(node) = settings.nodes.first() {
+        for collection in &settings.collections {
+            match qdrant::points(node, collection, settings).await {
+                Ok((real, points)) => drop(all.insert(real, Ok(BTreeMap::from([("points".to_string(), points)])))),
+                Err(fault) => drop(all.insert(collection.clone(), Err(fault.message))),
+            }
+        }
+    }
+    all
+}
+
+/// What a database is called where it is.
+pub fn database_name(store: &DatabaseStore) -> String {
+    if is_sqlite(&store.options) {
+        let path = store.options.url.trim_start_matches("sqlite:").trim_start_matches("//");
+        return Path::new(path).file_name().map_or_else(|| path.to_string(), |name| name.to_string_lossy().into_owned());
+    }
+    postgres::database_of(&store.options).unwrap_or_else(|| store.name.clone())
+}
+
+/// What was written between two counts.
+fn moved(before: &Counted, after: &Counted) -> Vec<String> {
+    let mut moved = Vec::new();
+    for (name, then) in before {
+        match (then, after.get(name)) {
+            (Ok(then), Some(Ok(now))) => {
+                moved.extend(crate::plan::deploy::differences(then, now).into_iter().map(|words| format!("{name}: {words}")));
+            }
+            _ => moved.push(format!("{name}: whether anything was written meanwhile is not known")),
+        }
+    }
+    moved
+}
+
+/// The counts of a part's own data, now.
+///
+/// # Errors
+/// Why they cannot be had.
+pub async fn counts_now(settings: &SnapshotSettings, part: &Part) -> Result<BTreeMap<String, u64>, Fault> {
+    match part.kind {
+        StoreKind::Postgres => postgres::counts(&store_of(settings, part)?.options, &settings.counts, settings.timeout).await,
+        StoreKind::Sqlite => sqlite::counts(&store_of(settings, part)?.options, &settings.counts, settings.timeout).await,
+        StoreKind::Qdrant => {
+            let node = node_of(settings, part)?;
+            let (_, points) = qdrant::points(node, &qdrant::configured(settings, node, part).await?, settings).await?;
+            Ok(BTreeMap::from([("points".to_string(), points)]))
+        }
+        // It is asked to verify itself.
+        StoreKind::Program => Ok(part.counts.clone()),
+    }
+}
+
+fn store_of<'s>(settings: &'s SnapshotSettings, part: &Part) -> Result<&'s DatabaseStore, Fault> {
+    let found = settings.databases.iter().find(|store| store.name == part.store);
+    found.ok_or_else(|| Fault::new(FaultKind::Local, format!("there is no database `{}` any more", part.store)))
+}
+
+fn node_of<'s>(settings: &'s SnapshotSettings, part: &Part) -> Result<&'s crate::plan::deploy::NodeStore, Fault> {
+    let found = settings.nodes.iter().find(|node| node.name == part.store);
+    found.ok_or_else(|| Fault::new(FaultKind::Local, format!("there is no Qdrant `{}` any more", part.store)))
+}
+
+/// How something that is brought back stands.
+pub enum Restored {
+    Done(String),
+    /// The server is still at it.
+    UnderWay(String),
+}
+
+/// Brings one part back, from wherever an attempt before this one has left it.
+///
+/// # Errors
+/// Why not. The live data is as it was, or as it is said to be.
+pub async fn restore(
+    settings: &SnapshotSettings,
+    part: &Part,
+    manifest: &Manifest,
+    taken: &Taken<'_>,
+    told: &mut Told<'_>,
+) -> Result<Restored, Fault> {
+    let file = settings.folder.join(&manifest.id).join(&part.file);
+    match part.kind {
+        StoreKind::Postgres => postgres::restore(store_of(settings, part)?, part, &file, settings, taken, told).await,
+        StoreKind::Sqlite => sqlite::restore(store_of(settings, part)?, part, &file, &settings.counts, settings.timeout).await,
+        StoreKind::Qdrant => qdrant::restore(node_of(settings, part)?, part, settings, taken, told).await,
+        StoreKind::Program => program::restore(settings, part, &manifest.id).await,
+    }
+}
+
+/// Takes the restoring of one part back, where that can be done.
+///
+/// # Errors
+/// Why not.
+pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, before: Option<&str>) -> Result<String, Fault> {
+    match part.kind {
+        StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
+            postgres::undo(store_of(settings, part)?, settings, taken).await
+        }
+        StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
+            qdrant::undo(node_of(settings, part)?, part, settings, (taken, before)).await
+        }
+        _ => by_safety(settings, part, taken).await,
+    }
+}
+
+/// What was brought back in place is taken back by the snapshot that the same run took before it.
+async fn by_safety(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) -> Result<String, Fault> {
+    let (all, _) = list(&settings.folder);
+    let same = |other: &&Part| other.store == part.store && other.kind == part.kind;
+    let mine = format!("{} ", taken.run);
+    let found = all.iter().find_map(|manifest| {
+        let own = manifest.run.starts_with(&mine).then(|| manifest.parts.iter().find(same)).flatten()?;
+        Some((manifest, own))
+    });
+    let Some((manifest, safety)) = found else {
+        let words = format!("{} was restored in place, and run {} took no safety snapshot of it", part.name, taken.run);
+        return Err(Fault::new(FaultKind::Local, words));
+    };
+    match restore(settings, safety, manifest, taken, &mut |_| {}).await? {
+        Restored::Done(words) => Ok(format!("{words}, from the safety snapshot {}", manifest.id)),
+        Restored::UnderWay(words) => Err(Fault::new(FaultKind::Unavailable, format!("{words}: try again when it is done"))),
+    }
+}
+
+/// What the alias of a part leads to, where there is one.
+///
+/// # Errors
+/// Why that cannot be told.
+pub async fn leads_to(settings: &SnapshotSettings, part: &Part) -> Result<Option<String>, Fault> {
+    qdrant::leads_to(node_of(settings, part)?, part, settings).await
+}
+
+/// The probe queries of a part, now.
+///
+/// # Errors
+/// Why they cannot be asked.
+pub async fn qdrant_probes(settings: &SnapshotSettings, part: &Part) -> Result<Vec<crate::plan::deploy::ProbeQuery>, Fault> {
+    qdrant::probes_now(node_of(settings, part)?, part, settings).await
+}
+
+/// Whether a part's files are as they were written, and readable.
+///
+/// # Errors
+/// What is wrong with them.
+pub async fn check_part(settings: &SnapshotSettings, manifest: &Manifest, part: &Part) -> Result<String, Fault> {
+    match part.kind {
+        StoreKind::Program => program::verify(settings, part, &manifest.id).await,
+        StoreKind::Qdrant if !part.local => qdrant::listed(node_of(settings, part)?, part, settings).await,
+        kind => {
+            let file = settings.folder.join(&manifest.id).join(&part.file);
+            let (checked, wanted) = (check_files(&file, part), part.clone());
+            checked.map_err(|why| Fault::new(FaultKind::Garbage, why))?;
+            if kind == StoreKind::Postgres {
+                postgres::readable(&file, Duration::from_secs(120)).await?;
+            }
+            Ok(format!("{} has its size and sum", wanted.file))
+        }
+    }
+}
+
+/// Whether everything may be restored, store by store. Nothing is touched.
+pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<String, String>)> {
+    let mut all = Vec::new();
+    for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
+        let may = postgres::may_restore(store, settings).await;
+        all.push((store.name.clone(), may.map_err(|fault| fault.message)));
+    }
+    for node in &settings.nodes {
+        let may = qdrant::may_restore(node, settings).await;
+        all.push((node.name.clone(), may.map_err(|fault| fault.message)));
+    }
+    all
+}
+
+/// The room that is left where snapshots are kept, in bytes.
+pub fn room(settings: &SnapshotSettings) -> Option<u64> {
+    let folder = settings.folder.ancestors().find(|folder| folder.exists())?;
+    let stat = rustix::fs::statvfs(folder).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether a server is still at work for a step of a run.
+pub async fn at_work(settings: &SnapshotSettings, run: &str, key: &str, end: bool) -> Result<Option<String>, Fault> {
+    for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
+        let sessions = postgres::at_work(&store.options, &session_name(run, key), end).await?;
+        if sessions > 0 {
+            return Ok(Some(format!("{sessions} session of this step at work in {}", store.name)));
+        }
+    }
+    for node in &settings.nodes {
+        if let Some(words) = qdrant::at_work(node, settings).await? {
+            return Ok(Some(words));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,382 @@
+//! Qdrant: a snapshot of each collection on each node, brought back into a new collection whose counts and scores are
+//! looked at before the alias is switched, in one call. A recovery that may still be running is never begun a second time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value as Json, json};
+
+use super::{Restored, Taken, Told, tag};
+use crate::base::endpoint::{Auth, Endpoint};
+use crate::observe::reading::{Fault, FaultKind};
+use crate::observe::source::{Response, Web, fetch_secret, status_fault, web_json};
+use crate::plan::deploy::{CollectionStrategy, NodeStore, Part, ProbeQuery, SnapshotSettings, StoreKind, drifted};
+use crate::plan::runbook::Progress;
+
+/// Where a server keeps its snapshots unless it says otherwise.
+const USUAL: &str = "/qdrant/snapshots";
+/// How many neighbours a probe query asks for.
+const NEIGHBOURS: u32 = 5;
+
+fn wrong(words: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::Garbage, words.into())
+}
+
+fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+fn web(node: &NodeStore, settings: &SnapshotSettings) -> Web {
+    Web::new(Endpoint { timeout: settings.timeout, max_body: 64 << 20, ..node.endpoint.clone() })
+}
+
+async fn send(web: &Web, method: &str, path: &str, body: Option<Json>) -> Result<Response, Fault> {
+    let request = web.request(method, path)?;
+    web.send(if let Some(body) = body { request.json(&body) } else { request }).await
+}
+
+/// What a call gives under `result`.
+async fn ask(web: &Web, method: &str, path: &str, body: Option<Json>) -> Result<Json, Fault> {
+    let answer = send(web, method, path, body).await?;
+    if !answer.status.is_success() {
+        return Err(refused(&answer));
+    }
+    let json: Json = web_json(&answer.body)?;
+    Ok(json.get("result").cloned().unwrap_or_default())
+}
+
+/// The server's own words.
+fn refused(answer: &Response) -> Fault {
+    let said = serde_json::from_slice::<Json>(&answer.body).ok();
+    let words = said.as_ref().and_then(|json| json.pointer("/status/error")).and_then(Json::as_str).map(str::to_string);
+    status_fault(answer.status, &words.unwrap_or_else(|| answer.text()))
+}
+
+pub async fn version(node: &NodeStore, settings: &SnapshotSettings) -> Result<String, Fault> {
+    let answer = send(&web(node, settings), "GET", "/", None).await?;
+    let json: Json = web_json(&answer.body)?;
+    Ok(format!("qdrant {}", json["version"].as_str().unwrap_or("?")))
+}
+
+/// Every alias, with the collection behind it.
+async fn aliases(web: &Web) -> Result<BTreeMap<String, String>, Fault> {
+    let found = ask(web, "GET", "/aliases", None).await?;
+    let one = |alias: &Json| Some((alias["alias_name"].as_str()?.to_string(), alias["collection_name"].as_str()?.to_string()));
+    Ok(found["aliases"].as_array().into_iter().flatten().filter_map(one).collect())
+}
+
+async fn real_name(web: &Web, collection: &str) -> Result<String, Fault> {
+    Ok(aliases(web).await?.remove(collection).unwrap_or_else(|| collection.to_string()))
+}
+
+/// The collection as the configuration names it that a part is of.
+pub async fn configured(settings: &SnapshotSettings, node: &NodeStore, part: &Part) -> Result<String, Fault> {
+    let aliases = aliases(&web(node, settings)).await?;
+    let of_part = |name: &&String| **name == part.name || aliases.get(*name).is_some_and(|real| *real == part.name);
+    let named = settings.collections.iter().find(of_part).or_else(|| {
+        // It was restored since: the alias leads to another one now.
+        settings.collections.iter().find(|name| aliases.contains_key(*name))
+    });
+    Ok(named.cloned().unwrap_or_else(|| part.name.clone()))
+}
+
+async fn count(web: &Web, collection: &str) -> Result<u64, Fault> {
+    let path = format!("/collections/{}/points/count", encoded(collection));
+    let found = ask(web, "POST", &path, Some(json!({"exact": true}))).await?;
+    found["count"].as_u64().ok_or_else(|| wrong(format!("{collection} gives no count")))
+}
+
+/// The collection behind a name, and its points, counted exactly.
+pub async fn points(node: &NodeStore, collection: &str, settings: &SnapshotSettings) -> Result<(String, u64), Fault> {
+    let web = web(node, settings);
+    let real = real_name(&web, collection).await?;
+    let points = count(&web, &real).await?;
+    Ok((real, points))
+}
+
+/// Whether a task of that sort runs on a collection, by the server's own metrics; `None` where it does not say.
+async fn running(web: &Web, family: &str, collection: Option<&str>) -> Result<Option<u64>, Fault> {
+    let answer = send(web, "GET", "/metrics", None).await?;
+    if !answer.status.is_success() {
+        return Err(refused(&answer));
+    }
+    let text = answer.text();
+    let mut found = None;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        // The prefix of its names can be configured.
+        let name = series.split('{').next().unwrap_or(series);
+        let is_of = collection.is_none_or(|collection| series.contains(&format!("id=\"{collection}\"")));
+        if name.ends_with(family) && is_of {
+            *found.get_or_insert(0) += value.trim().parse::<f64>().unwrap_or(0.0) as u64;
+        }
+    }
+    Ok(found)
+}
+
+/// What a node is at that nobody waits for any more.
+pub async fn at_work(node: &NodeStore, settings: &SnapshotSettings) -> Result<Option<String>, Fault> {
+    let running = running(&web(node, settings), "snapshot_recovery_running", None).await?;
+    Ok(running.filter(|n| *n > 0).map(|n| format!("{n} recovery at work on {}", node.name)))
+}
+
+/// Some stored points, asked for their neighbours: the mean of the scores.
+async fn probes(web: &Web, collection: &str, ids: &[Json]) -> Result<Vec<ProbeQuery>, Fault> {
+    let path = format!("/collections/{}", encoded(collection));
+    let info = ask(web, "GET", &path, None).await?;
+    let vectors = info.pointer("/config/params/vectors").cloned().unwrap_or_default();
+    // A collection may have one vector without a name, or several with one.
+    let using = if vectors.get("size").is_some() { None } else { vectors.as_object().and_then(|named| named.keys().next().cloned()) };
+    let mut all = Vec::new();
+    for id in ids {
+        let mut body = json!({"query": id, "limit": NEIGHBOURS});
+        if let Some(name) = &using {
+            body["using"] = json!(name);
+        }
+        let found = ask(web, "POST", &format!("{path}/points/query"), Some(body)).await?;
+        let scores: Vec<f64> = found["points"].as_array().into_iter().flatten().filter_map(|point| point["score"].as_f64()).collect();
+        if !scores.is_empty() {
+            all.push(ProbeQuery { id: id.clone(), mean: scores.iter().sum::<f64>() / scores.len() as f64 });
+        }
+    }
+    Ok(all)
+}
+
+async fn some_ids(web: &Web, collection: &str, n: usize) -> Result<Vec<Json>, Fault> {
+    let path = format!("/collections/{}/points/scroll", encoded(collection));
+    let found = ask(web, "POST", &path, Some(json!({"limit": n, "with_payload": false, "with_vector": false}))).await?;
+    Ok(found["points"].as_array().into_iter().flatten().map(|point| point["id"].clone()).collect())
+}
+
+/// The same probe queries as a snapshot has, now.
+pub async fn probes_now(node: &NodeStore, part: &Part, settings: &SnapshotSettings) -> Result<Vec<ProbeQuery>, Fault> {
+    let web = web(node, settings);
+    let name = configured(settings, node, part).await?;
+    let ids: Vec<Json> = part.probes.iter().map(|probe| probe.id.clone()).collect();
+    probes(&web, &real_name(&web, &name).await?, &ids).await
+}
+
+pub async fn take(
+    node: &NodeStore,
+    collection: &str,
+    folder: &Path,
+    settings: &SnapshotSettings,
+    told: &mut Told<'_>,
+) -> Result<Part, Fault> {
+    let web = web(node, settings);
+    let real = real_name(&web, collection).await?;
+    told(Progress { done: 0.0, of: None, unit: String::new(), words: format!("snapshot of {real} on {}", node.name) });
+    let made = ask(&web, "POST", &format!("/collections/{}/snapshots?wait=true", encoded(&real)), None).await?;
+    let name = made["name"].as_str().ok_or_else(|| wrong("the server gives the snapshot no name"))?.to_string();
+    let points = count(&web, &real).await?;
+    let ids = if settings.probes > 0 { some_ids(&web, &real, settings.probes).await? } else { Vec::new() };
+    let mut part = Part {
+        kind: StoreKind::Qdrant,
+        store: node.name.clone(),
+        name: real.clone(),
+        file: name.clone(),
+        local: false,
+        size: made["size"].as_u64().unwrap_or(0),
+        sha256: made["checksum"].as_str().unwrap_or("").to_string(),
+        counts: BTreeMap::from([("points".to_string(), points)]),
+        probes: probes(&web, &real, &ids).await?,
+    };
+    if settings.download {
+        download(&web, &real, &name, folder, &mut part, told).await?;
+    }
+    if part.size == 0 {
+        return Err(wrong(format!("the snapshot {name} has no size: it is none")));
+    }
+    Ok(part)
+}
+
+/// Copies a snapshot here, piece by piece, and holds it to the server's sum.
+async fn download(web: &Web, collection: &str, name: &str, folder: &Path, part: &mut Part, told: &mut Told<'_>) -> Result<(), Fault> {
+    let file = format!("{}-{}.snapshot", part.store, encoded(collection));
+    let path = format!("/collections/{}/snapshots/{}", encoded(collection), encoded(name));
+    let (of, words) = (part.size as f64, format!("copied of {name}"));
+    let mut progress = |done: u64| told(Progress { done: done as f64, of: Some(of), unit: "bytes".into(), words: words.clone() });
+    let (sum, size) = web.download(&path, &folder.join(&file), &mut progress).await?;
+    if !part.sha256.is_empty() && part.sha256 != sum {
+        return Err(wrong(format!("{name} came with the sum {sum}, and the server says {}", part.sha256)));
+    }
+    (part.file, part.local, part.sha256, part.size) = (file, true, sum, size);
+    Ok(())
+}
+
+/// Whether a snapshot is still on its server, as it was.
+pub async fn listed(node: &NodeStore, part: &Part, settings: &SnapshotSettings) -> Result<String, Fault> {
+    let web = web(node, settings);
+    let found = ask(&web, "GET", &format!("/collections/{}/snapshots", encoded(&part.name)), None).await?;
+    let entry = found.as_array().into_iter().flatten().find(|entry| entry["name"].as_str() == Some(&part.file));
+    let Some(entry) = entry else { return Err(wrong(format!("{} is not on {} any more", part.file, node.name))) };
+    let (size, sum) = (entry["size"].as_u64().unwrap_or(0), entry["checksum"].as_str().unwrap_or(""));
+    if size != part.size || !part.sha256.is_empty() && !sum.is_empty() && sum != part.sha256 {
+        return Err(wrong(format!("{} on {} is another one than was taken: {size} bytes, sum {sum}", part.file, node.name)));
+    }
+    Ok(format!("{} is on {}", part.file, node.name))
+}
+
+/// The new collection that a run restores into.
+fn beside(part: &Part, run: &str) -> String {
+    format!("{}_{}", part.name, tag(run))
+}
+
+pub async fn restore(
+    node: &NodeStore,
+    part: &Part,
+    settings: &SnapshotSettings,
+    taken: &Taken<'_>,
+    told: &mut Told<'_>,
+) -> Result<Restored, Fault> {
+    let web = web(node, settings);
+    let name = configured(settings, node, part).await?;
+    let aliases = aliases(&web).await?;
+    let new = match settings.restore_collection {
+        CollectionStrategy::InPlace => aliases.get(&name).cloned().unwrap_or_else(|| part.name.clone()),
+        CollectionStrategy::Alias if !aliases.contains_key(&name) => {
+            let words = format!(
+                "{name} is a collection and no alias: there is nothing to switch (make an alias and let the application use it, or set restore_collection = \"in_place\")"
+            );
+            return Err(Fault::new(FaultKind::Query, words));
+        }
+        CollectionStrategy::Alias => beside(part, taken.run),
+    };
+    if aliases.get(&name) == Some(&new) && settings.restore_collection == CollectionStrategy::Alias {
+        return Ok(Restored::Done(format!("{name} leads to {new}")));
+    }
+    if running(&web, "snapshot_recovery_running", None).await?.is_some_and(|n| n > 0) {
+        return Ok(Restored::UnderWay(format!("a recovery is at work on {}", node.name)));
+    }
+    told(Progress { done: 0.0, of: None, unit: String::new(), words: format!("recovering {} into {new}", part.name) });
+    // One that is whole already is not recovered a second time.
+    let whole = settings.restore_collection == CollectionStrategy::Alias && is_as_it_was(&web, &new, part).await.is_ok();
+    if !whole {
+        recover(&web, node, part, &new, settings).await?;
+        is_as_it_was(&web, &new, part).await?;
+    }
+    if settings.restore_collection == CollectionStrategy::InPlace {
+        return Ok(Restored::Done(format!("{new}: recovered in place")));
+    }
+    switch(&web, &name, &new).await?;
+    Ok(Restored::Done(format!("{name} leads to {new}; what it led to before is kept")))
+}
+
+/// Counts and scores of a recovered collection against what they were.
+async fn is_as_it_was(web: &Web, collection: &str, part: &Part) -> Result<(), Fault> {
+    let points = count(web, collection).await?;
+    let then = part.counts.get("points").copied().unwrap_or(0);
+    if points != then {
+        return Err(wrong(format!("{collection} has {points} points, and had {then}")));
+    }
+    let ids: Vec<Json> = part.probes.iter().map(|probe| probe.id.clone()).collect();
+    let off = drifted(&part.probes, &probes(web, collection, &ids).await?);
+    if off.is_empty() { Ok(()) } else { Err(wrong(format!("{collection} does not find what it found: {}", off.join("; ")))) }
+}
+
+/// One call, so that there is no moment without the alias.
+async fn switch(web: &Web, alias: &str, to: &str) -> Result<(), Fault> {
+    let actions = json!([
+        {"delete_alias": {"alias_name": alias}},
+        {"create_alias": {"collection_name": to, "alias_name": alias}},
+    ]);
+    ask(web, "POST", "/collections/aliases", Some(json!({"actions": actions}))).await.map(drop)
+}
+
+/// Asks for a recovery, from wherever the server can have the snapshot. What it refuses it has not done.
+async fn recover(web: &Web, node: &NodeStore, part: &Part, into: &str, settings: &SnapshotSettings) -> Result<(), Fault> {
+    if !part.local {
+        listed(node, part, settings).await?;
+    }
+    let path = format!("/collections/{}/snapshots/recover?wait=true", encoded(into));
+    let mut folder = settings.server_folder.clone().unwrap_or_else(|| USUAL.into());
+    let mut body = json!({"priority": "snapshot"});
+    if !part.sha256.is_empty() {
+        body["checksum"] = json!(part.sha256);
+    }
+    for _ in 0..2 {
+        body["location"] = json!(format!("file://{}/{}/{}", folder.trim_end_matches('/'), part.name, part.file));
+        let answer = send(web, "PUT", &path, Some(body.clone())).await?;
+        match answer.status.as_u16() {
+            200..=299 => return Ok(()),
+            // It says where it keeps them.
+            403 => match folder_in(&answer.text()) {
+                Some(said) if said != folder => folder = said,
+                _ => return Err(refused(&answer)),
+            },
+            400 | 404 if settings.server_folder.is_none() => break,
+            _ => return Err(refused(&answer)),
+        }
+    }
+    // From itself, over HTTP.
+    let own = node.endpoint.url.as_str().trim_end_matches('/');
+    body["location"] = json!(format!("{own}/collections/{}/snapshots/{}", encoded(&part.name), encoded(&part.file)));
+    if let Auth::Header { value, .. } | Auth::Bearer(value) = &node.endpoint.auth {
+        body["api_key"] = json!(fetch_secret(value).await?.expose());
+    }
+    let answer = send(web, "PUT", &path, Some(body)).await?;
+    if answer.status.is_success() { Ok(()) } else { Err(refused(&answer)) }
+}
+
+/// The folder that a server names when it refuses a file outside of it.
+fn folder_in(said: &str) -> Option<String> {
+    let said = said.replace("\\\"", "\"");
+    let (_, rest) = said.split_once("snapshots directory \"")?;
+    rest.split('"').next().map(str::to_string).filter(|folder| folder.starts_with('/'))
+}
+
+/// The alias leads again to what it led to before; what was recovered is kept.
+pub async fn undo(
+    node: &NodeStore,
+    part: &Part,
+    settings: &SnapshotSettings,
+    (taken, before): (&Taken<'_>, Option<&str>),
+) -> Result<String, Fault> {
+    if settings.restore_collection == CollectionStrategy::InPlace {
+        let words = format!("{} was recovered in place: restore the safety snapshot instead", part.name);
+        return Err(Fault::new(FaultKind::Query, words));
+    }
+    let web = web(node, settings);
+    let new = beside(part, taken.run);
+    let aliases = aliases(&web).await?;
+    let mine = aliases.iter().find(|(_, real)| **real == new);
+    let Some((alias, _)) = mine else { return Ok(format!("no alias leads to {new}: nothing to take back")) };
+    let before = before.unwrap_or(&part.name);
+    switch(&web, alias, before).await?;
+    Ok(format!("{alias} leads to {before} again"))
+}
+
+/// What the alias of a part leads to, for the way back.
+pub async fn leads_to(node: &NodeStore, part: &Part, settings: &SnapshotSettings) -> Result<Option<String>, Fault> {
+    let web = web(node, settings);
+    let name = configured(settings, node, part).await?;
+    Ok(aliases(&web).await?.remove(&name))
+}
+
+/// Whether a restore would be allowed, and whether there is an alias to switch. Nothing is touched.
+pub async fn may_restore(node: &NodeStore, settings: &SnapshotSettings) -> Result<String, Fault> {
+    let web = web(node, settings);
+    let aliases = aliases(&web).await?;
+    if settings.restore_collection == CollectionStrategy::Alias
+        && let Some(plain) = settings.collections.iter().find(|name| !aliases.contains_key(*name))
+    {
+        let words = format!("{plain} is no alias: there is nothing to switch (make one, or set restore_collection = \"in_place\")");
+        return Err(Fault::new(FaultKind::Query, words));
+    }
+    // A list of nothing to do changes nothing; a key that may only read is refused.
+    ask(&web, "POST", "/collections/aliases", Some(json!({"actions": []}))).await?;
+    Ok(format!("{}: aliases may be switched", node.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_where_it_keeps_its_snapshots() {
+        let said = r#"{"status":{"error":"Forbidden: Snapshot file path must be inside the snapshots directory \"/var/q/snapshots\""}}"#;
+        assert_eq!(folder_in(said), Some("/var/q/snapshots".into()));
+        assert_eq!(folder_in("Forbidden"), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! What snapshots are taken of, and how they come back, from `[snapshots]`.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::model::{SourceConfig, SourceKind};
+use super::resolver::Resolver;
+use super::shape::{SnapshotsShape, SpannedText};
+use crate::base::diag::suggestion;
+use crate::base::endpoint::DatabaseOptions;
+use crate::plan::deploy::{DatabaseStore, NodeStore, ProgramStore, SnapshotSettings};
+
+const KEEP: usize = 7;
+const MAX_AGE: Duration = Duration::from_secs(26 * 3600);
+const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+/// How many stored points are asked for their neighbours.
+const PROBES: usize = 5;
+
+impl Resolver<'_> {
+    pub(super) fn snapshots(
+        &mut self,
+        shape: &SnapshotsShape,
+        span: &Range<usize>,
+        sources: &IndexMap<Arc<str>, SourceConfig>,
+        state_dir: &std::path::Path,
+    ) -> Option<SnapshotSettings> {
+        let databases: Vec<DatabaseStore> = shape.databases.iter().filter_map(|name| self.snapshot_database(name, sources)).collect();
+        let nodes: Vec<NodeStore> = shape.qdrant.iter().filter_map(|name| self.snapshot_node(name, sources)).collect();
+        let collections: Vec<String> = shape.collections.iter().map(|name| name.get_ref().clone()).collect();
+        let programs: Vec<ProgramStore> = shape
+            .programs
+            .iter()
+            .map(|(name, own)| ProgramStore {
+                name: name.clone(),
+                create: self.beside(own.create.clone()),
+                verify: self.beside(own.verify.clone()),
+                restore: self.beside(own.restore.clone()),
+            })
+            .collect();
+        if databases.is_empty() && collections.is_empty() && programs.is_empty() && !self.findings.has_errors() {
+            let hint = "write databases = [\"NAME\"], collections = [\"NAME\"] with qdrant = [\"NAME\"], or [snapshots.programs.NAME]";
+            self.findings.error(span.clone(), "nothing says what a snapshot is taken of", Some(hint.into()));
+        }
+        if nodes.is_empty() && !collections.is_empty() && shape.qdrant.is_empty() {
+            let hint = "write qdrant = [\"NAME\"], the source; of a cluster every node";
+            self.findings.error(span.clone(), "collections are taken of no Qdrant", Some(hint.into()));
+        }
+        let mut time = |text: &Option<SpannedText>, default: Duration| match text {
+            Some(text) => self.duration(text),
+            None => Some(default),
+        };
+        Some(SnapshotSettings {
+            max_age: time(&shape.max_age, MAX_AGE)?,
+            timeout: time(&shape.timeout, TIMEOUT)?,
+            keep_for: match &shape.keep_for {
+                Some(text) => Some(self.duration(text)?),
+                None => None,
+            },
+            folder: match &shape.folder {
+                Some(folder) => self.folder.join(folder),
+                None => state_dir.join("snapshots"),
+            },
+            databases,
+            nodes,
+            collections,
+            programs,
+            server_folder: shape.server_folder.clone(),
+            download: shape.download.unwrap_or(false),
+            keep: shape.keep.unwrap_or(KEEP),
+            counts: shape.counts.iter().map(|(name, query)| (name.clone(), query.clone())).collect(),
+            probes: shape.probes.unwrap_or(PROBES),
+            restore_database: shape.restore_database.unwrap_or_default(),
+            restore_collection: shape.restore_collection.unwrap_or_default(),
+        })
+    }
+
+    fn snapshot_database(&mut self, name: &SpannedText, sources: &IndexMap<Arc<str>, SourceConfig>) -> Option<DatabaseStore> {
+        match sources.get(name.get_ref().as_str()).map(|source| (&source.kind, source.timeout)) {
+            Some((SourceKind::Database { url, password, tls, connections }, timeout)) => Some(DatabaseStore {
+                name: name.get_ref().clone(),
+                options: DatabaseOptions {
+                    url: url.clone(),
+                    password: password.clone(),
+                    tls: tls.clone(),
+                    timeout,
+                    connections: *connections,
+                },
+            }),
+            _ => {
+                let databases =
+                    sources.iter().filter(|(_, s)| matches!(s.kind, SourceKind::Database { .. })).map(|(name, _)| name.as_ref());
+                let hint = suggestion(name.get_ref(), databases);
+                self.findings.error(name.span(), format!("there is no database source `{}`", name.get_ref()), hint);
+                None
+            }
+        }
+    }
+
+    fn snapshot_node(&mut self, name: &SpannedText, sources: &IndexMap<Arc<str>, SourceConfig>) -> Option<NodeStore> {
+        match sources.get(name.get_ref().as_str()).map(|source| &source.kind) {
+            Some(SourceKind::Qdrant { endpoint, .. }) => Some(NodeStore { name: name.get_ref().clone(), endpoint: endpoint.clone() }),
+            _ => {
+                let nodes = sources.iter().filter(|(_, s)| matches!(s.kind, SourceKind::Qdrant { .. })).map(|(name, _)| name.as_ref());
+                let hint = suggestion(name.get_ref(), nodes);
+                self.findings.error(name.span(), format!("there is no qdrant source `{}`", name.get_ref()), hint);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Snapshots: what is in one, by its manifest; which are kept; what restoring one would throw away.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Stamp;
+use crate::base::endpoint::{DatabaseOptions, Endpoint};
+use crate::base::secret::SecretRef;
+use crate::base::units::{short, thousands};
+use crate::plan::runbook::millis;
+
+/// What is taken together, where it goes, and how it comes back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotSettings {
+    pub folder: PathBuf,
+    pub databases: Vec<DatabaseStore>,
+    /// The nodes of a Qdrant cluster, or the one there is.
+    pub nodes: Vec<NodeStore>,
+    pub collections: Vec<String>,
+    pub programs: Vec<ProgramStore>,
+    /// Where the server keeps its snapshots; learnt from it where that is not said.
+    pub server_folder: Option<String>,
+    /// Whether the snapshots of collections are copied here, too.
+    pub download: bool,
+    pub keep: usize,
+    #[serde(default, with = "millis::maybe")]
+    pub keep_for: Option<Duration>,
+    /// From which age on the newest is too old to go back to.
+    #[serde(with = "millis")]
+    pub max_age: Duration,
+    #[serde(with = "millis")]
+    pub timeout: Duration,
+    /// Counts besides those of every table: a name and a query that gives labels and numbers.
+    pub counts: Vec<(String, String)>,
+    /// How many stored points are asked for their neighbours.
+    pub probes: usize,
+    pub restore_database: DatabaseStrategy,
+    pub restore_collection: CollectionStrategy,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseStore {
+    pub name: String,
+    pub options: DatabaseOptions,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStore {
+    pub name: String,
+    pub endpoint: Endpoint,
+}
+
+/// A store of somebody's own: programs with their arguments that speak JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgramStore {
+    pub name: String,
+    pub create: Vec<String>,
+    pub verify: Vec<String>,
+    pub restore: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseStrategy {
+    /// Into a new database beside it, and then their names are changed.
+    #[default]
+    Swap,
+    InPlace,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectionStrategy {
+    /// Into a new collection, and then the alias is switched.
+    #[default]
+    Alias,
+    InPlace,
+}
+
+impl SnapshotSettings {
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        let databases = self.databases.iter().filter_map(|store| store.options.password.as_ref());
+        databases.chain(self.nodes.iter().flat_map(|node| node.endpoint.secrets())).collect()
+    }
+}
+
+/// What is known of a snapshot. It is written last: what has no manifest is no snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub v: u32,
+    pub id: String,
+    pub environment: String,
+    pub at: Stamp,
+    pub ended: Stamp,
+    pub by: String,
+    /// The run that took it.
+    pub run: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<Golden>,
+    /// Of this program, of the application where that is known, and of the servers.
+    pub versions: BTreeMap<String, String>,
+    pub parts: Vec<Part>,
+    /// What was written while it was taken, part by part; nothing: its parts are of one moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<String>,
+}
+
+/// It is known to be good, and is not removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Golden {
+    pub by: String,
+    pub at: Stamp,
+    pub why: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    Postgres,
+    Sqlite,
+    Qdrant,
+    Program,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    pub kind: StoreKind,
+    /// The source, node or store.
+    pub store: String,
+    /// The database or the collection itself, behind an alias too.
+    pub name: String,
+    /// A file beside the manifest, or the name of a snapshot on its server.
+    pub file: String,
+    /// Whether the file stands beside the manifest.
+    pub local: bool,
+    pub size: u64,
+    pub sha256: String,
+    /// Exact: rows by table, by what was asked for besides, or points.
+    pub counts: BTreeMap<String, u64>,
+    /// Stored points that were asked for their neighbours, and the mean of the scores.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeQuery>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeQuery {
+    pub id: serde_json::Value,
+    pub mean: f64,
+}
+
+/// How far the mean of scores may be from what it was.
+const SCORES: f64 = 0.05;
+
+impl Manifest {
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Manifest, String> {
+        let manifest: Manifest = serde_json::from_str(text).map_err(|e| format!("the manifest cannot be read: {e}"))?;
+        if manifest.v != 1 {
+            return Err(format!("the manifest is of version {}, this program speaks 1", manifest.v));
+        }
+        Ok(manifest)
+    }
+
+    pub fn size(&self) -> u64 {
+        self.parts.iter().map(|part| part.size).sum()
+    }
+}
+
+/// The snapshot that is meant: an id, `latest`, or `golden`, the newest of those. The newest stand first.
+///
+/// # Errors
+/// When there is none.
+pub fn pick<'m>(all: &'m [Manifest], wanted: &str) -> Result<&'m Manifest, String> {
+    let found = match wanted {
+        "latest" => all.first(),
+        "golden" => all.iter().find(|manifest| manifest.golden.is_some()),
+        id => all.iter().find(|manifest| manifest.id == id),
+    };
+    found.ok_or_else(|| match wanted {
+        "latest" => "there is no snapshot yet: lastgreen snapshot create".into(),
+        "golden" => "no snapshot is golden: lastgreen snapshot golden ID --why TEXT".into(),
+        id => format!("there is no snapshot `{id}`; `lastgreen snapshot list` lists them"),
+    })
+}
+
+/// The snapshots that are kept no longer: beyond so many, or older than that; never a golden one, never the newest.
+pub fn too_old<'m>(all: &'m [Manifest], settings: &SnapshotSettings, now: Stamp) -> Vec<&'m Manifest> {
+    let plain = all.iter().filter(|manifest| manifest.golden.is_none());
+    let beyond = |(place, manifest): &(usize, &Manifest)| {
+        *place >= settings.keep.max(1) || *place > 0 && settings.keep_for.is_some_and(|most| now.since(manifest.at) > most)
+    };
+    plain.enumerate().filter(beyond).map(|(_, manifest)| manifest).collect()
+}
+
+/// What differs between what was counted then and now, in words.
+pub fn differences(then: &BTreeMap<String, u64>, now: &BTreeMap<String, u64>) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let one = |name: &String| match (then.get(name), now.get(name)) {
+        (Some(a), Some(b)) if a == b => None,
+        (Some(a), Some(b)) => Some(format!("{name}: {} then, {} now", thousands(*a as f64), thousands(*b as f64))),
+        (Some(a), None) => Some(format!("{name} is gone, of {} then", thousands(*a as f64))),
+        (None, Some(b)) => Some(format!("{name} is new, with {}", thousands(*b as f64))),
+        (None, None) => None,
+    };
+    names.into_iter().filter_map(one).collect()
+}
+
+/// What is wrong with the scores of probe queries against what they were.
+pub fn drifted(then: &[ProbeQuery], now: &[ProbeQuery]) -> Vec<String> {
+    let one = |probe: &ProbeQuery| {
+        let Some(found) = now.iter().find(|p| p.id == probe.id) else { return Some(format!("point {} is gone", probe.id)) };
+        let off = (found.mean - probe.mean).abs();
+        (off > SCORES * probe.mean.abs().max(f64::EPSILON))
+            .then(|| format!("point {}: mean score {:.3} then, {:.3} now", probe.id, probe.mean, found.mean))
+    };
+    then.iter().filter_map(one).collect()
+}
+
+/// What going back to a snapshot would throw away.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WriteLoss {
+    pub snapshot: String,
+    pub since: Stamp,
+    /// By table or collection: how many more there are now than there were, where that is so.
+    pub more: Vec<(String, u64)>,
+    /// Where there are fewer now: they would come back.
+    pub fewer: Vec<(String, u64)>,
+    /// What could not be counted, and why.
+    pub unknown: Vec<String>,
+}
+
+impl WriteLoss {
+    /// From exact counts then and now.
+    pub fn between(manifest: &Manifest, now: &BTreeMap<String, BTreeMap<String, u64>>, unknown: Vec<String>) -> WriteLoss {
+        let mut loss = WriteLoss { snapshot: manifest.id.clone(), since: manifest.at, unknown, ..WriteLoss::default() };
+        for part in &manifest.parts {
+            let Some(counted) = now.get(&part.name) else { continue };
+            for (name, count) in counted {
+                let then = part.counts.get(name).copied().unwrap_or(0);
+                let shown = if part.kind == StoreKind::Qdrant { format!("points of {}", part.name) } else { name.clone() };
+                match count.cmp(&then) {
+                    std::cmp::Ordering::Greater => loss.more.push((shown, count - then)),
+                    std::cmp::Ordering::Less => loss.fewer.push((shown, then - count)),
+                    std::cmp::Ordering::Equal => {}
+                }
+            }
+        }
+        loss
+    }
+
+    /// `1,284 rag_chunks, 1,284 points of rag_main, written since 2026-11-12T21:02:00Z`.
+    pub fn words(&self, now: Stamp) -> String {
+        let list =
+            |all: &[(String, u64)]| all.iter().map(|(name, n)| format!("{} {name}", thousands(*n as f64))).collect::<Vec<_>>().join(", ");
+        let since = format!("since {} ({} ago)", self.since.iso(), short(now.since(self.since)));
+        let mut words = match self.more.as_slice() {
+            [] => format!("nothing that was counted {since}"),
+            more => format!("{}, written {since}", list(more)),
+        };
+        if !self.fewer.is_empty() {
+            words += &format!("; back come {}", list(&self.fewer));
+        }
+        if !self.unknown.is_empty() {
+            words += &format!("; NOT COUNTED: {}", self.unknown.join("; "));
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(id: &str, at: i64, golden: bool) -> Manifest {
+        let golden = golden.then(|| Golden { by: "eva".into(), at: Stamp(at), why: "smoke passed".into() });
+        let counts = BTreeMap::from([("chunks".to_string(), 10), ("old".to_string(), 5)]);
+        let part = Part {
+            kind: StoreKind::Postgres,
+            store: "db".into(),
+            name: "ragdb".into(),
+            file: "db.dump".into(),
+            local: true,
+            size: 7,
+            sha256: String::new(),
+            counts,
+            probes: Vec::new(),
+        };
+        Manifest {
+            v: 1,
+            id: id.into(),
+            environment: "e".into(),
+            at: Stamp(at),
+            ended: Stamp(at),
+            by: "eva".into(),
+            run: "R".into(),
+            reason: String::new(),
+            golden,
+            versions: BTreeMap::new(),
+            parts: vec![part],
+            moved: Vec::new(),
+        }
+    }
+
+    fn settings(keep: usize, keep_for: Option<u64>) -> SnapshotSettings {
+        SnapshotSettings {
+            folder: PathBuf::new(),
+            databases: Vec::new(),
+            nodes: Vec::new(),
+            collections: Vec::new(),
+            programs: Vec::new(),
+            server_folder: None,
+            download: false,
+            keep,
+            keep_for: keep_for.map(Duration::from_secs),
+            max_age: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            counts: Vec::new(),
+            probes: 0,
+            restore_database: DatabaseStrategy::Swap,
+            restore_collection: CollectionStrategy::Alias,
+        }
+    }
+
+    #[test]
+    fn a_golden_one_and_the_newest_always_stay() {
+        let all = [manifest("e", 5_000, false), manifest("d", 4_000, true), manifest("c", 3_000, false), manifest("b", 2_000, false)];
+        let gone =
+            |keep, keep_for| too_old(&all, &settings(keep, keep_for), Stamp(100_000)).iter().map(|m| m.id.clone()).collect::<Vec<_>>();
+        assert_eq!(gone(2, None), ["b"]);
+        assert_eq!(gone(0, None), ["c", "b"], "the newest stays");
+        assert_eq!(gone(9, Some(1)), ["c", "b"]);
+        assert_eq!(pick(&all, "golden").map(|m| m.id.as_str()), Ok("d"));
+        assert_eq!(pick(&all, "latest").map(|m| m.id.as_str()), Ok("e"));
+        assert!(pick(&all, "x").is_err() && pick(&[], "latest").is_err());
+    }
+
+    #[test]
+    fn what_would_be_lost_is_counted() {
+        let now = BTreeMap::from([("ragdb".to_string(), BTreeMap::from([("chunks".to_string(), 1294), ("old".to_string(), 4)]))]);
+        let loss = WriteLoss::between(&manifest("a", 0, false), &now, vec!["rag_main: refused".into()]);
+        assert_eq!(
+            loss.words(Stamp(60_000)),
+            "1,284 chunks, written since 1970-01-01T00:00:00Z (1m ago); back come 1 old; NOT COUNTED: rag_main: refused"
+        );
+        assert_eq!(differences(&BTreeMap::from([("a".into(), 1)]), &BTreeMap::from([("a".into(), 2)])), ["a: 1 then, 2 now"]);
+        let probe = |mean| ProbeQuery { id: 1.into(), mean };
+        assert!(drifted(&[probe(0.8)], &[probe(0.77)]).is_empty());
+        assert_eq!(drifted(&[probe(0.8)], &[probe(0.7)]).len(), 1);
+        assert_eq!(drifted(&[probe(0.8)], &[]).len(), 1);
+    }
+}

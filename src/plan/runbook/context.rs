@@ -1,0 +1,72 @@
+//! What a plan is made against: the environment with everything a step can name, and what the operator asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value as Json};
+
+use super::model::{Channel, Runbook};
+use super::plan::{FrozenConfig, Notice, PlanEnvironment};
+use super::release::Release;
+use super::switch::Switch;
+use crate::base::units::Unit;
+
+/// What a plan is made against: the environment, and everything a step can name.
+#[derive(Clone, Debug, Default)]
+pub struct PlanningContext {
+    pub environment: PlanEnvironment,
+    /// The target these are of, where it is not the environment itself.
+    pub target: Option<String>,
+    pub vars: Map<String, Json>,
+    /// Services (and HTTP sources) by name, with their URLs.
+    pub services: IndexMap<String, String>,
+    /// Databases by name, with their places as people read them.
+    pub databases: IndexMap<String, String>,
+    pub signals: IndexMap<String, Unit>,
+    pub channels: IndexMap<String, Channel>,
+    pub switch: Option<Switch>,
+    pub release: Option<Release>,
+    pub snapshots: Option<SnapshotsContext>,
+    /// How long a canary bakes, and what it is judged by.
+    pub analysis: Option<(Duration, String)>,
+    /// Whom every run tells.
+    pub always: Vec<Notice>,
+    pub runbooks: IndexMap<String, Arc<Runbook>>,
+    pub config: FrozenConfig,
+}
+
+/// Snapshots as a plan sees them.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotsContext {
+    /// What they are taken of.
+    pub what: String,
+    /// How one comes back.
+    pub how: String,
+    /// Those that there are, the newest first, and whether each is golden.
+    pub known: Vec<(String, bool)>,
+}
+
+impl SnapshotsContext {
+    /// The id that is meant.
+    pub(super) fn find(&self, wanted: &str) -> Option<&str> {
+        let found = match wanted {
+            "latest" => self.known.first(),
+            "golden" => self.known.iter().find(|(_, golden)| *golden),
+            id => self.known.iter().find(|(known, _)| known == id),
+        };
+        found.map(|(id, _)| id.as_str())
+    }
+}
+
+/// What the operator asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub inputs: IndexMap<String, String>,
+    pub reason: Option<String>,
+    pub drill: bool,
+    pub user: String,
+    pub host: String,
+    /// Nothing is to be run: inputs that are missing are left open, and everything else is looked at.
+    pub only_checks: bool,
+}

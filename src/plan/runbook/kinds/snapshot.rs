@@ -1,0 +1,235 @@
+//! `snapshot`, `restore`, `verify`: the data taken together, brought back, and looked at against what it was.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Misfit, Names, StepKind, Uses};
+use crate::base::yaml::{Fields, Reader};
+use crate::plan::runbook::template::{self, Fill};
+
+fn uses() -> Uses {
+    Uses { snapshots: true, ..Uses::default() }
+}
+
+/// Hours: whoever copies a large database knows that it takes long.
+const LONG: Duration = Duration::from_secs(6 * 3600);
+
+/// Everything that the configuration takes together, taken now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotStep {
+    /// Why it is known to be good, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// What is taken, once that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub what: String,
+    /// Without it, it looks whether this very step has taken one already.
+    pub mutates: bool,
+}
+
+impl StepKind for SnapshotStep {
+    fn read(r: &mut Reader, f: &mut Fields) -> Option<SnapshotStep> {
+        let golden = f.string(r, "golden");
+        Some(SnapshotStep { golden, note: f.string(r, "note").unwrap_or_default(), what: String::new(), mutates: true })
+    }
+
+    fn describe(&self) -> String {
+        match self.mutates {
+            true => format!("snapshot of {}", if self.what.is_empty() { "everything" } else { &self.what }),
+            false => "a snapshot of this step is there".into(),
+        }
+    }
+
+    fn mutates(&self) -> bool {
+        self.mutates
+    }
+
+    /// One that nobody saw end has no manifest, and is no snapshot.
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
+    fn default_timeout(&self) -> Option<Duration> {
+        Some(LONG)
+    }
+
+    fn fill(&mut self, fill: &mut Fill) {
+        self.golden.iter_mut().for_each(|golden| fill.text(golden));
+        fill.text(&mut self.note);
+    }
+
+    fn resolve(&mut self, names: &mut dyn Names) {
+        self.what = names.snapshots(None).map(|(what, _)| what).unwrap_or_default();
+    }
+
+    fn uses(&self) -> Uses {
+        uses()
+    }
+
+    fn own_probe(&self) -> Option<Kind> {
+        self.mutates.then(|| Kind::Snapshot(SnapshotStep { mutates: false, ..self.clone() }))
+    }
+
+    fn as_undo(&self) -> Result<(), Misfit> {
+        Err(("a snapshot takes nothing back".into(), None))
+    }
+}
+
+/// Which of the parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RestoreWhat {
+    #[default]
+    All,
+    Databases,
+    Collections,
+    Programs,
+}
+
+impl RestoreWhat {
+    const WORDS: [(&'static str, RestoreWhat); 4] = [
+        ("all", RestoreWhat::All),
+        ("databases", RestoreWhat::Databases),
+        ("collections", RestoreWhat::Collections),
+        ("programs", RestoreWhat::Programs),
+    ];
+
+    fn word(self) -> &'static str {
+        RestoreWhat::WORDS.iter().find(|(_, what)| *what == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// Data brought back from a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestoreStep {
+    /// Its id; `latest` and `golden` become one when it is planned.
+    pub snapshot: String,
+    #[serde(default)]
+    pub what: RestoreWhat,
+    /// How it will be done, once that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub how: String,
+    /// The way back, to what there was before: this step, or `RUN/STEP` of another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<String>,
+}
+
+/// The step itself.
+const OWN: &str = "";
+
+impl StepKind for RestoreStep {
+    fn read(r: &mut Reader, f: &mut Fields) -> Option<RestoreStep> {
+        let snapshot = f.required(r, "snapshot", "golden, latest, or an id")?;
+        let what = f.choice(r, "what", &RestoreWhat::WORDS).unwrap_or_default();
+        Some(RestoreStep { snapshot: snapshot.text, what, how: String::new(), back: f.string(r, "back") })
+    }
+
+    fn describe(&self) -> String {
+        let how = if self.how.is_empty() { String::new() } else { format!(": {}", self.how) };
+        let what = match self.what {
+            RestoreWhat::All => String::new(),
+            what => format!("{} ", what.word()),
+        };
+        match self.back.as_deref() {
+            Some(OWN) => format!("{what}back to what there was before"),
+            Some(of) => format!("{what}back to what there was before {of}"),
+            None => format!("restore {what}from {}{how}", self.snapshot),
+        }
+    }
+
+    fn mutates(&self) -> bool {
+        true
+    }
+
+    /// It looks how far it is, and goes on from there.
+    fn is_idempotent(&self) -> bool {
+        true
+    }
+
+    fn default_timeout(&self) -> Option<Duration> {
+        Some(LONG)
+    }
+
+    fn fill(&mut self, fill: &mut Fill) {
+        fill.text(&mut self.snapshot);
+        self.back.iter_mut().for_each(|back| fill.text(back));
+    }
+
+    fn resolve(&mut self, names: &mut dyn Names) {
+        if template::is_template(&self.snapshot) {
+            names.snapshots(None);
+            return;
+        }
+        if let Some((how, id)) = names.snapshots(Some(&self.snapshot)) {
+            (self.how, self.snapshot) = (how, id);
+        }
+    }
+
+    fn uses(&self) -> Uses {
+        uses()
+    }
+
+    fn own_undo(&self) -> Option<Kind> {
+        self.back.is_none().then(|| Kind::Restore(RestoreStep { back: Some(OWN.into()), how: String::new(), ..self.clone() }))
+    }
+}
+
+/// The data as it is, against what it was in a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerifyStep {
+    pub snapshot: String,
+    /// Its files, instead of the live data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub files: bool,
+}
+
+impl StepKind for VerifyStep {
+    fn read(r: &mut Reader, f: &mut Fields) -> Option<VerifyStep> {
+        let snapshot = f.required(r, "snapshot", "golden, latest, or an id")?;
+        Some(VerifyStep { snapshot: snapshot.text, files: f.flag(r, "files").unwrap_or(false) })
+    }
+
+    fn describe(&self) -> String {
+        match self.files {
+            true => format!("files of {}: size, sha256, readable", self.snapshot),
+            false => format!("counts and probe queries are those of {}", self.snapshot),
+        }
+    }
+
+    fn default_timeout(&self) -> Option<Duration> {
+        Some(LONG)
+    }
+
+    fn fill(&mut self, fill: &mut Fill) {
+        fill.text(&mut self.snapshot);
+    }
+
+    fn resolve(&mut self, names: &mut dyn Names) {
+        if template::is_template(&self.snapshot) {
+            names.snapshots(None);
+            return;
+        }
+        if let Some((_, id)) = names.snapshots(Some(&self.snapshot)) {
+            self.snapshot = id;
+        }
+    }
+
+    fn uses(&self) -> Uses {
+        uses()
+    }
+
+    fn validates(&self) -> bool {
+        true
+    }
+
+    fn as_probe(&self) -> Result<(), Misfit> {
+        Ok(())
+    }
+
+    fn as_undo(&self) -> Result<(), Misfit> {
+        Err(("an undo is a step that does something".into(), None))
+    }
+}

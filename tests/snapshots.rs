@@ -1,0 +1,342 @@
+//! Snapshots and restores on a real PostgreSQL and on the Qdrant stand-in: what is in one, what is refused, what happens to
+//! those who are connected, and what a kill in the middle leaves.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use common::host::Host;
+use common::{Postgres, until};
+use rustix::process::{Signal, kill_process};
+use serde_json::Value as Json;
+
+fn json(host: &Host, arguments: &[&str]) -> Json {
+    let (_, text) = host.run(arguments);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// A database with some rows, settings and rights of its own; and a host that takes snapshots of it.
+fn with_data(more: &str) -> (Postgres, Host) {
+    let pg = Postgres::start();
+    pg.sql("CREATE ROLE app LOGIN");
+    pg.sql("CREATE DATABASE ragdb");
+    let of = |query: &str| pg.sql_in("ragdb", query);
+    of(
+        "CREATE TABLE chunks (id serial PRIMARY KEY, model text, body text); INSERT INTO chunks (model, body) SELECT 'm' || (i % 2), repeat('x', 100) FROM generate_series(1, 1000) i",
+    );
+    of("CREATE TABLE other (id int); INSERT INTO other VALUES (1)");
+    of("ALTER DATABASE ragdb SET search_path TO public, extra; ALTER ROLE app IN DATABASE ragdb SET statement_timeout TO '7s'");
+    of("REVOKE CONNECT ON DATABASE ragdb FROM PUBLIC; GRANT CONNECT ON DATABASE ragdb TO app");
+    let host = Host::new(&format!(
+        "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\ntimeout = \"5s\"\n\
+         [snapshots]\ndatabases = [\"db\"]\nfolder = \"snaps\"\n{more}\n[snapshots.counts]\nby_model = \"SELECT model, count(*) FROM chunks GROUP BY model\"\n",
+        pg.url_of("ragdb")
+    ));
+    (pg, host)
+}
+
+fn create(host: &Host, golden: bool) -> String {
+    let mut arguments = vec!["snapshot", "create", "--confirm", "here"];
+    arguments.extend(golden.then_some(["--golden", "known to be good"]).into_iter().flatten());
+    let (code, said) = host.run(&arguments);
+    assert_eq!(code, 0, "{said}");
+    json(host, &["snapshot", "list", "--json"])["snapshots"][0]["id"].as_str().expect("an id").to_string()
+}
+
+#[test]
+fn a_snapshot_says_what_is_in_it_and_is_held_to_that() {
+    let (pg, host) = with_data("keep = 2");
+    let golden = create(&host, true);
+    let found = json(&host, &["snapshot", "list", "--json"]);
+    let part = &found["snapshots"][0]["parts"][0];
+    assert_eq!((part["name"].as_str(), part["counts"]["chunks"].as_u64()), (Some("ragdb"), Some(1000)), "{found}");
+    assert_eq!(part["counts"]["by_model m1"].as_u64(), Some(500));
+    assert_eq!(found["snapshots"][0]["moved"], Json::Null, "nothing was written meanwhile");
+    assert!(part["sha256"].as_str().is_some_and(|sum| sum.len() == 64));
+    let (code, said) = host.run(&["snapshot", "verify"]);
+    assert!(code == 0 && said.contains("as it was written"), "{said}");
+    // Retention: the golden one stays, however many come.
+    for _ in 0..3 {
+        pg.sql_in("ragdb", "INSERT INTO other VALUES (2)");
+        create(&host, false);
+    }
+    let left = json(&host, &["snapshot", "list", "--json"]);
+    let ids: Vec<&str> = left["snapshots"].as_array().expect("a list").iter().filter_map(|s| s["id"].as_str()).collect();
+    assert!(ids.len() == 3 && ids.contains(&golden.as_str()), "{ids:?}");
+    // A byte that is another one, a file that is cut off, one that is gone.
+    let file = host.path().join("snaps").join(&golden).join("db.dump");
+    let whole = std::fs::read(&file).expect("the dump");
+    let mut other = whole.clone();
+    other[100] ^= 1;
+    for (bytes, wanted) in [(other, "has the sum"), (whole[..500].to_vec(), "has 500 bytes"), (Vec::new(), "has 0 bytes")] {
+        std::fs::write(&file, &bytes).expect("written");
+        let (code, said) = host.run(&["snapshot", "verify", "golden"]);
+        assert!(code == 1 && said.contains("BAD") && said.contains(wanted), "{wanted}: {said}");
+        // Nothing of it is brought back.
+        let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+        assert!(code == 20 && said.contains(wanted), "{said}");
+    }
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!(host.run(&["snapshot", "verify", "golden"]).0, 1);
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM other"), "4");
+}
+
+#[test]
+fn a_database_is_swapped_while_others_are_connected_and_swapped_back() {
+    let (pg, host) = with_data("");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10; INSERT INTO other VALUES (2), (3)");
+    // Somebody writes all the time, and comes back whenever it is thrown out.
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (url, ends) = (pg.url_of("ragdb"), stop.clone());
+    let psql = pg.program("psql");
+    let writer = std::thread::spawn(move || {
+        while !ends.load(std::sync::atomic::Ordering::SeqCst) {
+            let _ = Command::new(&psql)
+                .args(["-qX", "-d", &url, "-c", "SELECT pg_sleep(0.05); INSERT INTO other VALUES (9)"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+        }
+    });
+    let mut idle = Command::new(pg.program("psql"))
+        .args(["-qX", "-d", &pg.url_of("ragdb")])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("psql");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here", "--reason", "chunks are gone"]);
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    writer.join().expect("the writer");
+    let _ = idle.kill();
+    let _ = idle.wait();
+    // The last step compares with what was: somebody who goes on writing is seen.
+    assert!(code == 0 || said.contains("not as in"), "{said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000", "{said}");
+    // What belongs to a database and is in no dump.
+    assert_eq!(pg.sql_in("ragdb", "SHOW search_path"), "public, extra");
+    let rights = pg.sql(
+        "SELECT has_database_privilege('app', 'ragdb', 'CONNECT')::text || has_database_privilege('pg_monitor', 'ragdb', 'CONNECT')::text",
+    );
+    assert_eq!(rights, "truefalse");
+    assert!(pg.sql("SELECT array_to_string(setconfig, ',') FROM pg_db_role_setting WHERE setrole <> 0").contains("statement_timeout=7s"));
+    // Back again, in a moment.
+    if code == 0 {
+        let (code, said) = host.run(&["rollback", "undo", "--confirm", "here", "--reason", "it was not that"]);
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "10");
+    }
+}
+
+#[test]
+fn undo_gives_the_one_before_its_name_back() {
+    let (pg, host) = with_data("");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let count = || pg.sql_in("ragdb", "SELECT count(*) FROM chunks");
+    assert_eq!(count(), "1000");
+    for _ in 0..2 {
+        // Twice is once.
+        let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(count(), "10");
+    }
+    let kept = pg.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'ragdb_undone_%'");
+    assert_eq!(kept, "1", "what was restored is kept");
+}
+
+#[test]
+fn in_place_is_one_transaction_and_goes_back_by_the_safety_snapshot() {
+    let (pg, host) = with_data("restore_database = \"in_place\"");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert!(code == 0 && said.contains("safety snapshot"), "{said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "10");
+}
+
+/// A `pg_restore` before the real one in PATH.
+fn before_the_real(host: &mut Host, name: &str, script: &str) {
+    let folder = host.path().join("bin");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    let all = std::env::var("PATH").unwrap_or_default();
+    host.environment = vec![("PATH".into(), format!("{}:{all}", folder.display()))];
+}
+
+#[test]
+fn a_runner_killed_in_the_middle_of_a_restore_is_taken_up_and_nothing_is_restored_twice_at_once() {
+    let (pg, mut host) = with_data("");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    // It restores when it may, and says how many are at it.
+    let real = pg.program("pg_restore").display().to_string();
+    let home = host.path().display().to_string();
+    before_the_real(
+        &mut host,
+        "pg_restore",
+        &format!(
+            "case \"$*\" in *--jobs*) echo x >> {home}/begun; while [ ! -e {home}/go ]; do sleep 0.05; done ;; esac\nexec {real} \"$@\""
+        ),
+    );
+    let (code, id) = host.run(&["snapshot", "restore", "golden", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{id}");
+    let id = id.trim();
+    until("the restore to be under way", || host.has("begun"));
+    kill_process(host.runner_pid(id), Signal::KILL).expect("killed");
+    host.until(id, "interrupted");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "10", "the live one is untouched");
+    std::fs::write(host.path().join("go"), "").expect("written");
+    let (code, said) = host.run(&["resume", id]);
+    assert_eq!(code, 0, "{said}");
+    host.until(id, "done");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
+    assert_eq!(pg.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'ragdb_restore_%'"), "0", "nothing half made is left");
+}
+
+#[test]
+fn programs_that_are_older_than_the_server_are_refused_before_anything_is_done() {
+    let (_pg, mut host) = with_data("");
+    before_the_real(&mut host, "pg_dump", "echo 'pg_dump (PostgreSQL) 9.6.1'");
+    let (code, said) = host.run(&["snapshot", "create", "--confirm", "here"]);
+    assert!(code == 20 && said.contains("must not be older") && said.contains("9.6.1"), "{said}");
+    let listed = json(&host, &["snapshot", "list", "--json"]);
+    assert_eq!(listed["snapshots"], serde_json::json!([]), "nothing half made is listed");
+    // A dump that fails half-way leaves nothing either.
+    before_the_real(
+        &mut host,
+        "pg_dump",
+        "case \"$1\" in --version) echo 'pg_dump (PostgreSQL) 99' ;; *) echo 'no space left' >&2; exit 1 ;; esac",
+    );
+    let (code, said) = host.run(&["snapshot", "create", "--confirm", "here"]);
+    assert!(code == 20 && said.contains("no space left"), "{said}");
+    let left = std::fs::read_dir(host.path().join("snaps")).map_or(0, |entries| entries.count());
+    assert_eq!(left, 0, "nothing is left of it");
+}
+
+#[test]
+fn a_lease_goes_on_over_the_swap() {
+    let (pg, host) = with_data("");
+    create(&host, true);
+    let fence = || pg.sql_in("ragdb", "SELECT max(fence) FROM lastgreen.locks").parse::<i64>().unwrap_or(0);
+    let before = fence();
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(fence() >= before, "a fence number never goes back: {} after {before}", fence());
+    let (code, said) = host.run(&["audit", "verify"]);
+    assert_eq!(code, 0, "{said}");
+}
+
+/// The embedded system, without a screen.
+struct Demo {
+    child: Child,
+    config: PathBuf,
+    said: String,
+}
+
+impl Demo {
+    fn start(scenario: &str) -> Demo {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lastgreen"))
+            .args(["demo", "--headless", "--scenario", scenario])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the demo");
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stdout.take().expect("its output"));
+        while !said.contains("Look with") {
+            assert!(lines.read_line(&mut said).expect("a line") > 0, "{said}");
+        }
+        let config = said.lines().find_map(|l| l.strip_prefix("config")).expect("a path").trim().into();
+        let demo = Demo { child, config, said };
+        until("the first snapshot", || !demo.json(&["snapshot", "list", "--json"])["snapshots"].as_array().is_none_or(Vec::is_empty));
+        demo
+    }
+
+    fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_lastgreen")).arg("--config").arg(&self.config).args(arguments).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Json {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_lastgreen")).arg("--config").arg(&self.config).args(arguments).output().expect("it runs");
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    fn port(&self, name: &str) -> u16 {
+        let line = self.said.lines().find(|line| line.starts_with(name)).expect("a line");
+        let port = line.split("http://127.0.0.1:").nth(1).expect("an address").split(|c: char| !c.is_ascii_digit()).next();
+        port.and_then(|p| p.parse().ok()).expect("a port")
+    }
+
+    fn folder(&self) -> &Path {
+        self.config.parent().expect("a folder")
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(self.child.id() as i32).expect("a pid"), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// A request with a body; gives the answer's body.
+fn call(port: u16, method: &str, path: &str, body: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    let head = format!("{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text.split_once("\r\n\r\n").map(|(_, body)| body.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn damaged_data_comes_back_beside_the_live_one_and_goes_again() {
+    let demo = Demo::start("healthy");
+    let qdrant = demo.port("qdrant");
+    let points = |name: &str| {
+        let answer = call(qdrant, "POST", &format!("/collections/{name}/points/count"), "{\"exact\":true}");
+        serde_json::from_str::<Json>(&answer).expect("json")["result"]["count"].as_u64()
+    };
+    let all = points("rag_live");
+    assert!(all.is_some_and(|n| n > 1000));
+    call(qdrant, "POST", "/collections/rag_live/points/delete?wait=true", "{\"points\":[1,2,3,4,5]}");
+    assert_eq!(points("rag_live"), all.map(|n| n - 5));
+    let (code, said) = demo.run(&["rollback", "status"]);
+    assert!(code == 0 && said.contains("back come 5 points of rag_main"), "{said}");
+    let (code, said) = demo.run(&["rollback", "--scope", "full", "--reason", "points are gone", "--confirm", "rag-demo"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(points("rag_live"), all);
+    assert_eq!(points("rag_main"), all.map(|n| n - 5), "what was live before is kept");
+    let (code, said) = demo.run(&["rollback", "undo", "--confirm", "rag-demo", "--reason", "it was not that"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(points("rag_live"), all.map(|n| n - 5));
+    assert!(demo.folder().join("state/snapshots").exists());
+}
+
+#[test]
+fn a_collection_that_is_no_alias_is_not_ready_and_says_what_to_do() {
+    let demo = Demo::start("healthy");
+    let text =
+        std::fs::read_to_string(&demo.config).expect("the file").replace("collections = [\"rag_live\"]", "collections = [\"rag_main\"]");
+    std::fs::write(&demo.config, text).expect("written");
+    let (code, said) = demo.run(&["rollback", "status"]);
+    assert!(code == 1 && said.contains("rag_main is no alias") && said.contains("in_place"), "{said}");
+    let status = demo.json(&["rollback", "status", "--json"]);
+    let works: Vec<bool> = status["scopes"].as_array().expect("scopes").iter().filter_map(|scope| scope["works"].as_bool()).collect();
+    assert_eq!(works, [true, true, false], "traffic and code still work");
+}
