@@ -107,7 +107,7 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
     let config = match load(path) {
         Ok(config) => config,
         // Only what is planned anew needs a sound configuration: runs carry their own, and an abort is never refused.
-        Err(words) if matches!(command, Sub::Run(_) | Sub::Canary(_) | Sub::Rollback(_) | Sub::Snapshot(_)) => {
+        Err(words) if matches!(command, Sub::Run(_) | Sub::Canary(_) | Sub::Rollback(_) | Sub::Snapshot(_) | Sub::Gate(_)) => {
             return Ok(complain(&words, exit::BAD_FILE));
         }
         Err(words) => {
@@ -121,6 +121,7 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
         Sub::Canary(args) => (cli::canary(args, &mut operations, &sources_runtime()?), args.json()),
         Sub::Rollback(args) => (cli::rollback(args, &mut operations, &sources_runtime()?), args.json()),
         Sub::Snapshot(args) => (cli::snapshot(args, &mut operations, &sources_runtime()?), args.json()),
+        Sub::Gate(args) => (cli::gate(args, &operations, &sources_runtime()?), args.json),
         Sub::Runs(args) => (cli::runs(args, &mut operations), args.json),
         Sub::Attach(args) => (cli::attach(args, &mut operations), args.json),
         Sub::Resume(args) => (cli::resume(args, &mut operations), false),
@@ -181,10 +182,18 @@ fn sources_runtime() -> Result<Runtime> {
         .wrap_err("cannot start the sources' threads")
 }
 
-/// The keys in a file.
+/// The stories that the demo plays by itself.
+const STORIES: [(&str, &str); 2] =
+    [("rollback", include_str!("../assets/scripts/rollback.keys")), ("canary", include_str!("../assets/scripts/canary.keys"))];
+
+/// The keys in a file, or of a story.
 fn read_script(path: &Path) -> Result<KeyScript, String> {
     let told = |cause: &dyn std::fmt::Display| format!("{}: {cause}\n", path.display());
-    let text = std::fs::read_to_string(path).map_err(|e| told(&e))?;
+    let shipped = STORIES.iter().find(|(name, _)| path == Path::new(name));
+    let text = match shipped {
+        Some((_, text)) => (*text).to_string(),
+        None => std::fs::read_to_string(path).map_err(|e| told(&e))?,
+    };
     KeyScript::parse(&text).map_err(|e| told(&e))
 }
 

@@ -317,6 +317,7 @@ impl CrashWorld {
             patience: Duration::from_secs(10),
             channels: config.acting.notify.clone(),
             remarks: Vec::new(),
+            over: None,
         };
         drive(setup, |begun| begun.expect("begun")).await.expect("driven")
     }

@@ -266,6 +266,15 @@ fn keys_answer_while_everything_hangs() {
 }
 
 #[test]
+fn the_stories_play_by_themselves() {
+    for story in ["rollback", "canary"] {
+        let mut t = Terminal::open(100, 30, &["demo", "--script", story], &[]);
+        assert_eq!(t.ended(), 0, "{story}");
+        t.assert_restored();
+    }
+}
+
+#[test]
 fn a_script_presses_the_keys() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("keys");

@@ -262,6 +262,7 @@ fn the_run_does_not_wait_for_its_database_and_the_mirror_is_complete_later() {
         patience: Duration::from_secs(1),
         channels: config.acting.notify.clone(),
         remarks: Vec::new(),
+        over: None,
     };
     let driving = runtime.spawn(drive(setup, |begun| begun.expect("begun")));
     until("the first step to be done", || here.join("first").exists());

@@ -14,6 +14,7 @@ mod planning;
 mod reach;
 mod remote_lease;
 mod rollback;
+mod rollback_metrics;
 mod runner;
 mod worker;
 

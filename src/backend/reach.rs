@@ -18,6 +18,7 @@ pub fn acting_context(config: &Config, clock: Clock) -> Context {
         switch: config.acting.switch.clone(),
         release: config.acting.release.clone(),
         snapshots: config.acting.snapshots.clone(),
+        gates: config.acting.gates.clone(),
         canary: config.acting.canary.clone(),
         hidden: Vec::new(),
         signals: Arc::new(LiveSignals::new(config.clone(), tokio::runtime::Handle::current(), clock.clone())),

@@ -11,13 +11,14 @@ use tokio::sync::watch;
 use super::identity;
 use super::plan_secrets::{know, missing, referenced};
 use super::reach::{acting_context, audit_database};
+use super::rollback_metrics::count_rollback;
 use crate::act::effect::Context;
 use crate::act::runner::{DriveError, Ending, Setup, Started, drive, take_leave};
 use crate::base::clock::Clock;
 use crate::base::exit;
 use crate::base::secret::SecretRef;
 use crate::config::{bare, planned_config};
-use crate::plan::runbook::{Operator, Runner};
+use crate::plan::runbook::{Operator, RunResult, Runner};
 use crate::record::journal::{StateDir, began, no_failpoint, place as place_of_processes, private};
 
 /// How long notifications and the mirror are tried for when the run is over: a receiver may be down just then, and nobody
@@ -91,6 +92,14 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
         Some(text) => Some(serde_json::from_str(text).map_err(|e| format!("--by: {e}"))?),
         None => None,
     };
+    let counting: Arc<Mutex<Option<tokio::task::JoinHandle<()>>>> = Arc::default();
+    let (counts, of, under) = (counting.clone(), plan.clone(), config.clone());
+    let over = Box::new(move |result: RunResult, took: Duration| {
+        if result != RunResult::Refused {
+            let counted = tokio::spawn(async move { count_rollback(&under, &of, took).await });
+            *counts.lock().unwrap_or_else(|p| p.into_inner()) = Some(counted);
+        }
+    });
     let setup = Setup {
         state,
         id,
@@ -107,6 +116,7 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
         leave,
         patience: PATIENCE,
         remarks,
+        over: Some(over),
     };
     let said = Arc::new(Mutex::new(false));
     let saying = said.clone();
@@ -114,7 +124,13 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
         *saying.lock().unwrap_or_else(|p| p.into_inner()) = true;
         Started { ok: outcome.is_ok(), driven: false, message: outcome.err() }.say();
     };
-    match drive(setup, begun).await {
+    let ended = drive(setup, begun).await;
+    let counted = counting.lock().unwrap_or_else(|p| p.into_inner()).take();
+    if let Some(counted) = counted {
+        // It has a limit of its own.
+        let _ = counted.await;
+    }
+    match ended {
         Ok(Ending::Over(result, _)) => Ok(result.exit_code()),
         Ok(Ending::Left) => Ok(exit::WAITS),
         Err(e) if *said.lock().unwrap_or_else(|p| p.into_inner()) => {

@@ -327,6 +327,17 @@ fn scalar_text(node: &MarkedYaml<'_>) -> Option<String> {
     }
 }
 
+/// A text of one document as JSON, where nobody has to know the places.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn to_json(text: &str) -> Result<Json, String> {
+    let mut findings = Findings::default();
+    let lines = LineIndex::new(0, text);
+    let document = parse(&mut findings, &lines, text, "a mapping or a list").map(|node| json(&node));
+    document.ok_or_else(|| findings.found.first().map_or_else(|| "it is empty".into(), |finding| finding.cause.clone()))
+}
+
 /// The node as JSON.
 pub fn json(node: &MarkedYaml<'_>) -> Json {
     match &node.data {

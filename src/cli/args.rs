@@ -12,6 +12,7 @@ use super::audit::AuditArgs;
 use super::canary::CanaryArgs;
 use super::check::CheckArgs;
 use super::demo::DemoArgs;
+use super::gate::GateArgs;
 use super::init::InitArgs;
 use super::resume::ResumeArgs;
 use super::rollback::RollbackArgs;
@@ -117,6 +118,8 @@ pub enum Sub {
     Rollback(RollbackArgs),
     /// Take the data together, look at it, bring it back: create, list, verify, golden, restore.
     Snapshot(SnapshotArgs),
+    /// Look at named sets of checks. Exit code 0 only if every check passes.
+    Gate(GateArgs),
     /// What is on record: show it, verify it, bring it to the database.
     Audit(AuditArgs),
     /// Drive one run: started by the others, not by hand.

@@ -24,7 +24,8 @@ pub struct DemoArgs {
     /// The seed of its noise: the same seed gives the same run.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Keys to press, a line each, with `wait 2s` or `until TEXT` between them.
-    #[arg(long, value_name = "FILE")]
+    /// Plays by itself: `rollback` or `canary`, the shipped stories, or a file of keys to press, a line each, with
+    /// `wait 2s` or `until TEXT` between them.
+    #[arg(long, value_name = "STORY|FILE")]
     pub script: Option<PathBuf>,
 }

@@ -11,11 +11,12 @@ use super::file::FileShape;
 use super::model::{Acting, SourceConfig, SourceKind};
 use super::resolver::Resolver;
 use super::roles::{OperatorRole, Roles};
-use super::shape::{ChannelKind, KindShape, NotifyShape, ServiceShape, SourceShape, SpannedText};
+use super::shape::{ChannelKind, KindShape, NotifyShape, RollbackShape, ServiceShape, SourceShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
 use crate::base::tier::Tier;
+use crate::plan::deploy::RollbackSettings;
 use crate::plan::runbook::{Channel, Notice, PAGERDUTY};
 
 /// How long a service may take unless the step says otherwise.
@@ -44,6 +45,7 @@ impl Resolver<'_> {
         }
         let switch = file.traffic.as_ref().and_then(|(shape, span)| self.switch(shape, span, &services));
         let release = file.release.as_ref().and_then(|(shape, span)| self.release(shape, span, &services, sources));
+        let rollback = file.rollback.as_ref().and_then(|(shape, span)| self.rollback(shape, span));
         let state_dir = state_dir_of(file.state_dir.as_deref(), folder);
         let snapshots = file.snapshots.as_ref().and_then(|(shape, span)| self.snapshots(shape, span, sources, &state_dir));
         Acting {
@@ -54,6 +56,8 @@ impl Resolver<'_> {
             services,
             switch,
             canary: None,
+            gates: Vec::new(),
+            rollback,
             release,
             snapshots,
             notify,
@@ -89,6 +93,22 @@ impl Resolver<'_> {
             command: None,
         };
         self.endpoint(&source, span, timeout, "4MiB")
+    }
+
+    fn rollback(&mut self, shape: &RollbackShape, span: &std::ops::Range<usize>) -> Option<RollbackSettings> {
+        let prefix = shape.prefix.clone().unwrap_or_else(|| "rag".into());
+        if prefix.is_empty() || !prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || prefix.starts_with(|c: char| c.is_ascii_digit()) {
+            let hint = "letters, digits and _, as in rag";
+            self.findings.error(span.clone(), format!("`{prefix}` cannot begin the name of a metric"), Some(hint.into()));
+        }
+        let pushgateway = match &shape.pushgateway {
+            Some(url) => {
+                let service = ServiceShape { url: Some(url.clone()), ..ServiceShape::default() };
+                Some(self.service(&service, span)?)
+            }
+            None => None,
+        };
+        Some(RollbackSettings { prefix, textfile: shape.textfile.as_ref().map(|file| self.folder.join(file)), pushgateway })
     }
 
     fn channel(&mut self, shape: &NotifyShape, span: &std::ops::Range<usize>) -> Option<Channel> {

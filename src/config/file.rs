@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::shape::{
-    AuditShape, BoardShape, CanaryShape, EnvironmentShape, NotifyShape, ReleaseShape, RolesShape, RuleShape, ServiceShape, SignalShape,
+    AuditShape, BoardShape, CanaryShape, EnvironmentShape, GateCheckShape, NotifyShape, ReleaseShape, RolesShape, RollbackShape, RuleShape, ServiceShape, SignalShape,
     SloShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape, TrafficShape, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
@@ -35,6 +35,8 @@ pub(super) struct FileShape {
     pub(super) canary: Option<(CanaryShape, Range<usize>)>,
     pub(super) release: Option<(ReleaseShape, Range<usize>)>,
     pub(super) snapshots: Option<(SnapshotsShape, Range<usize>)>,
+    pub(super) rollback: Option<(RollbackShape, Range<usize>)>,
+    pub(super) gates: Entries<IndexMap<String, Spanned<GateCheckShape>>>,
     pub(super) targets: Entries<TargetFile>,
     /// This is what a target comes to: what it does not name is not there.
     pub(super) is_target: bool,
@@ -123,6 +125,8 @@ impl FileShape {
             canary: self.canary.or(below.canary),
             release: self.release.or(below.release),
             snapshots: self.snapshots.or(below.snapshots),
+            rollback: self.rollback.or(below.rollback),
+            gates: overlaid(self.gates, below.gates, |own, _| own),
             targets: overlaid(self.targets, below.targets, |own, _| own),
             is_target: false,
             keys: merged(self.keys, below.keys),
@@ -184,6 +188,8 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
             "canary" => file.canary = entry(findings, value).map(|c| (c, span)),
             "release" => file.release = entry(findings, value).map(|r| (r, span)),
             "snapshots" => file.snapshots = entry(findings, value).map(|s| (s, span)),
+            "rollback" => file.rollback = entry(findings, value).map(|r| (r, span)),
+            "gates" => file.gates = entries(findings, value),
             "targets" => file.targets = targets(findings, value),
             "roles" => file.roles = entry(findings, value),
             "audit" => file.audit = entry(findings, value).unwrap_or_default(),
@@ -198,7 +204,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
 }
 
 /// What a file may have at its top.
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 22] = [
     "profile",
     "vars",
     "environment",
@@ -213,6 +219,8 @@ const SECTIONS: [&str; 20] = [
     "canary",
     "release",
     "snapshots",
+    "gates",
+    "rollback",
     "targets",
     "notify",
     "roles",

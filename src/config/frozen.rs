@@ -13,7 +13,7 @@ use super::model::{Acting, Config, Environment, SignalConfig, SourceConfig};
 use super::roles::Roles;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
-use crate::plan::deploy::{CanarySettings, SnapshotSettings};
+use crate::plan::deploy::{CanarySettings, Gate, GateKind, RollbackSettings, Scope, SnapshotSettings};
 use crate::plan::runbook::{Channel, Check, Content, Kind, Plan, Release, Switch};
 
 /// The frozen values, as `plan.json` has them.
@@ -31,6 +31,10 @@ struct FrozenValues {
     release: Option<Release>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshots: Option<SnapshotSettings>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gates: Vec<Gate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rollback: Option<RollbackSettings>,
     roles: Roles,
     /// Every reference of the configuration: what has to be taken out of whatever a script prints.
     secrets: Vec<SecretRef>,
@@ -49,6 +53,7 @@ struct Named {
     analysis: bool,
     release: bool,
     snapshots: bool,
+    gates: BTreeSet<String>,
 }
 
 impl Named {
@@ -68,6 +73,7 @@ impl Named {
                 named.analysis |= uses.analysis;
                 named.release |= uses.release;
                 named.snapshots |= uses.snapshots;
+                named.gates.extend(uses.gates);
             }
         }
         named
@@ -78,6 +84,12 @@ impl Named {
 pub fn freeze(config: &Config, content: &Content) -> serde_json::Value {
     let mut named = Named::of(content);
     let canary = config.acting.canary.clone().filter(|_| named.analysis);
+    let gates: Vec<Gate> = config.acting.gates.iter().filter(|gate| named.gates.contains(&gate.name)).cloned().collect();
+    for check in gates.iter().flat_map(|gate| &gate.checks) {
+        if let GateKind::Signals(checks) = &check.kind {
+            named.signals.extend(checks.iter().map(|check| check.signal.clone()));
+        }
+    }
     named.signals.extend(canary.iter().flat_map(|canary| canary.analysis.signals()));
     let signals: IndexMap<Arc<str>, SignalConfig> =
         config.signals.iter().filter(|(name, _)| named.signals.contains(&***name)).map(|(n, s)| (n.clone(), s.clone())).collect();
@@ -96,6 +108,8 @@ pub fn freeze(config: &Config, content: &Content) -> serde_json::Value {
         canary,
         release: config.acting.release.clone().filter(|_| named.release),
         snapshots: config.acting.snapshots.clone().filter(|_| named.snapshots),
+        gates,
+        rollback: config.acting.rollback.clone().filter(|_| Scope::of(&content.runbook).is_some()),
         roles: config.acting.roles.clone(),
         secrets: config.secrets(),
         audit: config.acting.audit.clone(),
@@ -123,6 +137,8 @@ pub fn planned_config(plan: &Plan) -> Result<(Config, Option<String>), String> {
     config.acting.canary = values.canary;
     config.acting.release = values.release;
     config.acting.snapshots = values.snapshots;
+    config.acting.gates = values.gates;
+    config.acting.rollback = values.rollback;
     config.acting.roles = values.roles;
     config.acting.further_secrets = values.secrets;
     config.acting.audit = values.audit;

@@ -8,6 +8,7 @@ mod canary;
 mod discover;
 mod file;
 mod frozen;
+mod gates;
 mod kinds;
 mod load;
 mod model;

@@ -12,7 +12,7 @@ use crate::base::secret::SecretRef;
 use crate::base::tier::Tier;
 use crate::judge::{Objective, Rule, Signal};
 use crate::observe::reading::Question;
-use crate::plan::deploy::{CanarySettings, SnapshotSettings};
+use crate::plan::deploy::{CanarySettings, Gate, RollbackSettings, SnapshotSettings};
 use crate::plan::runbook::{Channel, Notice, Release, Switch};
 
 #[derive(Clone, Debug)]
@@ -47,6 +47,9 @@ pub struct Acting {
     /// How versions of the application are brought out.
     pub release: Option<Release>,
     pub snapshots: Option<SnapshotSettings>,
+    pub gates: Vec<Gate>,
+    /// Where rollbacks are counted.
+    pub rollback: Option<RollbackSettings>,
     pub notify: IndexMap<String, Channel>,
     /// What every run tells.
     pub always: Vec<Notice>,

@@ -20,7 +20,7 @@ macro_rules! profile {
 
 pub const PROFILES: [Profile; 1] =
     [profile!("rag": "smoke-test.yaml", "load-check.yaml", "canary-to-zero.yaml", "stop-ingestion.yaml", "verify-data.yaml",
-        "rollback-traffic.yaml", "rollback-code.yaml")];
+        "rollback-traffic.yaml", "rollback-code.yaml", "rollback-full.yaml")];
 
 macro_rules! shipped {
     ($($runbook:literal),* $(,)?) => { &[$(($runbook, include_str!(concat!("../../assets/runbooks/", $runbook)))),*] };

@@ -82,7 +82,14 @@ impl Resolver<'_> {
                 Some("add [sources.prometheus] with kind and url, or run `lastgreen init`".into()),
             );
         }
-        let acting = Acting { canary, ..self.acting(path, file, &sources) };
+        let gates = self.gates(&file.gates, &signals);
+        for name in canary.iter().flat_map(|canary| &canary.gates) {
+            if !gates.iter().any(|gate| gate.name == *name) {
+                let span = file.canary.as_ref().map_or(0..0, |(_, span)| span.clone());
+                self.findings.error(span, format!("there is no gate `{name}`"), suggestion(name, gates.iter().map(|gate| gate.name.as_str())));
+            }
+        }
+        let acting = Acting { gates, canary, ..self.acting(path, file, &sources) };
         Some(Config {
             path: path.to_path_buf(),
             environment: environment?,

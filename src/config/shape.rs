@@ -210,7 +210,7 @@ pub struct PanelShape {
 }
 
 /// Something that steps of runbooks talk to over HTTP.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceShape {
     pub url: Option<SpannedText>,
@@ -382,6 +382,66 @@ pub struct ProgramShape {
     #[serde(default)]
     pub verify: Vec<String>,
     pub restore: Vec<String>,
+}
+
+/// Where rollbacks are counted.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackShape {
+    pub prefix: Option<String>,
+    pub textfile: Option<String>,
+    pub pushgateway: Option<SpannedText>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateCheckKind {
+    Command,
+    Signals,
+    Governance,
+    Lockfile,
+    Compat,
+    Evaluation,
+}
+
+/// One check of a gate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateCheckShape {
+    pub kind: GateCheckKind,
+    #[serde(default)]
+    pub command: Vec<String>,
+    #[serde(default)]
+    pub checks: Vec<String>,
+    pub file: Option<String>,
+    pub binary: Option<FactShape>,
+    pub schema: Option<FactShape>,
+    pub collection: Option<FactShape>,
+    #[serde(default)]
+    pub thresholds: IndexMap<String, serde_json::Value>,
+}
+
+impl GateCheckShape {
+    /// Every field that only some kinds have, and whether it is given.
+    pub fn given(&self) -> [(&'static str, bool); 7] {
+        [
+            ("command", !self.command.is_empty()),
+            ("checks", !self.checks.is_empty()),
+            ("file", self.file.is_some()),
+            ("binary", self.binary.is_some()),
+            ("schema", self.schema.is_some()),
+            ("collection", self.collection.is_some()),
+            ("thresholds", !self.thresholds.is_empty()),
+        ]
+    }
+}
+
+/// A text, or a program that prints it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum FactShape {
+    Is(String),
+    Printed(Vec<String>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -92,6 +92,7 @@ fn shape_of(name: &str, target: &TargetFile, file: &FileShape, main: &Config) ->
         canary: file.canary.clone(),
         release: target.release.clone(),
         snapshots: file.snapshots.clone(),
+        gates: file.gates.clone(),
         notify: file.notify.clone(),
         roles: file.roles.clone(),
         state_dir: file.state_dir.clone(),

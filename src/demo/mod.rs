@@ -177,8 +177,8 @@ state_dir = "state"
 
 # Short windows, so that the story is told in minutes.
 [vars]
-window = "1m"
-canary_window = "15s"
+window = "30s"
+canary_window = "10s"
 
 [environment]
 name = "rag-demo"
@@ -192,6 +192,7 @@ collection = "rag_main"
 [sources.prometheus]
 kind = "prometheus"
 url = "http://{prometheus}"
+scrape_interval = "1s"
 interval = "2s"
 timeout = "2s"
 
@@ -239,9 +240,9 @@ timeout = "2s"
 # How a release is walked up. Short, so that the story is told in minutes; few requests want generous limits.
 [canary]
 steps = [0, 10, 25, 50, 100]
-bake = "30s"
-warm_up = "15s"
-at_least = 6
+bake = "20s"
+warm_up = "10s"
+at_least = 4
 
 [canary.metrics.gate_fail_rate]
 canary = "gate_fail_rate_canary"

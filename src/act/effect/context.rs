@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{Clock, Stamp};
 use crate::base::endpoint::{Auth, DatabaseOptions, Endpoint, Tls};
 use crate::observe::source::Boxed;
-use crate::plan::deploy::{CanarySettings, SnapshotSettings};
+use crate::plan::deploy::{CanarySettings, Gate, SnapshotSettings};
 use crate::plan::runbook::{Address, Check, Release, Switch};
 
 /// What was seen of a check.
@@ -49,6 +49,7 @@ pub struct Context {
     /// The switch of the traffic, where there is one.
     pub switch: Option<Switch>,
     pub release: Option<Release>,
+    pub gates: Vec<Gate>,
     /// What snapshots are taken of.
     pub snapshots: Option<SnapshotSettings>,
     /// What a canary is judged by.

@@ -5,6 +5,7 @@
 mod analysis;
 mod context;
 mod expect;
+mod gate;
 mod group;
 mod health;
 mod http;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use context::{Context, Outgoing, Points, Seen, Signals};
+pub use gate::{look_at_gates, word as gate_word};
 pub use group::{end_orphan, is_at_work};
 pub use outcome::{Ended, Outcome, Settled};
 pub use output_log::{OutputLog, read_progress};
@@ -105,6 +107,7 @@ pub fn acting(kind: &Kind) -> Option<&dyn Act> {
         Kind::Snapshot(kind) => kind,
         Kind::Restore(kind) => kind,
         Kind::Verify(kind) => kind,
+        Kind::Gate(kind) => kind,
         Kind::Manual(_) | Kind::Runbook(_) => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! The things outside that a rollback turns: observed and set, for steps and for whoever only looks.
 
 mod command;
+pub mod gate;
 pub mod release;
 pub mod snapshot;
 pub mod traffic;

@@ -44,7 +44,12 @@ pub struct Setup {
     pub patience: Duration,
     /// What has to be on record about how the run is driven.
     pub remarks: Vec<String>,
+    /// What is to be done when the run is over, told how it ended and how long it took.
+    pub over: Option<WhenOver>,
 }
+
+/// What is to be done when a run is over.
+pub type WhenOver = Box<dyn FnOnce(RunResult, Duration) + Send>;
 
 /// Why there is nothing to drive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,6 +161,10 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         (_, Phase::Ended { result, message }) => Ending::Over(*result, message.clone()),
         _ => Ending::Left,
     };
+    if let (Ending::Over(result, _), Some(over)) = (&ending, setup.over) {
+        let took = driver.run.started.zip(driver.run.ended).map_or(Duration::ZERO, |(began, ended)| ended.since(began));
+        over(*result, took);
+    }
     // The journal and the socket first: what is still to be delivered must not keep anybody from taking the run up.
     if let Some(socket) = socket {
         let _ = std::fs::remove_file(socket);

@@ -3,14 +3,18 @@
 
 mod analysis;
 mod canary;
+mod gate;
 mod promotion;
 mod rollback;
 mod snapshot;
 
 pub use analysis::{AnalysisSettings, Compared, MetricPair, compare};
 pub use canary::{CanarySettings, HOLD, Hold, STEP, Turn, TurnState, holds, turns};
+pub use gate::{
+    Fact, Gate, GateAnswer, GateCheck, GateKind, GateVerdict, Judged, compat, evaluation, governance, lockfile,
+};
 pub use promotion::{DeployState, Promotion};
-pub use rollback::{Readiness, ReadinessItem, ReadinessState, Scope, brought_out};
+pub use rollback::{Readiness, ReadinessItem, ReadinessState, RollbackSettings, Scope, brought_out};
 pub use snapshot::{
     CollectionStrategy, DatabaseStore, DatabaseStrategy, Golden, Manifest, NodeStore, Part, ProbeQuery, ProgramStore, SnapshotSettings,
     StoreKind, WriteLoss, differences, drifted, pick, too_old,

@@ -5,8 +5,19 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::base::clock::Stamp;
+use crate::base::endpoint::Endpoint;
 use crate::judge::Verdict;
 use crate::plan::runbook::{Kind, LastGreen, Plan, Run, RunResult, StepState};
+
+/// Where rollbacks are counted.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub struct RollbackSettings {
+    /// What the names of the metrics begin with.
+    pub prefix: String,
+    /// A file that a textfile collector reads.
+    pub textfile: Option<std::path::PathBuf>,
+    pub pushgateway: Option<Endpoint>,
+}
 
 /// How much is taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -28,6 +28,10 @@ pub struct PlanningContext {
     pub switch: Option<Switch>,
     pub release: Option<Release>,
     pub snapshots: Option<SnapshotsContext>,
+    /// Gates with the names of their checks.
+    pub gates: IndexMap<String, Vec<String>>,
+    /// Those that are wanted before a step of a canary.
+    pub canary_gates: Vec<String>,
     /// How long a canary bakes, and what it is judged by.
     pub analysis: Option<(Duration, String)>,
     /// Whom every run tells.

@@ -21,7 +21,7 @@ pub use event::{
     StepResult,
 };
 pub use kinds::{
-    Address, Analysis, Check, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep, RestoreStep,
+    Address, Analysis, Check, GateStep, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep, RestoreStep,
     RestoreWhat, RunbookCall, Script, SnapshotStep, SqlCall, StepKind, Traffic, Uses, Validation, VerifyStep, Wait, is_condition, millis,
 };
 pub use load::{LoadedRunbook, PAGERDUTY, load};

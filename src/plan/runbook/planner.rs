@@ -193,7 +193,10 @@ impl Planner<'_> {
                 self.condition(step, when, inputs);
             }
             if let Some((name, given)) = kind.nested() {
-                planned.extend(self.nested(step, name, given, (prefix, inputs), outer));
+                let inner = self.nested(step, name, given, (prefix, inputs), outer);
+                if !self.is_left_out(step, problems) {
+                    planned.extend(inner);
+                }
                 continue;
             }
             self.laid_out += 1;
@@ -207,11 +210,7 @@ impl Planner<'_> {
             for check in step.guard.iter().chain(kind.checks()).chain(others) {
                 self.check(&step.name, check);
             }
-            if step.if_configured && self.problems.len() > problems {
-                let why = self.problems.split_off(problems).remove(0);
-                let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
-                let why = why.split(" (").next().unwrap_or(why);
-                self.left_out.push(format!("left out: {why}"));
+            if self.is_left_out(step, problems) {
                 continue;
             }
             planned.push(Planned {
@@ -232,6 +231,18 @@ impl Planner<'_> {
             });
         }
         planned
+    }
+
+    /// Whether a step is left out because something that it names is not configured: what was said about that since is then
+    /// no problem, and is said where the plan is shown.
+    fn is_left_out(&mut self, step: &Step, problems: usize) -> bool {
+        if !step.if_configured || self.problems.len() == problems {
+            return false;
+        }
+        let why = self.problems.split_off(problems).remove(0);
+        let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
+        self.left_out.push(format!("left out: {}", why.split(" (").next().unwrap_or(why)));
+        true
     }
 
     /// The steps of another runbook, in the place of the step that names it.
@@ -508,6 +519,23 @@ impl Names for StepNames<'_, '_> {
                 None
             }
         }
+    }
+
+    fn gates(&mut self, gates: &mut Vec<String>, of_canary: bool) -> Vec<String> {
+        let known = &self.planner.world.gates;
+        if of_canary {
+            let wanted = self.planner.world.canary_gates.iter().filter(|name| !gates.contains(name)).cloned().collect::<Vec<_>>();
+            gates.extend(wanted);
+        }
+        let checks = gates.iter().filter_map(|name| known.get(name)).flatten().cloned().collect();
+        for name in gates.iter().filter(|name| !known.contains_key(*name)) {
+            if !self.planner.is_open(name) {
+                let hint = suggestion(name, known.keys().map(String::as_str));
+                let hint = hint.or_else(|| Some(format!("add [gates.{name}.CHECK] with a kind to the configuration")));
+                self.planner.problem(format!("step `{}`: there is no gate `{name}`", self.step), hint);
+            }
+        }
+        checks
     }
 
     fn wrong(&mut self, words: String) {

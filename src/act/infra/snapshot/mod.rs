@@ -7,7 +7,8 @@ mod program;
 mod qdrant;
 mod sqlite;
 
-use folder::{check_files, id_for, sha256_of};
+use folder::{check_files, id_for};
+pub use folder::sha256_of;
 pub use folder::{list, mark_golden, prune};
 
 use std::collections::BTreeMap;

@@ -5,6 +5,7 @@
 
 mod analysis;
 mod common;
+mod gate;
 mod health_check;
 mod http;
 mod load;
@@ -27,6 +28,7 @@ use serde_json::{Map, Value as Json};
 
 pub use analysis::Analysis;
 pub use common::{Address, Check, JsonCheck, checks, is_condition, millis, telling};
+pub use gate::GateStep;
 pub use health_check::{HealthCheck, HealthTarget};
 pub use http::HttpCall;
 pub use load::LoadTest;
@@ -168,6 +170,7 @@ pub struct Uses {
     pub release: bool,
     /// What snapshots are taken of.
     pub snapshots: bool,
+    pub gates: Vec<String>,
 }
 
 /// What a plan is made against, as a kind asks for it. Names that there are not are reported by whoever answers.
@@ -195,6 +198,9 @@ pub trait Names {
 
     /// What snapshots are taken of; with one that is wanted, how it comes back and its id.
     fn snapshots(&mut self, wanted: Option<&str>) -> Option<(String, String)>;
+
+    /// The checks of gates; with `of_canary` also of those that the configuration wants before a step of a canary.
+    fn gates(&mut self, gates: &mut Vec<String>, of_canary: bool) -> Vec<String>;
 
     /// Something that is wrong with the kind itself, now that its templates are filled in.
     fn wrong(&mut self, words: String);
@@ -250,6 +256,7 @@ kinds! {
     Snapshot(SnapshotStep) "snapshot";
     Restore(RestoreStep) "restore";
     Verify(VerifyStep) "verify";
+    Gate(GateStep) "gate";
 }
 
 impl Kind {
