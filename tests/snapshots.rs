@@ -317,7 +317,7 @@ fn damaged_data_comes_back_beside_the_live_one_and_goes_again() {
     call(qdrant, "POST", "/collections/rag_live/points/delete?wait=true", "{\"points\":[1,2,3,4,5]}");
     assert_eq!(points("rag_live"), all.map(|n| n - 5));
     let (code, said) = demo.run(&["rollback", "status"]);
-    assert!(code == 0 && said.contains("back come 5 points of rag_main"), "{said}");
+    assert!(code == 0 && said.contains("back come 5 points of rag_live"), "{said}");
     let (code, said) = demo.run(&["rollback", "--scope", "full", "--reason", "points are gone", "--confirm", "rag-demo"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(points("rag_live"), all);

@@ -12,7 +12,7 @@ use crate::plan::deploy::Golden;
 pub async fn first_snapshot(config: &Config, why: &str) -> Result<(), String> {
     let Some(settings) = &config.acting.snapshots else { return Ok(()) };
     let (by, clock) = (super::identity::operator().user, Clock::System);
-    let taken = Taken { run: "first", key: "take", by: &by, reason: why, environment: &config.environment.name };
+    let taken = Taken { run: "first", key: "take", by: &by, reason: why, environment: &config.environment.name, safety: false };
     let manifest = take(settings, &taken, &clock, &mut |_| {}).await.map_err(|fault| fault.message)?;
     let golden = Golden { by: by.clone(), at: clock.now(), why: why.into() };
     mark_golden(settings, &manifest, Some(golden)).map(drop).map_err(|e| e.to_string())

@@ -9,6 +9,7 @@ use super::rollback::{Looked, chosen, look_at_data, look_at_release};
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::config::Config;
+use crate::plan::deploy::{Manifest, SnapshotSettings};
 use crate::plan::runbook::SwitchKind;
 
 /// How often the switch is looked at.
@@ -17,7 +18,11 @@ const OFTEN: Duration = Duration::from_secs(2);
 const SELDOM: Duration = Duration::from_secs(10);
 /// How often what would be lost is counted, and how often files are read whole.
 const COUNTED: Duration = Duration::from_secs(10);
-const READ: Duration = Duration::from_secs(600);
+const READ: Duration = Duration::from_secs(86_400);
+/// What is looked at is left alone for so many times as long as looking took.
+const REST: u32 = 20;
+/// The longest rest.
+const MOST: Duration = Duration::from_secs(600);
 /// How soon the thread notices that it is not wanted any more.
 const NOTICES: Duration = Duration::from_millis(200);
 
@@ -59,7 +64,7 @@ fn look_at_switch(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
         SwitchKind::Command { .. } | SwitchKind::Kubectl(_) => SELDOM,
         SwitchKind::Http { .. } | SwitchKind::Haproxy { .. } | SwitchKind::File { .. } => OFTEN,
     };
-    again_and_again(every, over, async || {
+    again_and_again((every, 1), over, async || {
         let seen = observe(switch, &Clock::System).await;
         looked.lock().unwrap_or_else(|p| p.into_inner()).observed = Some(seen);
     });
@@ -67,10 +72,11 @@ fn look_at_switch(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
 
 fn look_at_versions(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
     let Some(release) = &config.acting.release else { return };
-    again_and_again(SELDOM, over, async || {
+    again_and_again((SELDOM, 1), over, async || {
         let (green, running) = look_at_release(config, Some(release)).await;
         let mut looked = looked.lock().unwrap_or_else(|p| p.into_inner());
         (looked.green, looked.running) = (green, running);
+        looked.versions_at = Some(Clock::System.now());
     });
 }
 
@@ -86,11 +92,12 @@ fn look_at_snapshots(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool)
     let Some(settings) = &config.acting.snapshots else { return };
     // Files are read whole when another snapshot is the one to go back to, and then now and then.
     let read: Mutex<Option<FilesRead>> = Mutex::default();
-    again_and_again(COUNTED, over, async || {
-        let id = chosen(settings).map(|manifest| manifest.id).unwrap_or_default();
+    let environment = &config.environment.name;
+    again_and_again((COUNTED, REST), over, async || {
+        let id = chosen(settings, environment).map(|manifest| files_of(settings, &manifest)).unwrap_or_default();
         let known = read.lock().unwrap_or_else(|p| p.into_inner()).clone();
         let fresh = known.filter(|read| read.of == id && read.at.elapsed() < READ);
-        let mut data = look_at_data(settings, fresh.is_none()).await;
+        let mut data = look_at_data(settings, environment, fresh.is_none()).await;
         match fresh {
             Some(read) => data.files = read.checked,
             None => {
@@ -98,15 +105,27 @@ fn look_at_snapshots(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool)
                 *read.lock().unwrap_or_else(|p| p.into_inner()) = Some(now);
             }
         }
-        looked.lock().unwrap_or_else(|p| p.into_inner()).data = Some(data);
+        let mut looked = looked.lock().unwrap_or_else(|p| p.into_inner());
+        (looked.data, looked.data_at) = (Some(data), Some(Clock::System.now()));
     });
 }
 
-fn again_and_again(every: Duration, over: &AtomicBool, look: impl AsyncFn()) {
+/// The files of a snapshot as the folder has them: what has another size or time is read again.
+fn files_of(settings: &SnapshotSettings, manifest: &Manifest) -> String {
+    let of = |file: &str| {
+        let meta = std::fs::metadata(settings.folder.join(&manifest.id).join(file)).ok()?;
+        Some(format!("{} {:?}", meta.len(), meta.modified().ok()?))
+    };
+    let files: Vec<String> = manifest.parts.iter().map(|part| format!("{} {:?}", part.file, of(&part.file))).collect();
+    format!("{} {}", manifest.id, files.join(" "))
+}
+
+fn again_and_again((every, rest): (Duration, u32), over: &AtomicBool, look: impl AsyncFn()) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     while !over.load(Ordering::SeqCst) {
         let begun = Instant::now();
         runtime.block_on(look());
+        let every = every.max(begun.elapsed().saturating_mul(rest).min(MOST));
         while begun.elapsed() < every && !over.load(Ordering::SeqCst) {
             std::thread::sleep(NOTICES);
         }

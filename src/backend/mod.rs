@@ -28,6 +28,6 @@ pub use operations::{OperationError, Operations, changed};
 pub use plan_secrets::absent as absent_secrets;
 pub use planning::PlanRequest;
 pub use reach::{acting_context, audit_database, database_options};
-pub use rollback::{DataLooked, Looked, RollbackRequest};
+pub use rollback::{DataLooked, LookAt, Looked, RollbackRequest};
 pub use runner::{RunnerOptions, run_runner, this_runner};
 pub use worker::Worker;

@@ -12,7 +12,8 @@ use super::plan_secrets::absent;
 use crate::act::infra::snapshot::list;
 use crate::base::tier::Tier;
 use crate::config::{Config, freeze, planning_context};
-use crate::plan::runbook::{Asked, Content, Plan, PlanningContext, Runbook, RunbookStatus, plan};
+use crate::plan::deploy::{Manifest, of_environment};
+use crate::plan::runbook::{Asked, Content, Kind, KnownSnapshot, Plan, PlanningContext, Runbook, RunbookStatus, plan};
 use crate::record::journal;
 use crate::status::{RunLine, expected};
 
@@ -88,8 +89,13 @@ impl Operations {
         let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
         let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
         let mut context = planning_context(&config, &loaded);
-        if let (Some(known), Some(settings)) = (&mut context.snapshots, &config.acting.snapshots) {
-            known.known = list(&settings.folder).0.into_iter().map(|manifest| (manifest.id, manifest.golden.is_some())).collect();
+        if let (Some(known), Some(settings)) = (&mut context.snapshots, &config.acting.snapshots)
+            && uses_snapshots(runbook)
+        {
+            // Also for a target: what is tried out there is the environment's own.
+            let own = of_environment(list(&settings.folder).0, &self.config.environment.name);
+            let one = |manifest: Manifest| KnownSnapshot { golden: manifest.golden.is_some(), safety: manifest.safety, id: manifest.id };
+            known.known = own.into_iter().map(one).collect();
         }
         let mut content = content(runbook, &context, &asked)?;
         content.warnings.splice(0..0, found.findings.iter().map(|f| f.cause.clone()));
@@ -131,4 +137,9 @@ fn content(runbook: &Runbook, context: &PlanningContext, asked: &Asked) -> Resul
         let words = all.join("\n");
         if plan(runbook, context, &open, &read).is_ok() { OperationError::Usage(words) } else { OperationError::BadFile(words) }
     })
+}
+
+/// Whether it may have to know which snapshots there are: where they are kept may be slow, or gone.
+fn uses_snapshots(runbook: &Runbook) -> bool {
+    runbook.steps.iter().any(|step| matches!(step.kind, Kind::Runbook(_)) || step.kind.uses().snapshots)
 }

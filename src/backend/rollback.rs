@@ -14,7 +14,7 @@ use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Manifest, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, pick};
+use crate::plan::deploy::{Manifest, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, of_environment, pick};
 use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, Observation, Occasion, Plan, Release};
 use crate::status::RunStatus;
 
@@ -45,7 +45,27 @@ pub struct Looked {
     pub green: Option<Result<LastGreen, String>>,
     pub running: Option<Result<String, String>>,
     pub data: Option<DataLooked>,
+    /// When the versions and the data were looked at.
+    pub versions_at: Option<Stamp>,
+    pub data_at: Option<Stamp>,
 }
+
+/// What to look at besides the switch and the versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookAt {
+    Versions,
+    /// What would be lost, and whether it may be brought back.
+    Data,
+    /// That, and the files, read whole.
+    Files,
+}
+
+/// After this long nobody knows any more: the thread that looks may hang.
+const SEEN: Duration = Duration::from_secs(60);
+const DATA_SEEN: Duration = Duration::from_secs(900);
+/// How long one question about data may take, and all of them.
+const ASKING: Duration = Duration::from_secs(5);
+const COUNTING: Duration = Duration::from_secs(15);
 
 /// What was found out about the data that a full rollback would bring back.
 #[derive(Clone, Debug)]
@@ -61,6 +81,21 @@ pub struct DataLooked {
 }
 
 impl Looked {
+    /// What is not older than it may be: what was seen once is not known for ever.
+    pub fn fresh(mut self, now: Stamp) -> Looked {
+        let is_old = |at: Option<Stamp>, most: Duration| at.is_none_or(|at| now.since(at) > most);
+        if is_old(self.observed.as_ref().map(|seen| seen.at), SEEN) {
+            self.observed = None;
+        }
+        if is_old(self.versions_at, SEEN) {
+            (self.green, self.running) = (None, None);
+        }
+        if is_old(self.data_at, DATA_SEEN) {
+            self.data = None;
+        }
+        self
+    }
+
     /// The snapshot to go back to, and what that would throw away.
     pub fn snapshot(&self, now: Stamp) -> Option<(String, String)> {
         let data = self.data.as_ref()?;
@@ -88,7 +123,8 @@ impl Operations {
             inputs.extend(chosen.into_iter().flat_map(|(id, loses)| [(SNAPSHOT.to_string(), id), (LOSES.to_string(), loses)]));
         }
         if asks {
-            match green.or_else(|| self.green_on_record().map(Ok)) {
+            let by_record = self.config.acting.release.as_ref().is_none_or(|release| release.last_green == LastGreenFrom::Journal);
+            match green.or_else(|| if by_record { self.green_on_record().map(Ok) } else { Some(Err("not asked yet".into())) }) {
                 Some(Ok(green)) => drop(inputs.insert(VERSION.to_string(), green.version)),
                 Some(Err(why)) => return Err(OperationError::Unavailable(format!("which version was green last cannot be told: {why}"))),
                 None => {
@@ -136,7 +172,7 @@ impl Operations {
     /// The snapshot that a full rollback goes back to: the newest golden one, or else the newest.
     fn chosen_snapshot(&self) -> Result<Manifest, String> {
         let Some(settings) = &self.config.acting.snapshots else { return Err("nothing says what a snapshot is taken of".into()) };
-        chosen(settings)
+        chosen(settings, &self.config.environment.name)
     }
 
     /// The newest version that a run brought out, and that run is done.
@@ -147,7 +183,7 @@ impl Operations {
     }
 
     /// Finds out what is outside: which version was green last, and which runs.
-    pub fn look_at_release(&self, runtime: &Runtime) -> Looked {
+    pub fn look(&self, runtime: &Runtime, at: LookAt) -> Looked {
         let config = self.config.clone();
         runtime.block_on(async {
             let release = config.acting.release.as_ref();
@@ -159,12 +195,15 @@ impl Operations {
             };
             let data = async {
                 match &config.acting.snapshots {
-                    Some(settings) => Some(look_at_data(settings, true).await),
-                    None => None,
+                    Some(settings) if at != LookAt::Versions => {
+                        Some(look_at_data(settings, &config.environment.name, at == LookAt::Files).await)
+                    }
+                    _ => None,
                 }
             };
             let (observed, (green, running), data) = tokio::join!(observed, look_at_release(&config, release), data);
-            Looked { observed, green, running, data }
+            let now = Some(crate::base::clock::Clock::System.now());
+            Looked { observed, green, running, data, versions_at: now, data_at: now }
         })
     }
 
@@ -214,10 +253,16 @@ impl Operations {
             return Vec::new();
         }
         let scopes = vec![Scope::Code, Scope::Full];
-        let green = looked.green.clone().or_else(|| self.green_on_record().map(Ok));
+        let by_record = self.config.acting.release.as_ref().is_some_and(|release| release.last_green == LastGreenFrom::Journal);
+        let not_asked = Some(Err("not looked at yet".to_string()));
+        let green = looked.green.clone().or_else(|| if by_record { self.green_on_record().map(Ok) } else { not_asked });
         let now = self.now();
+        let runs = looked.running.as_ref().and_then(|running| running.as_ref().ok());
         let age = |green: &LastGreen| green.at.map_or_else(String::new, |at| format!(", {} ago", short(now.since(at))));
         let green = match green {
+            Some(Ok(green)) if runs == Some(&green.version) => {
+                (Verdict::Pass, format!("{}{}: it is what runs, code stays as it is", green.version, age(&green)), None)
+            }
             Some(Ok(green)) => (Verdict::Pass, format!("{}{}", green.version, age(&green)), None),
             Some(Err(why)) => (Verdict::Unknown, why, Some("see what [release] last_green or query gives".to_string())),
             None => (
@@ -281,14 +326,16 @@ pub async fn look_at_release(
 }
 
 /// The snapshot to go back to.
-pub fn chosen(settings: &SnapshotSettings) -> Result<Manifest, String> {
-    let (all, _) = list(&settings.folder);
+pub fn chosen(settings: &SnapshotSettings, environment: &str) -> Result<Manifest, String> {
+    let all = of_environment(list(&settings.folder).0, environment);
     pick(&all, "golden").or_else(|_| pick(&all, "latest")).cloned()
 }
 
 /// What going back would take and cost. With `files`, the files are read whole.
-pub async fn look_at_data(settings: &SnapshotSettings, files: bool) -> DataLooked {
-    let snapshot = chosen(settings);
+pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, files: bool) -> DataLooked {
+    let snapshot = chosen(settings, environment);
+    // It is only looked, beside an application that is at work: a large table is not counted at any price.
+    let asking = SnapshotSettings { timeout: ASKING, ..settings.clone() };
     let (mut checked, mut loss) = (Ok(()), None);
     if let Ok(manifest) = &snapshot {
         for part in manifest.parts.iter().filter(|_| files) {
@@ -297,7 +344,11 @@ pub async fn look_at_data(settings: &SnapshotSettings, files: bool) -> DataLooke
             }
         }
         let (mut now, mut unknown) = (std::collections::BTreeMap::new(), Vec::new());
-        for (name, counted) in count_all(settings).await {
+        let counted = tokio::time::timeout(COUNTING, count_all(&asking)).await.unwrap_or_else(|_| {
+            let why = format!("not counted within {}", short(COUNTING));
+            manifest.parts.iter().map(|part| (part.counted_as().to_string(), Err(why.clone()))).collect()
+        });
+        for (name, counted) in counted {
             match counted {
                 Ok(counts) => drop(now.insert(name, counts)),
                 Err(why) => unknown.push(format!("{name}: {why}")),
@@ -305,7 +356,9 @@ pub async fn look_at_data(settings: &SnapshotSettings, files: bool) -> DataLooke
         }
         loss = Some(WriteLoss::between(manifest, &now, unknown));
     }
-    DataLooked { snapshot, files: checked, loss, rights: may_restore(settings).await, room: room(settings) }
+    let rights = tokio::time::timeout(COUNTING, may_restore(&asking)).await;
+    let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(format!("not told within {}", short(COUNTING))))]);
+    DataLooked { snapshot, files: checked, loss, rights, room: room(settings) }
 }
 
 fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<ReadinessItem> {

@@ -210,7 +210,7 @@ impl Work {
         if self.operations.config.acting.switch.is_none() {
             return;
         }
-        let looked = self.lookout.looked();
+        let looked = self.lookout.looked().fresh(self.operations.now());
         if let Some(seen) = looked.observed.clone().filter(|seen| self.observed.as_ref() != Some(seen)) {
             self.observed = Some(seen.clone());
             self.tell(Update::Traffic(seen));
@@ -273,7 +273,7 @@ impl Work {
                 Update::Planned(serial, permitted.map(Arc::new).map_err(|r| r.words().to_string()))
             }
             Request::PlanRollback { serial, scope, reason } => {
-                let looked = self.lookout.looked();
+                let looked = self.lookout.looked().fresh(self.operations.now());
                 let snapshot = looked.snapshot(self.operations.now());
                 let request = RollbackRequest { reason, green: looked.green, snapshot, ..RollbackRequest::default() };
                 let planned = self.operations.plan_rollback(scope, request);

@@ -38,7 +38,9 @@ pub fn gate(args: &GateArgs, operations: &Operations, runtime: &Runtime) -> Comm
     for name in &args.gates {
         let Some(gate) = all.iter().find(|gate| gate.name == *name) else {
             let hint = suggestion(name, all.iter().map(|gate| gate.name.as_str()));
-            return Err(CommandError::usage(format!("there is no gate `{name}`")).hint(hint.unwrap_or_else(|| "add [gates.NAME.CHECK]".into())));
+            return Err(
+                CommandError::usage(format!("there is no gate `{name}`")).hint(hint.unwrap_or_else(|| "add [gates.NAME.CHECK]".into()))
+            );
         };
         chosen.push(gate);
     }

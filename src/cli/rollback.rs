@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use super::command_error::{CommandError, CommandResult};
 use super::confirm::{BeginArgs, begin};
-use crate::backend::{Looked, Operations, RollbackRequest};
+use crate::backend::{LookAt, Looked, Operations, RollbackRequest};
 use crate::base::units::short;
 use crate::judge::Verdict;
 use crate::plan::deploy::Scope;
@@ -88,7 +88,12 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     }
     let scope = Scope::from(args.scope);
     // To take the canary out of the traffic nobody has to be asked anything.
-    let looked = if scope == Scope::Traffic { Looked::default() } else { operations.look_at_release(runtime) };
+    let looked = match scope {
+        Scope::Traffic => Looked::default(),
+        Scope::Code => operations.look(runtime, LookAt::Versions),
+        // Its own steps look at the files.
+        Scope::Full => operations.look(runtime, LookAt::Data),
+    };
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
     let request = RollbackRequest { reason, green: looked.green, snapshot, target: args.target.clone(), drill: args.drill };
@@ -100,7 +105,7 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
 }
 
 fn status(operations: &mut Operations, runtime: &Runtime, as_json: bool) -> CommandResult {
-    let looked = operations.look_at_release(runtime);
+    let looked = operations.look(runtime, LookAt::Files);
     let readiness = operations.readiness(&looked);
     let (state, now) = (readiness.state(), operations.now());
     let environment = operations.config.environment.name.clone();

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use super::command_error::{CommandError, CommandResult};
 use super::confirm::{BeginArgs, begin};
 use crate::act::infra::snapshot::{check_part, list, mark_golden};
-use crate::backend::{Operations, PlanRequest};
+use crate::backend::{LookAt, Operations, PlanRequest};
 use crate::base::exit;
 use crate::base::units::short;
 use crate::plan::deploy::{Golden, Manifest, SnapshotSettings, pick};
@@ -90,7 +90,7 @@ pub fn snapshot(args: &SnapshotArgs, operations: &mut Operations, runtime: &Runt
         SnapshotSub::Golden { snapshot, why, remove } => golden(&settings, snapshot, why.as_deref().filter(|_| !remove), operations),
         SnapshotSub::Restore { snapshot, begin: wanted } => {
             let found = find(&settings, snapshot)?;
-            let loses = operations.look_at_release(runtime).data.and_then(|data| data.loss);
+            let loses = operations.look(runtime, LookAt::Data).data.and_then(|data| data.loss);
             let loses = loses.filter(|loss| loss.snapshot == found.id).map_or_else(|| "not counted".into(), |l| l.words(operations.now()));
             let inputs = [("snapshot".to_string(), found.id), ("loses".to_string(), loses)].into_iter().collect();
             let request = PlanRequest { runbook: "restore".into(), inputs, reason: wanted.reason.clone(), ..PlanRequest::default() };

@@ -97,7 +97,10 @@ impl Resolver<'_> {
 
     fn rollback(&mut self, shape: &RollbackShape, span: &std::ops::Range<usize>) -> Option<RollbackSettings> {
         let prefix = shape.prefix.clone().unwrap_or_else(|| "rag".into());
-        if prefix.is_empty() || !prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || prefix.starts_with(|c: char| c.is_ascii_digit()) {
+        if prefix.is_empty()
+            || !prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            || prefix.starts_with(|c: char| c.is_ascii_digit())
+        {
             let hint = "letters, digits and _, as in rag";
             self.findings.error(span.clone(), format!("`{prefix}` cannot begin the name of a metric"), Some(hint.into()));
         }

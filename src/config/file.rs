@@ -10,8 +10,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::shape::{
-    AuditShape, BoardShape, CanaryShape, EnvironmentShape, GateCheckShape, NotifyShape, ReleaseShape, RolesShape, RollbackShape, RuleShape, ServiceShape, SignalShape,
-    SloShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape, TrafficShape, UiShape,
+    AuditShape, BoardShape, CanaryShape, EnvironmentShape, GateCheckShape, NotifyShape, ProgramShape, ReleaseShape, RolesShape,
+    RollbackShape, RuleShape, ServiceShape, SignalShape, SloShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape,
+    TrafficShape, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
 use crate::base::tier::Tier;
@@ -66,6 +67,7 @@ pub(super) struct TargetFile {
     pub(super) services: Entries<ServiceShape>,
     pub(super) traffic: Option<(TrafficShape, Range<usize>)>,
     pub(super) release: Option<(ReleaseShape, Range<usize>)>,
+    pub(super) programs: IndexMap<String, ProgramShape>,
 }
 
 fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {

@@ -53,7 +53,8 @@ impl Resolver<'_> {
         };
         for (field, given) in shape.given() {
             if given != fields.contains(&field) {
-                let what = if given { format!("check `{name}` has no use for `{field}`") } else { format!("check `{name}` has no `{field}`") };
+                let what =
+                    if given { format!("check `{name}` has no use for `{field}`") } else { format!("check `{name}` has no `{field}`") };
                 let hint = suggestion(field, fields.iter().copied().filter(|_| given));
                 self.findings.error(span.clone(), what, hint);
                 return None;
@@ -75,7 +76,9 @@ impl Resolver<'_> {
                 schema: fact(&shape.schema),
                 collection: fact(&shape.collection),
             },
-            GateCheckKind::Signals => GateKind::Signals(shape.checks.iter().filter_map(|text| self.gate_signal(text, &span, signals)).collect()),
+            GateCheckKind::Signals => {
+                GateKind::Signals(shape.checks.iter().filter_map(|text| self.gate_signal(text, &span, signals)).collect())
+            }
             GateCheckKind::Evaluation => {
                 let thresholds = shape.thresholds.iter().map(|(pointer, wanted)| self.threshold(pointer, wanted, &span)).collect();
                 GateKind::Evaluation { argv: self.beside(shape.command.clone()), thresholds }

@@ -144,7 +144,12 @@ pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> Planning
         channels: config.acting.notify.clone(),
         switch: config.acting.switch.clone(),
         release: config.acting.release.clone(),
-        gates: config.acting.gates.iter().map(|gate| (gate.name.clone(), gate.checks.iter().map(|check| check.name.clone()).collect())).collect(),
+        gates: config
+            .acting
+            .gates
+            .iter()
+            .map(|gate| (gate.name.clone(), gate.checks.iter().map(|check| check.name.clone()).collect()))
+            .collect(),
         canary_gates: config.acting.canary.as_ref().map(|canary| canary.gates.clone()).unwrap_or_default(),
         snapshots: config.acting.snapshots.as_ref().map(snapshots_context),
         analysis: config.acting.canary.as_ref().map(|canary| (canary.bake, canary.analysis.words())),

@@ -86,7 +86,11 @@ impl Resolver<'_> {
         for name in canary.iter().flat_map(|canary| &canary.gates) {
             if !gates.iter().any(|gate| gate.name == *name) {
                 let span = file.canary.as_ref().map_or(0..0, |(_, span)| span.clone());
-                self.findings.error(span, format!("there is no gate `{name}`"), suggestion(name, gates.iter().map(|gate| gate.name.as_str())));
+                self.findings.error(
+                    span,
+                    format!("there is no gate `{name}`"),
+                    suggestion(name, gates.iter().map(|gate| gate.name.as_str())),
+                );
             }
         }
         let acting = Acting { gates, canary, ..self.acting(path, file, &sources) };

@@ -12,7 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::file::{Entries, FileShape, TargetFile};
 use super::model::{Config, SourceKind};
 use super::resolver::Resolver;
-use super::shape::{EnvironmentShape, SourceShape, SpannedText, TargetSourceShape};
+use super::shape::{EnvironmentShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape};
 use crate::base::diag::{Findings, suggestion};
 use crate::base::tier::Tier;
 use crate::plan::runbook::{Switch, SwitchKind};
@@ -91,7 +91,8 @@ fn shape_of(name: &str, target: &TargetFile, file: &FileShape, main: &Config) ->
         traffic: target.traffic.clone(),
         canary: file.canary.clone(),
         release: target.release.clone(),
-        snapshots: file.snapshots.clone(),
+        // A program of somebody's own brings back where it was told to: a target has others.
+        snapshots: file.snapshots.clone().map(|(own, span)| (SnapshotsShape { programs: target.programs.clone(), ..own }, span)),
         gates: file.gates.clone(),
         notify: file.notify.clone(),
         roles: file.roles.clone(),
@@ -143,7 +144,11 @@ fn reached(config: &Config) -> Vec<(String, String)> {
     let services = config.acting.services.values().map(|endpoint| (web_address(&endpoint.url), endpoint.shown()));
     let switch = config.acting.switch.iter().flat_map(switched);
     let release = config.acting.release.iter().map(|release| (format!("release {}", release.place()), release.place()));
-    sources.chain(services).chain(switch).chain(release).collect()
+    let programs = config.acting.snapshots.iter().flat_map(|snapshots| &snapshots.programs).flat_map(|program| {
+        let own = [&program.create, &program.restore].into_iter().filter(|argv| !argv.is_empty());
+        own.map(|argv| (format!("program {}", argv.join(" ")), argv.join(" "))).collect::<Vec<_>>()
+    });
+    sources.chain(services).chain(switch).chain(release).chain(programs).collect()
 }
 
 /// What a switch turns: two that are told the same turn the same.
@@ -166,7 +171,7 @@ fn web_address(url: &url::Url) -> String {
 /// A parameter of the URL may name another host or database than its beginning does.
 fn database_address(text: &str) -> String {
     let Some(options) = text.starts_with("postgres").then(|| text.parse::<PgConnectOptions>().ok()).flatten() else {
-        return text.to_string();
+        return text.strip_prefix("sqlite:").map_or_else(|| text.to_string(), |path| format!("sqlite {}", path.trim_start_matches("//")));
     };
     let host = if options.get_socket().is_some() { HERE.to_string() } else { machine(options.get_host()) };
     format!("{host}:{}/{}", options.get_port(), options.get_database().unwrap_or(options.get_username()))

@@ -133,7 +133,12 @@ impl Terminal {
 
     /// Waits for the end; gives the exit code.
     pub fn ended(&mut self) -> u32 {
-        let deadline = Instant::now() + PATIENCE;
+        self.ended_within(PATIENCE)
+    }
+
+    /// As it ends, with its own patience: a story takes its time.
+    pub fn ended_within(&mut self, patience: Duration) -> u32 {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait().expect("waited") {
                 return status.exit_code();

@@ -31,7 +31,12 @@ impl Act for GateStep {
 }
 
 /// Looks at every check of the gates; each answer is told as it comes.
-pub async fn look_at_gates(context: &Context, gates: &[&Gate], limit: Duration, told: &mut (dyn FnMut(&GateAnswer) + Send)) -> Vec<GateAnswer> {
+pub async fn look_at_gates(
+    context: &Context,
+    gates: &[&Gate],
+    limit: Duration,
+    told: &mut (dyn FnMut(&GateAnswer) + Send),
+) -> Vec<GateAnswer> {
     let mut answers = Vec::new();
     for gate in gates {
         for check in &gate.checks {

@@ -84,6 +84,11 @@ pub trait Act: Send + Sync {
         false
     }
 
+    /// Comes back when it is not in the middle of something that must not be cut in two.
+    fn unbroken(&self) -> Boxed<'_, ()> {
+        Box::pin(async {})
+    }
+
     /// Whether whoever was asked is still at it, after a time-out or the end of a runner; `end`: ends that.
     fn settle<'a>(&'a self, _context: &'a Context, _run: &'a str, _key: &'a str, _end: bool) -> Boxed<'a, Settled> {
         Box::pin(async { Settled::Over })
@@ -128,10 +133,14 @@ pub async fn perform(context: &Context, kind: &Kind, invocation: Invocation<'_>,
     let mutates = kind.mutates();
     let limit = invocation.limit();
     let mut stop = invocation.stop.clone();
-    tokio::select! {
+    let stopped = tokio::select! {
         outcome = act.perform(context, &invocation, &mut *log) => return outcome,
-        () = tokio::time::sleep(limit) => {}
-        _ = stop.wait_for(|stop| *stop) => return Outcome::stopped(mutates),
+        () = tokio::time::sleep(limit) => false,
+        () = async { drop(stop.wait_for(|stop| *stop).await) } => true,
+    };
+    act.unbroken().await;
+    if stopped {
+        return Outcome::stopped(mutates);
     }
     let why = log.last().map_or_else(String::new, |line| format!("; last: {line}"));
     let text = format!("not done within {}{why}", crate::base::units::short(limit));

@@ -10,11 +10,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{Act, Context, Invocation, Outcome, OutputLog, Settled};
 use crate::act::infra::snapshot::{
-    Restored, Taken, at_work, check_part, counts_now, leads_to, list, mark_golden, prune, qdrant_probes, restore, take, undo,
+    Before, Restored, Taken, at_work, bring_in, check_part, counts_now, forget_all, leads_to, list, mark_golden, prune, qdrant_probes,
+    restore, take, taken_up, unbroken, undo,
 };
 use crate::base::units::short;
+use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::Boxed;
-use crate::plan::deploy::{Golden, Manifest, Part, SnapshotSettings, StoreKind, differences, drifted, pick};
+use crate::plan::deploy::{Golden, Manifest, Part, SnapshotSettings, StoreKind, drifted, pick};
 use crate::plan::runbook::{Output, RestoreStep, RestoreWhat, SnapshotStep, VerifyStep};
 
 /// How often something that is under way is looked at again.
@@ -27,7 +29,8 @@ fn unsettled() -> Outcome {
 
 fn taken<'a>(invocation: &'a Invocation<'a>) -> Taken<'a> {
     let key = invocation.key.strip_prefix("undo/").unwrap_or(invocation.key);
-    Taken { run: invocation.run, key, by: invocation.by, reason: invocation.reason, environment: invocation.environment }
+    let (by, reason, environment) = (invocation.by, invocation.reason, invocation.environment);
+    Taken { run: invocation.run, key, by, reason, environment, safety: false }
 }
 
 /// The snapshot that a step names.
@@ -68,7 +71,11 @@ async fn create(
 ) -> Outcome {
     let mut manifest = {
         let mut told = |progress| log.progress(progress);
-        match take(settings, &taken(invocation), &context.clock, &mut told).await {
+        let of = taken(invocation);
+        // Why it was taken is the step's own words where it has some.
+        let reason = if step.note.is_empty() { of.reason.to_string() } else { format!("{}: {}", step.note, of.reason) };
+        let of = Taken { safety: step.safety, reason: reason.trim_end_matches(": "), ..of };
+        match take(settings, &of, &context.clock, &mut told).await {
             Ok(manifest) => manifest,
             Err(fault) => return Outcome::failed(fault.message, false),
         }
@@ -87,8 +94,12 @@ async fn create(
     for words in &manifest.moved {
         log.say(&format!("written meanwhile: {words}"));
     }
-    for gone in prune(settings, context.clock.now()) {
-        log.say(&format!("{gone} was older than is kept, and is removed"));
+    // Nothing is removed that this very run may be about to bring back.
+    if !step.safety {
+        for gone in prune(settings, invocation.environment, context.clock.now()) {
+            log.say(&format!("{} was older than is kept, and is removed", gone.id));
+            forget_all(settings, &gone.parts).await;
+        }
     }
     let meanwhile = if manifest.moved.is_empty() { "" } else { "; something was written meanwhile" };
     let size = bytesize::ByteSize(manifest.size()).display().iec();
@@ -118,6 +129,10 @@ impl Act for RestoreStep {
                 }
             }
         })
+    }
+
+    fn unbroken(&self) -> Boxed<'_, ()> {
+        Box::pin(unbroken())
     }
 
     /// A recovery is not taken back because nobody waits for it any more.
@@ -155,6 +170,19 @@ async fn bring_back(
     if let Err(why) = keep(settings, parts, invocation).await {
         return Outcome::failed(why, false);
     }
+    // What an attempt before this one has begun first; and what has mistakes is seen before anything is touched.
+    for part in parts {
+        match taken_up(settings, part, &taken(invocation)).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(fault) => return Outcome::failed(format!("{}: {}", part.name, fault.message), false),
+        }
+        if part.kind != StoreKind::Program
+            && let Err(fault) = check_part(settings, manifest, part).await
+        {
+            return Outcome::failed(format!("{}: {}", part.name, fault.message), false);
+        }
+    }
     let mut done = Vec::new();
     for part in parts {
         loop {
@@ -174,12 +202,23 @@ async fn bring_back(
                 }
                 Ok(Restored::UnderWay(words)) => return Outcome::under_way(words),
                 // A server that is asked to recover goes on although nobody waits for it.
-                Err(fault) if matches!(fault.kind, crate::observe::reading::FaultKind::Timeout) => {
+                Err(fault) if matches!(fault.kind, FaultKind::Timeout) => {
                     return Outcome::under_way(format!("{}: {}", part.name, fault.message));
                 }
-                Err(fault) => return Outcome::failed(format!("{}: {}", part.name, fault.message), !done.is_empty()),
+                // Whatever it says: something was asked for, and may be there.
+                Err(fault) => return Outcome::failed(format!("{}: {}", part.name, fault.message), true),
             }
         }
+        if let Err(why) = restored(part, invocation) {
+            return Outcome::failed(why, true);
+        }
+    }
+    match bring_in(settings, parts, &taken(invocation)).await {
+        Ok(words) => {
+            words.iter().for_each(|words| log.say(words));
+            done.extend(words);
+        }
+        Err(fault) => return Outcome::failed(fault.message, true),
     }
     Outcome::done(done.join("; "), true)
 }
@@ -200,13 +239,29 @@ async fn keep(settings: &SnapshotSettings, parts: &[&Part], invocation: &Invocat
             before.insert(format!("{} {}", part.store, part.name), real);
         }
     }
+    put(&path, &before).map_err(|e| format!("what there was before cannot be written down: {e}"))
+}
+
+fn put(path: &Path, record: &BTreeMap<String, String>) -> std::io::Result<()> {
     let draft = path.with_extension("draft");
-    let write = || {
-        std::fs::write(&draft, serde_json::to_vec(&before).unwrap_or_default())?;
-        std::fs::File::open(&draft)?.sync_all()?;
-        std::fs::rename(&draft, &path)
-    };
-    write().map_err(|e| format!("what there was before cannot be written down: {e}"))
+    std::fs::write(&draft, serde_json::to_vec(record).unwrap_or_default())?;
+    std::fs::File::open(&draft)?.sync_all()?;
+    std::fs::rename(&draft, path)
+}
+
+/// Writes down that a part was brought back.
+fn restored(part: &Part, invocation: &Invocation<'_>) -> Result<(), String> {
+    let path = place(invocation.home, invocation.key);
+    let written = std::fs::read(&path).and_then(|bytes| {
+        let mut record: BTreeMap<String, String> = serde_json::from_slice(&bytes).map_err(std::io::Error::other)?;
+        record.insert(restored_as(part), "yes".into());
+        put(&path, &record)
+    });
+    written.map_err(|e| format!("{} is restored, and that cannot be written down: {e}", part.name))
+}
+
+fn restored_as(part: &Part) -> String {
+    format!("restored {} {}", part.store, part.name)
 }
 
 async fn go_back(settings: &SnapshotSettings, parts: &[&Part], (taken, home): (&Taken<'_>, &Path), log: &mut OutputLog) -> Outcome {
@@ -214,7 +269,8 @@ async fn go_back(settings: &SnapshotSettings, parts: &[&Part], (taken, home): (&
     let before: BTreeMap<String, String> = serde_json::from_slice(&kept).unwrap_or_default();
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for part in parts.iter().rev() {
-        let was = before.get(&format!("{} {}", part.store, part.name)).map(String::as_str);
+        let led_to = before.get(&format!("{} {}", part.store, part.name)).map(String::as_str);
+        let was = Before { led_to, restored: before.contains_key(&restored_as(part)) };
         match undo(settings, part, taken, was).await {
             Ok(words) => {
                 log.say(&words);
@@ -266,13 +322,16 @@ impl Act for VerifyStep {
     }
 }
 
-/// The live data of a part against what it was: what was seen, and what is different.
-async fn live(settings: &SnapshotSettings, part: &Part) -> Result<(String, Vec<String>), crate::observe::reading::Fault> {
+/// The live data of a part against what it was: what was seen, and what is missing. Whoever uses it writes on: more is no fault.
+async fn live(settings: &SnapshotSettings, part: &Part) -> Result<(String, Vec<String>), Fault> {
     let now = counts_now(settings, part).await?;
-    let mut off = differences(&part.counts, &now);
+    let more: u64 = now.iter().map(|(name, n)| n.saturating_sub(part.counts.get(name).copied().unwrap_or(0))).sum();
+    let at_most = now.iter().filter_map(|(name, n)| Some((name.clone(), *n.min(part.counts.get(name)?)))).collect();
+    let mut off = part.differences(&at_most);
     if part.kind == StoreKind::Qdrant && !part.probes.is_empty() {
         off.extend(drifted(&part.probes, &qdrant_probes(settings, part).await?));
     }
     let off: Vec<String> = off.into_iter().map(|words| format!("{}: {words}", part.name)).collect();
-    Ok((format!("{}: {} counts, {} probe queries", part.name, now.len(), part.probes.len()), off))
+    let since = if more == 0 { String::new() } else { format!(", {more} written since") };
+    Ok((format!("{}: {} counts, {} probe queries{since}", part.name, now.len(), part.probes.len()), off))
 }

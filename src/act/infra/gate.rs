@@ -18,7 +18,9 @@ pub async fn look(kind: &GateKind, limit: Duration, now: Stamp) -> Option<Judged
     Some(match kind {
         GateKind::Signals(_) => return None,
         GateKind::Command(argv) => match run(argv.clone(), limit).await {
-            Ok(printed) => (GateVerdict::Pass, printed.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it ended well").to_string()),
+            Ok(printed) => {
+                (GateVerdict::Pass, printed.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it ended well").to_string())
+            }
             // One that cannot be started, or takes too long, has said nothing.
             Err(fault) if fault.message.contains("ended with") => (GateVerdict::Fail, fault.message),
             Err(fault) => unknown(fault.message),

@@ -11,7 +11,8 @@ use super::driver::{Driver, Gone, ours};
 use crate::act::effect::{Ended, Invocation, Outcome, OutputLog, Settled, acting, is_at_work, look_once, perform};
 use crate::base::clock::Stamp;
 use crate::plan::runbook::{
-    Event, Fill, Kind, OperatorQuestion, Output, Planned, ProbeAnswer, QuestionKind, StepResult, StepState, holds, render, render_with,
+    Event, Fill, Kind, NOT_NEEDED, OperatorQuestion, Output, Planned, ProbeAnswer, QuestionKind, StepResult, StepState, holds, render,
+    render_with,
 };
 use crate::record::journal::FailpointAt;
 
@@ -76,7 +77,7 @@ impl Driver {
             with_run(&mut scope, &self.id, self.plan.content.reason.as_deref());
             match holds(&when.expression, &scope) {
                 Ok(true) => {}
-                Ok(false) => return self.finish(key, StepResult::Skipped, format!("not needed: {}", when.expression)).await,
+                Ok(false) => return self.finish(key, StepResult::Skipped, format!("{NOT_NEEDED}: {}", when.expression)).await,
                 Err(e) => return self.finish(key, StepResult::Failed, format!("when: {e}")).await,
             }
         }
@@ -87,7 +88,7 @@ impl Driver {
             Ok(kind) => kind,
             Err(e) => return self.finish(key, StepResult::Failed, e).await,
         };
-        if !self.may_act(&kind).await? {
+        if !self.may_act(key, &kind).await? {
             return Ok(());
         }
         if !planned.guard.is_empty() {
@@ -99,7 +100,9 @@ impl Driver {
         }
         // Not only before the first attempt: one that failed may have been done all the same.
         let uncertain = before.state == StepState::Pending && before.attempts == 0 || before.touched;
-        if planned.probe.is_some() && uncertain && before.probed.is_none() {
+        // A share of the traffic is set outright: one that looks right may be on its way elsewhere.
+        let outright = matches!(kind, Kind::Traffic(_));
+        if planned.probe.is_some() && uncertain && before.probed.is_none() && !outright {
             self.probe(key).await?;
             match self.run.steps.get(key).and_then(|s| s.probed) {
                 Some(ProbeAnswer::Yes) => return self.finish(key, StepResult::Done, "it was so already").await,
@@ -119,11 +122,12 @@ impl Driver {
     }
 
     /// Whether this run may still change the world: what its lease says. Otherwise what follows is on record already.
-    async fn may_act(&mut self, kind: &Kind) -> Result<bool, Gone> {
+    async fn may_act(&mut self, key: &str, kind: &Kind) -> Result<bool, Gone> {
         if !kind.mutates() {
             return Ok(true);
         }
-        let first = self.run.steps.values().all(|step| !step.touched && step.attempts == 0);
+        // Every attempt of the first step: one that fails must not make the next one wait.
+        let first = self.run.steps.iter().all(|(other, step)| other == key || !step.touched && step.attempts == 0);
         self.check_lease(first).await
     }
 

@@ -31,6 +31,8 @@ pub struct Given {
     pub first: Vec<Json>,
 }
 
+/// How much longer than its limit a statement is waited for.
+const HEARD_OF: Duration = Duration::from_secs(5);
 /// How many rows of an answer are kept.
 const KEPT: usize = 20;
 
@@ -101,6 +103,15 @@ impl Session {
     /// # Errors
     /// What the database said.
     pub async fn run(&mut self, query: &str, params: &[Json], read_only: bool, limit: Duration) -> Result<Given, Fault> {
+        // The server keeps the limit; one that is not heard of any more cannot.
+        let most = limit.saturating_add(HEARD_OF);
+        tokio::time::timeout(most, self.run_as_long_as_it_takes(query, params, read_only, limit)).await.unwrap_or_else(|_| {
+            let words = format!("the database did not answer within {}", crate::base::units::short(most));
+            Err(Fault::new(FaultKind::Timeout, words))
+        })
+    }
+
+    async fn run_as_long_as_it_takes(&mut self, query: &str, params: &[Json], read_only: bool, limit: Duration) -> Result<Given, Fault> {
         let query = query.trim().trim_end_matches(';');
         let fault = |e: sqlx::Error| postgres::fault(&e);
         match self {

@@ -175,7 +175,8 @@ pub fn lockfile(text: &str, sum_of: &dyn Fn(&str) -> Result<String, String>) -> 
 /// What a table in Markdown says of a binary with a schema and a collection; `*` stands for any.
 pub fn compat(text: &str, binary: &str, schema: &str, collection: &str) -> Judged {
     let rows = text.lines().map(str::trim).filter(|line| line.starts_with('|'));
-    let mut rows = rows.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_string()).collect::<Vec<_>>());
+    let mut rows =
+        rows.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_string()).collect::<Vec<_>>());
     let Some(header) = rows.next() else { return unknown("the file has no table") };
     let column = |words: &[&str]| header.iter().position(|title| words.iter().any(|word| title.to_lowercase().contains(word)));
     let (Some(b), Some(s), Some(c), Some(status)) =
@@ -184,19 +185,30 @@ pub fn compat(text: &str, binary: &str, schema: &str, collection: &str) -> Judge
         return unknown("the table has no columns for binary, schema, collection and status");
     };
     let is = |cells: &[String], at: usize, wanted: &str| cells.get(at).is_some_and(|cell| cell == wanted || cell == "*");
-    let row = rows.find(|cells| is(cells, b, binary) && is(cells, s, schema) && is(cells, c, collection));
+    // The row that names the most of them; of two that name as much the worse one.
+    let rows: Vec<Vec<String>> = rows.filter(|cells| is(cells, b, binary) && is(cells, s, schema) && is(cells, c, collection)).collect();
+    let named = |cells: &Vec<String>| [b, s, c].iter().filter(|at| cells.get(**at).is_some_and(|cell| cell != "*")).count();
+    let row = rows.iter().max_by_key(|cells| (named(cells), severity(cells.get(status).map_or("", String::as_str))));
     let what = format!("{binary} with schema {schema} and collection {collection}");
     let Some(row) = row else { return unknown(format!("{what} stands nowhere in the matrix")) };
-    let said = row.get(status).map_or("", String::as_str).to_uppercase();
-    // INCOMPATIBLE holds no OK, and has to be looked for first.
-    if said.contains("INCOMPATIBLE") {
-        (GateVerdict::Fail, format!("{what}: INCOMPATIBLE"))
-    } else if said.contains("WARN") {
-        (GateVerdict::Warn, format!("{what}: WARN"))
-    } else if said.contains("OK") {
-        (GateVerdict::Pass, format!("{what}: OK"))
-    } else {
-        unknown(format!("{what}: `{said}` is none of OK, WARN, INCOMPATIBLE"))
+    let said = row.get(status).map_or("", String::as_str);
+    match severity(said) {
+        3 => (GateVerdict::Fail, format!("{what}: INCOMPATIBLE")),
+        1 => (GateVerdict::Warn, format!("{what}: WARN")),
+        0 => (GateVerdict::Pass, format!("{what}: OK")),
+        _ => unknown(format!("{what}: `{said}` is none of OK, WARN, INCOMPATIBLE")),
+    }
+}
+
+/// How bad a status is, by its words: 0 OK, 1 WARN, 3 INCOMPATIBLE; 2 is what nobody can tell.
+fn severity(said: &str) -> u8 {
+    let said = said.to_uppercase();
+    let words: Vec<&str> = said.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    match words.as_slice() {
+        ["INCOMPATIBLE", ..] => 3,
+        ["WARN" | "WARNING", ..] => 1,
+        ["OK", ..] => 0,
+        _ => 2,
     }
 }
 
@@ -281,7 +293,8 @@ mod tests {
 
     #[test]
     fn an_evaluation_is_held_to_its_thresholds() {
-        let wanted = [JsonCheck { pointer: "/faithfulness".into(), is: json!(">= 0.80") }, JsonCheck { pointer: "/ok".into(), is: json!(true) }];
+        let wanted =
+            [JsonCheck { pointer: "/faithfulness".into(), is: json!(">= 0.80") }, JsonCheck { pointer: "/ok".into(), is: json!(true) }];
         assert_eq!(evaluation(&json!({"faithfulness": 0.87, "ok": true}), &wanted).0, GateVerdict::Pass);
         assert_eq!(evaluation(&json!({"faithfulness": 0.79, "ok": true}), &wanted).0, GateVerdict::Fail);
         assert_eq!(evaluation(&json!({"ok": true}), &wanted).0, GateVerdict::Unknown);

@@ -10,12 +10,10 @@ mod snapshot;
 
 pub use analysis::{AnalysisSettings, Compared, MetricPair, compare};
 pub use canary::{CanarySettings, HOLD, Hold, STEP, Turn, TurnState, holds, turns};
-pub use gate::{
-    Fact, Gate, GateAnswer, GateCheck, GateKind, GateVerdict, Judged, compat, evaluation, governance, lockfile,
-};
+pub use gate::{Fact, Gate, GateAnswer, GateCheck, GateKind, GateVerdict, Judged, compat, evaluation, governance, lockfile};
 pub use promotion::{DeployState, Promotion};
 pub use rollback::{Readiness, ReadinessItem, ReadinessState, RollbackSettings, Scope, brought_out};
 pub use snapshot::{
     CollectionStrategy, DatabaseStore, DatabaseStrategy, Golden, Manifest, NodeStore, Part, ProbeQuery, ProgramStore, SnapshotSettings,
-    StoreKind, WriteLoss, differences, drifted, pick, too_old,
+    StoreKind, WriteLoss, differences, drifted, of_environment, pick, too_old,
 };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::base::clock::Stamp;
 use crate::base::endpoint::Endpoint;
 use crate::judge::Verdict;
-use crate::plan::runbook::{Kind, LastGreen, Plan, Run, RunResult, StepState};
+use crate::plan::runbook::{Kind, LastGreen, NOT_NEEDED, Plan, Run, RunResult, StepState};
 
 /// Where rollbacks are counted.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -65,6 +65,15 @@ impl Scope {
 pub fn brought_out(plan: &Plan, run: &Run) -> Option<LastGreen> {
     let at = run.ended?;
     if !matches!(&run.phase, crate::plan::runbook::Phase::Ended { result: RunResult::Done, .. }) {
+        return None;
+    }
+    // A check that failed and was left aside, or that somebody left out, says that nobody knows.
+    let is_good = |key: &String, step: &crate::plan::runbook::StepRun| {
+        let left_out = step.state == StepState::Skipped && !step.message.starts_with(NOT_NEEDED);
+        let checks = plan.step(key).is_some_and(|planned| !planned.kind.mutates());
+        step.state != StepState::Failed && !(left_out && checks)
+    };
+    if !run.steps.iter().all(|(key, step)| is_good(key, step)) {
         return None;
     }
     let version = run.steps.iter().rev().find_map(|(key, step)| {

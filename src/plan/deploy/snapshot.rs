@@ -105,6 +105,9 @@ pub struct Manifest {
     /// Of this program, of the application where that is known, and of the servers.
     pub versions: BTreeMap<String, String>,
     pub parts: Vec<Part>,
+    /// Taken before something is brought back: never what is gone back to unless somebody names it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub safety: bool,
     /// What was written while it was taken, part by part; nothing: its parts are of one moment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<String>,
@@ -118,16 +121,17 @@ pub struct Golden {
     pub why: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreKind {
+    #[default]
     Postgres,
     Sqlite,
     Qdrant,
     Program,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     pub kind: StoreKind,
     /// The source, node or store.
@@ -142,6 +146,12 @@ pub struct Part {
     pub sha256: String,
     /// Exact: rows by table, by what was asked for besides, or points.
     pub counts: BTreeMap<String, u64>,
+    /// The same counts when it was taken, where they had changed by then: what is in it lies between.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub until: BTreeMap<String, u64>,
+    /// The collection as the configuration names it: an alias, mostly.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub of: String,
     /// Stored points that were asked for their neighbours, and the mean of the scores.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeQuery>,
@@ -155,6 +165,30 @@ pub struct ProbeQuery {
 
 /// How far the mean of scores may be from what it was.
 const SCORES: f64 = 0.05;
+
+impl Part {
+    /// What it is counted under: the source, or the collection as the configuration names it.
+    pub fn counted_as(&self) -> &str {
+        match self.kind {
+            StoreKind::Qdrant if self.of.is_empty() => &self.name,
+            StoreKind::Qdrant => &self.of,
+            _ => &self.store,
+        }
+    }
+
+    /// How what is there differs from what is in it.
+    pub fn differences(&self, now: &BTreeMap<String, u64>) -> Vec<String> {
+        let lies_between = |name: &str, n: u64| match (self.counts.get(name), self.until.get(name)) {
+            (Some(a), Some(b)) => (*a.min(b)..=*a.max(b)).contains(&n),
+            _ => false,
+        };
+        let as_counted = |(name, n): (&String, &u64)| {
+            let n = if lies_between(name, *n) { self.counts.get(name).copied().unwrap_or(*n) } else { *n };
+            (name.clone(), n)
+        };
+        differences(&self.counts, &now.iter().map(as_counted).collect())
+    }
+}
 
 impl Manifest {
     /// # Errors
@@ -172,13 +206,18 @@ impl Manifest {
     }
 }
 
+/// Those of an environment: what was tried out elsewhere is none of its own.
+pub fn of_environment(all: Vec<Manifest>, environment: &str) -> Vec<Manifest> {
+    all.into_iter().filter(|manifest| manifest.environment == environment).collect()
+}
+
 /// The snapshot that is meant: an id, `latest`, or `golden`, the newest of those. The newest stand first.
 ///
 /// # Errors
 /// When there is none.
 pub fn pick<'m>(all: &'m [Manifest], wanted: &str) -> Result<&'m Manifest, String> {
     let found = match wanted {
-        "latest" => all.first(),
+        "latest" => all.iter().find(|manifest| !manifest.safety),
         "golden" => all.iter().find(|manifest| manifest.golden.is_some()),
         id => all.iter().find(|manifest| manifest.id == id),
     };
@@ -191,11 +230,11 @@ pub fn pick<'m>(all: &'m [Manifest], wanted: &str) -> Result<&'m Manifest, Strin
 
 /// The snapshots that are kept no longer: beyond so many, or older than that; never a golden one, never the newest.
 pub fn too_old<'m>(all: &'m [Manifest], settings: &SnapshotSettings, now: Stamp) -> Vec<&'m Manifest> {
-    let plain = all.iter().filter(|manifest| manifest.golden.is_none());
+    let of = |safety: bool| all.iter().filter(move |manifest| manifest.golden.is_none() && manifest.safety == safety).enumerate();
     let beyond = |(place, manifest): &(usize, &Manifest)| {
         *place >= settings.keep.max(1) || *place > 0 && settings.keep_for.is_some_and(|most| now.since(manifest.at) > most)
     };
-    plain.enumerate().filter(beyond).map(|(_, manifest)| manifest).collect()
+    of(false).chain(of(true)).filter(beyond).map(|(_, manifest)| manifest).collect()
 }
 
 /// What differs between what was counted then and now, in words.
@@ -240,10 +279,16 @@ impl WriteLoss {
     pub fn between(manifest: &Manifest, now: &BTreeMap<String, BTreeMap<String, u64>>, unknown: Vec<String>) -> WriteLoss {
         let mut loss = WriteLoss { snapshot: manifest.id.clone(), since: manifest.at, unknown, ..WriteLoss::default() };
         for part in &manifest.parts {
-            let Some(counted) = now.get(&part.name) else { continue };
+            let Some(counted) = now.get(part.counted_as()) else {
+                let known = |words: &String| words.starts_with(part.counted_as());
+                if part.kind != StoreKind::Program && !loss.unknown.iter().any(known) {
+                    loss.unknown.push(format!("{} is not there", part.counted_as()));
+                }
+                continue;
+            };
             for (name, count) in counted {
                 let then = part.counts.get(name).copied().unwrap_or(0);
-                let shown = if part.kind == StoreKind::Qdrant { format!("points of {}", part.name) } else { name.clone() };
+                let shown = if part.kind == StoreKind::Qdrant { format!("points of {}", part.counted_as()) } else { name.clone() };
                 match count.cmp(&then) {
                     std::cmp::Ordering::Greater => loss.more.push((shown, count - then)),
                     std::cmp::Ordering::Less => loss.fewer.push((shown, then - count)),
@@ -258,7 +303,8 @@ impl WriteLoss {
     pub fn words(&self, now: Stamp) -> String {
         let list =
             |all: &[(String, u64)]| all.iter().map(|(name, n)| format!("{} {name}", thousands(*n as f64))).collect::<Vec<_>>().join(", ");
-        let since = format!("since {} ({} ago)", self.since.iso(), short(now.since(self.since)));
+        let iso = self.since.iso();
+        let since = format!("since {}Z ({} ago)", iso.get(..19).unwrap_or(&iso), short(now.since(self.since)));
         let mut words = match self.more.as_slice() {
             [] => format!("nothing that was counted {since}"),
             more => format!("{}, written {since}", list(more)),
@@ -289,6 +335,8 @@ mod tests {
             size: 7,
             sha256: String::new(),
             counts,
+            until: BTreeMap::new(),
+            of: String::new(),
             probes: Vec::new(),
         };
         Manifest {
@@ -303,6 +351,7 @@ mod tests {
             golden,
             versions: BTreeMap::new(),
             parts: vec![part],
+            safety: false,
             moved: Vec::new(),
         }
     }
@@ -338,16 +387,29 @@ mod tests {
         assert_eq!(pick(&all, "golden").map(|m| m.id.as_str()), Ok("d"));
         assert_eq!(pick(&all, "latest").map(|m| m.id.as_str()), Ok("e"));
         assert!(pick(&all, "x").is_err() && pick(&[], "latest").is_err());
+        let mut first = all.clone();
+        first[0].safety = true;
+        assert_eq!(pick(&first, "latest").map(|m| m.id.as_str()), Ok("d"), "what was there before a rollback is not gone back to");
+        assert_eq!(pick(&first, "e").map(|m| m.id.as_str()), Ok("e"), "unless it is named");
+        let left = too_old(&first, &settings(1, None), Stamp(100_000));
+        assert_eq!(left.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["b"], "each sort has its own newest");
     }
 
     #[test]
     fn what_would_be_lost_is_counted() {
-        let now = BTreeMap::from([("ragdb".to_string(), BTreeMap::from([("chunks".to_string(), 1294), ("old".to_string(), 4)]))]);
+        let now = BTreeMap::from([("db".to_string(), BTreeMap::from([("chunks".to_string(), 1294), ("old".to_string(), 4)]))]);
         let loss = WriteLoss::between(&manifest("a", 0, false), &now, vec!["rag_main: refused".into()]);
         assert_eq!(
             loss.words(Stamp(60_000)),
             "1,284 chunks, written since 1970-01-01T00:00:00Z (1m ago); back come 1 old; NOT COUNTED: rag_main: refused"
         );
+        let gone = WriteLoss::between(&manifest("a", 0, false), &BTreeMap::new(), Vec::new());
+        assert_eq!(gone.unknown, ["db is not there"], "what is not counted is not nothing");
+        let mut part = manifest("a", 0, false).parts.remove(0);
+        part.until.insert("chunks".into(), 14);
+        let of = |n| part.differences(&BTreeMap::from([("chunks".to_string(), n), ("old".to_string(), 5)]));
+        assert!(of(10).is_empty() && of(12).is_empty() && of(14).is_empty());
+        assert!(of(9).len() == 1 && of(15).len() == 1);
         assert_eq!(differences(&BTreeMap::from([("a".into(), 1)]), &BTreeMap::from([("a".into(), 2)])), ["a: 1 then, 2 now"]);
         let probe = |mean| ProbeQuery { id: 1.into(), mean };
         assert!(drifted(&[probe(0.8)], &[probe(0.77)]).is_empty());

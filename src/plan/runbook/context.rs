@@ -47,19 +47,26 @@ pub struct SnapshotsContext {
     pub what: String,
     /// How one comes back.
     pub how: String,
-    /// Those that there are, the newest first, and whether each is golden.
-    pub known: Vec<(String, bool)>,
+    /// Those that there are, the newest first.
+    pub known: Vec<KnownSnapshot>,
+}
+
+#[derive(Clone, Debug)]
+pub struct KnownSnapshot {
+    pub id: String,
+    pub golden: bool,
+    pub safety: bool,
 }
 
 impl SnapshotsContext {
     /// The id that is meant.
     pub(super) fn find(&self, wanted: &str) -> Option<&str> {
         let found = match wanted {
-            "latest" => self.known.first(),
-            "golden" => self.known.iter().find(|(_, golden)| *golden),
-            id => self.known.iter().find(|(known, _)| known == id),
+            "latest" => self.known.iter().find(|known| !known.safety),
+            "golden" => self.known.iter().find(|known| known.golden),
+            id => self.known.iter().find(|known| known.id == id),
         };
-        found.map(|(id, _)| id.as_str())
+        found.map(|known| known.id.as_str())
     }
 }
 

@@ -15,14 +15,15 @@ mod steps;
 mod switch;
 mod template;
 
-pub use context::{Asked, PlanningContext, SnapshotsContext};
+pub use context::{Asked, KnownSnapshot, PlanningContext, SnapshotsContext};
 pub use event::{
     Choice, Event, Operator, OperatorQuestion, Output, ProbeAnswer, Progress, QuestionKind, Record, RunResult, Runner, StepProgress,
     StepResult,
 };
 pub use kinds::{
-    Address, Analysis, Check, GateStep, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep, RestoreStep,
-    RestoreWhat, RunbookCall, Script, SnapshotStep, SqlCall, StepKind, Traffic, Uses, Validation, VerifyStep, Wait, is_condition, millis,
+    Address, Analysis, Check, GateStep, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep,
+    RestoreStep, RestoreWhat, RunbookCall, Script, SnapshotStep, SqlCall, StepKind, Traffic, Uses, Validation, VerifyStep, Wait,
+    is_condition, millis,
 };
 pub use load::{LoadedRunbook, PAGERDUTY, load};
 pub use model::{
@@ -33,7 +34,7 @@ pub use next::Next;
 pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
 pub use planner::plan;
 pub use release::{Deploy, LastGreen, LastGreenFrom, Release};
-pub use run::{Back, Broken, Phase, Run, StepRun, StepState};
+pub use run::{Back, Broken, NOT_NEEDED, Phase, Run, StepRun, StepState};
 pub use steps::slug;
 pub use switch::{ALL, KubeCommand, KubeResource, Kubectl, Observation, ReadBack, Scale, Seen, Switch, SwitchKind, Weight, percent};
 pub use template::{Fill, holds, is_template, render, render_with};

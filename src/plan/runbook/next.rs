@@ -162,17 +162,18 @@ impl Run {
             return Some(Next::Retry(key.to_string()));
         }
         let can_go_back = self.rollback.is_none() && !self.way_back(plan).is_empty();
+        let emergency = plan.content.emergency;
         Some(match planned.on_failure {
             Some(OnFailure::Continue) => return None,
-            Some(OnFailure::Ask) => Next::Ask(failure_question(key, step, planned, can_go_back)),
+            Some(OnFailure::Ask) => Next::Ask(failure_question(key, step, planned, can_go_back.then_some(emergency))),
             Some(OnFailure::Rollback) if can_go_back => back(),
             None if can_go_back => match self.rolls_back_by_itself(plan, key, step, planned) {
                 Ok(true) => back(),
                 Ok(false) if plan.content.rollback.steps.is_empty() => stop(),
                 // There is a way back, and somebody has to decide.
-                Ok(false) => Next::Ask(failure_question(key, step, planned, true)),
+                Ok(false) => Next::Ask(failure_question(key, step, planned, Some(emergency))),
                 Err(e) => {
-                    let mut question = failure_question(key, step, planned, true);
+                    let mut question = failure_question(key, step, planned, Some(emergency));
                     question.text += &format!(" (whether to roll back by itself could not be told: {e})");
                     Next::Ask(question)
                 }
@@ -253,10 +254,13 @@ fn manual_question(key: &str, text: String, check: Vec<String>) -> OperatorQuest
     OperatorQuestion { step: key.into(), kind: QuestionKind::Manual, text, check, choices }
 }
 
-fn failure_question(key: &str, step: &StepRun, planned: &Planned, can_go_back: bool) -> OperatorQuestion {
+/// With a way back, and whether that is of an emergency: taking one back puts the canary into the traffic again, and is never
+/// the first that is offered.
+fn failure_question(key: &str, step: &StepRun, planned: &Planned, back: Option<bool>) -> OperatorQuestion {
     let mut choices = vec![Choice::Again, Choice::Skip, Choice::Stop];
-    if can_go_back {
-        choices.insert(0, Choice::Rollback);
+    if let Some(emergency) = back {
+        let place = if emergency { choices.len() } else { 0 };
+        choices.insert(place, Choice::Rollback);
     }
     let text = format!("Step `{}` failed: {}", planned.name, step.message);
     OperatorQuestion { step: key.into(), kind: QuestionKind::Failure, text, check: Vec::new(), choices }

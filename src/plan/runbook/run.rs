@@ -9,6 +9,9 @@ use super::event::{Choice, Event, Operator, OperatorQuestion, Output, ProbeAnswe
 use super::plan::{Plan, Planned};
 use crate::base::clock::Stamp;
 
+/// How the message of a step begins whose condition did not hold.
+pub const NOT_NEEDED: &str = "not needed";
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {

@@ -20,8 +20,9 @@ pub type Weight = u8;
 /// The most there is.
 pub const ALL: Weight = 100;
 
-/// How far an observed share may be from the wanted one, in per cent, and still agree: switches round.
+/// How far an observed share may be from the wanted one, in per cent, and still agree: switches round. None of it is none.
 const AGREES: f64 = 0.5;
+const NONE: f64 = 1e-9;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Switch {
@@ -141,7 +142,8 @@ impl Switch {
             SwitchKind::Haproxy { addresses, backend } => {
                 let (stable, canary, rest) = (&self.stable, &self.canary, ALL.saturating_sub(weight));
                 let places = addresses.join(", ");
-                format!("set server {backend}/{stable} weight {rest}, {backend}/{canary} weight {weight} on {places}")
+                let state = if weight == 0 { "maint" } else { "ready" };
+                format!("set server {backend}/{stable} weight {rest}, {backend}/{canary} weight {weight} state {state} on {places}")
             }
             SwitchKind::File { path, reload, .. } => format!("write {} for {weight} %, then {}", path.display(), words(reload)),
             SwitchKind::Kubectl(kube) => match kube.command(weight) {
@@ -164,7 +166,7 @@ impl Switch {
     pub fn places(&self) -> Vec<String> {
         match &self.kind {
             SwitchKind::Http { endpoint, .. } => vec![endpoint.shown()],
-            SwitchKind::Command { set, .. } => vec![set.join(" ")],
+            SwitchKind::Command { .. } => vec![self.call(0)],
             SwitchKind::Haproxy { addresses, backend } => addresses.iter().map(|address| format!("{address} {backend}")).collect(),
             SwitchKind::File { path, .. } => vec![path.display().to_string()],
             SwitchKind::Kubectl(kube) => vec![format!("{}/{} {}", kube.resource.word(), kube.name, kube.flags.join(" "))],
@@ -202,6 +204,9 @@ pub struct Seen {
     /// No release is on its way: everything is on one track.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
+    /// What was on its way failed: it is not what was promoted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
     /// What has to be known besides.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
@@ -209,7 +214,7 @@ pub struct Seen {
 
 impl Seen {
     pub fn of(weight: f64) -> Seen {
-        Seen { weight, idle: false, note: String::new() }
+        Seen { weight, idle: false, failed: false, note: String::new() }
     }
 }
 
@@ -248,8 +253,9 @@ impl Observation {
     pub fn is_at(&self, wanted: Weight) -> Result<bool, String> {
         let weight = self.weight()?;
         // What was promoted whole is no canary any more.
-        let promoted = wanted == ALL && self.places.iter().all(|(_, seen)| seen.as_ref().is_ok_and(|seen| seen.idle));
-        Ok(promoted || (weight - f64::from(wanted)).abs() <= AGREES)
+        let promoted = wanted == ALL && self.places.iter().all(|(_, seen)| seen.as_ref().is_ok_and(|seen| seen.idle && !seen.failed));
+        let most = if wanted == 0 { NONE } else { AGREES };
+        Ok(promoted || (weight - f64::from(wanted)).abs() <= most)
     }
 
     /// In one line.
@@ -290,13 +296,16 @@ mod tests {
         assert_eq!(seen(&[("a", Ok(25.0))]).is_at(10), Ok(false));
         let idle = Observation { at: Stamp(0), places: vec![("c".into(), Ok(Seen { idle: true, ..Seen::of(0.0) }))] };
         assert_eq!((idle.is_at(100), idle.is_at(0), idle.is_at(10)), (Ok(true), Ok(true), Ok(false)));
+        let failed = Observation { at: Stamp(0), places: vec![("c".into(), Ok(Seen { idle: true, failed: true, ..Seen::of(0.0) }))] };
+        assert_eq!((failed.is_at(100), failed.is_at(0)), (Ok(false), Ok(true)));
+        assert_eq!(seen(&[("a", Ok(0.4))]).is_at(0), Ok(false), "a little is not nothing");
     }
 
     #[test]
     fn a_switch_says_its_exact_call() {
         let of = |kind| Switch { stable: "old".into(), canary: "new".into(), within: Duration::ZERO, timeout: Duration::ZERO, kind };
         let haproxy = of(SwitchKind::Haproxy { addresses: vec!["lb1:9999".into(), "/run/b.sock".into()], backend: "app".into() });
-        assert_eq!(haproxy.call(10), "set server app/old weight 90, app/new weight 10 on lb1:9999, /run/b.sock");
+        assert_eq!(haproxy.call(10), "set server app/old weight 90, app/new weight 10 state ready on lb1:9999, /run/b.sock");
         let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
         let command = of(SwitchKind::Command {
             set: words("./switch {{canary}}={{weight}} {{stable}}={{rest}}"),

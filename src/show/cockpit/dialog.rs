@@ -18,6 +18,8 @@ pub struct Field {
     pub name: String,
     pub hint: String,
     pub input: Input,
+    /// It goes on only when something stands there.
+    pub required: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -75,11 +77,21 @@ impl Dialog {
                 let allowed: Vec<String> = input.allowed.iter().map(shown).collect();
                 let allowed = if allowed.is_empty() { String::new() } else { format!(" ({})", allowed.join(", ")) };
                 let value = input.default.as_ref().map_or_else(String::new, shown);
-                Field { name: input.name.clone(), hint: format!("{}{allowed}", input.description), input: Input::new(value) }
+                Field {
+                    name: input.name.clone(),
+                    hint: format!("{}{allowed}", input.description),
+                    input: Input::new(value),
+                    required: false,
+                }
             })
             .collect();
         let asks = !fields.is_empty() || runbook.danger > Danger::Safe;
-        fields.push(Field { name: "reason".into(), hint: "why: stands on record and in every notice".into(), input: Input::default() });
+        fields.push(Field {
+            name: "reason".into(),
+            hint: "why: stands on record and in every notice".into(),
+            input: Input::default(),
+            required: false,
+        });
         Dialog {
             serial,
             runbook: runbook.name.clone(),
@@ -98,9 +110,12 @@ impl Dialog {
         }
     }
 
-    /// The line that is typed in.
-    pub fn focus_on(&mut self, name: &str) {
-        self.focus = self.fields.iter().position(|field| field.name == name).unwrap_or(self.focus);
+    /// The line that is typed in, and that has to be: for what it goes on against.
+    pub fn require(&mut self, name: &str, why: String) {
+        if let Some(at) = self.fields.iter().position(|field| field.name == name) {
+            (self.focus, self.fields[at].required) = (at, true);
+        }
+        self.stage = Stage::Inputs { error: Some(why) };
     }
 
     /// What is to be planned.
@@ -169,6 +184,10 @@ impl Dialog {
             KeyCode::Tab | KeyCode::Down => self.focus = (self.focus + 1) % count,
             KeyCode::BackTab | KeyCode::Up => self.focus = (self.focus + count - 1) % count,
             KeyCode::Enter => {
+                if let Some(at) = self.fields.iter().position(|f| f.required && f.input.value().trim().is_empty()) {
+                    self.focus = at;
+                    return DialogResult::Open(None);
+                }
                 self.stage = Stage::Planning;
                 return DialogResult::Open(Some(self.request()));
             }

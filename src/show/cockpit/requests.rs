@@ -238,8 +238,7 @@ pub fn canary_chosen(state: &mut State, choice: CanaryChoice) -> Vec<Command> {
                     dialog.stage = Stage::Planning;
                 } else {
                     // It goes on only against that, and only with a reason.
-                    dialog.focus_on("override");
-                    dialog.stage = Stage::Inputs { error: Some(format!("not promoted: {}", against.join("; "))) };
+                    dialog.require("override", format!("not promoted: {}; write why it goes on all the same", against.join("; ")));
                 }
             })
         }

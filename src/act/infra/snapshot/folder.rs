@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::clock::Stamp;
 use crate::base::text::hex;
-use crate::plan::deploy::{Golden, Manifest, Part, SnapshotSettings, too_old};
+use crate::plan::deploy::{Golden, Manifest, Part, SnapshotSettings, of_environment, too_old};
 
 const MANIFEST: &str = "manifest.json";
 
@@ -57,14 +57,18 @@ pub fn id_for(settings: &SnapshotSettings, environment: &str, at: Stamp) -> std:
 pub struct Draft {
     path: PathBuf,
     whole: PathBuf,
+    /// Held as long as it is being made.
+    _held: std::fs::File,
 }
 
 impl Draft {
     pub fn begin(folder: &Path, id: &str) -> std::io::Result<Draft> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let draft = Draft { path: folder.join(format!(".{id}")), whole: folder.join(id) };
-        std::fs::DirBuilder::new().mode(0o700).create(&draft.path)?;
-        Ok(draft)
+        let (path, whole) = (folder.join(format!(".{id}")), folder.join(id));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        let held = std::fs::File::open(&path)?;
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Draft { path, whole, _held: held })
     }
 
     pub fn path(&self) -> &Path {
@@ -115,19 +119,32 @@ pub fn mark_golden(settings: &SnapshotSettings, manifest: &Manifest, golden: Opt
     Ok(marked)
 }
 
-/// Removes what is kept no longer, and what somebody who was killed has left half made. Gives their names.
-pub fn prune(settings: &SnapshotSettings, now: Stamp) -> Vec<String> {
-    let (all, _) = list(&settings.folder);
+/// Removes what is kept no longer, and what somebody who was killed has left half made. Gives those that are gone.
+pub fn prune(settings: &SnapshotSettings, environment: &str, now: Stamp) -> Vec<Manifest> {
+    let all = of_environment(list(&settings.folder).0, environment);
     let mut gone = Vec::new();
+    remove_left_drafts(&settings.folder);
     for manifest in too_old(&all, settings, now) {
         // Hidden first: what is half removed is never listed.
         let hidden = settings.folder.join(format!(".{}", manifest.id));
         if std::fs::rename(settings.folder.join(&manifest.id), &hidden).is_ok() {
             let _ = std::fs::remove_dir_all(&hidden);
-            gone.push(manifest.id.clone());
+            gone.push(manifest.clone());
         }
     }
     gone
+}
+
+/// Removes what was being made by somebody who is gone: whoever makes one holds it.
+fn remove_left_drafts(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with('.') && entry.path().is_dir()) {
+        let held = std::fs::File::open(entry.path())
+            .is_ok_and(|open| rustix::fs::flock(&open, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err());
+        if !held {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The sum of a file, and its size.

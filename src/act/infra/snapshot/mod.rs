@@ -2,13 +2,14 @@
 //! What has no manifest is no snapshot; one that is half made is never listed.
 
 mod folder;
+mod names;
 mod postgres;
 mod program;
 mod qdrant;
 mod sqlite;
 
-use folder::{check_files, id_for};
 pub use folder::sha256_of;
+use folder::{check_files, id_for};
 pub use folder::{list, mark_golden, prune};
 
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub struct Taken<'a> {
     pub by: &'a str,
     pub reason: &'a str,
     pub environment: &'a str,
+    /// Before something is brought back.
+    pub safety: bool,
 }
 
 /// What a step's sessions are called on a server: so that they are found there after a kill.
@@ -70,11 +73,23 @@ pub async fn take(settings: &SnapshotSettings, taken: &Taken<'_>, clock: &Clock,
     for node in &settings.nodes {
         versions.insert(node.name.clone(), qdrant::version(node, settings).await?);
         for collection in &settings.collections {
-            parts.push(qdrant::take(node, collection, draft.path(), settings, told).await?);
+            match qdrant::take(node, collection, draft.path(), settings, told).await {
+                Ok(part) => parts.push(part),
+                Err(fault) => {
+                    forget_all(settings, &parts).await;
+                    return Err(fault);
+                }
+            }
         }
     }
     for store in &settings.programs {
-        parts.push(program::take(store, &id, settings).await?);
+        match program::take(store, &id, settings).await {
+            Ok(part) => parts.push(part),
+            Err(fault) => {
+                forget_all(settings, &parts).await;
+                return Err(fault);
+            }
+        }
     }
     let after = count_all(settings).await;
     let manifest = Manifest {
@@ -89,17 +104,34 @@ pub async fn take(settings: &SnapshotSettings, taken: &Taken<'_>, clock: &Clock,
         golden: None,
         versions,
         parts,
+        safety: taken.safety,
         moved: moved(&before, &after),
     };
     draft.finish(&manifest).map_err(|e| local(&e))?;
     Ok(manifest)
 }
 
+/// Removes what parts have on their servers: without a manifest nobody would ever find it.
+pub async fn forget_all(settings: &SnapshotSettings, parts: &[Part]) {
+    for part in parts.iter().filter(|part| part.kind == StoreKind::Qdrant && !part.local) {
+        if let Ok(node) = node_of(settings, part)
+            && let Err(fault) = qdrant::forget(node, part, settings).await
+        {
+            log::warn!("{} stays on {}: {}", part.file, node.name, fault.message);
+        }
+    }
+}
+
+/// Comes back when nothing is in the middle of what must not be cut in two.
+pub async fn unbroken() {
+    names::unbroken().await;
+}
+
 fn local(error: &std::io::Error) -> Fault {
     Fault::new(FaultKind::Local, format!("the snapshot cannot be written: {error}"))
 }
 
-/// Exact counts of everything, by database or collection; or why they could not be had.
+/// Exact counts of everything, by source or collection as they are configured; or why they could not be had.
 pub type Counted = BTreeMap<String, Result<BTreeMap<String, u64>, String>>;
 
 /// Counts everything that snapshots are taken of.
@@ -110,12 +142,12 @@ pub async fn count_all(settings: &SnapshotSettings) -> Counted {
             true => sqlite::counts(&store.options, &settings.counts, settings.timeout).await,
             false => postgres::counts(&store.options, &settings.counts, settings.timeout).await,
         };
-        all.insert(database_name(store), counts.map_err(|fault| fault.message));
+        all.insert(store.name.clone(), counts.map_err(|fault| fault.message));
     }
     if let Some(node) = settings.nodes.first() {
         for collection in &settings.collections {
             match qdrant::points(node, collection, settings).await {
-                Ok((real, points)) => drop(all.insert(real, Ok(BTreeMap::from([("points".to_string(), points)])))),
+                Ok((_, points)) => drop(all.insert(collection.clone(), Ok(BTreeMap::from([("points".to_string(), points)])))),
                 Err(fault) => drop(all.insert(collection.clone(), Err(fault.message))),
             }
         }
@@ -201,17 +233,39 @@ pub async fn restore(
     }
 }
 
+/// Brings to its end what an attempt before this one was in the middle of; whether the part is brought back by that.
+///
+/// # Errors
+/// Why that cannot be told.
+pub async fn taken_up(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) -> Result<bool, Fault> {
+    match part.kind {
+        StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
+            Ok(names::taken_up(&store_of(settings, part)?.options, taken).await?.is_some())
+        }
+        _ => Ok(false),
+    }
+}
+
+/// What is on record of a part from before it was brought back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before<'a> {
+    /// What its alias led to.
+    pub led_to: Option<&'a str>,
+    /// It was brought back, whole.
+    pub restored: bool,
+}
+
 /// Takes the restoring of one part back, where that can be done.
 ///
 /// # Errors
 /// Why not.
-pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, before: Option<&str>) -> Result<String, Fault> {
+pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, before: Before<'_>) -> Result<String, Fault> {
     match part.kind {
         StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
-            postgres::undo(store_of(settings, part)?, settings, taken).await
+            names::undo(store_of(settings, part)?, settings, taken, before.restored).await
         }
         StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
-            qdrant::undo(node_of(settings, part)?, part, settings, (taken, before)).await
+            qdrant::undo(node_of(settings, part)?, part, settings, (taken, before.led_to)).await
         }
         _ => by_safety(settings, part, taken).await,
     }
@@ -230,7 +284,10 @@ async fn by_safety(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) 
         let words = format!("{} was restored in place, and run {} took no safety snapshot of it", part.name, taken.run);
         return Err(Fault::new(FaultKind::Local, words));
     };
-    match restore(settings, safety, manifest, taken, &mut |_| {}).await? {
+    check_part(settings, manifest, safety).await?;
+    let restored = restore(settings, safety, manifest, taken, &mut |_| {}).await?;
+    bring_in(settings, &[safety], taken).await?;
+    match restored {
         Restored::Done(words) => Ok(format!("{words}, from the safety snapshot {}", manifest.id)),
         Restored::UnderWay(words) => Err(Fault::new(FaultKind::Unavailable, format!("{words}: try again when it is done"))),
     }
@@ -242,6 +299,22 @@ async fn by_safety(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) 
 /// Why that cannot be told.
 pub async fn leads_to(settings: &SnapshotSettings, part: &Part) -> Result<Option<String>, Fault> {
     qdrant::leads_to(node_of(settings, part)?, part, settings).await
+}
+
+/// What is done when all parts are there: the aliases are switched, each once. Gives what was done, in words.
+///
+/// # Errors
+/// When a collection is not what it was; its alias still leads to what it led to before.
+pub async fn bring_in(settings: &SnapshotSettings, parts: &[&Part], taken: &Taken<'_>) -> Result<Vec<String>, Fault> {
+    let mut done = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for part in parts.iter().filter(|part| part.kind == StoreKind::Qdrant) {
+        // Of a cluster the first node is asked for all.
+        if seen.insert(part.counted_as()) {
+            done.push(qdrant::bring_in(node_of(settings, part)?, part, settings, taken).await?);
+        }
+    }
+    Ok(done)
 }
 
 /// The probe queries of a part, now.

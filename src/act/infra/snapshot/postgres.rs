@@ -6,29 +6,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::{Restored, Taken, Told, session_name, sha256_of, tag};
+use super::names::{Names, change_names_whole, say, taken_up, there};
+use super::{Restored, Taken, Told, session_name, sha256_of};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
-use crate::observe::source::{CommandClient, Session, fetch_secret, literal};
-use crate::plan::deploy::{DatabaseStore, DatabaseStrategy, Part, SnapshotSettings, StoreKind, differences};
+use crate::observe::source::{CommandClient, Given, Session, fetch_secret, literal};
+use crate::plan::deploy::{DatabaseStore, DatabaseStrategy, Part, SnapshotSettings, StoreKind};
 use crate::plan::runbook::Progress;
 
 /// How long a connection may take.
-const CONNECTING: Duration = Duration::from_secs(10);
+pub(super) const CONNECTING: Duration = Duration::from_secs(10);
 /// How often it is looked how far a program is.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long sessions are ended again and again before the names are changed.
-const CLEARING: Duration = Duration::from_secs(20);
-/// Names on the server are cut behind this.
-const LONGEST: usize = 63;
 /// Where records and leases are.
 const OWN_SCHEMA: &str = "lastgreen";
 /// How many restore at once.
 const JOBS: &str = "2";
 
-fn wrong(words: impl Into<String>) -> Fault {
+pub(super) fn wrong(words: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Query, words.into())
 }
 
@@ -53,18 +50,12 @@ async fn open(options: &DatabaseOptions) -> Result<Session, Fault> {
 }
 
 /// From where databases are made, renamed and dropped.
-async fn maintenance(options: &DatabaseOptions) -> Result<Session, Fault> {
+pub(super) async fn maintenance(options: &DatabaseOptions) -> Result<Session, Fault> {
     open(&at_database(options, "postgres")?).await
 }
 
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn cut(name: &str, behind: &str) -> String {
-    let room = LONGEST.saturating_sub(behind.len());
-    let end = name.floor_char_boundary(room);
-    format!("{}{behind}", &name[..end])
 }
 
 /// What the programs need to get in: by their environment, never on the command line.
@@ -104,8 +95,12 @@ async fn server_version(session: &mut Session) -> Result<String, Fault> {
 }
 
 /// Adds what a query gave: its first column is a label, its last a number.
-pub fn add_labelled(all: &mut BTreeMap<String, u64>, name: &str, rows: &[Json]) -> Result<(), Fault> {
-    for row in rows.iter().filter_map(Json::as_object) {
+pub fn add_labelled(all: &mut BTreeMap<String, u64>, name: &str, given: &Given) -> Result<(), Fault> {
+    if given.rows > given.first.len() {
+        let words = format!("{name} gives {} rows, and at most {} are counted: group by less", given.rows, given.first.len());
+        return Err(wrong(words));
+    }
+    for row in given.first.iter().filter_map(Json::as_object) {
         let label = row.values().next().filter(|_| row.len() > 1).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_string));
         let count = row.values().next_back().and_then(Json::as_u64);
         let count = count.ok_or_else(|| wrong(format!("{name}: a row ends with no whole number")))?;
@@ -117,25 +112,36 @@ pub fn add_labelled(all: &mut BTreeMap<String, u64>, name: &str, rows: &[Json]) 
 /// Exact counts of every table, and of what is asked for besides.
 pub async fn counts(options: &DatabaseOptions, more: &[(String, String)], limit: Duration) -> Result<BTreeMap<String, u64>, Fault> {
     let mut session = open(options).await?;
-    let counted = async {
-        let names = "SELECT json_agg(quote_ident(schemaname) || '.' || quote_ident(tablename) ORDER BY 1) AS v FROM pg_tables \
-                     WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'lastgreen') AND schemaname NOT LIKE 'pg\\_toast%'";
-        let tables = session.run(names, &[], true, limit).await?.value.unwrap_or_default();
-        let tables: Vec<&str> = tables.as_array().map(|all| all.iter().filter_map(Json::as_str).collect()).unwrap_or_default();
-        let mut all = BTreeMap::new();
-        for table in tables {
-            let given = session.run(&format!("SELECT count(*) AS v FROM {table}"), &[], true, limit).await?;
-            let count = given.value.as_ref().and_then(Json::as_u64).ok_or_else(|| wrong(format!("{table} gives no count")))?;
-            all.insert(table.strip_prefix("public.").unwrap_or(table).to_string(), count);
-        }
-        for (name, query) in more {
-            add_labelled(&mut all, name, &session.run(query, &[], true, limit).await?.first)?;
-        }
-        Ok(all)
-    };
-    let counted = counted.await;
+    let counted = counted(&mut session, more, limit).await;
     session.close().await;
     counted
+}
+
+async fn counted(session: &mut Session, more: &[(String, String)], limit: Duration) -> Result<BTreeMap<String, u64>, Fault> {
+    let names = "SELECT json_agg(quote_ident(schemaname) || '.' || quote_ident(tablename) ORDER BY 1) AS v FROM pg_tables \
+                     WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'lastgreen') AND schemaname NOT LIKE 'pg\\_toast%'";
+    let tables = session.run(names, &[], true, limit).await?.value.unwrap_or_default();
+    let tables: Vec<&str> = tables.as_array().map(|all| all.iter().filter_map(Json::as_str).collect()).unwrap_or_default();
+    let mut all = BTreeMap::new();
+    for table in tables {
+        let given = session.run(&format!("SELECT count(*) AS v FROM {table}"), &[], true, limit).await?;
+        let count = given.value.as_ref().and_then(Json::as_u64).ok_or_else(|| wrong(format!("{table} gives no count")))?;
+        all.insert(table.strip_prefix("public.").unwrap_or(table).to_string(), count);
+    }
+    for (name, query) in more {
+        add_labelled(&mut all, name, &session.run(query, &[], true, limit).await?)?;
+    }
+    Ok(all)
+}
+
+/// A moment of the database that is counted and dumped, held as long as the session is.
+async fn moment(session: &mut Session, settings: &SnapshotSettings) -> Result<(String, BTreeMap<String, u64>), Fault> {
+    // It waits for the dump, however long that takes.
+    say(session, "SET idle_in_transaction_session_timeout = 0".into()).await?;
+    session.say("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let given = session.run("SELECT pg_export_snapshot() AS v", &[], true, CONNECTING).await?;
+    let id = given.value.as_ref().and_then(Json::as_str).ok_or_else(|| wrong("the server exports no snapshot"))?.to_string();
+    Ok((id, counted(session, &settings.counts, settings.timeout).await?))
 }
 
 pub async fn take(
@@ -148,17 +154,17 @@ pub async fn take(
     let options = &store.options;
     let name = database_of(options).unwrap_or_else(|| store.name.clone());
     let mut session = open(options).await?;
-    let version = server_version(&mut session).await;
-    session.close().await;
-    let version = version?;
+    let version = server_version(&mut session).await?;
     fits("pg_dump", &version).await?;
+    let (moment, counts) = moment(&mut session, settings).await?;
     let file = format!("{}.dump", store.name);
     let path = folder.join(&file);
     let (target, place) = (path.display().to_string(), options.url.clone());
     let environment = environment(options, &session_name(taken.run, taken.key)).await?;
     // Our own record of what was done, and who may act, is no data that is brought back.
     let exclude = format!("--exclude-schema={OWN_SCHEMA}");
-    let argv = ["pg_dump", "--format=custom", "--no-password", &exclude, "--file", &target, "--dbname", &place];
+    let moment = format!("--snapshot={moment}");
+    let argv = ["pg_dump", "--format=custom", "--no-password", &moment, &exclude, "--file", &target, "--dbname", &place];
     let mut dump = std::pin::pin!(program(&argv, environment, settings.timeout));
     loop {
         tokio::select! {
@@ -169,11 +175,11 @@ pub async fn take(
             }
         }
     }
+    session.close().await;
     let (sha256, size) = sha256_of(&path).map_err(|e| Fault::new(FaultKind::Local, e.to_string()))?;
     readable(&path, settings.timeout).await?;
-    let counts = counts(options, &settings.counts, settings.timeout).await?;
     let part =
-        Part { kind: StoreKind::Postgres, store: store.name.clone(), name, file, local: true, size, sha256, counts, probes: Vec::new() };
+        Part { kind: StoreKind::Postgres, store: store.name.clone(), name, file, local: true, size, sha256, counts, ..Part::default() };
     Ok((part, format!("postgres {version}")))
 }
 
@@ -190,30 +196,9 @@ pub async fn at_work(options: &DatabaseOptions, name: &str, end: bool) -> Result
     counted
 }
 
-/// The three names that a restore goes through.
-struct Names {
-    live: String,
-    /// Where it is restored into.
-    new: String,
-    /// What was live before.
-    old: String,
-}
-
-impl Names {
-    fn of(options: &DatabaseOptions, run: &str) -> Result<Names, Fault> {
-        let live = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
-        let tag = tag(run);
-        Ok(Names { new: cut(&live, &format!("_restore_{tag}")), old: cut(&live, &format!("_before_{tag}")), live })
-    }
-}
-
-async fn exists(session: &mut Session, name: &str) -> Result<bool, Fault> {
-    let query = format!("SELECT count(*) AS v FROM pg_database WHERE datname = {}", literal(name));
-    Ok(session.run(&query, &[], true, CONNECTING).await?.value == Some(json!(1)))
-}
-
-async fn say(session: &mut Session, statement: String) -> Result<(), Fault> {
-    session.run(&statement, &[], false, CLEARING).await.map(drop)
+/// One of these writes the whole server's buffers out first.
+async fn say_at_length(session: &mut Session, statement: String, settings: &SnapshotSettings) -> Result<(), Fault> {
+    session.run(&statement, &[], false, settings.timeout).await.map(drop)
 }
 
 pub async fn restore(
@@ -226,6 +211,11 @@ pub async fn restore(
 ) -> Result<Restored, Fault> {
     let options = &store.options;
     let session_name = session_name(taken.run, taken.key);
+    if settings.restore_database == DatabaseStrategy::Swap
+        && let Some(done) = taken_up(options, taken).await?
+    {
+        return Ok(done);
+    }
     if at_work(options, &session_name, false).await? > 0 {
         return Ok(Restored::UnderWay(format!("pg_restore is still at work in {}", part.name)));
     }
@@ -233,7 +223,6 @@ pub async fn restore(
     let version = server_version(&mut session).await;
     session.close().await;
     fits("pg_restore", &version?).await?;
-    super::check_files(file, part).map_err(|why| Fault::new(FaultKind::Garbage, why))?;
     match settings.restore_database {
         DatabaseStrategy::Swap => swap(options, part, file, settings, (taken, &session_name), told).await,
         DatabaseStrategy::InPlace => in_place(options, part, file, settings, &session_name, told).await,
@@ -256,7 +245,7 @@ async fn in_place(
     let argv = ["pg_restore", "--clean", "--if-exists", "--single-transaction", "--no-password", "--dbname", &place, &source];
     program(&argv, environment, settings.timeout).await?;
     let now = counts(options, &settings.counts, settings.timeout).await?;
-    let different = differences(&part.counts, &now);
+    let different = part.differences(&now);
     if different.is_empty() {
         return Ok(Restored::Done(format!("{}: restored in place", part.name)));
     }
@@ -273,21 +262,15 @@ async fn swap(
 ) -> Result<Restored, Fault> {
     let names = Names::of(options, taken.run)?;
     let mut session = maintenance(options).await?;
-    let there =
-        (exists(&mut session, &names.live).await?, exists(&mut session, &names.new).await?, exists(&mut session, &names.old).await?);
-    let done = format!("{}: the restored one has its name, the one before is {}", names.live, names.old);
-    let result = match there {
-        (true, false, true) => Ok(Restored::Done(done)),
-        // Between the two renames.
-        (false, true, true) => finish(&mut session, &names).await.map(|()| Restored::Done(done)),
+    let result = match there(&mut session, [&names.live, &names.new, &names.old]).await? {
         (true, _, false) => {
             let filled = fill(&mut session, options, part, file, settings, (&names, session_name), told).await;
             match filled {
-                Ok(()) => change_names(&mut session, &names).await.map(|()| Restored::Done(done)),
+                Ok(()) => change_names_whole(options, &names).await.map(|()| Restored::Done(names.done())),
                 Err(fault) => Err(fault),
             }
         }
-        (true, true, true) => {
+        (true, _, true) => {
             Err(wrong(format!("{}, {} and {} are all there: look by hand which is which", names.live, names.new, names.old)))
         }
         (false, ..) => Err(wrong(format!("there is no database {}: look by hand", names.live))),
@@ -307,25 +290,35 @@ async fn fill(
     told: &mut Told<'_>,
 ) -> Result<(), Fault> {
     // What an attempt before this one has left, nobody knows how far.
-    say(session, format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&names.new))).await?;
+    say_at_length(session, format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&names.new)), settings).await?;
     let like = format!(
-        "SELECT pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding, datcollate, datctype, \
-         pg_database_size(oid) AS size FROM pg_database WHERE datname = {}",
+        "SELECT pg_get_userbyid(d.datdba) AS owner, pg_encoding_to_char(d.encoding) AS encoding, d.datcollate, d.datctype, \
+         t.spcname AS tablespace, d.datconnlimit AS most, to_jsonb(d)->>'datlocprovider' AS provider, \
+         coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale') AS locale, \
+         pg_database_size(d.oid) AS size FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = {}",
         literal(&names.live)
     );
     let given = session.run(&like, &[], true, CONNECTING).await?;
     let row = given.first.first().cloned().unwrap_or_default();
     let field = |name: &str| row.get(name).and_then(Json::as_str).unwrap_or_default().to_string();
-    say(
+    // An ICU collation has a locale of its own.
+    let locale = match field("provider").as_str() {
+        "i" => format!(" LOCALE_PROVIDER icu ICU_LOCALE {}", literal(&field("locale"))),
+        _ => String::new(),
+    };
+    let most = row.get("most").and_then(Json::as_i64).unwrap_or(-1);
+    say_at_length(
         session,
         format!(
-            "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+            "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {} TABLESPACE {} CONNECTION LIMIT {most}{locale}",
             identifier(&names.new),
             identifier(&field("owner")),
             literal(&field("encoding")),
             literal(&field("datcollate")),
-            literal(&field("datctype"))
+            literal(&field("datctype")),
+            identifier(&field("tablespace")),
         ),
+        settings,
     )
     .await?;
     let new = at_database(options, &names.new)?;
@@ -348,7 +341,7 @@ async fn fill(
         }
     }
     let now = counts(&new, &settings.counts, settings.timeout).await?;
-    let different = differences(&part.counts, &now);
+    let different = part.differences(&now);
     if !different.is_empty() {
         let words = format!("{} is not as it was: {}; the live one is untouched", names.new, different.join("; "));
         return Err(Fault::new(FaultKind::Garbage, words));
@@ -412,79 +405,15 @@ async fn like_the_live_one(session: &mut Session, names: &Names) -> Result<(), F
     Ok(())
 }
 
-/// Closes the door, ends who is inside, changes both names, and opens. When that fails the door is opened again.
-async fn change_names(session: &mut Session, names: &Names) -> Result<(), Fault> {
-    let live = identifier(&names.live);
-    let changed = async {
-        say(session, format!("ALTER DATABASE {live} ALLOW_CONNECTIONS false")).await?;
-        clear(session, &names.live).await?;
-        say(session, format!("ALTER DATABASE {live} RENAME TO {}", identifier(&names.old))).await?;
-        finish(session, names).await
-    };
-    let changed = changed.await;
-    if changed.is_err() && exists(session, &names.live).await.unwrap_or(false) {
-        let _ = say(session, format!("ALTER DATABASE {live} ALLOW_CONNECTIONS true")).await;
-    }
-    changed
-}
-
-async fn finish(session: &mut Session, names: &Names) -> Result<(), Fault> {
-    clear(session, &names.new).await?;
-    say(session, format!("ALTER DATABASE {} RENAME TO {}", identifier(&names.new), identifier(&names.live))).await?;
-    // What was before can be looked into.
-    say(session, format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(&names.old))).await
-}
-
-/// Ends every session in a database, also those that come while it is done.
-async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
-    let deadline = Instant::now() + CLEARING;
-    let query = format!(
-        "SELECT count(pg_terminate_backend(pid)) AS v FROM pg_stat_activity WHERE datname = {} AND pid <> pg_backend_pid()",
-        literal(name)
-    );
-    loop {
-        match session.run(&query, &[], true, CONNECTING).await?.value.as_ref().and_then(Json::as_u64) {
-            Some(0) => return Ok(()),
-            _ if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
-            _ => return Err(wrong(format!("sessions in {name} do not end"))),
-        }
-    }
-}
-
-/// The one before gets its name back; what was restored is kept beside it.
-pub async fn undo(store: &DatabaseStore, settings: &SnapshotSettings, taken: &Taken<'_>) -> Result<String, Fault> {
-    let options = &store.options;
-    let names = Names::of(options, taken.run)?;
-    if settings.restore_database == DatabaseStrategy::InPlace {
-        return Err(wrong(format!("{} was restored in place: restore the safety snapshot instead", names.live)));
-    }
-    let aside = cut(&names.live, &format!("_undone_{}", tag(taken.run)));
-    let mut session = maintenance(options).await?;
-    let there = (exists(&mut session, &names.live).await?, exists(&mut session, &names.old).await?, exists(&mut session, &aside).await?);
-    let back = Names { live: names.live.clone(), new: names.old.clone(), old: aside.clone() };
-    let done = format!("{} is again what it was; what was restored is {aside}", names.live);
-    let result = match there {
-        (true, true, false) => change_names(&mut session, &back).await.map(|()| done),
-        (false, true, true) => finish(&mut session, &back).await.map(|()| done),
-        (true, false, true) => Ok(done),
-        (true, false, false) => {
-            // It never came to the change of names.
-            say(&mut session, format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&names.new)))
-                .await
-                .map(|()| format!("{} was never changed", names.live))
-        }
-        _ => Err(wrong(format!("which of {}, {} and {aside} is which has to be looked at by hand", names.live, names.old))),
-    };
-    session.close().await;
-    result
-}
-
 /// Whether a restore would be allowed, and which programs it would be done with. Nothing is touched.
 pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> Result<String, Fault> {
     let mut session = maintenance(&store.options).await?;
     let name = database_of(&store.options).unwrap_or_default();
     let query = format!(
-        "SELECT (rolsuper OR rolcreatedb) AS makes, (rolsuper OR pg_has_role(current_user, d.datdba, 'member')) AS owns, rolsuper AS super \
+        "SELECT (rolsuper OR rolcreatedb) AS makes, (rolsuper OR pg_has_role(current_user, d.datdba, 'member')) AS owns, \
+         (rolsuper OR pg_has_role(current_user, 'pg_signal_backend', 'member') OR NOT EXISTS ( \
+           SELECT 1 FROM pg_stat_activity a WHERE a.datname = d.datname AND a.backend_type = 'client backend' \
+           AND a.usesysid IS NOT NULL AND NOT pg_has_role(current_user, a.usesysid, 'member'))) AS ends \
          FROM pg_roles, pg_database d WHERE rolname = current_user AND d.datname = {}",
         literal(&name)
     );
@@ -500,6 +429,10 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
     let may = |what: &str| given.first.first().and_then(|row| row[what].as_bool()).unwrap_or(false);
     let swaps = settings.restore_database == DatabaseStrategy::Swap;
     match (may("makes") || !swaps, may("owns")) {
+        (true, true) if swaps && !may("ends") => {
+            let words = format!("{name}: this role may not end the sessions of others: GRANT pg_signal_backend TO …");
+            Err(Fault::new(FaultKind::Auth, words))
+        }
         (true, true) => Ok(format!("{name}: may be restored, with the programs of {version} or newer")),
         (false, _) => Err(Fault::new(FaultKind::Auth, format!("{name}: this role makes no databases: ALTER ROLE … CREATEDB"))),
         (_, false) => Err(Fault::new(FaultKind::Auth, format!("{name}: this role does not own it: ALTER DATABASE … OWNER TO …"))),

@@ -31,7 +31,12 @@ fn filled(argv: &[String], snapshot: &str, name: &str) -> Result<Vec<String>, Fa
 
 fn store_of<'s>(settings: &'s SnapshotSettings, part: &Part) -> Result<&'s ProgramStore, Fault> {
     let found = settings.programs.iter().find(|store| store.name == part.store);
-    found.ok_or_else(|| Fault::new(FaultKind::Local, format!("there is no store `{}` any more", part.store)))
+    found.ok_or_else(|| {
+        Fault::new(
+            FaultKind::Local,
+            format!("there is no store `{}` here: [snapshots.programs], or [targets.NAME.programs] of a target", part.store),
+        )
+    })
 }
 
 pub async fn take(store: &ProgramStore, snapshot: &str, settings: &SnapshotSettings) -> Result<Part, Fault> {
@@ -46,7 +51,7 @@ pub async fn take(store: &ProgramStore, snapshot: &str, settings: &SnapshotSetti
         size: created.size,
         sha256: created.sha256,
         counts: created.counts,
-        probes: Vec::new(),
+        ..Part::default()
     })
 }
 

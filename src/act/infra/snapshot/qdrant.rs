@@ -72,13 +72,22 @@ async fn real_name(web: &Web, collection: &str) -> Result<String, Fault> {
 
 /// The collection as the configuration names it that a part is of.
 pub async fn configured(settings: &SnapshotSettings, node: &NodeStore, part: &Part) -> Result<String, Fault> {
+    if !part.of.is_empty() {
+        return Ok(part.of.clone());
+    }
+    // A snapshot of an earlier version does not say.
     let aliases = aliases(&web(node, settings)).await?;
     let of_part = |name: &&String| **name == part.name || aliases.get(*name).is_some_and(|real| *real == part.name);
-    let named = settings.collections.iter().find(of_part).or_else(|| {
-        // It was restored since: the alias leads to another one now.
-        settings.collections.iter().find(|name| aliases.contains_key(*name))
-    });
-    Ok(named.cloned().unwrap_or_else(|| part.name.clone()))
+    match (settings.collections.iter().find(of_part), settings.collections.as_slice()) {
+        (Some(name), _) | (None, [name]) => Ok(name.clone()),
+        _ => Err(wrong(format!("which of the collections {} is of cannot be told", part.name))),
+    }
+}
+
+/// Removes a snapshot from its server.
+pub async fn forget(node: &NodeStore, part: &Part, settings: &SnapshotSettings) -> Result<(), Fault> {
+    let path = format!("/collections/{}/snapshots/{}", encoded(&part.name), encoded(&part.file));
+    ask(&web(node, settings), "DELETE", &path, None).await.map(drop)
 }
 
 async fn count(web: &Web, collection: &str) -> Result<u64, Fault> {
@@ -167,6 +176,7 @@ pub async fn take(
     let web = web(node, settings);
     let real = real_name(&web, collection).await?;
     told(Progress { done: 0.0, of: None, unit: String::new(), words: format!("snapshot of {real} on {}", node.name) });
+    let before = count(&web, &real).await?;
     let made = ask(&web, "POST", &format!("/collections/{}/snapshots?wait=true", encoded(&real)), None).await?;
     let name = made["name"].as_str().ok_or_else(|| wrong("the server gives the snapshot no name"))?.to_string();
     let points = count(&web, &real).await?;
@@ -179,7 +189,9 @@ pub async fn take(
         local: false,
         size: made["size"].as_u64().unwrap_or(0),
         sha256: made["checksum"].as_str().unwrap_or("").to_string(),
-        counts: BTreeMap::from([("points".to_string(), points)]),
+        counts: BTreeMap::from([("points".to_string(), before)]),
+        until: if points == before { BTreeMap::new() } else { BTreeMap::from([("points".to_string(), points)]) },
+        of: collection.to_string(),
         probes: probes(&web, &real, &ids).await?,
     };
     if settings.download {
@@ -244,7 +256,7 @@ pub async fn restore(
         CollectionStrategy::Alias => beside(part, taken.run),
     };
     if aliases.get(&name) == Some(&new) && settings.restore_collection == CollectionStrategy::Alias {
-        return Ok(Restored::Done(format!("{name} leads to {new}")));
+        return Ok(Restored::Done(format!("{name} leads to {new} already")));
     }
     if running(&web, "snapshot_recovery_running", None).await?.is_some_and(|n| n > 0) {
         return Ok(Restored::UnderWay(format!("a recovery is at work on {}", node.name)));
@@ -254,21 +266,36 @@ pub async fn restore(
     let whole = settings.restore_collection == CollectionStrategy::Alias && is_as_it_was(&web, &new, part).await.is_ok();
     if !whole {
         recover(&web, node, part, &new, settings).await?;
-        is_as_it_was(&web, &new, part).await?;
     }
+    let how = if settings.restore_collection == CollectionStrategy::InPlace { " in place" } else { "" };
+    Ok(Restored::Done(format!("{new} is recovered{how} on {}", node.name)))
+}
+
+/// Looks whether a recovered collection is as it was, over all nodes, and lets its alias lead there.
+pub async fn bring_in(node: &NodeStore, part: &Part, settings: &SnapshotSettings, taken: &Taken<'_>) -> Result<String, Fault> {
+    let web = web(node, settings);
+    let name = configured(settings, node, part).await?;
+    let aliases = aliases(&web).await?;
     if settings.restore_collection == CollectionStrategy::InPlace {
-        return Ok(Restored::Done(format!("{new}: recovered in place")));
+        let real = aliases.get(&name).cloned().unwrap_or_else(|| part.name.clone());
+        is_as_it_was(&web, &real, part).await?;
+        return Ok(format!("{real} is as it was"));
     }
+    let new = beside(part, taken.run);
+    if aliases.get(&name) == Some(&new) {
+        return Ok(format!("{name} leads to {new}"));
+    }
+    is_as_it_was(&web, &new, part).await?;
     switch(&web, &name, &new).await?;
-    Ok(Restored::Done(format!("{name} leads to {new}; what it led to before is kept")))
+    Ok(format!("{name} leads to {new}; what it led to before is kept"))
 }
 
 /// Counts and scores of a recovered collection against what they were.
 async fn is_as_it_was(web: &Web, collection: &str, part: &Part) -> Result<(), Fault> {
     let points = count(web, collection).await?;
-    let then = part.counts.get("points").copied().unwrap_or(0);
-    if points != then {
-        return Err(wrong(format!("{collection} has {points} points, and had {then}")));
+    let different = part.differences(&BTreeMap::from([("points".to_string(), points)]));
+    if let [first, ..] = different.as_slice() {
+        return Err(wrong(format!("{collection} is not as it was: {first}")));
     }
     let ids: Vec<Json> = part.probes.iter().map(|probe| probe.id.clone()).collect();
     let off = drifted(&part.probes, &probes(web, collection, &ids).await?);
@@ -297,7 +324,7 @@ async fn recover(web: &Web, node: &NodeStore, part: &Part, into: &str, settings:
     }
     for _ in 0..2 {
         body["location"] = json!(format!("file://{}/{}/{}", folder.trim_end_matches('/'), part.name, part.file));
-        let answer = send(web, "PUT", &path, Some(body.clone())).await?;
+        let answer = send(web, "PUT", &path, Some(body.clone())).await.map_err(may_go_on)?;
         match answer.status.as_u16() {
             200..=299 => return Ok(()),
             // It says where it keeps them.
@@ -315,8 +342,13 @@ async fn recover(web: &Web, node: &NodeStore, part: &Part, into: &str, settings:
     if let Auth::Header { value, .. } | Auth::Bearer(value) = &node.endpoint.auth {
         body["api_key"] = json!(fetch_secret(value).await?.expose());
     }
-    let answer = send(web, "PUT", &path, Some(body)).await?;
+    let answer = send(web, "PUT", &path, Some(body)).await.map_err(may_go_on)?;
     if answer.status.is_success() { Ok(()) } else { Err(refused(&answer)) }
+}
+
+/// Once a server was asked it may go on, whatever became of the connection.
+fn may_go_on(fault: Fault) -> Fault {
+    if fault.message.starts_with("cannot reach") { fault } else { Fault::new(FaultKind::Timeout, fault.message) }
 }
 
 /// The folder that a server names when it refuses a file outside of it.
@@ -342,7 +374,7 @@ pub async fn undo(
     let aliases = aliases(&web).await?;
     let mine = aliases.iter().find(|(_, real)| **real == new);
     let Some((alias, _)) = mine else { return Ok(format!("no alias leads to {new}: nothing to take back")) };
-    let before = before.unwrap_or(&part.name);
+    let Some(before) = before else { return Err(wrong(format!("what {alias} led to before is not on record: switch it by hand"))) };
     switch(&web, alias, before).await?;
     Ok(format!("{alias} leads to {before} again"))
 }

@@ -42,6 +42,18 @@ async fn tables(session: &mut Session, schema: &str, limit: Duration) -> Result<
     serde_json::from_str(names).map_err(|e| Fault::new(FaultKind::Garbage, e.to_string()))
 }
 
+/// The columns of a table that are written, in the order of their names.
+async fn columns(session: &mut Session, schema: &str, table: &str, limit: Duration) -> Result<Vec<String>, Fault> {
+    let query = format!(
+        "SELECT json_group_array(name) AS v FROM (SELECT name FROM pragma_table_xinfo({}, {}) WHERE hidden = 0 ORDER BY name)",
+        text(table),
+        text(schema)
+    );
+    let given = session.run(&query, &[], true, limit).await?;
+    let names = given.value.as_ref().and_then(Json::as_str).unwrap_or("[]");
+    serde_json::from_str(names).map_err(|e| Fault::new(FaultKind::Garbage, e.to_string()))
+}
+
 async fn count(session: &mut Session, schema: &str, table: &str, limit: Duration) -> Result<u64, Fault> {
     let given = session.run(&format!("SELECT count(*) AS v FROM {schema}.{}", quoted(table)), &[], true, limit).await?;
     given.value.as_ref().and_then(Json::as_u64).ok_or_else(|| Fault::new(FaultKind::Garbage, format!("{table} gives no count")))
@@ -62,7 +74,7 @@ async fn counted(session: &mut Session, more: &[(String, String)], limit: Durati
     }
     for (name, query) in more {
         let given = session.run(query, &[], true, limit).await?;
-        super::postgres::add_labelled(&mut all, name, &given.first)?;
+        super::postgres::add_labelled(&mut all, name, &given)?;
     }
     Ok(all)
 }
@@ -85,7 +97,7 @@ pub async fn take(store: &DatabaseStore, folder: &Path, settings: &SnapshotSetti
     let counts = counts(&copy, &settings.counts, settings.timeout).await?;
     let (sha256, size) = sha256_of(&folder.join(&file)).map_err(|e| Fault::new(FaultKind::Local, e.to_string()))?;
     let part =
-        Part { kind: StoreKind::Sqlite, store: store.name.clone(), name, file, local: true, size, sha256, counts, probes: Vec::new() };
+        Part { kind: StoreKind::Sqlite, store: store.name.clone(), name, file, local: true, size, sha256, counts, ..Part::default() };
     Ok((part, format!("sqlite {version}")))
 }
 
@@ -96,7 +108,6 @@ pub async fn restore(
     more: &[(String, String)],
     limit: Duration,
 ) -> Result<Restored, Fault> {
-    super::check_files(file, part).map_err(|why| Fault::new(FaultKind::Garbage, why))?;
     let mut session = open(&store.options).await?;
     let attach = format!("ATTACH DATABASE {} AS snapshot", text(&format!("file:{}?mode=ro", file.display())));
     let plain = format!("ATTACH DATABASE {} AS snapshot", text(&file.display().to_string()));
@@ -104,6 +115,8 @@ pub async fn restore(
         if session.run(&attach, &[], false, limit).await.is_err() {
             session.run(&plain, &[], false, limit).await?;
         }
+        // Tables are emptied one after the other: what refers to what is looked at when all of it is there.
+        session.run("PRAGMA foreign_keys = OFF", &[], false, limit).await?;
         session.run("BEGIN IMMEDIATE", &[], false, limit).await?;
         let copied = copy(&mut session, part, more, limit).await;
         session.say(if copied.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
@@ -126,7 +139,18 @@ async fn copy(session: &mut Session, part: &Part, more: &[(String, String)], lim
     for table in &then {
         let name = quoted(table);
         session.run(&format!("DELETE FROM main.{name}"), &[], false, limit).await?;
-        rows += session.run(&format!("INSERT INTO main.{name} SELECT * FROM snapshot.{name}"), &[], false, limit).await?.changed;
+        let (then, now) = (columns(session, "snapshot", table, limit).await?, columns(session, "main", table, limit).await?);
+        if then != now {
+            let words = format!("{table} has the columns {}, and had {}: its schema is another one", now.join(", "), then.join(", "));
+            return Err(Fault::new(FaultKind::Query, words));
+        }
+        let all = then.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
+        let insert = format!("INSERT INTO main.{name} ({all}) SELECT {all} FROM snapshot.{name}");
+        rows += session.run(&insert, &[], false, limit).await?.changed;
+    }
+    let broken = session.run("SELECT count(*) AS v FROM pragma_foreign_key_check", &[], true, limit).await?.value;
+    if broken.as_ref().and_then(Json::as_u64) != Some(0) {
+        return Err(Fault::new(FaultKind::Garbage, "rows refer to rows that are not there"));
     }
     let mut counts = counted(session, more, limit).await?;
     counts.retain(|name, _| part.counts.contains_key(name));

@@ -1,5 +1,6 @@
-//! HAProxy's runtime API, over TCP or a socket, on one load balancer or several at once. What counts is what servers that
-//! are up can get: the weight of one that is down brings it nothing.
+//! HAProxy's runtime API, over TCP or a socket, on one load balancer or several at once. A weight of 0 still lets in whoever
+//! is pinned to a server by a cookie: without a share the canary is in maintenance, too. One that only fails its checks may be
+//! back in a second, and counts with its weight.
 
 use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -29,7 +30,9 @@ pub async fn observe(switch: &Switch, addresses: &[String], backend: &str) -> Ve
 pub async fn set(switch: &Switch, addresses: &[String], backend: &str, weight: Weight) -> Result<String, NotSet> {
     let rest = ALL.saturating_sub(weight);
     let stable = format!("set server {backend}/{} weight {rest}", switch.stable);
-    let canary = format!("set server {backend}/{} weight {weight}", switch.canary);
+    let name = format!("{backend}/{}", switch.canary);
+    let state = if weight == 0 { "maint" } else { "ready" };
+    let canary = format!("set server {name} weight {weight}; set server {name} state {state}");
     // First the one that gets more, so that there is no moment at which nobody takes any traffic.
     let command = if rest >= weight { format!("{stable}; {canary}") } else { format!("{canary}; {stable}") };
     let answers = join_all(addresses.iter().map(|address| ask(switch, address, &command))).await;
@@ -89,28 +92,38 @@ fn read(table: &str, backend: &str, stable: &str, canary: &str) -> Result<Seen, 
     let column = |name: &str| header.split(',').position(|c| c == name).ok_or_else(|| wrong(format!("`show stat` has no column {name}")));
     let (proxy, server, status, weight) = (column("pxname")?, column("svname")?, column("status")?, column("weight")?);
     let mut tracks: [Option<(f64, String)>; 2] = [None, None];
+    let (mut others, mut notes) = (0.0, Vec::new());
     for line in lines {
         let cells: Vec<&str> = line.split(',').collect();
         let cell = |at: usize| cells.get(at).copied().unwrap_or("");
-        if cell(proxy) != backend {
+        let name = cell(server);
+        if cell(proxy) != backend || ["FRONTEND", "BACKEND"].contains(&name) {
             continue;
         }
-        let Some(track) = [stable, canary].iter().position(|name| *name == cell(server)) else { continue };
-        let number = cell(weight).parse().map_err(|_| wrong(format!("{backend}/{} has the weight `{}`", cell(server), cell(weight))))?;
-        tracks[track] = Some((number, cell(status).to_string()));
+        let number = cell(weight).parse::<f64>();
+        match [stable, canary].iter().position(|own| *own == name) {
+            Some(track) => {
+                let number = number.map_err(|_| wrong(format!("{backend}/{name} has the weight `{}`", cell(weight))))?;
+                tracks[track] = Some((number, cell(status).to_string()));
+            }
+            // Somebody else's server takes its part all the same.
+            None if takes_traffic(cell(status)) && number.as_ref().is_ok_and(|n| *n > 0.0) => {
+                others += number.unwrap_or_default();
+                notes.push(format!("{name} takes traffic, too"));
+            }
+            None => {}
+        }
     }
-    let [Some(stable_track), Some(canary_track)] = tracks else {
+    let [Some((rest, stable_is)), Some((share, canary_is))] = tracks else {
         return Err(wrong(format!("there are no servers {backend}/{stable} and {backend}/{canary}")));
     };
-    let mut notes = Vec::new();
-    let mut effective = |name: &str, (weight, status): (f64, String)| {
-        if takes_traffic(&status) {
-            return weight;
+    for (name, status) in [(stable, &stable_is), (canary, &canary_is)] {
+        if !takes_traffic(status) {
+            notes.push(format!("{name} is {status}"));
         }
-        notes.push(format!("{name} is {status}"));
-        0.0
-    };
-    let (rest, share) = (effective(stable, stable_track), effective(canary, canary_track));
+    }
+    let rest = if takes_traffic(&stable_is) { rest } else { 0.0 } + others;
+    let share = if takes_traffic(&canary_is) || canary_is.starts_with("DOWN") { share } else { 0.0 };
     let note = notes.join(", ");
     if rest + share <= 0.0 {
         let why = if note.is_empty() { "both weights are 0".to_string() } else { note };
@@ -133,10 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_down_gets_nothing() {
+    fn the_share_is_what_servers_can_get() {
         let of = |rows: &str| read(&table(rows), "app", "stable", "canary").map(|seen| (seen.weight, seen.note)).map_err(|f| f.message);
         assert_eq!(of("app,stable,0,UP,90,1\napp,canary,0,no check,10,1\n"), Ok((10.0, String::new())));
-        assert_eq!(of("app,stable,0,UP,90,1\napp,canary,0,DOWN,10,1\n"), Ok((0.0, "canary is DOWN".into())));
+        assert_eq!(of("app,stable,0,UP,90,1\napp,canary,0,DOWN,10,1\n"), Ok((10.0, "canary is DOWN".into())), "it may be back in a second");
+        assert_eq!(of("app,stable,0,UP,100,1\napp,canary,0,MAINT,10,1\n"), Ok((0.0, "canary is MAINT".into())));
+        let third = "app,stable,0,UP,90,1\napp,canary,0,UP,10,1\napp,canary2,0,UP,100,1\n";
+        assert_eq!(of(third), Ok((5.0, "canary2 takes traffic, too".into())));
         assert_eq!(of("app,stable,0,MAINT,90,1\napp,canary,0,UP 1/3,10,1\n"), Ok((100.0, "stable is MAINT".into())));
         assert_eq!(of("app,stable,0,UP,0,1\napp,canary,0,UP,0,1\n"), Err("no server of app takes traffic: both weights are 0".into()));
         assert!(of("app,stable,0,UP,90,1\n").is_err());

@@ -34,29 +34,50 @@ fn read(resource: KubeResource, json: &Json) -> Result<Seen, Fault> {
         return Err(Fault::new(FaultKind::Garbage, "it has no status yet: its controller has not seen it"));
     }
     match resource {
-        KubeResource::Rollout => Ok(of_rollout(json)),
+        KubeResource::Rollout => of_rollout(json),
         KubeResource::Canary => {
             let phase = text(json, "/status/phase");
-            let weight = json.pointer("/status/canaryWeight").and_then(Json::as_f64).unwrap_or(0.0);
             let idle = !["Progressing", "Waiting", "WaitingPromotion", "Promoting", "Finalising"].contains(&phase);
-            Ok(Seen { weight, idle, note: format!("phase {phase}") })
+            let weight = match json.pointer("/status/canaryWeight").and_then(Json::as_f64) {
+                Some(weight) => weight,
+                None if idle => 0.0,
+                None => return Err(Fault::new(FaultKind::Garbage, format!("phase {phase}, and its status says no canaryWeight"))),
+            };
+            Ok(Seen { weight, idle, failed: idle && phase != "Succeeded", note: format!("phase {phase}") })
         }
     }
 }
 
-fn of_rollout(json: &Json) -> Seen {
+fn of_rollout(json: &Json) -> Result<Seen, Fault> {
     let (current, stable) = (text(json, "/status/currentPodHash"), text(json, "/status/stableRS"));
     let aborted = json.pointer("/status/abort").and_then(Json::as_bool).unwrap_or(false);
     let phase = text(json, "/status/phase");
-    if current == stable || aborted {
-        let note = if aborted { "aborted".to_string() } else { format!("no rollout under way, {phase}") };
-        return Seen { weight: 0.0, idle: !aborted, note };
+    if current.is_empty() || stable.is_empty() {
+        return Err(Fault::new(FaultKind::Garbage, "its status names no stable and no current version yet"));
     }
-    match json.pointer("/status/canary/weights/canary/weight").and_then(Json::as_f64) {
-        Some(weight) => Seen { weight, idle: false, note: phase.to_string() },
+    let seen = |weight, note| Seen { weight, note, ..Seen::of(0.0) };
+    if current == stable {
+        return Ok(Seen { idle: true, ..seen(0.0, format!("no rollout under way, {phase}")) });
+    }
+    let routed = json.pointer("/status/canary/weights/canary/weight").and_then(Json::as_f64);
+    Ok(match (routed, aborted) {
+        // That an abort was asked for takes no traffic away yet.
+        (Some(weight), true) => seen(weight, ABORTED.to_string()),
+        (None, true) => seen(share_of_pods(json), ABORTED.to_string()),
+        (Some(weight), false) => seen(weight, phase.to_string()),
         // Without traffic routing it does not say: as many pods as the last step wanted.
-        None => Seen { weight: reached(json).map_or(0.0, f64::from), idle: false, note: format!("{phase}, by its steps") },
-    }
+        (None, false) => seen(reached(json).map_or(0.0, f64::from), format!("{phase}, by its steps")),
+    })
+}
+
+/// What is said of a rollout that somebody has aborted.
+const ABORTED: &str = "aborted";
+
+/// How many of the pods are the canary's, in per cent: what has none is left out of the status.
+fn share_of_pods(json: &Json) -> f64 {
+    let number = |at: &str| json.pointer(at).and_then(Json::as_f64).unwrap_or(0.0);
+    let updated = number("/status/updatedReplicas");
+    if updated <= 0.0 { 0.0 } else { (updated / number("/status/replicas").max(updated)) * 100.0 }
 }
 
 fn steps(json: &Json) -> (&[Json], usize) {
@@ -84,7 +105,7 @@ fn next(json: &Json) -> Option<Weight> {
 pub async fn set(switch: &Switch, kube: &Kubectl, weight: Weight) -> Result<String, NotSet> {
     let json = get(switch, kube).await.map_err(|fault| NotSet::before(fault.message))?;
     let seen = read(kube.resource, &json).map_err(|fault| NotSet::before(fault.message))?;
-    if seen.idle || weight == 0 && seen.note == "aborted" {
+    if seen.idle || weight == 0 && seen.note == ABORTED {
         // An abort with nothing under way would take down what is stable.
         return match weight {
             0 => Ok(format!("nothing to abort: {}", seen.note)),
@@ -144,8 +165,18 @@ mod tests {
         assert_eq!(next(&rollout("b", 1, &Json::Null)), Some(25));
         assert_eq!(next(&rollout("b", 4, &Json::Null)), None);
         assert!(of(&json!({"spec": {}})).is_err());
+        assert!(of(&json!({"status": {"phase": "Healthy"}})).is_err(), "two hashes that are missing are not the same one");
+        let mut aborted = rollout("b", 1, &json!({"canary": {"weight": 10}}));
+        aborted["status"]["abort"] = json!(true);
+        assert_eq!(of(&aborted), Ok((10.0, false)), "asked for, and not yet so");
+        let mut pods = rollout("b", 1, &Json::Null);
+        (pods["status"]["abort"], pods["status"]["updatedReplicas"], pods["status"]["replicas"]) = (json!(true), json!(1), json!(4));
+        assert_eq!(of(&pods), Ok((25.0, false)));
+        let waiting = json!({"status": {"phase": "Progressing"}});
+        assert!(read(KubeResource::Canary, &waiting).is_err(), "no weight is not a weight of 0");
         let flagger = |phase: &str| read(KubeResource::Canary, &json!({"status": {"phase": phase, "canaryWeight": 15}}));
         assert_eq!(flagger("Progressing").map(|seen| (seen.weight, seen.idle)), Ok((15.0, false)));
-        assert_eq!(flagger("Succeeded").map(|seen| seen.idle), Ok(true));
+        assert_eq!(flagger("Succeeded").map(|seen| (seen.idle, seen.failed)), Ok((true, false)));
+        assert_eq!(flagger("Failed").map(|seen| (seen.idle, seen.failed)), Ok((true, true)));
     }
 }

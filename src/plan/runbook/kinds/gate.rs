@@ -21,11 +21,7 @@ pub struct GateStep {
 
 impl StepKind for GateStep {
     fn read(r: &mut Reader, f: &mut Fields) -> Option<GateStep> {
-        let step = GateStep {
-            gates: f.strings(r, "gates"),
-            of_canary: f.flag(r, "of_canary").unwrap_or(false),
-            checks: Vec::new(),
-        };
+        let step = GateStep { gates: f.strings(r, "gates"), of_canary: f.flag(r, "of_canary").unwrap_or(false), checks: Vec::new() };
         if step.gates.is_empty() && !step.of_canary {
             r.error(f.at, "this names no gate", Some("write gates: [pre-deploy]".into()));
         }

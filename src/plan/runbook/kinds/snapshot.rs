@@ -23,6 +23,9 @@ pub struct SnapshotStep {
     pub golden: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// Taken before something is brought back: it is never gone back to unless somebody names it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub safety: bool,
     /// What is taken, once that is known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub what: String,
@@ -33,7 +36,8 @@ pub struct SnapshotStep {
 impl StepKind for SnapshotStep {
     fn read(r: &mut Reader, f: &mut Fields) -> Option<SnapshotStep> {
         let golden = f.string(r, "golden");
-        Some(SnapshotStep { golden, note: f.string(r, "note").unwrap_or_default(), what: String::new(), mutates: true })
+        let (note, safety) = (f.string(r, "note").unwrap_or_default(), f.flag(r, "safety").unwrap_or(false));
+        Some(SnapshotStep { golden, note, safety, what: String::new(), mutates: true })
     }
 
     fn describe(&self) -> String {

@@ -1,0 +1,223 @@
+//! The change of names of PostgreSQL databases: at every moment the one of the live name is the one before or the whole
+//! restored one, and an attempt that was cut off is brought to its end before anything else is asked.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tokio::time::{Instant, sleep};
+
+use super::postgres::{CONNECTING, database_of, identifier, maintenance, wrong};
+use super::{Restored, Taken, tag};
+use crate::base::endpoint::DatabaseOptions;
+use crate::observe::reading::Fault;
+use crate::observe::source::{Session, literal};
+use crate::plan::deploy::{DatabaseStore, DatabaseStrategy, SnapshotSettings};
+
+/// How long sessions are ended again and again before the names are changed.
+const CLEARING: Duration = Duration::from_secs(20);
+/// Names on the server are cut behind this.
+const LONGEST: usize = 63;
+fn cut(name: &str, behind: &str) -> String {
+    let room = LONGEST.saturating_sub(behind.len());
+    let end = name.floor_char_boundary(room);
+    format!("{}{behind}", &name[..end])
+}
+
+/// The three names that a restore goes through.
+#[derive(Clone)]
+pub(super) struct Names {
+    pub(super) live: String,
+    /// Where it is restored into.
+    pub(super) new: String,
+    /// What was live before.
+    pub(super) old: String,
+}
+
+impl Names {
+    pub(super) fn of(options: &DatabaseOptions, run: &str) -> Result<Names, Fault> {
+        let live = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
+        let tag = tag(run);
+        Ok(Names { new: cut(&live, &format!("_restore_{tag}")), old: cut(&live, &format!("_before_{tag}")), live })
+    }
+
+    pub(super) fn done(&self) -> String {
+        format!("{}: the restored one has its name, the one before is {}", self.live, self.old)
+    }
+}
+
+async fn exists(session: &mut Session, name: &str) -> Result<bool, Fault> {
+    let query = format!("SELECT count(*) AS v FROM pg_database WHERE datname = {}", literal(name));
+    Ok(session.run(&query, &[], true, CONNECTING).await?.value == Some(json!(1)))
+}
+
+pub(super) async fn say(session: &mut Session, statement: String) -> Result<(), Fault> {
+    session.run(&statement, &[], false, CLEARING).await.map(drop)
+}
+
+/// Whether somebody may come in is part of how it was found: a runner that was killed may have left it closed.
+pub(super) async fn open_door(session: &mut Session, name: &str) -> Result<(), Fault> {
+    let query = format!("SELECT datallowconn AS v FROM pg_database WHERE datname = {}", literal(name));
+    if session.run(&query, &[], true, CONNECTING).await?.value == Some(json!(false)) {
+        say(session, format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(name))).await?;
+    }
+    Ok(())
+}
+
+/// Which databases of three names there are.
+pub(super) async fn there(session: &mut Session, names: [&str; 3]) -> Result<(bool, bool, bool), Fault> {
+    let [a, b, c] = names;
+    Ok((exists(session, a).await?, exists(session, b).await?, exists(session, c).await?))
+}
+
+/// Held while names are changed: in the middle of that nobody has a database.
+static CHANGING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+pub async fn unbroken() {
+    drop(CHANGING.lock().await);
+}
+
+/// Does what must not be cut in two: it goes on to its end when nobody waits for it any more.
+async fn whole<F>(options: &DatabaseOptions, change: impl FnOnce(Session) -> F) -> Result<(), Fault>
+where
+    F: Future<Output = Result<(), Fault>> + Send + 'static,
+{
+    let changing = change(maintenance(options).await?);
+    let held = CHANGING.lock().await;
+    let work = tokio::spawn(async move {
+        let _held = held;
+        changing.await
+    });
+    work.await.unwrap_or_else(|e| Err(wrong(format!("ended in a fault of ours: {e}"))))
+}
+
+/// What an attempt before this one has left of the change of names is brought to its end before anything else is asked:
+/// between the two nobody has a database.
+pub async fn taken_up(options: &DatabaseOptions, taken: &Taken<'_>) -> Result<Option<Restored>, Fault> {
+    let names = Names::of(options, taken.run)?;
+    let mut session = maintenance(options).await?;
+    let looked = async {
+        match there(&mut session, [&names.live, &names.new, &names.old]).await? {
+            (true, false, true) => {
+                open_door(&mut session, &names.live).await?;
+                open_door(&mut session, &names.old).await?;
+                Ok(Some(Restored::Done(names.done())))
+            }
+            (false, true, true) => Ok(None),
+            (true, ..) => open_door(&mut session, &names.live).await.map(|()| None),
+            _ => Ok(None),
+        }
+    };
+    let looked = looked.await;
+    let between = matches!(looked, Ok(None)) && there(&mut session, [&names.live, &names.new, &names.old]).await? == (false, true, true);
+    session.close().await;
+    if between {
+        finish_whole(options, &names).await?;
+        return Ok(Some(Restored::Done(names.done())));
+    }
+    looked
+}
+
+async fn finish_whole(options: &DatabaseOptions, names: &Names) -> Result<(), Fault> {
+    let names = names.clone();
+    whole(options, |mut session| async move {
+        let done = finish(&mut session, &names).await;
+        session.close().await;
+        done
+    })
+    .await
+}
+
+pub(super) async fn change_names_whole(options: &DatabaseOptions, names: &Names) -> Result<(), Fault> {
+    let names = names.clone();
+    whole(options, |mut session| async move {
+        let done = change_names(&mut session, &names).await;
+        session.close().await;
+        done
+    })
+    .await
+}
+
+/// Closes the door, ends who is inside, changes both names, and opens. When that fails the door is opened again.
+async fn change_names(session: &mut Session, names: &Names) -> Result<(), Fault> {
+    let live = identifier(&names.live);
+    let changed = async {
+        say(session, format!("ALTER DATABASE {live} ALLOW_CONNECTIONS false")).await?;
+        clear(session, &names.live).await?;
+        say(session, format!("ALTER DATABASE {live} RENAME TO {}", identifier(&names.old))).await?;
+        finish(session, names).await
+    };
+    let changed = changed.await;
+    if changed.is_err() {
+        // Whatever went wrong: somebody has the name, and whoever has it is open.
+        if !exists(session, &names.live).await.unwrap_or(true) {
+            let _ = say(session, format!("ALTER DATABASE {} RENAME TO {live}", identifier(&names.old))).await;
+        }
+        let _ = open_door(session, &names.live).await;
+    }
+    changed
+}
+
+async fn finish(session: &mut Session, names: &Names) -> Result<(), Fault> {
+    clear(session, &names.new).await?;
+    say(session, format!("ALTER DATABASE {} RENAME TO {}", identifier(&names.new), identifier(&names.live))).await?;
+    open_door(session, &names.live).await?;
+    // What was before can be looked into.
+    open_door(session, &names.old).await
+}
+
+/// Ends every session in a database, also those that come while it is done. Its vacuum ends by itself when it is renamed.
+async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
+    let deadline = Instant::now() + CLEARING;
+    let query = format!(
+        "SELECT count(pg_terminate_backend(pid)) AS v FROM pg_stat_activity \
+         WHERE datname = {} AND pid <> pg_backend_pid() AND backend_type IN ('client backend', 'parallel worker', 'walsender')",
+        literal(name)
+    );
+    loop {
+        match session.run(&query, &[], true, CONNECTING).await?.value.as_ref().and_then(Json::as_u64) {
+            Some(0) => return Ok(()),
+            _ if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
+            _ => return Err(wrong(format!("sessions in {name} do not end"))),
+        }
+    }
+}
+
+/// The one before gets its name back; what was restored is kept beside it.
+pub async fn undo(store: &DatabaseStore, settings: &SnapshotSettings, taken: &Taken<'_>, restored: bool) -> Result<String, Fault> {
+    let options = &store.options;
+    let names = Names::of(options, taken.run)?;
+    if settings.restore_database == DatabaseStrategy::InPlace {
+        return Err(wrong(format!("{} was restored in place: restore the safety snapshot instead", names.live)));
+    }
+    let aside = cut(&names.live, &format!("_undone_{}", tag(taken.run)));
+    let mut session = maintenance(options).await?;
+    let there = there(&mut session, [&names.live, &names.old, &aside]).await?;
+    let back = Names { live: names.live.clone(), new: names.old.clone(), old: aside.clone() };
+    let done = format!("{} is again what it was; what was restored is {aside}", names.live);
+    let result = match there {
+        (true, true, false) => change_names_whole(options, &back).await.map(|()| done),
+        (false, true, true) => finish_whole(options, &back).await.map(|()| done),
+        (true, false, true) => open_door(&mut session, &names.live).await.map(|()| done),
+        // Between the two renames of the restore: the restored one never got the name.
+        (false, true, false) => {
+            say(&mut session, format!("ALTER DATABASE {} RENAME TO {}", identifier(&names.old), identifier(&names.live)))
+                .await
+                .map(|()| format!("{} is again what it was", names.live))
+        }
+        (true, false, false) if restored => {
+            Err(wrong(format!("{} was restored, and {} is not there any more: there is nothing to go back to", names.live, names.old)))
+        }
+        (true, false, false) => {
+            // It never came to the change of names.
+            open_door(&mut session, &names.live).await?;
+            say(&mut session, format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&names.new)))
+                .await
+                .map(|()| format!("{} was never changed", names.live))
+        }
+        _ => Err(wrong(format!("which of {}, {} and {aside} is which has to be looked at by hand", names.live, names.old))),
+    };
+    // Whatever it was, whoever has the name is open.
+    let _ = open_door(&mut session, &names.live).await;
+    session.close().await;
+    result
+}
