@@ -153,7 +153,7 @@ fn a_journal_that_is_gone_is_found_and_nothing_is_done_again() {
 #[test]
 fn what_was_answered_as_failed_does_not_happen_later() {
     let host = Host::plain("");
-    host.runbook("long", &format!("title: Long\nsteps:\n{}", waits_for("go")));
+    host.runbook("long", &format!("title: Long\nsteps:\n{}  - {{name: last, type: script, script: 'true'}}\n", waits_for("go")));
     let id = host.begin("long");
     let pid = host.runner_pid(&id);
     kill_process(pid, Signal::STOP).expect("stopped");
@@ -166,6 +166,17 @@ fn what_was_answered_as_failed_does_not_happen_later() {
     assert!(!host.read(&format!("state/runs/{id}/journal.jsonl")).contains("abort_wanted"));
     std::fs::write(host.path().join("go"), "").expect("written");
     host.until(&id, "paused");
+}
+
+#[test]
+fn a_pause_that_was_asked_for_during_the_last_step_keeps_nothing() {
+    let host = Host::plain("");
+    host.runbook("long", &format!("title: Long\nsteps:\n{}", waits_for("go")));
+    let id = host.begin("long");
+    until("the step to be under way", || host.has("waits-for-go"));
+    assert_eq!(host.run(&["attach", &id, "--pause"]).0, 0);
+    std::fs::write(host.path().join("go"), "").expect("written");
+    host.until(&id, "done");
 }
 
 #[test]

@@ -140,12 +140,13 @@ fn undo_gives_the_one_before_its_name_back() {
     assert_eq!(code, 0, "{said}");
     let count = || pg.sql_in("ragdb", "SELECT count(*) FROM chunks");
     assert_eq!(count(), "1000");
-    for _ in 0..2 {
-        // Twice is once.
-        let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
-        assert_eq!(code, 0, "{said}");
-        assert_eq!(count(), "10");
-    }
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    // Once more would throw away what was written since.
+    pg.sql_in("ragdb", "INSERT INTO chunks (model, body) VALUES ('m', 'new')");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert!(code == 24 && said.contains("already"), "{said}");
+    assert_eq!(count(), "11");
     let kept = pg.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'ragdb_undone_%'");
     assert_eq!(kept, "1", "what was restored is kept");
 }
@@ -202,6 +203,100 @@ fn a_runner_killed_in_the_middle_of_a_restore_is_taken_up_and_nothing_is_restore
     host.until(id, "done");
     assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
     assert_eq!(pg.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'ragdb_restore_%'"), "0", "nothing half made is left");
+}
+
+/// The one database whose name begins so.
+fn named(pg: &Postgres, like: &str) -> String {
+    pg.sql(&format!("SELECT datname FROM pg_database WHERE datname LIKE '{like}%'")).trim().to_string()
+}
+
+/// A restore whose runner was killed while it filled the new database, and everything of it is gone.
+fn killed_while_it_fills() -> (Postgres, Host, String) {
+    let (pg, mut host) = with_data("");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    let (real, home) = (pg.program("pg_restore").display().to_string(), host.path().display().to_string());
+    let script = format!(
+        "case \"$*\" in *--jobs*) echo $$ > {home}/begun; while [ ! -e {home}/go ]; do sleep 0.05; done ;; esac\nexec {real} \"$@\""
+    );
+    before_the_real(&mut host, "pg_restore", &script);
+    let (code, id) = host.run(&["snapshot", "restore", "golden", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{id}");
+    let id = id.trim().to_string();
+    until("the restore to be under way", || host.has("begun") && !host.read("begun").trim().is_empty());
+    kill_process(host.runner_pid(&id), Signal::KILL).expect("killed");
+    host.until(&id, "interrupted");
+    let orphan = rustix::process::Pid::from_raw(host.read("begun").trim().parse().expect("a number")).expect("a process");
+    let _ = kill_process(orphan, Signal::KILL);
+    std::fs::write(host.path().join("go"), "").expect("written");
+    (pg, host, id)
+}
+
+#[test]
+fn a_door_that_was_left_closed_is_opened_by_whatever_comes_next() {
+    for undo in [false, true] {
+        let (pg, host, id) = killed_while_it_fills();
+        pg.sql("ALTER DATABASE ragdb ALLOW_CONNECTIONS false");
+        let arguments = if undo { vec!["abort", id.as_str(), "--undo"] } else { vec!["resume", id.as_str()] };
+        let (code, said) = host.run(&arguments);
+        assert!(code == 0 || undo, "{said}");
+        host.until(&id, if undo { "aborted" } else { "done" });
+        assert_eq!(pg.sql("SELECT datallowconn FROM pg_database WHERE datname = 'ragdb'"), "t");
+        assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), if undo { "10" } else { "1000" });
+    }
+}
+
+#[test]
+fn what_was_cut_off_between_the_two_names_is_brought_to_its_end() {
+    for undo in [false, true] {
+        let (pg, host, id) = killed_while_it_fills();
+        // As it is when both copies are whole, and the live one has given its name away.
+        let new = named(&pg, "ragdb_restore_");
+        let old = new.replace("_restore_", "_before_");
+        pg.sql(&format!("DROP DATABASE {new}"));
+        pg.sql(&format!("CREATE DATABASE {new} TEMPLATE ragdb"));
+        pg.sql_in(&new, "INSERT INTO other VALUES (99)");
+        pg.sql(&format!("ALTER DATABASE ragdb RENAME TO {old}"));
+        let arguments = if undo { vec!["abort", id.as_str(), "--undo"] } else { vec!["resume", id.as_str()] };
+        let (_, said) = host.run(&arguments);
+        until("the live database to have its name", || named(&pg, "ragdb").lines().any(|name| name == "ragdb"));
+        let restored = pg.sql_in("ragdb", "SELECT count(*) FROM other WHERE id = 99");
+        assert_eq!(restored, if undo { "0" } else { "1" }, "{said}");
+    }
+}
+
+#[test]
+fn what_is_written_while_it_is_taken_keeps_nothing_from_coming_back() {
+    let (pg, mut host) = with_data("");
+    let (real, psql) = (pg.program("pg_dump").display().to_string(), pg.program("psql").display().to_string());
+    let insert = "INSERT INTO chunks (model, body) SELECT 'new', '' FROM generate_series(1, 7)";
+    let script = format!("case \"$*\" in *--file*) {psql} -qX '{}' -c \"{insert}\" ;; esac\nexec {real} \"$@\"", pg.url_of("ragdb"));
+    before_the_real(&mut host, "pg_dump", &script);
+    let id = create(&host, false);
+    host.environment.clear();
+    let part = json(&host, &["snapshot", "list", "--json"])["snapshots"][0]["parts"][0].clone();
+    assert_eq!(part["counts"]["chunks"].as_u64(), Some(1000), "dumped and counted at one moment: {part}");
+    let (code, said) = host.run(&["snapshot", "restore", &id, "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
+}
+
+#[test]
+fn a_safety_snapshot_pushes_nothing_out_and_is_not_gone_back_to() {
+    let (_pg, host) = with_data("keep = 1\n");
+    let id = create(&host, false);
+    let (code, said) = host.run(&["snapshot", "restore", &id, "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let listed = json(&host, &["snapshot", "list", "--json"]);
+    let ids: Vec<(&str, bool)> = listed["snapshots"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| (one["id"].as_str().unwrap_or(""), one["safety"].as_bool().unwrap_or(false)))
+        .collect();
+    assert!(ids.len() == 2 && ids.contains(&(id.as_str(), false)) && ids.iter().any(|(_, safety)| *safety), "{ids:?}");
+    let (code, said) = host.run(&["run", "restore", "--set", "snapshot=latest", "--dry-run"]);
+    assert!(code == 0 && said.contains(&id), "the newest that was meant to be one: {said}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::act::effect::{Points, Signals};
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::config::OperatorRole;
-use crate::plan::deploy::{CanarySettings, DeployState, HOLD, STEP};
+use crate::plan::deploy::{CanarySettings, DeployState, HOLD, STEP, holds};
 use crate::plan::runbook::{Content, Plan, Weight};
 use crate::status::deploy_state;
 
@@ -92,10 +92,28 @@ impl Operations {
         self.plan(PlanRequest { runbook: HOLD.into(), inputs, reason, ..PlanRequest::default() })
     }
 
+    /// A canary that is held goes up only against that, by whichever way it is asked for.
+    pub(super) fn permit_held(&mut self, content: &Content) -> Result<(), OperationError> {
+        let number = |name: &str| content.inputs.get(name).and_then(|value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()));
+        let goes_down = matches!((number("weight"), number("from")), (Some(to), Some(from)) if to <= from);
+        if content.runbook != STEP || goes_down || number("weight") == Some(0.0) || !overridden(content).is_empty() {
+            return Ok(());
+        }
+        let environment = content.environment.name.clone();
+        let runs = self.runs();
+        let own = runs.iter().filter(|run| run.plan.content.environment.name == environment);
+        match own.filter_map(|run| holds(&run.id, &run.plan, &run.run)).next().flatten() {
+            Some(hold) => {
+                let words = format!("held by {} since {}: {}", hold.by.user, hold.at.iso(), hold.reason);
+                Err(OperationError::Refused(format!("{words} (lastgreen canary hold --release, or a commander's override)")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whoever goes on against an analysis or a gate has to be a commander.
     pub(super) fn permit_override(&self, content: &Content) -> Result<(), OperationError> {
-        let against = content.inputs.get(OVERRIDE).and_then(|value| value.as_str()).unwrap_or("");
-        if content.runbook != STEP || against.is_empty() {
+        if content.runbook != STEP || overridden(content).is_empty() {
             return Ok(());
         }
         let user = &self.operator.user;
@@ -104,4 +122,9 @@ impl Operations {
             role => Err(OperationError::Refused(format!("{user} is {}: only a commander overrides an analysis or a gate", role.word()))),
         }
     }
+}
+
+/// Why a step goes on against what speaks against it.
+fn overridden(content: &Content) -> &str {
+    content.inputs.get(OVERRIDE).and_then(|value| value.as_str()).unwrap_or("").trim()
 }

@@ -234,6 +234,11 @@ impl Operations {
             }
             _ => {}
         }
+        if let Some(emergency) = self.emergency_since(&line) {
+            return Err(OperationError::Refused(format!(
+                "an emergency has had the environment since ({emergency}): what this run planned holds no more (lastgreen abort {id} --leave)"
+            )));
+        }
         if let Some(difference) = changed(&line.plan) {
             return Err(OperationError::Refused(format!(
                 "the runbook was changed since the run began; put it back, or abort the run:\n{difference}"
@@ -248,6 +253,19 @@ impl Operations {
             // Its runner began in the same moment.
             false => self.tell(id, &ControlRequest::Continue),
         }
+    }
+
+    /// The emergency that had the environment after a run was left by its runner.
+    fn emergency_since(&mut self, line: &RunLine) -> Option<String> {
+        let (environment, begun) = (line.plan.content.environment.name.clone(), line.run.started?);
+        if line.driven || line.plan.content.emergency || !line.plan.all().any(|step| step.kind.mutates()) {
+            return None;
+        }
+        let is_later = |other: &RunLine| {
+            let c = &other.plan.content;
+            c.emergency && c.environment.name == environment && other.run.started.is_some_and(|at| at > begun)
+        };
+        self.runs().iter().find(|other| is_later(other)).map(|other| other.id.clone())
     }
 
     /// Tells a run's runner something.

@@ -85,7 +85,7 @@ impl Operations {
                 "{name} is a draft, and drafts do not run in production: set status: ready once it was tried elsewhere"
             )));
         }
-        let reason = reason.map(|r| crate::base::secret::sanitize(&r));
+        let reason = reason.map(|r| crate::base::secret::sanitize(r.trim())).filter(|r| !r.is_empty());
         let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
         let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
         let mut context = planning_context(&config, &loaded);
@@ -98,6 +98,7 @@ impl Operations {
             known.known = own.into_iter().map(one).collect();
         }
         let mut content = content(runbook, &context, &asked)?;
+        self.permit_held(&content)?;
         content.warnings.splice(0..0, found.findings.iter().map(|f| f.cause.clone()));
         for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
             if path.exists() {

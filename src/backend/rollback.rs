@@ -23,6 +23,8 @@ const VERSION: &str = "version";
 /// The inputs of a runbook that are the snapshot to go back to, and what that loses.
 const SNAPSHOT: &str = "snapshot";
 const LOSES: &str = "loses";
+/// The runbook that takes a restore back.
+const UNDO: &str = "rollback-undo";
 /// After this long without a drill nobody knows any more whether it works.
 const REHEARSED: Duration = Duration::from_secs(35 * 86400);
 
@@ -162,11 +164,20 @@ impl Operations {
                     .ok_or_else(|| OperationError::Usage("no run has restored anything here: there is nothing to take back".into()))?
             }
         };
+        let is_taken_back = |other: &crate::status::RunLine| {
+            let c = &other.plan.content;
+            c.runbook == UNDO && c.inputs.get("run").and_then(|run| run.as_str()) == Some(&line.id) && other.status() == RunStatus::Done
+        };
+        if let Some(before) = self.runs().iter().find(|other| is_taken_back(other)) {
+            let words =
+                format!("run {} was taken back by {} already: once more would throw away what was written since", line.id, before.id);
+            return Err(OperationError::Refused(words));
+        }
         let Some(snapshot) = restored(&line) else {
             return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
         };
         let inputs = IndexMap::from([("run".to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
-        self.plan(PlanRequest { runbook: "rollback-undo".into(), inputs, reason, ..PlanRequest::default() })
+        self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, ..PlanRequest::default() })
     }
 
     /// The snapshot that a full rollback goes back to: the newest golden one, or else the newest.

@@ -133,7 +133,10 @@ fn set(operations: &mut Operations, runtime: &Runtime, to: Option<Weight>, step:
     let seen = state.weight().map_err(|why| CommandError::refused(format!("what the share is now cannot be told: {why}")))?;
     let from = seen.round().clamp(0.0, f64::from(ALL)) as Weight;
     let goes_up = to.is_none_or(|to| to > from);
-    let promotion = state.promotion(&settings, operations.now());
+    if step.against.as_ref().is_some_and(|why| why.trim().is_empty()) {
+        return Err(CommandError::usage("--override is empty: write why it goes on against that"));
+    }
+    let promotion = state.promotion(&settings, operations.now()).to(to, &settings.steps, seen);
     let to = match (to, &promotion) {
         (None, Promotion::AtTheEnd) => return Err(CommandError::refused(format!("it is at {}: there is no further step", percent(seen)))),
         (_, Promotion::Refused(against)) if goes_up && step.against.is_none() => {
@@ -158,7 +161,10 @@ fn abort(operations: &mut Operations, wanted: &BeginArgs) -> CommandResult {
 fn pause(operations: &mut Operations) -> CommandResult {
     let environment = operations.config.environment.name.clone();
     let open = operations.runs().into_iter().find(|run| {
-        run.status().is_open() && run.plan.content.environment.name == environment && run.plan.all().any(|step| step.kind.uses().traffic)
+        let c = &run.plan.content;
+        // What undoes damage is not held up by the word of another command.
+        let is_canary = !c.emergency && run.plan.all().any(|step| step.kind.uses().traffic);
+        run.status().is_open() && c.environment.name == environment && is_canary
     });
     let Some(run) = open else { return Err(CommandError::refused("no run of the canary is under way: there is nothing to pause")) };
     operations.tell(&run.id, &ControlRequest::Pause)?;

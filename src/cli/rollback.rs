@@ -98,7 +98,7 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     let reason = args.begin.reason.clone();
     let request = RollbackRequest { reason, green: looked.green, snapshot, target: args.target.clone(), drill: args.drill };
     let plan = operations.plan_rollback(scope, request)?;
-    if args.begin.confirm.is_some() && args.begin.reason.is_none() && !args.drill {
+    if args.begin.confirm.is_some() && plan.content.reason.is_none() && !args.drill {
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));
     }
     begin(operations, &plan, &args.begin)

@@ -92,6 +92,15 @@ impl Resolver<'_> {
         let read = wanted(&shape.read, "read", "\"/healthz\"");
         let pointer = wanted(&shape.pointer, "pointer", "\"/version\"");
         let method = shape.method.as_ref().map_or_else(|| "POST".into(), |method| method.get_ref().clone());
+        let known = ["POST", "PUT", "PATCH"];
+        if let Some(wrong) = shape.method.as_ref().filter(|method| !known.contains(&method.get_ref().as_str())) {
+            let hint = suggestion(wrong.get_ref(), known);
+            self.findings.error(wrong.span(), format!("a version is not brought out by `{}`", wrong.get_ref()), hint);
+        }
+        if let Some(wrong) = shape.pointer.as_ref().filter(|pointer| !pointer.get_ref().starts_with('/')) {
+            let hint = Some(format!("write pointer = \"/{}\"", wrong.get_ref()));
+            self.findings.error(wrong.span(), format!("`{}` is no JSON pointer", wrong.get_ref()), hint);
+        }
         Some(Deploy::Http { endpoint: Box::new(endpoint?), method, path: path?, body: body?, read: read?, pointer: pointer? })
     }
 

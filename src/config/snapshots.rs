@@ -40,6 +40,24 @@ impl Resolver<'_> {
                 restore: self.beside(own.restore.clone()),
             })
             .collect();
+        for program in &programs {
+            for (what, argv) in [("create", &program.create), ("restore", &program.restore)] {
+                if argv.is_empty() {
+                    let words = format!("store `{}` has an empty `{what}`", program.name);
+                    self.findings.error(span.clone(), words, Some(format!("write {what} = [\"./bin/{what}\", \"{{{{ name }}}}\"]")));
+                }
+            }
+        }
+        for (name, query) in &shape.counts {
+            let first = query.split_whitespace().next().unwrap_or("").to_ascii_uppercase();
+            if !["SELECT", "WITH", "VALUES", "TABLE"].contains(&first.as_str()) {
+                let hint = "write a query that only reads: SELECT label, count(*) FROM … GROUP BY label";
+                self.findings.error(span.clone(), format!("the count `{name}` is no query: `{query}`"), Some(hint.into()));
+            }
+        }
+        if shape.keep == Some(0) {
+            self.findings.error(span.clone(), "keep = 0 would keep none", Some("write how many are kept, from 1".into()));
+        }
         if databases.is_empty() && collections.is_empty() && programs.is_empty() && !self.findings.has_errors() {
             let hint = "write databases = [\"NAME\"], collections = [\"NAME\"] with qdrant = [\"NAME\"], or [snapshots.programs.NAME]";
             self.findings.error(span.clone(), "nothing says what a snapshot is taken of", Some(hint.into()));

@@ -102,6 +102,17 @@ impl Resolver<'_> {
                 sound = false;
             }
         }
+        let says = |weight| match &switch.kind {
+            SwitchKind::Http { path, body, .. } => Some([path, body].map(|text| switch.render(text, weight).unwrap_or_default()).concat()),
+            SwitchKind::File { template, .. } => switch.render(template, weight).ok(),
+            SwitchKind::Command { set, .. } => switch.argv(set, weight).map(|words| words.join(" ")).ok(),
+            SwitchKind::Haproxy { .. } | SwitchKind::Kubectl(_) => None,
+        };
+        if sound && says(0).is_some() && says(0) == says(ALL) {
+            let hint = "write {{ weight }} where the canary's share in per cent belongs";
+            self.findings.error(span.clone(), "the switch says the same for every share", Some(hint.into()));
+            sound = false;
+        }
         if switch.stable == switch.canary {
             self.findings.error(span.clone(), format!("both tracks are called `{}`", switch.stable), None);
             sound = false;

@@ -8,12 +8,13 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Act, Context, Invocation, Outcome, OutputLog, Points};
+use crate::act::infra::traffic::observe;
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::judge::{CanaryVerdict, Classification, Verdict};
 use crate::observe::source::Boxed;
 use crate::plan::deploy::{CanarySettings, compare};
-use crate::plan::runbook::{Analysis, Output, Progress};
+use crate::plan::runbook::{Analysis, Output, Progress, percent};
 
 /// How often the canary is judged while it bakes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -38,7 +39,11 @@ impl Act for Analysis {
 async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &mut OutputLog) -> Outcome {
     let (begun, since) = (Instant::now(), context.clock.now().plus(canary.warm_up));
     let mut said = String::new();
+    let mut share = None;
     loop {
+        if let Some(words) = moved(context, &mut share).await {
+            return Outcome::otherwise(words, false);
+        }
         let verdict = look(context, canary, since, time).await;
         let passed = begun.elapsed();
         if verdict.reason != said {
@@ -59,6 +64,14 @@ async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &
         }
         tokio::time::sleep(LOOK.min(time.saturating_sub(passed)).max(Duration::from_millis(50))).await;
     }
+}
+
+/// Whether the share became another one than it was: what is seen then is seen of something else.
+async fn moved(context: &Context, share: &mut Option<f64>) -> Option<String> {
+    let weight = observe(context.switch.as_ref()?, &context.clock).await.weight().ok()?;
+    let before = *share.get_or_insert(weight);
+    ((weight - before).abs() > 0.5)
+        .then(|| format!("{} is observed, and {} when it began: somebody has changed it", percent(weight), percent(before)))
 }
 
 /// Whether more points would only cost more users.

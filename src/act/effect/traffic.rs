@@ -39,7 +39,7 @@ impl Act for Traffic {
                 Err(e) => return Outcome::failed(e, false),
             };
             match self.mutates {
-                true => turn(context, switch, (from, wanted), invocation, log).await,
+                true => turn(context, switch, (from, wanted, self.time.unwrap_or_default()), invocation, log).await,
                 false => look(context, switch, wanted).await,
             }
         })
@@ -63,7 +63,7 @@ async fn look(context: &Context, switch: &Switch, wanted: Weight) -> Outcome {
 async fn turn(
     context: &Context,
     switch: &Switch,
-    (from, wanted): (Option<Weight>, Weight),
+    (from, wanted, time): (Option<Weight>, Weight, Duration),
     invocation: &Invocation<'_>,
     log: &mut OutputLog,
 ) -> Outcome {
@@ -82,9 +82,12 @@ async fn turn(
         let words = "somebody has changed it since this was planned: make a new plan";
         return Outcome::otherwise(format!("{} is observed, and the plan begins at {from} %: {words}", percent(*weight)), false);
     }
+    if let Some(left) = left_alone(invocation, before.as_ref().ok().copied(), wanted) {
+        return Outcome::done(left, false);
+    }
     match &before {
         Ok(weight) => {
-            if let Err(e) = keep(invocation, *weight)
+            if let Err(e) = keep(invocation, (*weight, wanted))
                 && wanted > 0
             {
                 return Outcome::no_room(&e);
@@ -107,15 +110,23 @@ async fn turn(
     let from = before.map_or_else(|_| "?".into(), percent);
     let limit = switch.within.min(invocation.limit().saturating_sub(SOONER + begun.elapsed()));
     let deadline = Instant::now() + limit;
+    let mut since: Option<Instant> = None;
     loop {
         let seen = observe(switch, &context.clock).await;
         progress(log, &seen, wanted);
         let at = seen.is_at(wanted);
-        if at == Ok(true) {
+        if at == Ok(false) && since.take().is_some() {
+            // It was there: somebody else's call came in behind ours.
+            log.say(&format!("observed {}: set again", seen.words()));
+            if let Err(not) = set(switch, wanted).await {
+                log.say(&not.message);
+            }
+        }
+        if at == Ok(true) && since.get_or_insert_with(Instant::now).elapsed() >= time {
             let output = Output { text: seen.words(), json: json!({"before": from, "to": wanted, "observed": seen}) };
             return Outcome::done(format!("{from} → {wanted} %, observed {}", seen.words()), true).with(output);
         }
-        if Instant::now() >= deadline {
+        if at != Ok(true) && Instant::now() >= deadline {
             return Outcome::failed(not_turned(&seen, at, wanted, limit, refused), true);
         }
         sleep(LOOK).await;
@@ -143,20 +154,36 @@ fn place(home: &Path, key: &str) -> PathBuf {
     home.join(format!("before-{}", key.replace('/', "__")))
 }
 
-/// Keeps what the share was, once: a second attempt finds what the first has made of it.
-fn keep(invocation: &Invocation<'_>, weight: f64) -> std::io::Result<()> {
+/// Keeps what the share was and what it was to be, once: a second attempt finds what the first has made of it.
+fn keep(invocation: &Invocation<'_>, (weight, wanted): (f64, Weight)) -> std::io::Result<()> {
     let path = place(invocation.home, invocation.key);
     if path.exists() {
         return Ok(());
     }
     let draft = path.with_extension("draft");
-    std::fs::write(&draft, weight.round().to_string())?;
+    std::fs::write(&draft, format!("{:.0} {wanted}", weight.round()))?;
     std::fs::File::open(&draft)?.sync_all()?;
     std::fs::rename(&draft, &path)
 }
 
-/// What the share was before the step that is taken back.
-fn kept(invocation: &Invocation<'_>) -> Option<Weight> {
+/// What the share was before a step, and what it was to be.
+fn on_record(invocation: &Invocation<'_>) -> Option<(Weight, Option<Weight>)> {
     let key = invocation.key.strip_prefix("undo/").unwrap_or(invocation.key);
-    std::fs::read_to_string(place(invocation.home, key)).ok()?.trim().parse().ok()
+    let text = std::fs::read_to_string(place(invocation.home, key)).ok()?;
+    let mut words = text.split_whitespace().map(str::parse);
+    Some((words.next()?.ok()?, words.next().and_then(Result::ok)))
+}
+
+fn kept(invocation: &Invocation<'_>) -> Option<Weight> {
+    on_record(invocation).map(|(before, _)| before)
+}
+
+/// Taking a step back sends no traffic to a canary that somebody else has taken out since; in words, where that is so.
+fn left_alone(invocation: &Invocation<'_>, observed: Option<f64>, wanted: Weight) -> Option<String> {
+    let (before, was_to_be) = invocation.key.starts_with("undo/").then(|| on_record(invocation)).flatten()?;
+    let (weight, was_to_be) = (observed?, was_to_be?);
+    let is = |known: Weight| (weight - f64::from(known)).abs() <= 0.5;
+    let raises = f64::from(wanted) > weight + 0.5;
+    (raises && !is(was_to_be) && !is(before))
+        .then(|| format!("left at {}: somebody has changed it since this run set {was_to_be} %", percent(weight)))
 }

@@ -68,7 +68,9 @@ impl CommandClient {
         }
         if !status.success() {
             let said = String::from_utf8_lossy(&err);
-            let said = said.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("").to_string();
+            // What went wrong stands first, and behind it what was being done.
+            let wrong = said.lines().find(|line| line.contains("error:"));
+            let said = wrong.or_else(|| said.lines().rfind(|l| !l.trim().is_empty())).unwrap_or("").to_string();
             return Err(Fault::new(FaultKind::Query, format!("`{program}` ended with {status}: {said}")));
         }
         Ok(String::from_utf8_lossy(&out).into_owned())

@@ -32,6 +32,26 @@ pub enum Promotion {
     AtTheEnd,
 }
 
+impl Promotion {
+    /// The same for a share of one's own: what lies between is not left out without a word.
+    pub fn to(self, wanted: Option<Weight>, steps: &[Weight], seen: f64) -> Promotion {
+        let Some(wanted) = wanted else { return self };
+        let left_out: Vec<String> =
+            steps.iter().filter(|step| f64::from(**step) > seen + 0.5 && **step < wanted).map(|step| format!("{step} %")).collect();
+        if left_out.is_empty() {
+            return self;
+        }
+        let words = format!("{} would be left out, and nothing judged there", left_out.join(", "));
+        match self {
+            Promotion::Refused(mut against) => {
+                against.push(words);
+                Promotion::Refused(against)
+            }
+            Promotion::To(_) | Promotion::AtTheEnd => Promotion::Refused(vec![words]),
+        }
+    }
+}
+
 impl DeployState {
     /// The observed share.
     ///

@@ -60,7 +60,9 @@ impl Run {
         if self.is_aborting() {
             return self.aborting(plan);
         }
-        if self.pause_wanted {
+        // With nothing left to do there is nothing to wait for: the environment is given back.
+        let is_open = |step: &StepRun| step.state == StepState::Pending || step.state == StepState::Failed && !step.settled;
+        if self.pause_wanted && self.steps.values().any(is_open) {
             return Next::Pause;
         }
         let failures = self.steps.iter().filter(|(_, s)| s.state == StepState::Failed && !s.settled);

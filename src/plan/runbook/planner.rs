@@ -45,6 +45,7 @@ pub fn plan(
         sources: Vec::new(),
         danger: Danger::Safe,
         guard: Vec::new(),
+        emergency: runbook.emergency,
         laid_out: 0,
         too_large: false,
     };
@@ -108,6 +109,8 @@ struct Planner<'a> {
     sources: Vec<SourceFile>,
     danger: Danger,
     guard: Vec<Check>,
+    /// What is planned goes on whoever has the environment.
+    emergency: bool,
     /// How many steps there are by now.
     laid_out: usize,
     too_large: bool,
@@ -205,7 +208,9 @@ impl Planner<'_> {
                 return planned;
             }
             let probe = step.probe.clone().or_else(|| step.kind.own_probe()).map(|p| self.kind(runbook, step, &p, inputs));
-            let undo = step.way_back().map(|u| self.kind(runbook, step, &u, inputs));
+            // Taking the canary out in an emergency has no way back of its own: nobody puts it in again by the way.
+            let is_way_back = |kind: &Kind| !(self.emergency && step.undo.is_none() && matches!(kind, Kind::Traffic(_)));
+            let undo = step.way_back().filter(is_way_back).map(|u| self.kind(runbook, step, &u, inputs));
             let others = [probe.as_ref(), undo.as_ref()].into_iter().flatten().flat_map(Kind::checks);
             for check in step.guard.iter().chain(kind.checks()).chain(others) {
                 self.check(&step.name, check);

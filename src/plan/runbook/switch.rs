@@ -274,7 +274,8 @@ impl Observation {
 
 /// A share as people read it.
 pub fn percent(weight: f64) -> String {
-    let rounded = (weight * 10.0).round() / 10.0;
+    // Nothing is nothing, whichever sign it has.
+    let rounded = (weight * 10.0).round() / 10.0 + 0.0;
     if rounded.fract() == 0.0 { format!("{rounded:.0} %") } else { format!("{rounded:.1} %") }
 }
 

@@ -40,6 +40,7 @@ pub struct CanaryContext {
     pub promotion: Option<Promotion>,
     /// The step after the observed share.
     pub next: Option<Weight>,
+    pub steps: Vec<Weight>,
     pub held: bool,
 }
 
@@ -95,7 +96,10 @@ impl CanaryMenu {
 fn step(to: Weight, context: &CanaryContext) -> CanaryChoice {
     let against = match (&context.weight, &context.promotion) {
         (Err(why), _) => vec![format!("what the share is cannot be told: {why}")],
-        (Ok(weight), Some(Promotion::Refused(against))) if f64::from(to) > *weight => against.clone(),
+        (Ok(weight), Some(promotion)) if f64::from(to) > *weight => match promotion.clone().to(Some(to), &context.steps, *weight) {
+            Promotion::Refused(against) => against,
+            Promotion::To(_) | Promotion::AtTheEnd => Vec::new(),
+        },
         _ => Vec::new(),
     };
     CanaryChoice::Step { to, against }
@@ -107,7 +111,13 @@ mod tests {
 
     #[test]
     fn a_step_up_brings_what_speaks_against_it() {
-        let context = |promotion| CanaryContext { weight: Ok(10.0), promotion: Some(promotion), next: Some(25), held: false };
+        let context = |promotion| CanaryContext {
+            weight: Ok(10.0),
+            promotion: Some(promotion),
+            next: Some(25),
+            steps: vec![0, 10, 25, 50, 100],
+            held: false,
+        };
         let press = |menu: &mut CanaryMenu, text: &str, context: &CanaryContext| {
             let keys = text.chars().map(|c| if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) });
             keys.map(|code| menu.key(KeyEvent::from(code), context)).last().expect("a key")
@@ -116,7 +126,14 @@ mod tests {
         assert_eq!(press(&mut CanaryMenu::default(), "p", &good), CanaryChoice::Step { to: 25, against: Vec::new() });
         let bad = context(Promotion::Refused(vec!["it bakes".into()]));
         assert_eq!(press(&mut CanaryMenu::default(), "p", &bad), CanaryChoice::Step { to: 25, against: vec!["it bakes".into()] });
-        assert_eq!(press(&mut CanaryMenu::default(), "s50\n", &bad), CanaryChoice::Step { to: 50, against: vec!["it bakes".into()] });
+        assert_eq!(
+            press(&mut CanaryMenu::default(), "s50\n", &bad),
+            CanaryChoice::Step { to: 50, against: vec!["it bakes".into(), "25 % would be left out, and nothing judged there".into()] }
+        );
+        assert_eq!(press(&mut CanaryMenu::default(), "s25\n", &good), CanaryChoice::Step { to: 25, against: Vec::new() });
+        assert!(
+            matches!(press(&mut CanaryMenu::default(), "s100\n", &good), CanaryChoice::Step { to: 100, against } if against.len() == 1)
+        );
         assert_eq!(press(&mut CanaryMenu::default(), "s5\n", &bad), CanaryChoice::Step { to: 5, against: Vec::new() });
         assert_eq!(press(&mut CanaryMenu::default(), "s101\n", &bad), CanaryChoice::Open);
         assert_eq!(press(&mut CanaryMenu::default(), "s0\n", &good), CanaryChoice::RollBack);

@@ -217,6 +217,7 @@ pub fn canary_context(state: &State) -> CanaryContext {
     CanaryContext {
         promotion: deploy.zip(settings).map(|(deploy, settings)| deploy.promotion(settings, state.now)),
         next: weight.as_ref().ok().and_then(|weight| settings?.after(*weight)),
+        steps: settings.map(|settings| settings.steps.clone()).unwrap_or_default(),
         held: deploy.is_some_and(|deploy| deploy.hold.is_some()),
         weight,
     }

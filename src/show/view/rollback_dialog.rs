@@ -92,11 +92,21 @@ fn scope_line(state: &State, paint: &mut Paint, area: Rect, y: u16, dialog: &Rol
     };
     let took = state.readiness.as_ref().and_then(|r| r.expected.iter().find(|(of, _)| *of == scope));
     let took = took.map_or_else(String::new, |(_, took)| format!("~ {}", short(*took)));
-    let right = [loses, took].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("   ");
-    let room = usize::from(area.width.saturating_sub(x)).saturating_sub(width(&right) + 2);
-    paint.text(area, x, y, &fit(&words, room), words_role);
-    paint.right(area, y, &right, Role::Text);
-    1
+    let right = [loses.as_str(), &took].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("   ");
+    let room = usize::from(area.width.saturating_sub(x));
+    if width(&words) + 2 + width(&right) <= room {
+        paint.text(area, x, y, &words, words_role);
+        paint.right(area, y, &right, Role::Text);
+        return 1;
+    }
+    // What it loses has a line of its own before anything of it is cut.
+    paint.text(area, x, y, &fit(&words, room.saturating_sub(width(&took) + 2)), words_role);
+    paint.right(area, y, &took, Role::Text);
+    if loses.is_empty() {
+        return 1;
+    }
+    paint.text(area, x, y + 1, &fit(&loses, room), Role::Text);
+    2
 }
 
 /// What the scope comes to, in words.
@@ -106,6 +116,7 @@ fn effect(state: &State, scope: Scope, plan: &Plan) -> String {
     let version = plan.content.inputs.get("version").and_then(|value| value.as_str());
     match (scope, version) {
         (Scope::Traffic, _) => traffic,
+        (Scope::Full, Some(version)) => format!("{traffic}, data back, then last green {version}"),
         (_, Some(version)) => format!("{traffic}, then last green {version}"),
         (_, None) => traffic,
     }

@@ -6,6 +6,7 @@ mod names;
 mod postgres;
 mod program;
 mod qdrant;
+mod server;
 mod sqlite;
 
 pub use folder::sha256_of;
@@ -51,11 +52,17 @@ fn is_sqlite(options: &DatabaseOptions) -> bool {
     options.url.starts_with("sqlite:")
 }
 
+const A_SECOND: Duration = Duration::from_millis(1_100);
+
 /// Takes everything together into a new folder, and gives its manifest. Nothing is listed before all of it is there.
 ///
 /// # Errors
 /// Why it could not be taken; what was begun is removed.
 pub async fn take(settings: &SnapshotSettings, taken: &Taken<'_>, clock: &Clock, told: &mut Told<'_>) -> Result<Manifest, Fault> {
+    // Qdrant names a snapshot by the second, and writes one of the same name over the one before.
+    if let Some(newest) = list(&settings.folder).0.first() {
+        tokio::time::sleep(A_SECOND.saturating_sub(clock.now().since(newest.ended))).await;
+    }
     let at = clock.now();
     let id = id_for(settings, taken.environment, at).map_err(|e| local(&e))?;
     let draft = folder::Draft::begin(&settings.folder, &id).map_err(|e| local(&e))?;
@@ -161,7 +168,7 @@ pub fn database_name(store: &DatabaseStore) -> String {
         let path = store.options.url.trim_start_matches("sqlite:").trim_start_matches("//");
         return Path::new(path).file_name().map_or_else(|| path.to_string(), |name| name.to_string_lossy().into_owned());
     }
-    postgres::database_of(&store.options).unwrap_or_else(|| store.name.clone())
+    server::database_of(&store.options).unwrap_or_else(|| store.name.clone())
 }
 
 /// What was written between two counts.

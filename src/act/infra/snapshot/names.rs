@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
-use super::postgres::{CONNECTING, database_of, identifier, maintenance, wrong};
+use super::server::{CONNECTING, database_of, identifier, maintenance, wrong};
 use super::{Restored, Taken, tag};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::Fault;

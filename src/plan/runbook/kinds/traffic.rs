@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Misfit, Names, StepKind, Uses};
+use super::{Kind, Misfit, Names, StepKind, Uses, millis};
+use crate::base::units::short;
 use crate::base::yaml::{Fields, Reader};
 use crate::plan::runbook::switch::{ALL, Weight};
 use crate::plan::runbook::template::{self, Fill};
@@ -16,6 +17,9 @@ pub struct Traffic {
     /// What has to be observed before it is turned: whoever planned it has seen that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// How long it has to stay there: who turns it away meanwhile is answered by turning it back.
+    #[serde(default, with = "millis::maybe", rename = "for", skip_serializing_if = "Option::is_none")]
+    pub time: Option<Duration>,
     /// The exact call, once that is known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub call: String,
@@ -67,8 +71,8 @@ impl StepKind for Traffic {
     fn read(r: &mut Reader, f: &mut Fields) -> Option<Traffic> {
         let to = f.required(r, "to", "10, or to: stable")?;
         let from = f.text(r, "from");
-        let mutates = f.flag(r, "mutates").unwrap_or(true);
-        let traffic = Traffic { to: to.text, from: from.as_ref().map(|from| from.text.clone()), call: String::new(), mutates };
+        let (mutates, time) = (f.flag(r, "mutates").unwrap_or(true), f.duration(r, "for"));
+        let traffic = Traffic { to: to.text, from: from.as_ref().map(|from| from.text.clone()), time, call: String::new(), mutates };
         if !template::is_template(&traffic.to)
             && let Err(e) = traffic.weight()
         {
@@ -88,7 +92,8 @@ impl StepKind for Traffic {
             (true, true) => format!("traffic of the canary to {}", self.wanted()),
             (true, false) => {
                 let from = self.from.as_ref().map_or_else(String::new, |from| format!("{from} % → {}: ", self.wanted()));
-                format!("{from}{}, until observed {}", self.call, self.wanted())
+                let time = self.time.map_or_else(String::new, |time| format!(" for {}", short(time)));
+                format!("{from}{}, until observed {}{time}", self.call, self.wanted())
             }
         }
     }
@@ -136,10 +141,10 @@ impl StepKind for Traffic {
     }
 
     fn own_probe(&self) -> Option<Kind> {
-        self.mutates.then(|| Kind::Traffic(Traffic { from: None, call: String::new(), mutates: false, ..self.clone() }))
+        self.mutates.then(|| Kind::Traffic(Traffic { from: None, time: None, call: String::new(), mutates: false, ..self.clone() }))
     }
 
     fn own_undo(&self) -> Option<Kind> {
-        self.mutates.then(|| Kind::Traffic(Traffic { to: BEFORE.into(), from: None, call: String::new(), mutates: true }))
+        self.mutates.then(|| Kind::Traffic(Traffic { to: BEFORE.into(), from: None, time: None, call: String::new(), mutates: true }))
     }
 }
