@@ -391,8 +391,11 @@ fn open(cli: &Cli, path: &Path, script: Option<KeyScript>, endings: &Endings) ->
     let ended = looks.block_on(session.run(endings.come(), script));
     restore();
     runtime.shutdown_background();
-    ended.wrap_err("the terminal is gone")?;
-    Ok(exit::DONE)
+    match ended {
+        // A script of keys that was not answered: the terminal is sound.
+        Err(e) if e.kind() == std::io::ErrorKind::TimedOut => Ok(complain(&e.to_string(), exit::FAILED)),
+        ended => ended.map(|()| exit::DONE).wrap_err("the terminal is gone"),
+    }
 }
 
 /// A panic gives the terminal back before it speaks; one in a panel is the panel's own affair.

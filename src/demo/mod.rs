@@ -240,9 +240,9 @@ timeout = "2s"
 # How a release is walked up. Short, so that the story is told in minutes; few requests want generous limits.
 [canary]
 steps = [0, 10, 25, 50, 100]
-bake = "20s"
-warm_up = "10s"
-at_least = 4
+bake = "26s"
+warm_up = "8s"
+at_least = 6
 
 [canary.metrics.gate_fail_rate]
 canary = "gate_fail_rate_canary"

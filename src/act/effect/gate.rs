@@ -79,6 +79,7 @@ fn concluded(answers: &[GateAnswer]) -> Outcome {
     };
     let output = Output { text: word(worst).into(), json: json!(answers) }.bounded();
     match worst {
+        GateVerdict::Pass if answers.is_empty() => Outcome::done("no gate is configured", false),
         GateVerdict::Pass => Outcome::done(format!("{} checks pass", answers.len()), false),
         GateVerdict::Warn => Outcome::done(format!("{} checks pass, with a warning: {}", answers.len(), named(GateVerdict::Warn)), false),
         GateVerdict::Unknown => Outcome::failed(format!("not known: {}", named(GateVerdict::Unknown)), false),

@@ -216,7 +216,8 @@ impl<O: Outside> CockpitSession<O> {
                 let patience = *playing.patience.get_or_insert(now + PATIENCE);
                 if !self.screen.shows(&text) {
                     if now >= patience {
-                        return Err(io::Error::other(format!("the script waited for `{text}` in vain")));
+                        let words = format!("the script waited for `{text}` in vain");
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, words));
                     }
                     playing.due = now + GLANCE;
                     self.script = Some(playing);
