@@ -82,7 +82,9 @@ impl RollbackDialog {
             return (DialogResult::Open(None), self.reason_key(key, pressed));
         }
         match key.code {
-            KeyCode::Up | KeyCode::Down => self.choose(key.code == KeyCode::Down, pressed.at),
+            KeyCode::Up | KeyCode::Down | KeyCode::Left | KeyCode::Right => {
+                self.choose(matches!(key.code, KeyCode::Down | KeyCode::Right), pressed.at);
+            }
             KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(PAGE),
             KeyCode::PageDown => self.scroll = self.scroll.saturating_add(PAGE),
             KeyCode::Tab => self.edits = true,
