@@ -9,6 +9,7 @@ use lastgreen::base::clock::Stamp;
 use lastgreen::config::load_text;
 use lastgreen::show::cockpit::{Command, Message, Overlay, State, update};
 use lastgreen::show::keymap;
+use lastgreen::status::Request;
 
 const CONFIG: &str = "profile = \"rag\"\n[environment]\nname = \"rag\"\ntier = \"staging\"\n[sources.prometheus]\nkind = \"prometheus\"\nurl = \"http://localhost:9090\"\n";
 
@@ -45,9 +46,37 @@ const CASES: &[(&str, &str)] = &[
     ("<c-c>", "command quit"),
     ("r", "toast runbooks are chosen on their board"),
     ("o", "toast there is no run yet"),
+    ("R", "toast there is nothing to roll back with: add [traffic] to the configuration"),
+    ("c", "toast there is no canary here: add [traffic] and [canary] to the configuration"),
     ("x", "nothing"),
     ("T", "command next theme"),
     ("<f12>", "nothing"),
+];
+
+/// The same with a switch and a canary.
+const WITH_A_CANARY: &str = "[services.router]\nurl = \"http://localhost:1\"\n[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/t\"\n\
+pointer = \"/canary\"\n[canary.metrics.errors]\ncanary = \"http_5xx_canary\"\nstable = \"http_5xx_stable\"\n";
+
+const CANARY_CASES: &[(&str, &str)] = &[
+    ("R", "overlay rollback"),
+    ("R", "plans traffic code full"),
+    ("R<esc>", "no overlay"),
+    ("Rq", "overlay rollback"),
+    ("R", "scope traffic"),
+    ("R<down>", "scope code"),
+    ("R<right><right>", "scope full"),
+    ("R<right><right><right>", "scope full"),
+    ("R<down><up>", "scope traffic"),
+    ("R<left>", "scope traffic"),
+    // A plan that has not come is confirmed by nothing.
+    ("Rrag<enter>", "overlay rollback"),
+    ("R<tab>it is bad", "reason it is bad"),
+    ("R<tab>it<esc>", "overlay rollback"),
+    ("c", "overlay canary"),
+    ("c<esc>", "no overlay"),
+    ("cq", "no overlay"),
+    ("c0", "overlay rollback"),
+    ("2c", "overlay canary"),
 ];
 
 fn key(name: &str) -> KeyEvent {
@@ -117,6 +146,18 @@ fn seen(state: &State, commands: &[Command], wanted: &str) -> Result<(), String>
                 overlay.to_string()
             }
         }
+        "plans" => {
+            let scope = |command: &Command| match command {
+                Command::Backend(Request::PlanRollback { scope, .. }) => Some(scope.word()),
+                _ => None,
+            };
+            format!("plans {}", commands.iter().filter_map(scope).collect::<Vec<_>>().join(" "))
+        }
+        "scope" | "reason" => match &state.overlay {
+            Some(Overlay::Rollback(dialog)) if what == "scope" => format!("scope {}", dialog.scope.word()),
+            Some(Overlay::Rollback(dialog)) => format!("reason {}", dialog.reason.value()),
+            _ => "no dialog".into(),
+        },
         "window" => format!("window {}", lastgreen::base::units::short(state.window)),
         "toast" => format!("toast {}", state.toast.as_ref().map_or("", |t| &t.text)),
         "command" => match commands.last() {
@@ -136,10 +177,15 @@ fn seen(state: &State, commands: &[Command], wanted: &str) -> Result<(), String>
 
 #[test]
 fn keys_lead_where_they_should() {
-    let config = Arc::new(load_text(Path::new("lastgreen.toml"), CONFIG).config.expect("sound"));
+    lead(CONFIG, CASES);
+    lead(&format!("{CONFIG}{WITH_A_CANARY}"), CANARY_CASES);
+}
+
+fn lead(config: &str, cases: &[(&str, &str)]) {
+    let config = Arc::new(load_text(Path::new("lastgreen.toml"), config).config.expect("sound"));
     let keymap = Arc::new(keymap::load("default", Path::new(".")).expect("the shipped one"));
     let mut wrong = Vec::new();
-    for (pressed, wanted) in CASES {
+    for (pressed, wanted) in cases {
         let mut state = State::new(config.clone(), keymap.clone(), Stamp(1_790_000_000_000));
         let mut commands = Vec::new();
         for key in keys(pressed) {

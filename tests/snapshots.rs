@@ -282,6 +282,27 @@ fn what_is_written_while_it_is_taken_keeps_nothing_from_coming_back() {
 }
 
 #[test]
+fn the_rights_that_are_said_to_be_enough_are_enough() {
+    let (pg, host) = with_data("");
+    pg.sql("CREATE ROLE keeper LOGIN CREATEDB; GRANT pg_signal_backend, pg_read_all_data TO keeper; ALTER DATABASE ragdb OWNER TO keeper");
+    pg.sql("ALTER ROLE app IN DATABASE ragdb RESET ALL");
+    pg.sql_in(
+        "ragdb",
+        "ALTER TABLE chunks OWNER TO keeper; ALTER TABLE other OWNER TO keeper; GRANT CREATE, USAGE ON SCHEMA public TO keeper",
+    );
+    let url = pg.url_of("ragdb");
+    let (before, behind) = url.split_once("//").expect("a URL");
+    let (_, place) = behind.split_once('@').unwrap_or(("", behind));
+    let own = host.read("lastgreen.toml").replace(&url, &format!("{before}//keeper@{place}"));
+    std::fs::write(host.path().join("lastgreen.toml"), own).expect("written");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
+}
+
+#[test]
 fn a_safety_snapshot_pushes_nothing_out_and_is_not_gone_back_to() {
     let (_pg, host) = with_data("keep = 1\n");
     let id = create(&host, false);

@@ -17,7 +17,7 @@ use crate::base::exit;
 use crate::base::text::hex;
 use crate::base::units::short;
 use crate::config::{Config, OperatorRole, planned_config, runbook_text, runbooks};
-use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, StepProgress};
+use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, StepProgress, StepRun};
 use crate::record::journal::{self, StateDir};
 use crate::status::{Ledger, RunLine, RunStatus};
 
@@ -263,8 +263,17 @@ impl Operations {
         }
         let is_later = |other: &RunLine| {
             let c = &other.plan.content;
-            c.emergency && c.environment.name == environment && other.run.started.is_some_and(|at| at > begun)
+            let acted = other.run.steps.values().any(|step| step.touched);
+            c.emergency && acted && c.environment.name == environment && other.run.started.is_some_and(|at| at > begun)
         };
+        // A restore that was cut off is brought to its end, whatever came after it: it may hold the only copy.
+        let restores = |(key, step): (&String, &StepRun)| {
+            let planned = line.plan.step(key);
+            step.attempts > 0 && planned.is_some_and(|planned| matches!(planned.kind, Kind::Restore(_)))
+        };
+        if line.run.steps.iter().any(restores) {
+            return None;
+        }
         self.runs().iter().find(|other| is_later(other)).map(|other| other.id.clone())
     }
 

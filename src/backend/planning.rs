@@ -142,5 +142,7 @@ fn content(runbook: &Runbook, context: &PlanningContext, asked: &Asked) -> Resul
 
 /// Whether it may have to know which snapshots there are: where they are kept may be slow, or gone.
 fn uses_snapshots(runbook: &Runbook) -> bool {
-    runbook.steps.iter().any(|step| matches!(step.kind, Kind::Runbook(_)) || step.kind.uses().snapshots)
+    let steps = runbook.steps.iter().chain(&runbook.rollback.steps);
+    let mut kinds = steps.flat_map(|step| std::iter::once(&step.kind).chain(&step.undo).chain(&step.probe));
+    kinds.any(|kind| matches!(kind, Kind::Runbook(_)) || kind.uses().snapshots)
 }

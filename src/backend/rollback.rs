@@ -15,7 +15,7 @@ use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::Verdict;
 use crate::plan::deploy::{Manifest, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, of_environment, pick};
-use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, Observation, Occasion, Plan, Release};
+use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, Observation, Occasion, Plan, Release, StepState};
 use crate::status::RunStatus;
 
 /// The input of a runbook that is the version to go back to.
@@ -166,7 +166,9 @@ impl Operations {
         };
         let is_taken_back = |other: &crate::status::RunLine| {
             let c = &other.plan.content;
-            c.runbook == UNDO && c.inputs.get("run").and_then(|run| run.as_str()) == Some(&line.id) && other.status() == RunStatus::Done
+            let is_of = c.runbook == UNDO && c.inputs.get("run").and_then(|run| run.as_str()) == Some(&line.id);
+            // What it could not take back may be tried again.
+            is_of && other.status() == RunStatus::Done && other.run.steps.values().all(|step| step.state == StepState::Done)
         };
         if let Some(before) = self.runs().iter().find(|other| is_taken_back(other)) {
             let words =

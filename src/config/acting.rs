@@ -11,7 +11,7 @@ use super::file::FileShape;
 use super::model::{Acting, SourceConfig, SourceKind};
 use super::resolver::Resolver;
 use super::roles::{OperatorRole, Roles};
-use super::shape::{ChannelKind, KindShape, NotifyShape, RollbackShape, ServiceShape, SourceShape, SpannedText};
+use super::shape::{ChannelKind, KindShape, NotifyShape, RollbackShape, ServiceShape, SnapshotsShape, SourceShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
@@ -47,7 +47,10 @@ impl Resolver<'_> {
         let release = file.release.as_ref().and_then(|(shape, span)| self.release(shape, span, &services, sources));
         let rollback = file.rollback.as_ref().and_then(|(shape, span)| self.rollback(shape, span));
         let state_dir = state_dir_of(file.state_dir.as_deref(), folder);
-        let snapshots = file.snapshots.as_ref().and_then(|(shape, span)| self.snapshots(shape, span, sources, &state_dir));
+        // A target without stores of its own has none.
+        let has_some = |shape: &SnapshotsShape| !(shape.databases.is_empty() && shape.collections.is_empty() && shape.programs.is_empty());
+        let snapshots = file.snapshots.as_ref().filter(|(shape, _)| !file.is_target || has_some(shape));
+        let snapshots = snapshots.and_then(|(shape, span)| self.snapshots(shape, span, sources, &state_dir));
         Acting {
             state_dir,
             runbooks: folder.join(file.runbooks.as_deref().unwrap_or("runbooks")),

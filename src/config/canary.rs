@@ -28,9 +28,9 @@ impl Resolver<'_> {
         let steps = match &shape.steps {
             Some(list) => {
                 let steps = list.get_ref().clone();
-                if !steps.is_sorted_by(|a, b| a < b) || steps.last() != Some(&ALL) || steps.len() < 2 {
+                if !steps.is_sorted_by(|a, b| a < b) || steps.last().is_some_and(|last| *last > ALL) || steps.is_empty() {
                     let hint = "write steps = [0, 10, 25, 50, 100]";
-                    self.findings.error(list.span(), "the steps of a canary rise, and the last is 100 per cent", Some(hint.into()));
+                    self.findings.error(list.span(), "the steps of a canary rise, from 0 to 100 per cent", Some(hint.into()));
                 }
                 steps
             }

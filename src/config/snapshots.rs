@@ -49,8 +49,10 @@ impl Resolver<'_> {
             }
         }
         for (name, query) in &shape.counts {
-            let first = query.split_whitespace().next().unwrap_or("").to_ascii_uppercase();
-            if !["SELECT", "WITH", "VALUES", "TABLE"].contains(&first.as_str()) {
+            let first = query.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+            let word = first.split(|c: char| !c.is_alphabetic()).next().unwrap_or("").to_ascii_uppercase();
+            let is_comment = first.starts_with("--") || first.starts_with("/*");
+            if !is_comment && !["SELECT", "WITH", "VALUES", "TABLE"].contains(&word.as_str()) {
                 let hint = "write a query that only reads: SELECT label, count(*) FROM … GROUP BY label";
                 self.findings.error(span.clone(), format!("the count `{name}` is no query: `{query}`"), Some(hint.into()));
             }

@@ -5,9 +5,10 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use lastgreen::act::runner::start;
+use lastgreen::act::runner::{ControlRequest, ask, start};
 use lastgreen::base::clock::Clock;
 use lastgreen::config::{freeze, load_text, planning_context, runbooks};
 use lastgreen::plan::runbook::{Asked, Event, Operator, Plan, RunResult, Runner, plan};
@@ -42,6 +43,79 @@ fn main() {
         Case { name: "an emergency, with 5,000 earlier runs and a database that hangs", earlier: 5_000, emergency: true },
     ];
     cases.iter().for_each(measure);
+    measure_rollback();
+}
+
+/// A switch that answers at once, and says when it was told a share.
+fn switch(listener: TcpListener, told: &Sender<Instant>) {
+    for stream in listener.incoming() {
+        let Ok(mut stream) = stream else { return };
+        let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
+        while !head.windows(4).any(|w| w == b"\r\n\r\n") {
+            match stream.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => head.extend_from_slice(&buffer[..n]),
+            }
+        }
+        if head.starts_with(b"PUT") && told.send(Instant::now()).is_err() {
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n{\"canary\": 0}");
+    }
+}
+
+/// A rollback of the traffic as it is shipped, with 5,000 earlier runs, and PostgreSQL, Prometheus and Qdrant that take
+/// connections and say nothing.
+fn measure_rollback() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let here = folder.path();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let silent: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a port")).collect();
+    let place = |i: usize| silent[i].local_addr().expect("an address").port();
+    let text = format!(
+        "state_dir = \"state\"\nprofile = \"rag\"\n[environment]\nname = \"bench\"\n\
+         [sources.database]\nkind = \"database\"\nurl = \"postgres://x@127.0.0.1:{}/x\"\n\
+         [sources.prometheus]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:{}\"\n\
+         [sources.qdrant]\nkind = \"qdrant\"\nurl = \"http://127.0.0.1:{}\"\n\
+         [services.router]\nurl = \"http://127.0.0.1:{port}\"\n\
+         [traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/traffic\"\npointer = \"/canary\"\n",
+        place(0),
+        place(1),
+        place(2)
+    );
+    std::fs::write(here.join("lastgreen.toml"), &text).expect("written");
+    let config = load_text(&here.join("lastgreen.toml"), &text).config.expect("a configuration");
+    let state = StateDir::open(&config.acting.state_dir).expect("a state folder");
+    let loaded = runbooks(&config, Clock::System.now());
+    let one = loaded.iter().find(|l| l.name == "rollback-traffic").and_then(|l| l.runbook.clone()).expect("the runbook");
+    let mut content = plan(&one, &planning_context(&config, &loaded), &Asked::default(), &|_| Err("none".into())).expect("a plan");
+    content.config.values = freeze(&config, &content);
+    earlier(&state, &Plan::new(content.clone(), Operator::default(), Clock::System.now(), Duration::from_secs(60)), 5_000);
+    let (told, hears) = channel();
+    std::thread::spawn(move || switch(listener, &told));
+    let program = Path::new(env!("CARGO_BIN_EXE_lastgreen"));
+    let mut wire = Vec::new();
+    for round in 0..20 {
+        let made = Plan::new(content.clone(), Operator::default(), Clock::System.now(), Duration::from_secs(60));
+        let id = format!("ROLLBACK{round:03}");
+        let begun = Instant::now();
+        let run = state.make_run(&id, &made).expect("a run");
+        start(program, &run, &[]).expect("started");
+        wire.push(hears.recv().expect("the share").saturating_duration_since(begun));
+        // The next one begins when nobody has the environment.
+        let abort = ControlRequest::Abort { undo: false, reason: String::new() };
+        let _ = ask(&run, &abort, &Operator::default(), Duration::from_secs(30));
+        let is_over = || read(&run).is_ok_and(|replay| replay.lines.iter().any(|l| matches!(l.record.event, Event::Ended { .. })));
+        while !is_over() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        while hears.try_recv().is_ok() {}
+    }
+    wire.sort_unstable();
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!("from the confirming key to the traffic on the wire, 5,000 earlier runs, PostgreSQL, Prometheus and Qdrant hang, 20 rounds:");
+    println!("  median {:.1} ms, p95 {:.1} ms, worst {:.1} ms", ms(wire[10]), ms(wire[19 * 95 / 100]), ms(wire[19]));
 }
 
 /// Runs that are over: as many folders, each with a plan and a journal.

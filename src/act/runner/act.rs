@@ -101,7 +101,7 @@ impl Driver {
         // Not only before the first attempt: one that failed may have been done all the same.
         let uncertain = before.state == StepState::Pending && before.attempts == 0 || before.touched;
         // A share of the traffic is set outright: one that looks right may be on its way elsewhere.
-        let outright = matches!(kind, Kind::Traffic(_));
+        let outright = matches!(&kind, Kind::Traffic(traffic) if traffic.weight() == Ok(Some(0)));
         if planned.probe.is_some() && uncertain && before.probed.is_none() && !outright {
             self.probe(key).await?;
             match self.run.steps.get(key).and_then(|s| s.probed) {

@@ -70,8 +70,10 @@ pub fn brought_out(plan: &Plan, run: &Run) -> Option<LastGreen> {
     // A check that failed and was left aside, or that somebody left out, says that nobody knows.
     let is_good = |key: &String, step: &crate::plan::runbook::StepRun| {
         let left_out = step.state == StepState::Skipped && !step.message.starts_with(NOT_NEEDED);
-        let checks = plan.step(key).is_some_and(|planned| !planned.kind.mutates());
-        step.state != StepState::Failed && !(left_out && checks)
+        let says_how_it_is =
+            |kind: &Kind| !kind.mutates() && !matches!(kind, Kind::Manual(_) | Kind::Wait(_) | Kind::Notify(_) | Kind::Load(_));
+        let checks = plan.step(key).is_some_and(|planned| says_how_it_is(&planned.kind));
+        !(checks && (left_out || step.state == StepState::Failed))
     };
     if !run.steps.iter().all(|(key, step)| is_good(key, step)) {
         return None;

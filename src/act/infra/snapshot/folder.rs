@@ -135,13 +135,28 @@ pub fn prune(settings: &SnapshotSettings, environment: &str, now: Stamp) -> Vec<
     gone
 }
 
+/// After this long nobody is making it any more.
+const LEFT: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// `.ENVIRONMENT-20261126-193943`, with a number behind it where there were several in a second.
+fn is_draft(name: &str) -> bool {
+    let digits = |part: &str, n: usize| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
+    let mut parts: Vec<&str> = name.rsplit('-').collect();
+    if parts.first().is_some_and(|last| last.len() <= 2) {
+        parts.remove(0);
+    }
+    name.starts_with('.') && parts.len() > 2 && digits(parts[0], 6) && digits(parts[1], 8)
+}
+
 /// Removes what was being made by somebody who is gone: whoever makes one holds it.
 fn remove_left_drafts(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with('.') && entry.path().is_dir()) {
-        let held = std::fs::File::open(entry.path())
-            .is_ok_and(|open| rustix::fs::flock(&open, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err());
-        if !held {
+    for entry in entries.flatten().filter(|entry| is_draft(&entry.file_name().to_string_lossy()) && entry.path().is_dir()) {
+        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+        let is_free = std::fs::File::open(entry.path())
+            .is_ok_and(|open| rustix::fs::flock(&open, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok());
+        // A lock of another host is not seen here.
+        if is_free && age.is_some_and(|age| age > LEFT) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -175,4 +190,19 @@ pub fn check_files(file: &Path, part: &Part) -> Result<(), String> {
         return Err(format!("{} has the sum {sum}, and had {}", file.display(), part.sha256));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_drafts_of_ours_are_ours() {
+        for ours in [".rag-demo-20261126-193943", ".here-20261126-193943-1"] {
+            assert!(is_draft(ours), "{ours}");
+        }
+        for other in [".git", ".stfolder", "rag-demo-20261126-193943", ".x-2026-11", ".20261126-193943", "."] {
+            assert!(!is_draft(other), "{other}");
+        }
+    }
 }

@@ -128,33 +128,52 @@ async fn finish_whole(options: &DatabaseOptions, names: &Names) -> Result<(), Fa
 }
 
 pub(super) async fn change_names_whole(options: &DatabaseOptions, names: &Names) -> Result<(), Fault> {
-    let names = names.clone();
+    let (names, options_of) = (names.clone(), options.clone());
     whole(options, |mut session| async move {
         let done = change_names(&mut session, &names).await;
         session.close().await;
+        if done.is_err() {
+            mend(&options_of, &names).await;
+        }
         done
     })
     .await
 }
 
-/// Closes the door, ends who is inside, changes both names, and opens. When that fails the door is opened again.
-async fn change_names(session: &mut Session, names: &Names) -> Result<(), Fault> {
-    let live = identifier(&names.live);
-    let changed = async {
-        say(session, format!("ALTER DATABASE {live} ALLOW_CONNECTIONS false")).await?;
-        clear(session, &names.live).await?;
-        say(session, format!("ALTER DATABASE {live} RENAME TO {}", identifier(&names.old))).await?;
-        finish(session, names).await
-    };
-    let changed = changed.await;
-    if changed.is_err() {
-        // Whatever went wrong: somebody has the name, and whoever has it is open.
-        if !exists(session, &names.live).await.unwrap_or(true) {
-            let _ = say(session, format!("ALTER DATABASE {} RENAME TO {live}", identifier(&names.old))).await;
+/// Whatever went wrong: somebody has the live name, and whoever has it is open. By a session of its own, because the one before
+/// may be what went wrong.
+async fn mend(options: &DatabaseOptions, names: &Names) {
+    for _ in 0..MENDING {
+        if let Ok(mut session) = maintenance(options).await {
+            let mended = async {
+                if there(&mut session, [&names.live, &names.new, &names.old]).await? == (false, true, true) {
+                    let back = format!("ALTER DATABASE {} RENAME TO {}", identifier(&names.old), identifier(&names.live));
+                    say(&mut session, back).await?;
+                }
+                open_door(&mut session, &names.new).await?;
+                open_door(&mut session, &names.live).await
+            };
+            let mended = mended.await;
+            session.close().await;
+            if mended.is_ok() {
+                return;
+            }
         }
-        let _ = open_door(session, &names.live).await;
+        sleep(Duration::from_secs(1)).await;
     }
-    changed
+}
+
+/// How often it is tried to mend.
+const MENDING: usize = 20;
+
+/// Closes both doors, ends who is inside, changes both names, and opens: in between nobody is waited for.
+async fn change_names(session: &mut Session, names: &Names) -> Result<(), Fault> {
+    for name in [&names.new, &names.live] {
+        say(session, format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name))).await?;
+        clear(session, name).await?;
+    }
+    say(session, format!("ALTER DATABASE {} RENAME TO {}", identifier(&names.live), identifier(&names.old))).await?;
+    finish(session, names).await
 }
 
 async fn finish(session: &mut Session, names: &Names) -> Result<(), Fault> {
@@ -170,7 +189,7 @@ async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
     let deadline = Instant::now() + CLEARING;
     let query = format!(
         "SELECT count(pg_terminate_backend(pid)) AS v FROM pg_stat_activity \
-         WHERE datname = {} AND pid <> pg_backend_pid() AND backend_type IN ('client backend', 'parallel worker', 'walsender')",
+         WHERE datname = {} AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker'",
         literal(name)
     );
     loop {

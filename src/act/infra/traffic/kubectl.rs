@@ -109,6 +109,7 @@ pub async fn set(switch: &Switch, kube: &Kubectl, weight: Weight) -> Result<Stri
         // An abort with nothing under way would take down what is stable.
         return match weight {
             0 => Ok(format!("nothing to abort: {}", seen.note)),
+            ALL.. if !seen.failed && kube.resource == KubeResource::Canary => Ok(format!("it is promoted: {}", seen.note)),
             _ => Err(NotSet::before(format!("there is no release on its way to send traffic to ({})", seen.note))),
         };
     }
