@@ -77,7 +77,7 @@ fn measure_rollback() {
         "state_dir = \"state\"\nprofile = \"rag\"\n[environment]\nname = \"bench\"\n\
          [sources.database]\nkind = \"database\"\nurl = \"postgres://x@127.0.0.1:{}/x\"\n\
          [sources.prometheus]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:{}\"\n\
-         [sources.qdrant]\nkind = \"qdrant\"\nurl = \"http://127.0.0.1:{}\"\n\
+         [sources.qdrant]\nkind = \"qdrant\"\nurl = \"http://127.0.0.1:{}\"\ncollection = \"c\"\n\
          [services.router]\nurl = \"http://127.0.0.1:{port}\"\n\
          [traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/traffic\"\npointer = \"/canary\"\n",
         place(0),
