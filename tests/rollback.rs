@@ -12,7 +12,7 @@ use common::{Canned, free_port, respond, until};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value as Json;
 
-/// A router that keeps a share. With `late`, the first share above 0 that it is told counts only after the first look that saw 0.
+/// A router that keeps a share.
 #[derive(Clone, Default)]
 struct Router {
     share: Arc<Mutex<f64>>,

@@ -125,8 +125,7 @@ impl Operations {
             inputs.extend(chosen.into_iter().flat_map(|(id, loses)| [(SNAPSHOT.to_string(), id), (LOSES.to_string(), loses)]));
         }
         if asks {
-            let by_record = self.config.acting.release.as_ref().is_none_or(|release| release.last_green == LastGreenFrom::Journal);
-            match green.or_else(|| if by_record { self.green_on_record().map(Ok) } else { Some(Err("not asked yet".into())) }) {
+            match self.green(green) {
                 Some(Ok(green)) => drop(inputs.insert(VERSION.to_string(), green.version)),
                 Some(Err(why)) => return Err(OperationError::Unavailable(format!("which version was green last cannot be told: {why}"))),
                 None => {
@@ -186,6 +185,16 @@ impl Operations {
     fn chosen_snapshot(&self) -> Result<Manifest, String> {
         let Some(settings) = &self.config.acting.snapshots else { return Err("nothing says what a snapshot is taken of".into()) };
         chosen(settings, &self.config.environment.name)
+    }
+
+    /// What was green last: as whoever knows has said, or by the record where nobody else is to be asked.
+    fn green(&mut self, said: Option<Result<LastGreen, String>>) -> Option<Result<LastGreen, String>> {
+        let by_record = self.config.acting.release.as_ref().is_none_or(|release| release.last_green == LastGreenFrom::Journal);
+        match said {
+            None if by_record => self.green_on_record().map(Ok),
+            None => Some(Err("not looked at yet".into())),
+            said => said,
+        }
     }
 
     /// The newest version that a run brought out, and that run is done.
@@ -266,9 +275,7 @@ impl Operations {
             return Vec::new();
         }
         let scopes = vec![Scope::Code, Scope::Full];
-        let by_record = self.config.acting.release.as_ref().is_some_and(|release| release.last_green == LastGreenFrom::Journal);
-        let not_asked = Some(Err("not looked at yet".to_string()));
-        let green = looked.green.clone().or_else(|| if by_record { self.green_on_record().map(Ok) } else { not_asked });
+        let green = self.green(looked.green.clone());
         let now = self.now();
         let runs = looked.running.as_ref().and_then(|running| running.as_ref().ok());
         let age = |green: &LastGreen| green.at.map_or_else(String::new, |at| format!(", {} ago", short(now.since(at))));

@@ -5,6 +5,7 @@ mod context;
 mod event;
 mod kinds;
 mod load;
+pub mod millis;
 mod model;
 mod next;
 mod plan;
@@ -23,7 +24,7 @@ pub use event::{
 pub use kinds::{
     Address, Analysis, Check, GateStep, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep,
     RestoreStep, RestoreWhat, RunbookCall, Script, SnapshotStep, SqlCall, StepKind, Traffic, Uses, Validation, VerifyStep, Wait,
-    is_condition, millis,
+    is_condition,
 };
 pub use load::{LoadedRunbook, PAGERDUTY, load};
 pub use model::{

@@ -217,7 +217,7 @@ pub enum OnFailure {
 pub struct Retry {
     /// Attempts after the first one.
     pub count: u32,
-    #[serde(with = "super::kinds::millis")]
+    #[serde(with = "super::millis")]
     pub backoff: Duration,
 }
 

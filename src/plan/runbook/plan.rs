@@ -9,7 +9,8 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use super::event::Operator;
-use super::kinds::{Check, Kind, millis};
+use super::kinds::{Check, Kind};
+use super::millis;
 use super::model::{Channel, Checklists, Danger, Occasion, OnFailure, Retry};
 use crate::base::clock::Stamp;
 use crate::base::text::hex;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::kinds::millis;
+use super::millis;
 use super::template::render;
 use crate::base::clock::Stamp;
 use crate::base::endpoint::Endpoint;

@@ -96,25 +96,23 @@ pub async fn taken_up(options: &DatabaseOptions, taken: &Taken<'_>) -> Result<Op
     let names = Names::of(options, taken.run)?;
     let mut session = maintenance(options).await?;
     let looked = async {
-        match there(&mut session, [&names.live, &names.new, &names.old]).await? {
-            (true, false, true) => {
-                open_door(&mut session, &names.live).await?;
-                open_door(&mut session, &names.old).await?;
-                Ok(Some(Restored::Done(names.done())))
-            }
-            (false, true, true) => Ok(None),
-            (true, ..) => open_door(&mut session, &names.live).await.map(|()| None),
-            _ => Ok(None),
+        let there = there(&mut session, [&names.live, &names.new, &names.old]).await?;
+        if there.0 {
+            open_door(&mut session, &names.live).await?;
         }
+        if there == (true, false, true) {
+            open_door(&mut session, &names.old).await?;
+        }
+        Ok(there)
     };
     let looked = looked.await;
-    let between = matches!(looked, Ok(None)) && there(&mut session, [&names.live, &names.new, &names.old]).await? == (false, true, true);
     session.close().await;
-    if between {
-        finish_whole(options, &names).await?;
-        return Ok(Some(Restored::Done(names.done())));
+    match looked? {
+        (true, false, true) => {}
+        (false, true, true) => finish_whole(options, &names).await?,
+        _ => return Ok(None),
     }
-    looked
+    Ok(Some(Restored::Done(names.done())))
 }
 
 async fn finish_whole(options: &DatabaseOptions, names: &Names) -> Result<(), Fault> {

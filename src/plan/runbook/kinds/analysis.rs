@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::millis;
 use super::{Misfit, Names, StepKind, Uses};
 use crate::base::units::short;
 use crate::base::yaml::{Fields, Reader};
+use crate::plan::runbook::millis;
 use crate::plan::runbook::template::Fill;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

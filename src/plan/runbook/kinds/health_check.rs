@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::{Address, address, millis};
+use super::common::{Address, address};
 use super::{Misfit, Names, StepKind, Uses, services};
 use crate::base::yaml::{Fields, Reader};
+use crate::plan::runbook::millis;
 use crate::plan::runbook::template::Fill;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

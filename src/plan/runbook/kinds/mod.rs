@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 pub use analysis::Analysis;
-pub use common::{Address, Check, JsonCheck, checks, is_condition, millis, telling};
+pub use common::{Address, Check, JsonCheck, checks, is_condition, telling};
 pub use gate::GateStep;
 pub use health_check::{HealthCheck, HealthTarget};
 pub use http::HttpCall;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Misfit, Names, StepKind, Uses, millis};
+use super::{Kind, Misfit, Names, StepKind, Uses};
 use crate::base::units::short;
 use crate::base::yaml::{Fields, Reader};
+use crate::plan::runbook::millis;
 use crate::plan::runbook::switch::{ALL, Weight};
 use crate::plan::runbook::template::{self, Fill};
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::{Check, checks, list, millis};
+use super::common::{Check, checks, list};
 use super::{Misfit, StepKind};
 use crate::base::units::short;
 use crate::base::yaml::{Fields, Reader};
+use crate::plan::runbook::millis;
 use crate::plan::runbook::template::Fill;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
