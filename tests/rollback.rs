@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::host::Host;
-use common::{Canned, free_port, respond, until};
+use common::terminal::Terminal;
+use common::{Canned, free_port, http_get, pushgateway, respond, until};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value as Json;
 
@@ -172,13 +173,8 @@ fn a_pause_of_the_canary_is_none_of_an_emergency() {
 fn rollbacks_are_counted_for_a_textfile_collector_and_a_pushgateway() {
     let router = Router::default();
     let server = router.start();
-    let pushed: Arc<Mutex<Vec<String>>> = Arc::default();
-    let kept = pushed.clone();
-    let gateway = Canned::new(move |request, stream| {
-        kept.lock().expect("a lock").push(request.to_string());
-        respond(stream, "200 OK", &[], "");
-    });
-    let more = format!("[rollback]\nprefix = \"rag\"\ntextfile = \"rollback.prom\"\npushgateway = \"{}\"\n", gateway.url());
+    let gateway = pushgateway();
+    let more = format!("[rollback]\nprefix = \"rag\"\ntextfile = \"rollback.prom\"\npushgateway = \"http://127.0.0.1:{}\"\n", gateway.port);
     let host = host(&server, &more);
     for _ in 0..2 {
         assert_eq!(rollback(&host).0, 0);
@@ -187,9 +183,85 @@ fn rollbacks_are_counted_for_a_textfile_collector_and_a_pushgateway() {
         host.has("rollback.prom") && host.read("rollback.prom").contains("rag_rollback_total{reason=\"manual\"} 2")
     });
     assert!(host.read("rollback.prom").contains("rag_rollback_duration_seconds "));
-    until("both to be pushed", || pushed.lock().expect("a lock").len() == 2);
-    let pushed = pushed.lock().expect("a lock");
-    assert!(pushed[1].contains("/metrics/job/") && pushed[1].contains("rag_rollback_total{reason=\"manual\"} 2"), "{}", pushed[1]);
+    let page = || http_get(gateway.port, "/metrics").map(|(_, page)| page).unwrap_or_default();
+    let line = |name: &str| page().lines().find(|line| line.starts_with(name)).unwrap_or_default().to_string();
+    until("both to be pushed", || line("rag_rollback_total{").ends_with(" 2"));
+    assert!(line("rag_rollback_total{").contains("reason=\"manual\""), "{}", page());
+    assert!(line("rag_rollback_duration_seconds{").rsplit(' ').next().is_some_and(|n| n.parse::<f64>().is_ok()), "{}", page());
+}
+
+#[test]
+fn a_hold_binds_a_plan_that_was_made_before_it() {
+    let router = Router::default();
+    let server = router.start();
+    let host = host(&server, "");
+    // The question is open, and meanwhile somebody else holds.
+    let config = host.path().join("lastgreen.toml").display().to_string();
+    let mut asked = Terminal::open(120, 40, &["--config", &config, "canary", "set", "10"], &[]);
+    asked.wait("the question", |screen| screen.trim_end().ends_with(':'));
+    let (code, words) = host.run(&["canary", "hold", "--reason", "a look at it first", "--confirm", "here"]);
+    assert_eq!(code, 0, "{words}");
+    asked.press("yes\r");
+    asked.wait_for("a look at it first");
+    assert_eq!(asked.ended(), 24);
+    assert_eq!(router.share(), 0.0);
+}
+
+#[test]
+fn what_hangs_beside_it_holds_up_no_traffic() {
+    let router = Router::default();
+    *router.share.lock().expect("a lock") = 25.0;
+    let server = router.start();
+    // Whoever knows what was green last never answers; the messenger is busy at first.
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = told.clone();
+    let slack = Canned::new(move |_, stream| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => respond(stream, "429 Too Many Requests", &["Retry-After: 1"], "rate_limited"),
+        _ => respond(stream, "200 OK", &[], "ok"),
+    });
+    let more = "[release]\ndeploy = [\"true\", \"{{ version }}\"]\nrunning = [\"sleep\", \"600\"]\nlast_green = [\"sleep\", \"600\"]\n\
+         [notify.team]\nkind = \"slack\"\nwebhook = \"env:HOOK\"\nevents = [\"success\"]\n";
+    let mut host = host(&server, more);
+    host.environment = vec![("HOOK".into(), slack.url())];
+    let (code, said) = rollback(&host);
+    assert_eq!((code, router.share()), (0, 0.0), "{said}");
+    until("the letter to arrive in the end", || {
+        // Whatever comes next sends what still waits.
+        let _ = host.run(&["audit", "sync"]);
+        told.load(Ordering::SeqCst) >= 2
+    });
+}
+
+#[test]
+fn of_two_who_press_at_one_moment_both_end_and_the_canary_is_out() {
+    let router = Router::default();
+    *router.share.lock().expect("a lock") = 25.0;
+    let server = router.start();
+    let host = host(&server, "");
+    let both = std::thread::scope(|scope| {
+        [scope.spawn(|| rollback(&host)), scope.spawn(|| rollback(&host))].map(|one| one.join().expect("it ends"))
+    });
+    assert!(both.iter().any(|(code, _)| *code == 0), "{both:?}");
+    assert_eq!(router.share(), 0.0, "{both:?}");
+    let (_, runs) = host.run(&["runs", "--json"]);
+    let runs: Json = serde_json::from_str(&runs).expect("json");
+    let ends: Vec<&str> = runs.as_array().expect("runs").iter().filter_map(|run| run["status"].as_str()).collect();
+    assert!(ends.iter().all(|end| ["done", "superseded"].contains(end)) && ends.len() == 2, "{ends:?}");
+}
+
+#[test]
+fn a_canary_in_the_middle_of_its_bake_gives_way() {
+    let router = Router::default();
+    let server = router.start();
+    let host = host(&server, "");
+    let text = host.read("lastgreen.toml").replace("bake = \"2s\"", "bake = \"10m\"");
+    std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
+    let (code, id) = host.run(&["canary", "set", "10", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{id}");
+    until("the canary to have its share", || router.share() == 10.0);
+    let (code, said) = rollback(&host);
+    assert_eq!((code, router.share()), (0, 0.0), "{said}");
+    host.until(id.trim(), "superseded");
 }
 
 #[test]
@@ -201,6 +273,26 @@ fn a_switch_that_says_the_same_for_every_share_is_a_mistake() {
     std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
     let (code, said) = host.run(&["check", "--offline"]);
     assert!(code == 65 && said.contains("says the same for every share"), "{said}");
+}
+
+#[test]
+fn a_version_that_does_not_go_with_the_data_is_not_ready_to_come_back() {
+    let router = Router::default();
+    let server = router.start();
+    let more = "[gates.matrix.fits]\nkind = \"compat\"\nfile = \"compat.md\"\nbinary = \"v9\"\nschema = \"s2\"\ncollection = \"c\"\n\
+                [release]\ndeploy = [\"true\", \"{{ version }}\"]\nrunning = [\"echo\", \"v2\"]\n\
+                last_green = [\"echo\", '{\"version\": \"v1\", \"at\": \"2026-01-01T00:00:00Z\", \"verdict\": \"green\"}']\n";
+    let host = host(&server, more);
+    for (status, verdict, works) in [("OK", "pass", true), ("INCOMPATIBLE", "fail", false), ("nobody knows", "unknown", true)] {
+        let table = format!("| binary | schema | collection | status |\n|---|---|---|---|\n| v1 | s2 | c | {status} |\n");
+        std::fs::write(host.path().join("compat.md"), table).expect("written");
+        let (_, said) = host.run(&["rollback", "status", "--json"]);
+        let said: Json = serde_json::from_str(&said).expect("json");
+        let item = said["items"].as_array().expect("items").iter().find(|item| item["what"] == "matrix").expect("the matrix");
+        assert_eq!(item["verdict"], verdict, "{item}");
+        let code = said["scopes"].as_array().expect("scopes").iter().find(|scope| scope["scope"] == "code").expect("code");
+        assert_eq!(code["works"], works, "{said}");
+    }
 }
 
 #[test]

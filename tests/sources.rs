@@ -5,6 +5,7 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Canned, Postgres, alertmanager, install_tls_provider, redis, respond, start_prometheus, until};
@@ -388,8 +389,16 @@ fn qdrant_as_the_stand_in_answers() {
     assert_eq!(fact("", Fact::Cluster), Ok(Value::Text("disabled".into())));
     assert!(matches!(fact("rag_main", Fact::SnapshotAge), Ok(Value::Number(age)) if age < 600.0));
     assert!(matches!(fact("", Fact::Collections), Ok(Value::Table(t)) if t.rows == [["rag_main", "green", "1,284", &t.rows[0][3]]]));
-    let missing = fact("nothing", Fact::Status).expect_err("not there");
+    assert_eq!(fact("nothing", Fact::Status), Ok(Value::Text("red: there is no collection nothing".into())));
+    let missing = fact("nothing", Fact::Points).expect_err("not there");
     assert!(missing.kind == FaultKind::Empty && missing.message.contains("doesn't exist"), "{missing:?}");
+    assert_eq!(
+        (fact("rag_live", Fact::Recovering), fact("rag_live", Fact::Snapshotting)),
+        (Ok(Value::Number(0.0)), Ok(Value::Number(0.0)))
+    );
+    let behind = Qdrant::new(web(&url), Some("rag_live".into()));
+    let names = runtime.block_on(behind.identity().expect("an identity")).expect("names");
+    assert_eq!(names, [("collection".to_string(), "rag_live".to_string()), ("collection".into(), "rag_main".into())]);
     assert_eq!(runtime.block_on(client.identity().expect("an identity")), Ok(vec![("collection".into(), "rag_main".into())]));
     let folder = demo.config_path();
     assert!(folder.exists());
@@ -415,13 +424,84 @@ fn qdrant_that_looks_well_and_is_not() {
         }
     });
     let client = Qdrant::new(web(&server.url()), None);
-    let fault = ask(&client, &Ask::Qdrant { collection: "c".into(), fact: Fact::Status }).expect_err("dirty");
-    assert!(fault.message.contains("Dirty shard"), "{fault}");
+    let status = ask(&client, &Ask::Qdrant { collection: "c".into(), fact: Fact::Status });
+    assert!(matches!(&status, Ok(Value::Text(text)) if text.starts_with("red: cannot be read: a shard is damaged")), "{status:?}");
+    for fact in [Fact::Segments, Fact::InactiveReplicas] {
+        let fault = ask(&client, &Ask::Qdrant { collection: "c".into(), fact }).expect_err("dirty");
+        assert!(fault.message.starts_with("cannot be read: a shard is damaged"), "nothing of it passes: {fault}");
+    }
     let fault = ask(&client, &Ask::Qdrant { collection: "c".into(), fact: Fact::Aliases }).expect_err("no key");
     assert!(fault.kind == FaultKind::Auth && fault.message.contains("API key"), "{fault:?}");
     let key = Auth::Header { name: "api-key".into(), value: SecretRef::parse("cmd:echo right").expect("a reference") };
     let client = Qdrant::new(Web::new(Endpoint { auth: key, ..endpoint(&server.url()) }), None);
     assert!(ask(&client, &Ask::Qdrant { collection: "c".into(), fact: Fact::Aliases }).is_ok());
+}
+
+#[test]
+fn qdrant_at_work_on_a_recovery_is_no_pass() {
+    let page = "# TYPE snapshot_recovery_running gauge\nq_snapshot_recovery_running{id=\"c\"} 1\nq_snapshot_recovery_running{id=\"d\"} 0\n";
+    let server = Canned::new(move |head, stream| {
+        let ok = |stream: &mut _, result: &str| {
+            respond(stream, "200 OK", &[], &format!("{{\"result\":{result},\"status\":\"ok\",\"time\":0.1}}"))
+        };
+        match head.split(' ').nth(1).unwrap_or_default() {
+            "/metrics" => respond(stream, "200 OK", &[], page),
+            "/aliases" => ok(stream, r#"{"aliases":[{"alias_name":"live","collection_name":"c"}]}"#),
+            other if other.ends_with("/count") => ok(stream, r#"{"count":100020}"#),
+            "/collections/secret" => respond(stream, "403 Forbidden", &[], r#"{"status":{"error":"Forbidden: no access"},"time":0.1}"#),
+            "/cluster" => ok(
+                stream,
+                r#"{"status":"enabled","raft_info":{"term":1,"leader":null},"consensus_thread_status":{"consensus_thread_status":"stopped_with_err","err":"disk full"},"message_send_failures":{"http://b":{}}}"#,
+            ),
+            _ => ok(stream, r#"{"status":"green","optimizer_status":"ok","segments_count":1}"#),
+        }
+    });
+    let client = Qdrant::new(web(&server.url()), None);
+    let fact = |collection: &str, fact: Fact| ask(&client, &Ask::Qdrant { collection: collection.into(), fact });
+    for name in ["c", "live"] {
+        assert!(matches!(fact(name, Fact::Status), Ok(Value::Text(text)) if text.starts_with("yellow: a recovery is under way")));
+        assert!(fact(name, Fact::Points).expect_err("no number").message.contains("a recovery is under way"));
+        assert_eq!(fact(name, Fact::Recovering), Ok(Value::Number(1.0)));
+    }
+    assert_eq!((fact("d", Fact::Status), fact("d", Fact::Points)), (Ok(Value::Text("green".into())), Ok(Value::Number(100_020.0))));
+    // What a key may not see is that question's fault, and not the source's.
+    let refused = fact("secret", Fact::Segments).expect_err("refused");
+    assert!(!refused.kind.is_of_source() && refused.message.contains("not allowed"), "{refused:?}");
+    assert_eq!(
+        fact("", Fact::Cluster),
+        Ok(Value::Text("enabled, no leader, consensus stopped with err (disk full), cannot reach http://b".into()))
+    );
+}
+
+#[test]
+fn qdrant_with_many_collections_is_asked_for_several_at_once() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (at_once, highest) = (now.clone(), most.clone());
+    let server = Canned::new(move |head, stream| {
+        let ok = |stream: &mut _, result: &str| {
+            respond(stream, "200 OK", &[], &format!("{{\"result\":{result},\"status\":\"ok\",\"time\":0.1}}"))
+        };
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        if path == "/collections" {
+            let names: Vec<String> = (0..40).map(|i| format!("{{\"name\":\"c{i}\"}}")).collect();
+            return ok(stream, &format!("{{\"collections\":[{}]}}", names.join(",")));
+        }
+        highest.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(20));
+        at_once.fetch_sub(1, Ordering::SeqCst);
+        match path {
+            other if other.ends_with("/count") => ok(stream, r#"{"count":1}"#),
+            other if other.ends_with("/snapshots") => ok(stream, "[]"),
+            _ => ok(stream, r#"{"status":"green","optimizer_status":"ok","segments_count":1}"#),
+        }
+    });
+    let client = Qdrant::new(web(&server.url()), None);
+    let Ok(Value::Table(table)) = ask(&client, &Ask::Qdrant { collection: String::new(), fact: Fact::Collections }) else {
+        panic!("a table")
+    };
+    assert_eq!((table.rows.len(), table.rows[39][0].as_str()), (40, "c39"), "in the server's order");
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=30).contains(&most), "{most} at once");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::rollback::{Looked, chosen, look_at_data, look_at_release};
+use super::rollback::{Looked, chosen, look_at_data, look_at_matrices, look_at_release};
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::config::Config;
@@ -73,9 +73,9 @@ fn look_at_switch(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
 fn look_at_versions(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
     let Some(release) = &config.acting.release else { return };
     again_and_again((SELDOM, 1), over, async || {
-        let (green, running) = look_at_release(config, Some(release)).await;
+        let ((green, running), matrices) = tokio::join!(look_at_release(config, Some(release)), look_at_matrices(config));
         let mut looked = looked.lock().unwrap_or_else(|p| p.into_inner());
-        (looked.green, looked.running) = (green, running);
+        (looked.green, looked.running, looked.matrices) = (green, running, matrices);
         looked.versions_at = Some(Clock::System.now());
     });
 }

@@ -198,8 +198,10 @@ impl Operations {
     ///
     /// # Errors
     /// Why it was not begun.
-    pub fn begin(&self, plan: &Plan) -> Result<String, OperationError> {
+    pub fn begin(&mut self, plan: &Plan) -> Result<String, OperationError> {
         self.permit(plan)?;
+        // Somebody may have taken hold of it since it was planned.
+        self.permit_held(&plan.content)?;
         let state = self.state()?;
         if self.clock.now() > plan.expires {
             return Err(OperationError::Refused(format!("the plan expired at {}: make a new one", plan.expires.iso())));

@@ -8,13 +8,15 @@ use tokio::runtime::Runtime;
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::reach::database_options;
-use crate::act::infra::release;
-use crate::act::infra::snapshot::{check_part, count_all, list, may_restore, room};
+use crate::act::infra::snapshot::{check_part, count_all, list, may_restore, newest, room};
+use crate::act::infra::{gate, release};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Manifest, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, of_environment, pick};
+use crate::plan::deploy::{
+    Manifest, Matrix, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, of_environment, pick,
+};
 use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, Observation, Occasion, Plan, Release, StepState};
 use crate::status::RunStatus;
 
@@ -46,6 +48,8 @@ pub struct Looked {
     pub observed: Option<Observation>,
     pub green: Option<Result<LastGreen, String>>,
     pub running: Option<Result<String, String>>,
+    /// What goes with what, by the gates that look at that.
+    pub matrices: Vec<Result<Matrix, String>>,
     pub data: Option<DataLooked>,
     /// When the versions and the data were looked at.
     pub versions_at: Option<Stamp>,
@@ -91,6 +95,7 @@ impl Looked {
         }
         if is_old(self.versions_at, SEEN) {
             (self.green, self.running) = (None, None);
+            self.matrices.clear();
         }
         if is_old(self.data_at, DATA_SEEN) {
             self.data = None;
@@ -223,9 +228,10 @@ impl Operations {
                     _ => None,
                 }
             };
-            let (observed, (green, running), data) = tokio::join!(observed, look_at_release(&config, release), data);
+            let (observed, (green, running), matrices, data) =
+                tokio::join!(observed, look_at_release(&config, release), look_at_matrices(&config), data);
             let now = Some(crate::base::clock::Clock::System.now());
-            Looked { observed, green, running, data, versions_at: now, data_at: now }
+            Looked { observed, green, running, matrices, data, versions_at: now, data_at: now }
         })
     }
 
@@ -278,6 +284,7 @@ impl Operations {
         let green = self.green(looked.green.clone());
         let now = self.now();
         let runs = looked.running.as_ref().and_then(|running| running.as_ref().ok());
+        let version = green.as_ref().and_then(|green| green.as_ref().ok()).map(|green| green.version.clone());
         let age = |green: &LastGreen| green.at.map_or_else(String::new, |at| format!(", {} ago", short(now.since(at))));
         let green = match green {
             Some(Ok(green)) if runs == Some(&green.version) => {
@@ -297,7 +304,9 @@ impl Operations {
             None => (Verdict::Unknown, "not looked at yet".into(), None),
         };
         let item = |what: &str, (verdict, words, mend)| ReadinessItem { what: what.into(), verdict, words, scopes: scopes.clone(), mend };
-        vec![item("last green", green), item("version", running)]
+        let matrices = looked.matrices.iter().filter_map(|matrix| Some(matrix_item(matrix, version.as_deref()?)));
+        let matrices: Vec<ReadinessItem> = matrices.collect();
+        [item("last green", green), item("version", running)].into_iter().chain(matrices).collect()
     }
 
     /// When a rollback was tried out last.
@@ -345,6 +354,32 @@ pub async fn look_at_release(
     tokio::join!(green, running)
 }
 
+/// What the gates know of what goes with what.
+pub async fn look_at_matrices(config: &Config) -> Vec<Result<Matrix, String>> {
+    let mut all = Vec::new();
+    for gate in &config.acting.gates {
+        for check in &gate.checks {
+            all.extend(gate::matrix(&format!("{}/{}", gate.name, check.name), &check.kind, COUNTING).await);
+        }
+    }
+    all
+}
+
+/// Whether the version that was green last goes with the data that is live: a full rollback brings its own.
+fn matrix_item(matrix: &Result<Matrix, String>, version: &str) -> ReadinessItem {
+    let (verdict, words) = match matrix {
+        Ok(matrix) => {
+            let (verdict, words) = matrix.judge(version);
+            (verdict.verdict(), format!("{words} ({})", matrix.check))
+        }
+        Err(why) => (Verdict::Unknown, why.clone()),
+    };
+    let mend = (verdict == Verdict::Fail).then(|| "a full rollback brings the data back, too".to_string());
+    // What nobody can tell is said, and keeps nothing back.
+    let scopes = if verdict == Verdict::Fail { vec![Scope::Code] } else { Vec::new() };
+    ReadinessItem { what: "matrix".into(), verdict, words, scopes, mend }
+}
+
 /// The snapshot to go back to.
 pub fn chosen(settings: &SnapshotSettings, environment: &str) -> Result<Manifest, String> {
     let all = of_environment(list(&settings.folder).0, environment);
@@ -374,7 +409,11 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, files:
                 Err(why) => unknown.push(format!("{name}: {why}")),
             }
         }
-        loss = Some(WriteLoss::between(manifest, &now, unknown));
+        let mut lost = WriteLoss::between(manifest, &now, unknown);
+        let asked = tokio::time::timeout(COUNTING, newest(&asking, manifest, &lost));
+        // It only helps to recognize what would be lost.
+        lost.newest = asked.await.unwrap_or_default();
+        loss = Some(lost);
     }
     let rights = tokio::time::timeout(COUNTING, may_restore(&asking)).await;
     let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(format!("not told within {}", short(COUNTING))))]);

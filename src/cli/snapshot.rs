@@ -1,6 +1,7 @@
 //! `lastgreen snapshot`: the data taken together, looked at, and brought back.
 
 use clap::{Args, Subcommand};
+use indexmap::IndexMap;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -56,6 +57,9 @@ pub enum SnapshotSub {
     Restore {
         /// An id, golden or latest.
         snapshot: String,
+        /// Take no snapshot of what there is now first: when that cannot be read any more.
+        #[arg(long)]
+        no_safety: bool,
         #[command(flatten)]
         begin: BeginArgs,
     },
@@ -88,11 +92,12 @@ pub fn snapshot(args: &SnapshotArgs, operations: &mut Operations, runtime: &Runt
         SnapshotSub::List { json } => show(&settings, *json, operations),
         SnapshotSub::Verify { snapshot, json } => verify(&settings, snapshot, *json, runtime),
         SnapshotSub::Golden { snapshot, why, remove } => golden(&settings, snapshot, why.as_deref().filter(|_| !remove), operations),
-        SnapshotSub::Restore { snapshot, begin: wanted } => {
+        SnapshotSub::Restore { snapshot, no_safety, begin: wanted } => {
             let found = find(&settings, snapshot)?;
             let loses = operations.look(runtime, LookAt::Data).data.and_then(|data| data.loss);
             let loses = loses.filter(|loss| loss.snapshot == found.id).map_or_else(|| "not counted".into(), |l| l.words(operations.now()));
-            let inputs = [("snapshot".to_string(), found.id), ("loses".to_string(), loses)].into_iter().collect();
+            let mut inputs: IndexMap<String, String> = [("snapshot".to_string(), found.id), ("loses".to_string(), loses)].into();
+            inputs.extend(no_safety.then(|| ("safety".to_string(), "false".to_string())));
             let request = PlanRequest { runbook: "restore".into(), inputs, reason: wanted.reason.clone(), ..PlanRequest::default() };
             let plan = operations.plan(request)?;
             begin(operations, &plan, wanted)

@@ -6,10 +6,10 @@ mod data;
 mod metrics;
 mod model;
 mod prometheus;
-mod qdrant;
+pub mod qdrant;
 mod scenario;
 mod service;
-mod vectors;
+pub mod vectors;
 mod webhook;
 
 pub use scenario::Scenario;

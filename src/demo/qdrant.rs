@@ -109,9 +109,30 @@ async fn collections(State(s): State<Shared>) -> Response {
     ok(json!({"collections": names}))
 }
 
+/// A collection that can be read, or the real server's answer where it cannot.
+fn readable<'s>(s: &'s Storage, c: &str) -> Result<&'s Collection, Box<Response>> {
+    let Some((name, collection)) = s.name(c).and_then(|name| s.collections.get_key_value(name)) else { return Err(Box::new(missing(c))) };
+    let failed = |why: &str| {
+        Err(Box::new(error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("Service internal error: 1 of 1 read operations failed:\n  Service internal error: {why}"),
+        )))
+    };
+    if s.recovering.contains_key(name) {
+        return failed("Local shard 0 not found");
+    }
+    if s.troubles.dirty.contains(name) {
+        return failed("Failed to Get Info,  Dirty shard - shard is not fully initialized");
+    }
+    Ok(collection)
+}
+
 async fn info(State(s): State<Shared>, Path(c): Path<String>) -> Response {
     let s = lock(&s);
-    let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
+    let collection = match readable(&s, &c) {
+        Ok(collection) => collection,
+        Err(response) => return *response,
+    };
     ok(json!({
         "status": "green", "optimizer_status": "ok", "indexed_vectors_count": 0, "points_count": collection.points.len(), "segments_count": 2,
         "config": {"params": {"vectors": {"size": collection.size, "distance": collection.distance}, "shard_number": 1, "replication_factor": 1}},
@@ -231,10 +252,9 @@ async fn delete_points(State(s): State<Shared>, Path(c): Path<String>, Query(wai
 }
 
 async fn count(State(s): State<Shared>, Path(c): Path<String>) -> Response {
-    let s = lock(&s);
-    match s.name(&c).and_then(|name| s.collections.get(name)) {
-        Some(collection) => ok(json!({"count": collection.points.len()})),
-        None => missing(&c),
+    match readable(&lock(&s), &c) {
+        Ok(collection) => ok(json!({"count": collection.points.len()})),
+        Err(response) => *response,
     }
 }
 
@@ -252,7 +272,10 @@ async fn query(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> R
         Err(response) => return *response,
     };
     let s = lock(&s);
-    let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
+    let collection = match readable(&s, &c) {
+        Ok(collection) => collection,
+        Err(response) => return *response,
+    };
     // A stored point is asked for its neighbours, and is none of them.
     let own = wanted.query.as_u64();
     let vector: Vec<f32> = match own {
@@ -285,7 +308,10 @@ async fn scroll(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> 
         Err(response) => return *response,
     };
     let s = lock(&s);
-    let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
+    let collection = match readable(&s, &c) {
+        Ok(collection) => collection,
+        Err(response) => return *response,
+    };
     let limit = wanted.limit.unwrap_or(10);
     let points: Vec<Value> = collection.points.iter().take(limit).map(|(id, p)| json!({"id": id, "payload": p.payload})).collect();
     let next = collection.points.keys().nth(limit);
@@ -346,6 +372,10 @@ async fn snapshot(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Q
         Ok(wait) => wait,
         Err(response) => return *response,
     };
+    let takes = lock(&s).troubles.creation;
+    if !takes.is_zero() {
+        tokio::time::sleep(takes).await;
+    }
     let s = lock(&s);
     let Some(name) = s.name(&c) else { return missing(&c) };
     match s.snapshot(name) {
@@ -405,10 +435,38 @@ async fn recover(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Qu
         );
         return error(StatusCode::UNPROCESSABLE_ENTITY, words);
     }
-    let mut s = lock(&s);
-    let result = restore(&mut s, &c, &wanted);
+    // Whoever asked may go: the server goes on.
+    let work = tokio::spawn(async move { work_on(&s, &c, &wanted).await });
     // Without waiting a failure is never seen.
-    if wait { result } else { accepted() }
+    if !wait {
+        return accepted();
+    }
+    work.await.unwrap_or_else(|e| error(StatusCode::INTERNAL_SERVER_ERROR, e))
+}
+
+async fn work_on(s: &Shared, c: &str, wanted: &Recover) -> Response {
+    let takes = lock(s).troubles.recovery;
+    let name = {
+        let mut s = lock(s);
+        let name = s.name(c).unwrap_or(c).to_string();
+        let at_once = s.recovering.get(&name).copied().unwrap_or(0) + 1;
+        s.recovering.insert(name.clone(), at_once);
+        s.busiest = s.busiest.max(at_once);
+        name
+    };
+    if !takes.is_zero() {
+        tokio::time::sleep(takes).await;
+    }
+    let mut s = lock(s);
+    let left = s.recovering.remove(&name).unwrap_or(1) - 1;
+    if left > 0 {
+        s.recovering.insert(name.clone(), left);
+    }
+    let answer = restore(&mut s, c, wanted);
+    if answer.status().is_success() {
+        s.troubles.dirty.remove(&name);
+    }
+    answer
 }
 
 fn restore(s: &mut Storage, c: &str, wanted: &Recover) -> Response {
@@ -455,9 +513,17 @@ async fn metrics(State(s): State<Shared>) -> Response {
     ] {
         let _ = writeln!(out, "# TYPE {family} gauge");
         for (name, collection) in &s.collections {
-            let value = if family.starts_with("collection_") { collection.points.len() } else { 0 };
+            let value = match family {
+                "snapshot_recovery_running" => s.recovering.get(name).copied().unwrap_or(0),
+                "snapshot_creation_running" => 0,
+                _ => collection.points.len(),
+            };
             let _ = writeln!(out, "{family}{{{label}=\"{name}\"}} {value}");
         }
+    }
+    // One that is only being made has a place here already.
+    for (name, running) in s.recovering.iter().filter(|(name, _)| !s.collections.contains_key(*name)) {
+        let _ = writeln!(out, "snapshot_recovery_running{{id=\"{name}\"}} {running}");
     }
     out.into_response()
 }

@@ -1,8 +1,9 @@
 //! The data of the Qdrant stand-in: collections of points, aliases, and snapshots that are real files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,14 +36,38 @@ pub struct StoredSnapshot {
 pub struct Storage {
     pub collections: BTreeMap<String, Collection>,
     pub aliases: BTreeMap<String, String>,
+    pub troubles: Troubles,
+    /// Recoveries under way, by collection.
+    pub recovering: BTreeMap<String, usize>,
+    /// The most recoveries of one collection that were ever under way at once.
+    pub busiest: usize,
     folder: PathBuf,
     operations: u64,
+}
+
+/// How a server behaves that has much data, or was hurt.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles {
+    /// How long a recovery takes. Meanwhile the collection cannot be read, and what is written to it is lost.
+    pub recovery: Duration,
+    /// How long a snapshot takes.
+    pub creation: Duration,
+    /// Collections with a shard that a killed recovery has left behind: only another recovery mends them.
+    pub dirty: BTreeSet<String>,
 }
 
 impl Storage {
     pub fn new(folder: PathBuf) -> Result<Storage> {
         std::fs::create_dir_all(&folder)?;
-        Ok(Storage { collections: BTreeMap::new(), aliases: BTreeMap::new(), folder, operations: 0 })
+        Ok(Storage {
+            collections: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            troubles: Troubles::default(),
+            recovering: BTreeMap::new(),
+            busiest: 0,
+            folder,
+            operations: 0,
+        })
     }
 
     /// The collection's own name, behind an alias too.

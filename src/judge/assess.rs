@@ -154,7 +154,8 @@ enum Hit {
 fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Observed) -> Result<Hit, String> {
     if let Operand::Text(want) = &condition.operand {
         let Value::Text(text) = value else { return Err(format!("`{condition}` wants a text, the answer is none")) };
-        let equal = text == want;
+        // What follows a colon only explains.
+        let equal = text == want || text.strip_prefix(want.as_str()).is_some_and(|rest| rest.starts_with(": "));
         let holds = if condition.op == super::Op::Equal { equal } else { !equal };
         return Ok(if holds { Hit::Yes { reason: format!("{text} ({condition})"), line: None } } else { Hit::No(None) });
     }

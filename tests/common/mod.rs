@@ -123,6 +123,18 @@ pub fn alertmanager() -> Server {
     server
 }
 
+pub fn pushgateway() -> Server {
+    let folder = TempDir::new().expect("a folder");
+    let port = free_port();
+    let name = if Path::new("/usr/bin/prometheus-pushgateway").exists() { "prometheus-pushgateway" } else { "pushgateway" };
+    let child = quiet(Command::new(name).arg(format!("--web.listen-address=127.0.0.1:{port}")))
+        .spawn()
+        .expect("pushgateway is installed (tests/run installs it)");
+    let server = Server { child, port, folder };
+    until("the Pushgateway to be ready", || http_get(port, "/-/ready").is_some_and(|(status, _)| status == 200));
+    server
+}
+
 pub fn redis(password: Option<&str>) -> Server {
     let folder = TempDir::new().expect("a folder");
     let port = free_port();

@@ -7,7 +7,7 @@ use super::command::run;
 use super::snapshot::sha256_of;
 use crate::base::clock::Stamp;
 use crate::base::yaml;
-use crate::plan::deploy::{Fact, GateKind, GateVerdict, Judged, compat, evaluation, governance, lockfile};
+use crate::plan::deploy::{Fact, GateKind, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
 
 fn unknown(words: impl Into<String>) -> Judged {
     (GateVerdict::Unknown, words.into())
@@ -36,14 +36,10 @@ pub async fn look(kind: &GateKind, limit: Duration, now: Stamp) -> Option<Judged
             }
             Err(why) => unknown(format!("{}: {why}", file.display())),
         },
-        GateKind::Compat { file, binary, schema, collection } => {
-            let facts = (fact(binary, limit).await, fact(schema, limit).await, fact(collection, limit).await);
-            match (read(file), facts) {
-                (Ok(text), (Ok(binary), Ok(schema), Ok(collection))) => compat(&text, &binary, &schema, &collection),
-                (Err(why), _) => unknown(format!("{}: {why}", file.display())),
-                (_, (Err(why), _, _) | (_, Err(why), _) | (_, _, Err(why))) => unknown(why),
-            }
-        }
+        GateKind::Compat { binary, .. } => match (matrix("", kind, limit).await?, fact(binary, limit).await) {
+            (Ok(matrix), Ok(binary)) => matrix.judge(&binary),
+            (Err(why), _) | (_, Err(why)) => unknown(why),
+        },
         GateKind::Evaluation { argv, thresholds } => match run(argv.clone(), limit).await {
             Ok(printed) => match serde_json::from_str(&printed) {
                 Ok(document) => evaluation(&document, thresholds),
@@ -52,6 +48,17 @@ pub async fn look(kind: &GateKind, limit: Duration, now: Stamp) -> Option<Judged
             Err(fault) => unknown(fault.message),
         },
     })
+}
+
+/// The matrix of a check and what is live of it, where the check is of one.
+pub async fn matrix(check: &str, kind: &GateKind, limit: Duration) -> Option<Result<Matrix, String>> {
+    let GateKind::Compat { file, schema, collection, .. } = kind else { return None };
+    let of = async {
+        let text = read(file).map_err(|why| format!("{}: {why}", file.display()))?;
+        let (schema, collection) = (fact(schema, limit).await?, fact(collection, limit).await?);
+        Ok(Matrix { check: check.into(), text, schema, collection })
+    };
+    Some(of.await)
 }
 
 fn read(file: &Path) -> Result<String, String> {

@@ -106,6 +106,10 @@ pub enum Fact {
     Snapshots,
     /// Replicas that are not active.
     InactiveReplicas,
+    /// Recoveries from a snapshot at work on the collection.
+    Recovering,
+    /// Snapshots of the collection being written.
+    Snapshotting,
     /// Every collection with its status, points and newest snapshot.
     Collections,
     Aliases,

@@ -94,7 +94,8 @@ impl Value {
             Value::Number(_) | Value::Events(_) | Value::Alerts(_) => false,
             Value::Text(text) => text.is_empty(),
             Value::Lines(lines) => lines.is_empty(),
-            Value::Table(table) => table.rows.is_empty(),
+            // No rows are an answer; no columns are none.
+            Value::Table(table) => table.columns.is_empty(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub use mailbox::Mailbox;
 pub use poll::{Poller, Source};
 pub use probe::Probe;
 pub use prometheus::{Prometheus, read_answer};
-pub use qdrant::Qdrant;
+pub use qdrant::{Qdrant, qdrant_fault, tasks_running};
 pub use redis::Redis;
 pub use scrape::{PageTarget, Scrape, ScrapeOptions};
 pub use secrets::fetch as fetch_secret;

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::web::{Web, json, status_fault};
@@ -99,6 +101,31 @@ struct Cluster {
     status: String,
     #[serde(default)]
     message_send_failures: serde_json::Map<String, serde_json::Value>,
+    raft_info: Option<Raft>,
+    consensus_thread_status: Option<Consensus>,
+}
+
+#[derive(Deserialize)]
+struct Raft {
+    leader: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Consensus {
+    consensus_thread_status: String,
+    err: Option<String>,
+}
+
+/// How many collections are asked at once.
+const AT_ONCE: usize = 8;
+/// The share of a question's time after which what is not there yet is left out.
+const ENOUGH: f64 = 0.8;
+
+/// What a server at work for a collection is doing, by its metrics.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Recovery,
+    Snapshot,
 }
 
 impl Qdrant {
@@ -112,10 +139,10 @@ impl Qdrant {
         let envelope: QdrantEnvelope<T> = match json(&response.body) {
             Ok(envelope) => envelope,
             Err(fault) if response.status.is_success() => return Err(fault),
-            Err(_) => return Err(status_fault(response.status, &response.text())),
+            Err(_) => return Err(qdrant_fault(response.status, &response.text())),
         };
         match (envelope.status, envelope.result) {
-            (CollectionStatus::Error { error }, _) => Err(status_fault(response.status, &error)),
+            (CollectionStatus::Error { error }, _) => Err(qdrant_fault(response.status, &error)),
             (CollectionStatus::Ok(_), Some(result)) => Ok(result),
             (CollectionStatus::Ok(status), None) => {
                 Err(Fault::new(FaultKind::Garbage, format!("the answer says `{status}` and nothing else")))
@@ -134,6 +161,49 @@ impl Qdrant {
     async fn points(&self, collection: &str) -> Result<u64, Fault> {
         let request = self.web.request("POST", &path(collection, "/points/count"))?.json(&serde_json::json!({"exact": true}));
         Ok(self.call::<Count>(request).await?.count)
+    }
+
+    /// How many tasks of that sort are at work on a collection; `None` where the server does not say.
+    async fn at_work(&self, task: Task, collection: &str) -> Option<u64> {
+        let response = self.web.send(self.web.get("metrics").ok()?).await.ok()?;
+        if !response.status.is_success() {
+            return None;
+        }
+        let family = match task {
+            Task::Recovery => "snapshot_recovery_running",
+            Task::Snapshot => "snapshot_creation_running",
+        };
+        tasks_running(&response.text(), family, Some(collection))
+    }
+
+    /// The collection itself, behind an alias too.
+    async fn real_name(&self, name: &str) -> Result<String, Fault> {
+        let all: Aliases = self.get("aliases").await?;
+        Ok(all.aliases.into_iter().find(|a| a.alias_name == name).map_or_else(|| name.to_string(), |a| a.collection_name))
+    }
+
+    async fn running(&self, task: Task, collection: &str) -> Result<f64, Fault> {
+        let real = self.real_name(collection).await?;
+        let known = self.at_work(task, &real).await;
+        known.map(|n| n as f64).ok_or_else(|| Fault::new(FaultKind::Empty, "this server does not say what is at work on a collection"))
+    }
+
+    /// Whether a recovery is at work on a collection: then what it says of itself does not last.
+    async fn recovering(&self, collection: &str) -> bool {
+        let real = self.real_name(collection).await.unwrap_or_else(|_| collection.to_string());
+        self.at_work(Task::Recovery, &real).await.is_some_and(|n| n > 0)
+    }
+
+    /// The status in words that a condition can be held to: `red: …` is `red`.
+    async fn status(&self, collection: &str) -> Result<String, Fault> {
+        let (info, recovering) = tokio::join!(self.info(collection), self.recovering(collection));
+        Ok(match info {
+            _ if recovering => "yellow: a recovery is under way, what is written meanwhile is lost".into(),
+            Ok(info) => sanitize(&info.status),
+            Err(fault) if fault.kind == FaultKind::Empty => format!("red: there is no collection {}", sanitize(collection)),
+            Err(fault) if fault.message == DAMAGED => format!("red: {DAMAGED}"),
+            Err(fault) => return Err(fault),
+        })
     }
 
     /// Newest first.
@@ -155,40 +225,45 @@ impl Qdrant {
     }
 
     async fn overview(&self) -> Result<Value, Fault> {
+        let deadline = tokio::time::Instant::now() + self.web.limit().mul_f64(ENOUGH);
         let all: Collections = self.get("collections").await?;
-        let mut rows = Vec::new();
-        for Named { name } in all.collections {
-            rows.push(self.overview_of(&name).await?.to_vec());
-        }
+        let rows = stream::iter(all.collections).map(|Named { name }| async move {
+            let read = tokio::time::timeout_at(deadline, self.overview_of(&name)).await;
+            read.unwrap_or_else(|_| [sanitize(&name), "not read in time".into(), "?".into(), "?".into()]).to_vec()
+        });
+        let rows: Vec<Vec<String>> = rows.buffered(AT_ONCE).collect().await;
         let columns = ["collection", "status", "points", "newest snapshot"].map(String::from).to_vec();
         Ok(Value::Table(Table { columns, rows }))
     }
 
     /// One that cannot be read, or not whole, is what the operator must see, and not a reason to show none.
-    async fn overview_of(&self, name: &str) -> Result<[String; 4], Fault> {
-        let info = match self.info(name).await {
-            Ok(info) => info,
-            Err(fault) if fault.kind.is_of_source() => return Err(fault),
-            Err(fault) => return Ok([sanitize(name), format!("unreadable: {fault}"), "?".into(), "?".into()]),
+    async fn overview_of(&self, name: &str) -> [String; 4] {
+        let (info, points, newest) = tokio::join!(self.info(name), self.points(name), self.newest(name));
+        let mut status = info.map_or_else(|fault| format!("unreadable: {fault}"), |info| meaning(&info.status));
+        let mut said = |read: Result<String, Fault>| {
+            read.unwrap_or_else(|fault| {
+                if !status.starts_with("unreadable") {
+                    status = format!("unreadable: {fault}");
+                }
+                "?".to_string()
+            })
         };
-        let mut status = meaning(&info.status);
-        let mut said = |read: Result<String, Fault>| match read {
-            Ok(text) => Ok(text),
-            Err(fault) if fault.kind.is_of_source() => Err(fault),
-            Err(fault) => {
-                status = format!("unreadable: {fault}");
-                Ok("?".to_string())
-            }
-        };
-        let points = said(self.points(name).await.map(|points| Unit::Count.format(points as f64)))?;
-        let newest = said(self.newest(name).await.map(|age| age.map_or_else(|| "none".into(), |age| format!("{} ago", short(age)))))?;
-        Ok([sanitize(name), status, points, newest])
+        let points = said(points.map(|points| Unit::Count.format(points as f64)));
+        let newest = said(newest.map(|age| age.map_or_else(|| "none".into(), |age| format!("{} ago", short(age)))));
+        [sanitize(name), status, points, newest]
     }
 
     async fn fact(&self, c: &str, fact: Fact) -> Result<Value, Fault> {
         Ok(match fact {
-            Fact::Status => Value::Text(sanitize(&self.info(c).await?.status)),
-            Fact::Points => Value::Number(self.points(c).await? as f64),
+            Fact::Status => Value::Text(self.status(c).await?),
+            Fact::Points => match tokio::join!(self.points(c), self.recovering(c)) {
+                (Ok(_), true) => {
+                    return Err(Fault::new(FaultKind::Empty, "a recovery is under way: what is counted now does not last"));
+                }
+                (points, _) => Value::Number(points? as f64),
+            },
+            Fact::Recovering => Value::Number(self.running(Task::Recovery, c).await?),
+            Fact::Snapshotting => Value::Number(self.running(Task::Snapshot, c).await?),
             Fact::IndexedVectors => match self.info(c).await?.indexed_vectors_count {
                 Some(count) => Value::Number(count as f64),
                 None => return Err(Fault::new(FaultKind::Empty, "this server does not tell how many vectors are indexed")),
@@ -213,6 +288,8 @@ impl Qdrant {
                 Value::Table(Table { columns: ["snapshot", "made", "size"].map(String::from).to_vec(), rows })
             }
             Fact::InactiveReplicas => {
+                // A shard that cannot be read is listed as active.
+                self.info(c).await?;
                 let shards: Shards = self.get(&path(c, "/cluster")).await?;
                 let inactive = shards.local_shards.iter().chain(&shards.remote_shards).filter(|s| s.state != "Active").count();
                 Value::Number(inactive as f64)
@@ -225,15 +302,56 @@ impl Qdrant {
             }
             Fact::Cluster => {
                 let cluster: Cluster = self.get("cluster").await?;
-                let failing: Vec<_> = cluster.message_send_failures.keys().map(|peer| sanitize(peer)).collect();
-                Value::Text(if failing.is_empty() {
-                    sanitize(&cluster.status)
-                } else {
-                    format!("{}, cannot reach {}", sanitize(&cluster.status), failing.join(", "))
-                })
+                Value::Text(cluster_words(&cluster))
             }
         })
     }
+}
+
+/// What is wrong with a cluster behind its status.
+fn cluster_words(cluster: &Cluster) -> String {
+    let mut words = vec![sanitize(&cluster.status)];
+    if cluster.raft_info.as_ref().is_some_and(|raft| raft.leader.is_none_or(|leader| leader == 0)) {
+        words.push("no leader".into());
+    }
+    if let Some(consensus) = cluster.consensus_thread_status.as_ref().filter(|c| c.consensus_thread_status != "working") {
+        let why = consensus.err.as_ref().map_or_else(String::new, |why| format!(" ({})", sanitize(why)));
+        words.push(format!("consensus {}{why}", sanitize(&consensus.consensus_thread_status).replace('_', " ")));
+    }
+    if !cluster.message_send_failures.is_empty() {
+        let failing: Vec<_> = cluster.message_send_failures.keys().map(|peer| sanitize(peer)).collect();
+        words.push(format!("cannot reach {}", failing.join(", ")));
+    }
+    words.join(", ")
+}
+
+/// What a shard comes to that a recovery was cut off in.
+const DAMAGED: &str = "cannot be read: a shard is damaged, recover the collection from a snapshot again";
+
+/// A server's refusal in words. What a key may not see of one collection is that question's fault alone.
+pub fn qdrant_fault(status: StatusCode, said: &str) -> Fault {
+    if said.contains("Dirty shard") {
+        return Fault::new(FaultKind::Garbage, DAMAGED);
+    }
+    if said.contains("Local shard") && said.contains("not found") {
+        return Fault::new(FaultKind::Garbage, "cannot be read: a recovery is under way");
+    }
+    let fault = status_fault(status, said);
+    if status == StatusCode::FORBIDDEN { Fault::new(FaultKind::Query, fault.message) } else { fault }
+}
+
+/// How many tasks of a family run, by the server's metrics; `None` where they do not say. Their prefix can be configured.
+pub fn tasks_running(page: &str, family: &str, collection: Option<&str>) -> Option<u64> {
+    let label = collection.map(|collection| format!("id=\"{collection}\""));
+    let mut found = None;
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let name = series.split('{').next().unwrap_or(series);
+        if name.ends_with(family) && label.as_ref().is_none_or(|label| series.contains(label.as_str())) {
+            *found.get_or_insert(0) += value.trim().parse::<f64>().unwrap_or(0.0) as u64;
+        }
+    }
+    found
 }
 
 /// The path of a collection, or of something below it: a name may hold anything.
@@ -275,7 +393,12 @@ impl Client for Qdrant {
         Some(Box::pin(async move {
             let Some(main) = &self.main else { return Ok(Vec::new()) };
             match self.info(main).await {
-                Ok(_) => Ok(vec![("collection".into(), sanitize(main))]),
+                // Behind an alias it goes by both names.
+                Ok(_) => {
+                    let real = self.real_name(main).await.unwrap_or_else(|_| main.clone());
+                    let names = std::iter::once(main.clone()).chain(Some(real).filter(|real| real != main));
+                    Ok(names.map(|name| ("collection".into(), sanitize(&name))).collect())
+                }
                 Err(fault) if fault.kind == FaultKind::Empty => Ok(vec![("collection".into(), format!("{} is not there", sanitize(main)))]),
                 Err(fault) => Err(fault),
             }

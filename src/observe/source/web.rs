@@ -47,6 +47,11 @@ impl Web {
         Web { options, client: OnceLock::new(), making: Mutex::new(()), skew: AtomicI64::new(0) }
     }
 
+    /// How long a question may take.
+    pub fn limit(&self) -> Duration {
+        self.options.timeout
+    }
+
     /// The URL without credentials, for people.
     pub fn shown_url(&self) -> String {
         self.options.shown()

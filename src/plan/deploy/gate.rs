@@ -172,8 +172,24 @@ pub fn lockfile(text: &str, sum_of: &dyn Fn(&str) -> Result<String, String>) -> 
     }
 }
 
+/// What a version is held against: the matrix, and the schema and the collection that are live.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// The gate and the check that name it.
+    pub check: String,
+    pub text: String,
+    pub schema: String,
+    pub collection: String,
+}
+
+impl Matrix {
+    pub fn judge(&self, binary: &str) -> Judged {
+        compat(&self.text, binary, &self.schema, &self.collection)
+    }
+}
+
 /// What a table in Markdown says of a binary with a schema and a collection; `*` stands for any.
-pub fn compat(text: &str, binary: &str, schema: &str, collection: &str) -> Judged {
+fn compat(text: &str, binary: &str, schema: &str, collection: &str) -> Judged {
     let rows = text.lines().map(str::trim).filter(|line| line.starts_with('|'));
     let mut rows =
         rows.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_string()).collect::<Vec<_>>());

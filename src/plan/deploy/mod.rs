@@ -10,7 +10,7 @@ mod snapshot;
 
 pub use analysis::{AnalysisSettings, Compared, MetricPair, compare};
 pub use canary::{CanarySettings, HOLD, Hold, STEP, Turn, TurnState, holds, turns};
-pub use gate::{Fact, Gate, GateAnswer, GateCheck, GateKind, GateVerdict, Judged, compat, evaluation, governance, lockfile};
+pub use gate::{Fact, Gate, GateAnswer, GateCheck, GateKind, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
 pub use promotion::{DeployState, Promotion};
 pub use rollback::{Readiness, ReadinessItem, ReadinessState, RollbackSettings, Scope, brought_out};
 pub use snapshot::{

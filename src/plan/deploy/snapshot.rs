@@ -272,6 +272,9 @@ pub struct WriteLoss {
     pub fewer: Vec<(String, u64)>,
     /// What could not be counted, and why.
     pub unknown: Vec<String>,
+    /// The newest key of tables that have more rows, where that can be told.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub newest: BTreeMap<String, String>,
 }
 
 impl WriteLoss {
@@ -301,8 +304,9 @@ impl WriteLoss {
 
     /// `1,284 rag_chunks, 1,284 points of rag_main, written since 2026-11-12T21:02:00Z`.
     pub fn words(&self, now: Stamp) -> String {
-        let list =
-            |all: &[(String, u64)]| all.iter().map(|(name, n)| format!("{} {name}", thousands(*n as f64))).collect::<Vec<_>>().join(", ");
+        let newest = |name: &str| self.newest.get(name).map_or_else(String::new, |key| format!(" (newest {key})"));
+        let one = |(name, n): &(String, u64)| format!("{} {name}{}", thousands(*n as f64), newest(name));
+        let list = |all: &[(String, u64)]| all.iter().map(one).collect::<Vec<_>>().join(", ");
         let iso = self.since.iso();
         let since = format!("since {}Z ({} ago)", iso.get(..19).unwrap_or(&iso), short(now.since(self.since)));
         let mut words = match self.more.as_slice() {
@@ -403,6 +407,8 @@ mod tests {
             loss.words(Stamp(60_000)),
             "1,284 chunks, written since 1970-01-01T00:00:00Z (1m ago); back come 1 old; NOT COUNTED: rag_main: refused"
         );
+        let newest = WriteLoss { newest: BTreeMap::from([("chunks".to_string(), "1294".to_string())]), ..loss };
+        assert!(newest.words(Stamp(60_000)).starts_with("1,284 chunks (newest 1294), written since"), "{}", newest.words(Stamp(60_000)));
         let gone = WriteLoss::between(&manifest("a", 0, false), &BTreeMap::new(), Vec::new());
         assert_eq!(gone.unknown, ["db is not there"], "what is not counted is not nothing");
         let mut part = manifest("a", 0, false).parts.remove(0);

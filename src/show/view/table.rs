@@ -20,12 +20,16 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
     }
     if rows.is_empty() {
         let waiting = panel.signals.iter().filter_map(|n| state.store().signals.get(n)).any(|t| t.latest.is_none());
+        let tracks = panel.signals.iter().filter_map(|n| state.store().signals.get(n));
+        let fault = tracks.filter_map(|t| t.latest.as_ref()?.outcome.as_ref().err()).next();
         let word = match panel.kind {
-            _ if waiting => "waiting for the first answer",
-            PanelKind::Events => "none on record",
-            _ => "nothing here",
+            _ if waiting => "waiting for the first answer".to_string(),
+            // Nothing is said of what could not be looked at.
+            _ if fault.is_some() => format!("cannot be read: {}", fault.map_or("", |fault| &fault.message)),
+            PanelKind::Events => "none on record".into(),
+            _ => "nothing here".into(),
         };
-        paint.text(area, 0, 0, word, Role::Dim);
+        paint.text(area, 0, 0, &word, Role::Dim);
         return;
     }
     let active = index == state.focus() && (state.nav.zoomed || state.board().is_some_and(|b| b.panels.len() == 1));

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
-use crate::plan::deploy::{CollectionStrategy, DatabaseStore, DatabaseStrategy, Manifest, Part, SnapshotSettings, StoreKind};
+use crate::plan::deploy::{CollectionStrategy, DatabaseStore, DatabaseStrategy, Manifest, Part, SnapshotSettings, StoreKind, WriteLoss};
 use crate::plan::runbook::Progress;
 
 /// Where it is told how far something is.
@@ -158,6 +158,22 @@ pub async fn count_all(settings: &SnapshotSettings) -> Counted {
                 Err(fault) => drop(all.insert(collection.clone(), Err(fault.message))),
             }
         }
+    }
+    all
+}
+
+/// The newest keys of tables that have more rows than they had.
+pub async fn newest(settings: &SnapshotSettings, manifest: &Manifest, lost: &WriteLoss) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for store in &settings.databases {
+        let counts = manifest.parts.iter().filter(|part| part.store == store.name).flat_map(|part| part.counts.keys());
+        let own: Vec<&str> = counts.filter(|name| lost.more.iter().any(|(more, _)| more == *name)).map(String::as_str).collect();
+        let found = match is_sqlite(&store.options) {
+            _ if own.is_empty() => continue,
+            true => sqlite::newest(&store.options, &own, settings.timeout).await,
+            false => postgres::newest(&store.options, &own, settings.timeout).await,
+        };
+        all.extend(found.unwrap_or_default());
     }
     all
 }

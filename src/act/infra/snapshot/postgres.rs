@@ -67,6 +67,31 @@ async fn counted(session: &mut Session, more: &[(String, String)], limit: Durati
     Ok(all)
 }
 
+/// The highest key of tables that have one column as their key, of a kind that grows.
+pub async fn newest(options: &DatabaseOptions, tables: &[&str], limit: Duration) -> Result<BTreeMap<String, String>, Fault> {
+    let mut session = open(options).await?;
+    let found = newest_in(&mut session, tables, limit).await;
+    session.close().await;
+    found
+}
+
+async fn newest_in(session: &mut Session, tables: &[&str], limit: Duration) -> Result<BTreeMap<String, String>, Fault> {
+    let keys = "SELECT json_object_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(a.attname)) AS v FROM pg_index i \
+                    JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+                    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] \
+                    WHERE i.indisprimary AND i.indnkeyatts = 1 \
+                    AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'timestamptz'::regtype, 'timestamp'::regtype)";
+    let keys = session.run(keys, &[], true, limit).await?.value.unwrap_or_default();
+    let mut all = BTreeMap::new();
+    for table in tables {
+        let full = if table.contains('.') { (*table).to_string() } else { format!("public.{table}") };
+        let Some(key) = keys[&full].as_str() else { continue };
+        let given = session.run(&format!("SELECT max({key})::text AS v FROM {full}"), &[], true, limit).await?;
+        all.extend(given.value.as_ref().and_then(Json::as_str).map(|newest| ((*table).to_string(), newest.to_string())));
+    }
+    Ok(all)
+}
+
 /// A moment of the database that is counted and dumped, held as long as the session is.
 async fn moment(session: &mut Session, settings: &SnapshotSettings) -> Result<(String, BTreeMap<String, u64>), Fault> {
     // It waits for the dump, however long that takes.

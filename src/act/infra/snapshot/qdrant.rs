@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::{Restored, Taken, Told, tag};
 use crate::base::endpoint::{Auth, Endpoint};
 use crate::observe::reading::{Fault, FaultKind};
-use crate::observe::source::{Response, Web, fetch_secret, status_fault, web_json};
+use crate::observe::source::{Response, Web, fetch_secret, qdrant_fault, tasks_running, web_json};
 use crate::plan::deploy::{CollectionStrategy, NodeStore, Part, ProbeQuery, SnapshotSettings, StoreKind, drifted};
 use crate::plan::runbook::Progress;
 
@@ -50,7 +50,7 @@ async fn ask(web: &Web, method: &str, path: &str, body: Option<Json>) -> Result<
 fn refused(answer: &Response) -> Fault {
     let said = serde_json::from_slice::<Json>(&answer.body).ok();
     let words = said.as_ref().and_then(|json| json.pointer("/status/error")).and_then(Json::as_str).map(str::to_string);
-    status_fault(answer.status, &words.unwrap_or_else(|| answer.text()))
+    qdrant_fault(answer.status, &words.unwrap_or_else(|| answer.text()))
 }
 
 pub async fn version(node: &NodeStore, settings: &SnapshotSettings) -> Result<String, Fault> {
@@ -110,18 +110,7 @@ async fn running(web: &Web, family: &str, collection: Option<&str>) -> Result<Op
     if !answer.status.is_success() {
         return Err(refused(&answer));
     }
-    let text = answer.text();
-    let mut found = None;
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let Some((series, value)) = line.rsplit_once(' ') else { continue };
-        // The prefix of its names can be configured.
-        let name = series.split('{').next().unwrap_or(series);
-        let is_of = collection.is_none_or(|collection| series.contains(&format!("id=\"{collection}\"")));
-        if name.ends_with(family) && is_of {
-            *found.get_or_insert(0) += value.trim().parse::<f64>().unwrap_or(0.0) as u64;
-        }
-    }
-    Ok(found)
+    Ok(tasks_running(&answer.text(), family, collection))
 }
 
 /// What a node is at that nobody waits for any more.

@@ -66,6 +66,20 @@ pub async fn counts(options: &DatabaseOptions, more: &[(String, String)], limit:
     counted
 }
 
+/// The highest row numbers of tables.
+pub async fn newest(options: &DatabaseOptions, tables: &[&str], limit: Duration) -> Result<BTreeMap<String, String>, Fault> {
+    let mut session = open(options).await?;
+    let mut all = BTreeMap::new();
+    for table in tables {
+        // A table without row numbers has none.
+        if let Ok(given) = session.run(&format!("SELECT max(rowid) AS v FROM {}", quoted(table)), &[], true, limit).await {
+            all.extend(given.value.filter(|v| !v.is_null()).map(|newest| ((*table).to_string(), newest.to_string())));
+        }
+    }
+    session.close().await;
+    Ok(all)
+}
+
 async fn counted(session: &mut Session, more: &[(String, String)], limit: Duration) -> Result<BTreeMap<String, u64>, Fault> {
     let mut all = BTreeMap::new();
     for table in tables(session, "main", limit).await? {
