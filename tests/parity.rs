@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Canned, http_get, install_tls_provider, prometheus, respond, until};
 use lastgreen::base::clock::{Clock, Stamp};
 use lastgreen::config::load_text;
-use lastgreen::observe::engine::{Engine, Limits, parse, supported};
+use lastgreen::observe::engine::{Engine, Format, Limits, parse, supported};
 use lastgreen::observe::reading::Ask;
 
 /// Expressions of the kinds a cockpit asks, besides those of the shipped profiles.
@@ -54,6 +54,12 @@ const MORE: &[&str] = &[
     "present_over_time(queue[10s])",
     "stddev_over_time(queue[10s])",
     "stdvar_over_time(queue[10s])",
+    "max_over_time(nan_gauge[10s])",
+    "min_over_time(nan_gauge[10s])",
+    "max_over_time(nan_gauge[10s]) < bool 5",
+    "max_over_time(inf_gauge[10s])",
+    "histogram_quantile(1, sum by (le) (rate(latency_bucket[10s])))",
+    "histogram_quantile(1, sum by (le) (rate(equal_bucket[10s])))",
     "histogram_quantile(0.5, sum by (le) (rate(latency_bucket[10s])))",
     "histogram_quantile(0.99, sum by (le) (rate(latency_bucket[10s])))",
     "histogram_quantile(0.9, rate(latency_bucket[10s]))",
@@ -135,7 +141,10 @@ fn page(n: u64) -> String {
          # TYPE queue gauge\nqueue {queue}\nrestarts_total {r}\njob:requests:sum {a}\nnan_gauge NaN\ninf_gauge +Inf\n\
          # TYPE latency histogram\nlatency_bucket{{le=\"0.1\"}} {b}\nlatency_bucket{{le=\"0.5\"}} {ab}\nlatency_bucket{{le=\"1\"}} {abc}\n\
          latency_bucket{{le=\"+Inf\"}} {abcd}\nlatency_sum {sum}\nlatency_count {abcd}\n\
-         slow_bucket{{le=\"1\"}} {n}\nslow_bucket{{le=\"+Inf\"}} {slow}\n",
+         slow_bucket{{le=\"1\"}} {n}\nslow_bucket{{le=\"+Inf\"}} {slow}\n\
+         equal_bucket{{le=\"0.1\",i=\"1\"}} {a}\nequal_bucket{{le=\"0.1\",i=\"2\"}} {b}\nequal_bucket{{le=\"0.1\",i=\"3\"}} {c}\n\
+         equal_bucket{{le=\"0.5\",i=\"1\"}} {a}\nequal_bucket{{le=\"0.5\",i=\"2\"}} {b}\nequal_bucket{{le=\"0.5\",i=\"3\"}} {c}\n\
+         equal_bucket{{le=\"+Inf\",i=\"1\"}} {a}\nequal_bucket{{le=\"+Inf\",i=\"2\"}} {b}\nequal_bucket{{le=\"+Inf\",i=\"3\"}} {c}\n",
         a = n * 13,
         b = n * 5,
         c = n * 2,
@@ -231,7 +240,7 @@ fn the_engine_answers_as_prometheus_does_or_refuses() {
     assert!(replay(server.port, &engine, now) >= 15);
     // What our own reading of the page makes of it is what Prometheus stored.
     let stored = theirs(server.port, "count({job=\"test\",__name__!~\"up|scrape_.*\"})", now).expect("a count");
-    assert_eq!(stored.values().next().copied(), Some(parse(&page(1)).samples.len() as f64));
+    assert_eq!(stored.values().next().copied(), Some(parse(&page(1), Format::Text).samples.len() as f64));
 
     let profile = "profile = \"rag\"\n[vars]\nwindow = \"10s\"\n[environment]\nname = \"t\"\n[sources.prometheus]\nkind = \"prometheus\"\nurl = \"http://localhost:9\"\n";
     let config = load_text(std::path::Path::new("t.toml"), profile).config.expect("the profile");

@@ -95,7 +95,7 @@ proptest! {
 
     #[test]
     fn exposition_lines_are_read_or_counted(text in "[a-z_{}\"=,\\\\ 0-9.+\n#]{0,200}") {
-        let page = engine::parse(&text);
+        let page = engine::parse(&text, engine::Format::Text);
         let wanted = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).count();
         prop_assert_eq!(page.samples.len() + page.lost, wanted);
     }
@@ -103,7 +103,7 @@ proptest! {
     #[test]
     fn labels_survive_whatever_they_hold(value in "\\PC{0,40}") {
         let written = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let page = engine::parse(&format!("m{{a=\"{written}\",b=\"x\"}} 1\n"));
+        let page = engine::parse(&format!("m{{a=\"{written}\",b=\"x\"}} 1\n"), engine::Format::Text);
         prop_assert_eq!(page.lost, 0, "{:?}", page.errors);
         prop_assert_eq!(&page.samples[0].labels[0].1, &value);
     }

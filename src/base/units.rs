@@ -55,6 +55,26 @@ impl Unit {
         number + unit
     }
 
+    /// The value beside a limit that it is not: with as many digits as it takes to tell them apart.
+    pub fn format_beside(self, value: f64, limit: f64) -> String {
+        let short = self.format(value);
+        if value == limit || !value.is_finite() || !limit.is_finite() || short != self.format(limit) {
+            return short;
+        }
+        let (factor, unit) = match self {
+            Unit::Ratio => (100.0, " %"),
+            Unit::Percent => (1.0, " %"),
+            Unit::Seconds => (1.0, " s"),
+            Unit::Milliseconds => (1.0, " ms"),
+            Unit::Bytes => (1.0, " B"),
+            Unit::Rate => (1.0, "/s"),
+            Unit::None | Unit::Score | Unit::Count | Unit::Timestamp => (1.0, ""),
+        };
+        let written = |value: f64, digits: usize| format!("{:.digits$}", value * factor);
+        let digits = (1..=15).find(|digits| written(value, *digits) != written(limit, *digits));
+        digits.map_or_else(|| (value * factor).to_string(), |digits| written(value, digits)) + unit
+    }
+
     /// Reads a number that may carry a unit ("2500ms", "7 %", "2GiB", "0.85") into this unit.
     ///
     /// # Errors
@@ -104,6 +124,34 @@ impl Unit {
             Unit::Timestamp => "points in time",
         }
     }
+}
+
+/// How large something is that was written for a person: `95.0 s`, `500 µs`, `2h38m`, `1,200`, `26.7 MiB`, `3m ago`.
+pub fn magnitude(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let text = text.strip_suffix(" ago").unwrap_or(text).replace([',', '_'], "");
+    let (mut rest, mut total, mut any) = (text.as_str(), 0.0, false);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(rest.len());
+        let number: f64 = rest[..end].parse().ok()?;
+        let behind = rest[end..].trim_start();
+        let end = behind.find(|c: char| c.is_ascii_digit() || c == ' ').unwrap_or(behind.len());
+        let factor = match &behind[..end] {
+            "" | "%" | "s" | "B" | "/s" => 1.0,
+            "ns" => 1e-9,
+            "µs" | "us" => 1e-6,
+            "ms" => 1e-3,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            "y" => 365.0 * 86_400.0,
+            unit => format!("1{unit}").parse::<bytesize::ByteSize>().ok()?.as_u64() as f64,
+        };
+        total += number * factor;
+        any = true;
+        rest = behind[end..].trim_start();
+    }
+    any.then_some(total)
 }
 
 fn plain(value: f64) -> String {

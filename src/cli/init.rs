@@ -186,7 +186,7 @@ async fn http(text: &str) -> Result<Found, String> {
     }
     for path in ["", "metrics"] {
         if let (true, page) = get(path).await? {
-            let page = crate::observe::engine::parse(&page);
+            let page = crate::observe::engine::parse(&page, crate::observe::engine::Format::Text);
             if page.samples.len() > page.lost && !page.samples.is_empty() {
                 return Ok(Found::Page { path, metrics: page.samples.into_iter().map(|s| s.name).collect() });
             }

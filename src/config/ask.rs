@@ -43,6 +43,12 @@ const READS: [&str; 32] = [
     "ROLE",
 ];
 
+/// Of these only some words read.
+fn writes_after_all(words: &[String]) -> bool {
+    words[0].eq_ignore_ascii_case("MEMORY")
+        && !["USAGE", "STATS", "DOCTOR", "MALLOC-STATS", "HELP"].contains(&words[1].to_ascii_uppercase().as_str())
+}
+
 /// A problem with one field: where and why.
 pub(super) type QueryProblem = (std::ops::Range<usize>, String, Option<String>);
 
@@ -85,6 +91,10 @@ impl Resolver<'_> {
                 Some(words) if words.first().is_some_and(|word| !READS.contains(&word.to_ascii_uppercase().as_str())) => {
                     let hint = Some(format!("there is: {}", READS.join(", ")));
                     Err((here.clone(), format!("`{}` is not among the commands that only read", words[0]), hint))
+                }
+                Some(words) if words.len() > 1 && writes_after_all(words) => {
+                    let cause = format!("`{} {}` changes something", words[0], words[1]);
+                    Err((here.clone(), cause, Some("there is MEMORY USAGE KEY, MEMORY STATS, MEMORY DOCTOR".into())))
                 }
                 Some(words) if !words.is_empty() => {
                     let shown = [words.join(" "), shape.field.clone().unwrap_or_default()].join(" ").trim().to_string();

@@ -10,8 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::shape::{
-    AuditShape, BoardShape, CanaryShape, EnvironmentShape, GateCheckShape, NotifyShape, ProgramShape, ReleaseShape, RolesShape,
-    RollbackShape, RuleShape, ServiceShape, SignalShape, SloShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape,
+    AlertsShape, AuditShape, BoardShape, CanaryShape, EnvironmentShape, GateCheckShape, NotifyShape, ProgramShape, ReleaseShape,
+    RolesShape, RollbackShape, RuleShape, ServiceShape, SignalShape, SloShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape,
     TrafficShape, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
@@ -37,6 +37,7 @@ pub(super) struct FileShape {
     pub(super) release: Option<(ReleaseShape, Range<usize>)>,
     pub(super) snapshots: Option<(SnapshotsShape, Range<usize>)>,
     pub(super) rollback: Option<(RollbackShape, Range<usize>)>,
+    pub(super) alerts: Option<AlertsShape>,
     pub(super) gates: Entries<IndexMap<String, Spanned<GateCheckShape>>>,
     pub(super) targets: Entries<TargetFile>,
     /// This is what a target comes to: what it does not name is not there.
@@ -128,6 +129,7 @@ impl FileShape {
             release: self.release.or(below.release),
             snapshots: self.snapshots.or(below.snapshots),
             rollback: self.rollback.or(below.rollback),
+            alerts: self.alerts.or(below.alerts),
             gates: overlaid(self.gates, below.gates, |own, _| own),
             targets: overlaid(self.targets, below.targets, |own, _| own),
             is_target: false,
@@ -191,6 +193,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
             "release" => file.release = entry(findings, value).map(|r| (r, span)),
             "snapshots" => file.snapshots = entry(findings, value).map(|s| (s, span)),
             "rollback" => file.rollback = entry(findings, value).map(|r| (r, span)),
+            "alerts" => file.alerts = entry(findings, value),
             "gates" => file.gates = entries(findings, value),
             "targets" => file.targets = targets(findings, value),
             "roles" => file.roles = entry(findings, value),
@@ -206,7 +209,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
 }
 
 /// What a file may have at its top.
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 23] = [
     "profile",
     "vars",
     "environment",
@@ -221,6 +224,7 @@ const SECTIONS: [&str; 22] = [
     "canary",
     "release",
     "snapshots",
+    "alerts",
     "gates",
     "rollback",
     "targets",

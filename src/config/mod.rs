@@ -28,8 +28,8 @@ pub use discover::{Discovered, discover, places};
 pub use frozen::{bare, freeze, planned_config};
 pub use load::{LoadedConfig, load_bare, load_file, load_text};
 pub use model::{
-    Acting, Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig, SourceConfig, SourceKind,
-    Ui, WINDOWS,
+    Acting, AlertSettings, Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig,
+    SourceConfig, SourceKind, Ui, WINDOWS,
 };
 pub use planning::{planning_context, runbook_text, runbooks};
 pub use profiles::profile_names;

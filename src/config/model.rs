@@ -10,7 +10,7 @@ use super::roles::Roles;
 use crate::base::endpoint::{Endpoint, Tls};
 use crate::base::secret::SecretRef;
 use crate::base::tier::Tier;
-use crate::judge::{Objective, Rule, Signal};
+use crate::judge::{Objective, Rule, Signal, Verdict};
 use crate::observe::reading::Question;
 use crate::plan::deploy::{CanarySettings, Gate, RollbackSettings, SnapshotSettings};
 use crate::plan::runbook::{Channel, Notice, Release, Switch};
@@ -29,7 +29,17 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub objectives: Vec<Objective>,
     pub boards: Vec<Board>,
+    pub alerts: AlertSettings,
     pub acting: Acting,
+}
+
+/// What alerts mean that others raise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AlertSettings {
+    /// What a severity means, by its word in lower case, besides the usual ones.
+    pub severities: IndexMap<String, Verdict>,
+    /// Alerts that always fire while alerting works.
+    pub heartbeats: Vec<String>,
 }
 
 /// What runs need besides what is watched.
@@ -74,6 +84,7 @@ impl Config {
             rules: Vec::new(),
             objectives: Vec::new(),
             boards: Vec::new(),
+            alerts: AlertSettings::default(),
             acting,
         }
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::file::FileShape;
-use super::model::{Acting, Config, Environment, SignalConfig, SourceConfig, Ui, WINDOWS};
-use super::shape::{KindShape, SignalShape, SpannedText, UiShape};
+use super::model::{Acting, AlertSettings, Config, Environment, SignalConfig, SourceConfig, Ui, WINDOWS};
+use super::shape::{AlertsShape, KindShape, SeverityShape, SignalShape, SpannedText, UiShape};
 use crate::base::diag::{Findings, suggestion};
 use crate::base::units::{self, Unit, short};
-use crate::judge::{Baseline, Condition, Signal};
+use crate::judge::{Baseline, Condition, Signal, Verdict};
 use crate::observe::reading::{Ask, Health, Past, Question};
 
 /// The shortest interval in which a source may be asked.
@@ -62,6 +62,9 @@ impl Resolver<'_> {
             if let Some(SignalConfig { question: Question { ask: Ask::Promql { strict, .. }, .. }, .. }) = signals.get_mut(&rule.signal) {
                 *strict = true;
             }
+            if let Some(signal) = signals.get_mut(&rule.signal) {
+                signal.question.numbers |= rule.condition.wants_number();
+            }
         }
         let boards = self.boards(file, &signals, &left_out);
         // A profile's canary is left out where its signals are.
@@ -105,6 +108,7 @@ impl Resolver<'_> {
             rules,
             objectives,
             boards,
+            alerts: file.alerts.as_ref().map(alert_settings).unwrap_or_default(),
             acting,
         })
     }
@@ -245,7 +249,8 @@ impl Resolver<'_> {
             }
         }
         let history = matches!(ask, Ask::Promql { .. });
-        let question = Question { name: name.clone(), source: source_name, ask, every, timeout, history, or, past: None };
+        let numbers = shape.unit.is_some() || [&warn, &fail].into_iter().flatten().any(Condition::wants_number);
+        let question = Question { name: name.clone(), source: source_name, ask, every, timeout, history, or, numbers, past: None };
         let companions = self.companions(name, shape, kind, &question, baseline, here);
         let signal = Signal {
             name: name.clone(),
@@ -334,5 +339,17 @@ impl Resolver<'_> {
             });
         }
         companions
+    }
+}
+
+fn alert_settings(shape: &AlertsShape) -> AlertSettings {
+    let meaning = |severity: &SeverityShape| match severity {
+        SeverityShape::Pass => Verdict::Pass,
+        SeverityShape::Warn => Verdict::Warn,
+        SeverityShape::Fail => Verdict::Fail,
+    };
+    AlertSettings {
+        severities: shape.severities.iter().map(|(word, severity)| (word.to_lowercase(), meaning(severity))).collect(),
+        heartbeats: shape.heartbeats.clone(),
     }
 }

@@ -384,6 +384,22 @@ pub struct ProgramShape {
     pub restore: Vec<String>,
 }
 
+/// What alerts mean that others raise.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertsShape {
+    pub severities: IndexMap<String, SeverityShape>,
+    pub heartbeats: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeverityShape {
+    Pass,
+    Warn,
+    Fail,
+}
+
 /// Where rollbacks are counted.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -80,12 +80,37 @@ impl Resolver<'_> {
             }
             targets.push(ScrapeTarget { name: target.name.clone().unwrap_or(instance), labels, endpoint });
         }
+        self.tell_apart(&mut targets, span);
         Some(SourceKind::Scrape {
             targets,
             retention: self.interval(shape.retention.as_ref(), Duration::from_secs(2 * 3600)),
             samples: shape.max_samples.unwrap_or(4_000_000),
             series: shape.max_series.unwrap_or(200_000),
         })
+    }
+
+    /// Two pages of one host without a name differ by their paths; what has the same labels would be one series.
+    fn tell_apart(&mut self, targets: &mut [ScrapeTarget], span: &Range<usize>) {
+        for at in 0..targets.len() {
+            let labels = targets[at].labels.clone();
+            let same: Vec<usize> = (0..targets.len()).filter(|other| targets[*other].labels == labels).collect();
+            for other in same.iter().filter(|_| same.len() > 1) {
+                let target = &mut targets[*other];
+                let path = target.endpoint.url.path().to_string();
+                let instance = target.labels.iter_mut().find(|(name, _)| name == "instance");
+                let own = instance.filter(|(_, value)| *value == target.name);
+                if let Some((_, value)) = own {
+                    value.push_str(&path);
+                    target.name = value.clone();
+                }
+            }
+        }
+        for at in 1..targets.len() {
+            if let Some(other) = targets[..at].iter().find(|other| other.labels == targets[at].labels) {
+                let words = format!("{} and {} would give the same series", other.endpoint.shown(), targets[at].endpoint.shown());
+                self.findings.error(span.clone(), words, Some("give each target a name, or labels of its own".into()));
+            }
+        }
     }
 
     fn database(&mut self, shape: &SourceShape, span: &Range<usize>) -> Option<SourceKind> {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 
 use crate::base::clock::{Clock, Stamp};
-use crate::observe::engine::{Engine, EngineError, Limits, Sample, Sampled, Supported, parse, supported};
+use crate::observe::engine::{Engine, EngineError, Format, Limits, Sample, Sampled, Supported, parse, supported};
 
 pub struct DemoPrometheus {
     engine: Engine,
@@ -34,7 +34,7 @@ impl DemoPrometheus {
 
     /// Takes in a page of the service.
     pub fn store(&self, page: &str, at: Stamp) {
-        let mut samples = parse(page).samples;
+        let mut samples = parse(page, Format::Text).samples;
         samples.push(Sample { name: "up".into(), labels: Vec::new(), value: 1.0, at: None });
         let labels = [("instance".to_string(), self.instance.clone()), ("job".to_string(), "rag".to_string())];
         if let Err(e) = self.engine.ingest("rag", &labels, &samples, at) {

@@ -96,7 +96,8 @@ pub fn observe(signal: &Signal, condition: &Condition, observed: &Observed) -> R
     Ok(match evaluate(signal, condition, value, observed)? {
         Hit::Yes { reason, .. } => (true, reason),
         Hit::No(line) => {
-            let value = line.map_or_else(String::new, |l| signal.unit.format(l.value) + ", ");
+            let limit = if let Operand::Number(limit) = condition.operand { limit } else { f64::NAN };
+            let value = line.map_or_else(String::new, |l| signal.unit.format_beside(l.value, limit) + ", ");
             (false, format!("{value}{}", condition.opposite()))
         }
     })
@@ -189,7 +190,7 @@ fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Ob
                 Operand::Baseline(_) => format!(" ({})", signal.unit.format(limit)),
                 _ => String::new(),
             };
-            Hit::Yes { reason: format!("{label}{} {}{usual}", signal.unit.format(line.value), condition), line: Some(line) }
+            Hit::Yes { reason: format!("{label}{} {}{usual}", signal.unit.format_beside(line.value, limit), condition), line: Some(line) }
         }
         worst => Hit::No(worst),
     })

@@ -144,6 +144,11 @@ impl Condition {
         }
     }
 
+    /// Whether it is about a number, and no text.
+    pub fn wants_number(&self) -> bool {
+        !matches!(self.operand, Operand::Text(_))
+    }
+
     pub fn needs_baseline(&self) -> bool {
         matches!(self.operand, Operand::Baseline(_))
     }

@@ -46,6 +46,24 @@ impl Signal {
         self.warn.is_some() || self.fail.is_some()
     }
 
+    /// The verdict of one of several lines: only what crosses is bad.
+    pub fn verdict_of_line(&self, judgement: &Judgement, label: &str, value: f64) -> Verdict {
+        if matches!(judgement.verdict, Verdict::Unknown | Verdict::Pass) {
+            return judgement.verdict;
+        }
+        for (verdict, condition) in [(Verdict::Fail, &self.fail), (Verdict::Warn, &self.warn)] {
+            let Some(condition) = condition else { continue };
+            match (&condition.operand, condition.window) {
+                (Operand::Number(limit), None) if condition.op.holds(value, *limit) => return verdict,
+                (Operand::Number(_), None) => {}
+                // What looks back, or at what is usual, is known of the line that decided.
+                _ if judgement.verdict == verdict && judgement.evidence.label.as_deref().unwrap_or("") == label => return verdict,
+                _ => {}
+            }
+        }
+        Verdict::Pass
+    }
+
     /// The thresholds whose operands are plain numbers, for lines on charts.
     pub fn lines(&self) -> impl Iterator<Item = (Verdict, f64)> + '_ {
         [(Verdict::Warn, &self.warn), (Verdict::Fail, &self.fail)].into_iter().filter_map(|(verdict, condition)| {

@@ -9,9 +9,9 @@ use crate::base::clock::Stamp;
 use crate::base::tier::Tier;
 use crate::base::units::Unit;
 use crate::base::units::{short, watch};
-use crate::config::Config;
+use crate::config::{AlertSettings, Config};
 use crate::judge::{Judgement, RulePhase, RuleState, Verdict};
-use crate::observe::reading::{Alert, AlertState, Fault, SourceState, Value};
+use crate::observe::reading::{Alert, AlertState, Ask, Fault, SourceState, Value};
 use crate::plan::deploy::{DeployState, Readiness};
 
 /// Durations are written in milliseconds.
@@ -95,13 +95,45 @@ pub struct Summary {
     pub readiness: Option<Readiness>,
 }
 
+/// Alerts that say nothing is wrong: one that always fires, and one that only keeps others quiet.
+const HELPERS: [&str; 4] = ["Watchdog", "DeadMansSwitch", "DeadMansSnitch", "InfoInhibitor"];
+
 /// How bad an alert of somebody else's is.
-pub fn alert_verdict(alert: &Alert) -> Verdict {
-    match (alert.state, alert.severity.as_str()) {
-        (AlertState::Firing, "critical" | "page" | "error") => Verdict::Fail,
-        (AlertState::Firing, _) => Verdict::Warn,
-        (AlertState::Pending | AlertState::Silenced | AlertState::Resolved, _) => Verdict::Pass,
+pub fn alert_verdict(settings: &AlertSettings, alert: &Alert) -> Verdict {
+    match alert.state {
+        AlertState::Unknown => return Verdict::Unknown,
+        AlertState::Pending | AlertState::Silenced | AlertState::Resolved => return Verdict::Pass,
+        AlertState::Firing => {}
     }
+    if HELPERS.contains(&alert.name.as_str()) || settings.heartbeats.contains(&alert.name) {
+        return Verdict::Pass;
+    }
+    let word = alert.severity.trim().to_lowercase();
+    settings.severities.get(&word).copied().unwrap_or(match word.as_str() {
+        "critical" | "crit" | "page" | "error" | "emergency" | "emerg" | "fatal" | "disaster" | "alert" | "severe" | "high" | "p0"
+        | "p1" | "sev0" | "sev1" | "s1" => Verdict::Fail,
+        "none" | "info" | "informational" | "information" | "notice" | "debug" | "ok" => Verdict::Pass,
+        _ => Verdict::Warn,
+    })
+}
+
+/// What cannot be told of the alerts of others, and heartbeats that are missing.
+fn silent(config: &Config, store: &Store, alerts: &[(String, Alert)]) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    let mut heard = false;
+    for (name, signal) in config.signals.iter().filter(|(_, signal)| signal.question.ask == Ask::Alerts) {
+        let Some(latest) = store.signals.get(name).and_then(|track| track.latest.as_ref()) else { continue };
+        match &latest.outcome {
+            Ok(_) => heard = true,
+            Err(fault) => found.push((Verdict::Unknown, 7, format!("what {} alerts to cannot be told: {fault}", signal.question.source))),
+        }
+    }
+    let fires = |name: &String| alerts.iter().any(|(_, alert)| alert.name == *name && alert.state == AlertState::Firing);
+    heard &= found.is_empty();
+    for name in config.alerts.heartbeats.iter().filter(|name| heard && !fires(name)) {
+        found.push((Verdict::Fail, 6, format!("{name} is silent, which always fires while alerting works")));
+    }
+    found
 }
 
 impl Summary {
@@ -111,7 +143,10 @@ impl Summary {
         let sources = source_lines(config, store);
         let mismatches = mismatches(config, &sources);
         let alerts = alerts(config, store);
-        let worst = worst(&signals, &rules, &alerts, &sources, &mismatches);
+        let judged: Vec<(Verdict, String, &Alert)> =
+            alerts.iter().map(|(whose, alert)| (alert_verdict(&config.alerts, alert), whose.clone(), alert)).collect();
+        let silent = silent(config, store, &alerts);
+        let worst = worst((&signals, &rules), (&judged, silent), &sources, &mismatches);
         Summary {
             environment: config.environment.name.clone(),
             tier: config.environment.tier,
@@ -183,7 +218,7 @@ pub fn shown(value: &Value, unit: Unit) -> String {
             parts.join(" · ") + &if more > 0 { format!(" · {more} more") } else { String::new() }
         }
         Value::Table(table) => format!("{} rows", table.rows.len()),
-        Value::Events(events) => match events.first() {
+        Value::Events(events) => match events.iter().max_by_key(|event| event.at) {
             Some(last) => format!("{} events, last {} {}", events.len(), last.at.day_hm(), last.kind),
             None => "none".into(),
         },
@@ -264,8 +299,16 @@ fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
     found
 }
 
-fn worst(signals: &[SignalLine], rules: &[RuleLine], alerts: &[(String, Alert)], sources: &[SourceLine], mismatches: &[String]) -> Worst {
-    let mut candidates: Vec<(Verdict, u8, String)> = Vec::new();
+/// Something that may be what is said first: how bad, how telling among equals, and in which words.
+type Candidate = (Verdict, u8, String);
+
+fn worst(
+    (signals, rules): (&[SignalLine], &[RuleLine]),
+    (alerts, silent): (&[(Verdict, String, &Alert)], Vec<Candidate>),
+    sources: &[SourceLine],
+    mismatches: &[String],
+) -> Worst {
+    let mut candidates = silent;
     for text in mismatches {
         candidates.push((Verdict::Fail, 9, format!("WRONG ENVIRONMENT: {text}")));
     }
@@ -292,8 +335,9 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], alerts: &[(String, Alert)],
             _ => {}
         }
     }
-    for (whose, alert) in alerts.iter().filter(|(_, a)| alert_verdict(a) != Verdict::Pass) {
-        candidates.push((alert_verdict(alert), 4, format!("{whose}: {} fires: {}", alert.name, alert.text)));
+    for (verdict, whose, alert) in alerts.iter().filter(|(verdict, _, _)| *verdict != Verdict::Pass) {
+        let does = if alert.state == AlertState::Unknown { "cannot be told" } else { "fires" };
+        candidates.push((*verdict, 4, format!("{whose}: {} {does}: {}", alert.name, alert.text)));
     }
     for signal in signals.iter().filter(|s| s.judged && s.judgement.verdict != Verdict::Pass) {
         let pending = rules.iter().find(|r| r.signal == signal.name && matches!(r.state.phase, RulePhase::Pending { .. }));
@@ -304,7 +348,7 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], alerts: &[(String, Alert)],
         return Worst { verdict: Verdict::Unknown, reason: "nothing read yet".into() };
     }
     // Of equals the first one stays, so that the header does not jump.
-    let mut best: Option<(Verdict, u8, String)> = None;
+    let mut best: Option<Candidate> = None;
     for candidate in candidates {
         if best.as_ref().is_none_or(|b| (candidate.0, candidate.1) > (b.0, b.1)) {
             best = Some(candidate);
@@ -315,10 +359,13 @@ fn worst(signals: &[SignalLine], rules: &[RuleLine], alerts: &[(String, Alert)],
     }
     match best {
         Some((verdict, _, reason)) => Worst { verdict, reason },
-        None => Worst { verdict: Verdict::Pass, reason: all_well(signals) },
+        None => Worst { verdict: Verdict::Pass, reason: all_well(signals, rules) },
     }
 }
 
-fn all_well(signals: &[SignalLine]) -> String {
-    format!("all {} judged signals pass", signals.iter().filter(|s| s.judged).count())
+fn all_well(signals: &[SignalLine], rules: &[RuleLine]) -> String {
+    match (signals.iter().filter(|s| s.judged).count(), rules.len()) {
+        (0, rules) => format!("none of {rules} rules fires"),
+        (judged, _) => format!("all {judged} judged signals pass"),
+    }
 }

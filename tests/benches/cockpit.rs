@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use lastgreen::base::clock::Stamp;
 use lastgreen::config::{Config, load_text};
-use lastgreen::observe::engine::{Engine, Limits, parse};
+use lastgreen::observe::engine::{Engine, Format, Limits, parse};
 use lastgreen::observe::reading::{Delivery, Reading, Tail, Value};
 use lastgreen::show::cockpit::{Message, State, update};
 use lastgreen::show::theme::{self, Depth, Glyphs};
@@ -75,8 +75,8 @@ fn pages(c: &mut Criterion) {
     let page: String = (0..100_000).map(|i| format!("http_requests_total{{path=\"/api/{{id}}\",n=\"{i}\"}} {i}\n")).collect();
     let mut group = c.benchmark_group("page");
     group.sample_size(10);
-    group.bench_function("parse 100,000 lines", |b| b.iter(|| black_box(parse(&page).samples.len())));
-    let samples = parse(&page).samples;
+    group.bench_function("parse 100,000 lines", |b| b.iter(|| black_box(parse(&page, Format::Text).samples.len())));
+    let samples = parse(&page, Format::Text).samples;
     group.bench_function("store 100,000 lines", |b| {
         b.iter_batched(
             || Engine::new(Limits::default()).expect("an engine"),

@@ -14,8 +14,27 @@ pub struct Sample {
     pub name: String,
     pub labels: Vec<(String, String)>,
     pub value: f64,
-    /// The page's own time, when it gave one. Samples are stored at the time of reading; very old ones are left out.
+    /// The page's own time, when it gave one: then it is the sample's.
     pub at: Option<Stamp>,
+}
+
+/// How a page is written, by its content type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format: times in milliseconds.
+    #[default]
+    Text,
+    /// OpenMetrics: times in seconds, and an end that says so.
+    OpenMetrics,
+}
+
+impl Format {
+    pub fn of(content_type: Option<&str>) -> Format {
+        match content_type.and_then(|text| text.split(';').next()).map(str::trim) {
+            Some(text) if text.eq_ignore_ascii_case("application/openmetrics-text") => Format::OpenMetrics,
+            _ => Format::Text,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,28 +57,38 @@ pub struct ExpositionError {
 const REPORTED: usize = 5;
 
 /// Reads a whole page. Every sample line either comes out as a sample or is counted as lost.
-pub fn parse(text: &str) -> Page {
+pub fn parse(text: &str, format: Format) -> Page {
     let mut page = Page::default();
+    let (mut ended, mut last) = (false, 0);
     for (index, line) in text.lines().enumerate() {
+        last = index + 1;
         let line = line.trim();
+        ended |= line == "# EOF";
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match sample(line) {
+        match sample(line, format) {
             Ok(sample) => page.samples.push(sample),
-            Err(cause) => {
-                page.lost += 1;
-                if page.errors.len() < REPORTED {
-                    let text = crate::base::text::fit(&secret::sanitize(line), 80).into_owned();
-                    page.errors.push(ExpositionError { line: index + 1, cause, text });
-                }
-            }
+            Err(cause) => page.lose(last, cause, line),
         }
+    }
+    if format == Format::OpenMetrics && !ended {
+        page.lose(last, "the page is cut off", "there is no `# EOF`");
     }
     page
 }
 
-fn sample(line: &str) -> Result<Sample, &'static str> {
+impl Page {
+    fn lose(&mut self, line: usize, cause: &'static str, text: &str) {
+        self.lost += 1;
+        if self.errors.len() < REPORTED {
+            let text = crate::base::text::fit(&secret::sanitize(text), 80).into_owned();
+            self.errors.push(ExpositionError { line, cause, text });
+        }
+    }
+}
+
+fn sample(line: &str, format: Format) -> Result<Sample, &'static str> {
     let spelled = respell(line)?;
     let LineInfo::Sample { metric_name, labels, value, timestamp } = LineInfo::parse(&spelled) else {
         return Err("not a sample line");
@@ -68,7 +97,7 @@ fn sample(line: &str) -> Result<Sample, &'static str> {
     let at = match timestamp {
         None => None,
         Some(text) if text.starts_with('#') => None, // an exemplar follows
-        Some(text) => Some(time(text).ok_or("the time stamp is not a number")?),
+        Some(text) => Some(time(text, format).ok_or("the time stamp is not a number")?),
     };
     let mut pairs = Vec::new();
     for pair in labels.unwrap_or("").split(',').filter(|pair| !pair.is_empty()) {
@@ -217,11 +246,11 @@ fn number(text: &str) -> Option<f64> {
     }
 }
 
-/// Milliseconds (text format) or fractional seconds (OpenMetrics).
-fn time(text: &str) -> Option<Stamp> {
+/// Milliseconds (text format) or seconds (OpenMetrics, and whatever has a fraction).
+fn time(text: &str, format: Format) -> Option<Stamp> {
     match text.parse::<i64>() {
-        Ok(ms) => Some(Stamp(ms)),
-        Err(_) => text.parse::<f64>().ok().filter(|s| s.is_finite()).map(Stamp::from_seconds),
+        Ok(ms) if format == Format::Text => Some(Stamp(ms)),
+        _ => text.parse::<f64>().ok().filter(|s| s.is_finite()).map(Stamp::from_seconds),
     }
 }
 
@@ -230,7 +259,7 @@ mod tests {
     use super::*;
 
     fn one(line: &str) -> Sample {
-        let page = parse(line);
+        let page = parse(line, Format::Text);
         assert_eq!(page.lost, 0, "{line}: {:?}", page.errors);
         page.samples.into_iter().next().expect("one sample")
     }
@@ -256,19 +285,25 @@ mod tests {
         assert_eq!(one("x 1 1700000000123").at, Some(Stamp(1_700_000_000_123)));
         assert_eq!(one("x 1 1700000000.5").at, Some(Stamp(1_700_000_000_500)));
         assert_eq!(one(r#"x_bucket{le="1"} 4 # {trace_id="a"} 0.6"#).value, 4.0);
-        assert_eq!(parse("x 1 yesterday").lost, 1);
+        assert_eq!(parse("x 1 yesterday", Format::Text).lost, 1);
+        let open = parse("queue{a=\"y\"} 500 1795000000\n# EOF\n", Format::OpenMetrics);
+        assert_eq!((open.samples[0].at, open.lost), (Some(Stamp(1_795_000_000_000)), 0));
+        let cut = parse("a 1\nb 2\n", Format::OpenMetrics);
+        assert_eq!((cut.samples.len(), cut.errors[0].cause), (2, "the page is cut off"));
+        assert_eq!(Format::of(Some("application/openmetrics-text; version=1.0.0; charset=utf-8")), Format::OpenMetrics);
+        assert_eq!((Format::of(Some("text/plain; version=0.0.4")), Format::of(None)), (Format::Text, Format::Text));
     }
 
     #[test]
     fn buckets_keep_their_names_whatever_the_type_line_says() {
-        let page = parse("# TYPE x histogram\nx_bucket{le=\"1\"} 1\nx_bucket{le=\"+Inf\"} 2\nx_sum 3\nx_count 2\n");
+        let page = parse("# TYPE x histogram\nx_bucket{le=\"1\"} 1\nx_bucket{le=\"+Inf\"} 2\nx_sum 3\nx_count 2\n", Format::Text);
         let names: Vec<_> = page.samples.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["x_bucket", "x_bucket", "x_sum", "x_count"]);
     }
 
     #[test]
     fn nothing_is_lost_in_silence() {
-        let page = parse("good 1\nbad{a=b} 1\nworse{a=\"b 1\nnovalue\nword x\n<html>\n");
+        let page = parse("good 1\nbad{a=b} 1\nworse{a=\"b 1\nnovalue\nword x\n<html>\n", Format::Text);
         assert_eq!((page.samples.len(), page.lost), (1, 5));
         assert_eq!(page.errors[0].line, 2);
         assert_eq!(page.errors[0].cause, "a label value without quotes");

@@ -3,12 +3,14 @@
 //! The law here: right or refused. What the evaluator is not known to answer rightly is refused by name.
 
 mod exposition;
+mod extremes;
 mod promql;
 mod quantile;
 mod sampled;
 mod store;
+mod walk;
 
-pub use exposition::{ExpositionError, Page, Sample, parse};
+pub use exposition::{ExpositionError, Format, Page, Sample, parse};
 pub use promql::{PromqlError, Supported, check, selectors, supported};
 pub use sampled::Sampled;
 pub use store::{Engine, EngineError, Limits};

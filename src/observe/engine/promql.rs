@@ -9,6 +9,9 @@ use promql_parser::label::MatchOp;
 use promql_parser::parser::token::{T_COUNT_VALUES, T_GROUP, T_LIMIT_RATIO, T_LIMITK, T_POW, T_QUANTILE, TokenType};
 use promql_parser::parser::{self, BinaryExpr, Call, Expr, Offset, VectorMatchCardinality, VectorSelector};
 
+use super::extremes::with_nan;
+use super::walk::{children, visit};
+
 /// A query that cannot be used, with the byte offset in it when that is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
@@ -22,6 +25,8 @@ pub struct PromqlError {
 pub struct Supported {
     /// For the evaluator, in canonical spelling.
     pub(super) text: String,
+    /// The same where samples may be no numbers, if that makes a difference.
+    pub(super) text_with_nan: Option<String>,
     /// The quantile to take of the evaluator's answer here, because its own differs above the highest bucket.
     pub(super) quantile: Option<f64>,
     pub(super) keeps_name: bool,
@@ -144,8 +149,12 @@ fn quoted_word(cause: &str) -> Option<&str> {
 fn brackets(query: &str) -> Result<(), PromqlError> {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut quote: Option<char> = None;
-    let mut escaped = false;
+    let (mut escaped, mut comment) = (false, false);
     for (at, c) in query.char_indices() {
+        if comment {
+            comment = c != '\n';
+            continue;
+        }
         if let Some(q) = quote {
             match c {
                 _ if escaped => escaped = false,
@@ -156,6 +165,7 @@ fn brackets(query: &str) -> Result<(), PromqlError> {
             continue;
         }
         match c {
+            '#' => comment = true,
             '"' | '\'' | '`' => quote = Some(c),
             '(' | '[' | '{' => open.push((at, c)),
             ')' | ']' | '}' => {
@@ -241,27 +251,6 @@ fn reach(expr: &Expr) -> Duration {
     longest
 }
 
-fn visit(expr: &Expr, see: &mut impl FnMut(&Expr)) {
-    see(expr);
-    for child in children(expr) {
-        visit(child, see);
-    }
-}
-
-fn children(expr: &Expr) -> Vec<&Expr> {
-    match expr {
-        Expr::Aggregate(a) => std::iter::once(&*a.expr).chain(a.param.as_deref()).collect(),
-        Expr::Unary(u) => vec![&u.expr],
-        Expr::Binary(b) => vec![&b.lhs, &b.rhs],
-        Expr::Paren(p) => vec![&p.expr],
-        Expr::Subquery(s) => vec![&s.expr],
-        Expr::Call(c) => c.args.args.iter().map(AsRef::as_ref).collect(),
-        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::VectorSelector(_) | Expr::MatrixSelector(_) | Expr::Extension(_) => {
-            Vec::new()
-        }
-    }
-}
-
 /// Lets a query through to the evaluator, or refuses it by the name of what is not known to be right.
 ///
 /// # Errors
@@ -274,10 +263,12 @@ pub fn supported(query: &str) -> Result<Supported, PromqlError> {
     };
     if let Some((phi, inner)) = quantile_at_root(&expr) {
         admit(inner, 0).map_err(refuse)?;
-        return Ok(Supported { text: inner.to_string(), quantile: Some(phi), keeps_name: false, reach: reach(inner) });
+        let text_with_nan = with_nan(inner);
+        return Ok(Supported { text: inner.to_string(), text_with_nan, quantile: Some(phi), keeps_name: false, reach: reach(inner) });
     }
     admit(&expr, 0).map_err(refuse)?;
-    Ok(Supported { text: expr.to_string(), quantile: None, keeps_name: keeps_name(&expr), reach: reach(&expr) })
+    let text_with_nan = with_nan(&expr);
+    Ok(Supported { text: expr.to_string(), text_with_nan, quantile: None, keeps_name: keeps_name(&expr), reach: reach(&expr) })
 }
 
 fn quantile_at_root(expr: &Expr) -> Option<(f64, &Expr)> {

@@ -41,10 +41,13 @@ fn quantile(phi: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
         }
         same
     });
-    let mut highest = f64::NEG_INFINITY;
-    for bucket in &mut buckets {
-        highest = highest.max(bucket.1);
-        bucket.1 = highest;
+    // Counts grow; rates of counters that are equal differ in their last digits.
+    let mut highest = buckets.first().map_or(0.0, |first| first.1);
+    for bucket in buckets.iter_mut().skip(1) {
+        if bucket.1 < highest || are_equal(bucket.1, highest) {
+            bucket.1 = highest;
+        }
+        highest = bucket.1;
     }
     let Some((last_bound, total)) = buckets.last().copied() else { return f64::NAN };
     if buckets.len() < 2 || last_bound != f64::INFINITY || total.is_nan() || total == 0.0 || phi.is_nan() {
@@ -69,6 +72,13 @@ fn quantile(phi: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
     start + (bound - start) * ((rank - before) / (count - before))
 }
 
+/// Whether two counts differ by no more than sums of the same numbers in another order do.
+fn are_equal(a: f64, b: f64) -> bool {
+    a == b || (a - b).abs() / (a.abs() + b.abs()).min(f64::MAX) < SMALL
+}
+
+const SMALL: f64 = 1e-12;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +91,7 @@ mod tests {
             (0.75, vec![(1.0, 10.0), (2.0, 20.0), (inf, 20.0)], 1.5),
             (0.99, vec![(1.0, 10.0), (2.0, 20.0), (inf, 100.0)], 2.0),
             (1.0, vec![(1.0, 10.0), (2.0, 10.0), (inf, 10.0)], 1.0),
+            (1.0, vec![(0.1, 0.3), (0.5, 0.1 + 0.2), (inf, 0.1 + 0.2)], 0.1),
             (0.5, vec![(inf, 10.0)], f64::NAN),
             (0.5, vec![(1.0, 0.0), (inf, 0.0)], f64::NAN),
         ];

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -46,7 +47,13 @@ const OLD: Duration = Duration::from_secs(300);
 /// The NaN by which Prometheus marks the end of a series.
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
-type SeriesKey = (String, Labels);
+/// A series, and the time of its newest sample where the page gives times of its own: such a one is not marked as gone, as
+/// with Prometheus.
+struct Shown {
+    name: String,
+    labels: Labels,
+    own_time: Option<Stamp>,
+}
 
 /// In-memory series from scraped pages, answering PromQL.
 pub struct Engine {
@@ -56,7 +63,9 @@ pub struct Engine {
     /// Metric names worth keeping; `None` keeps all.
     keep: Option<HashSet<String>>,
     /// What each target showed last, to mark what has gone.
-    shown: Mutex<HashMap<String, HashMap<u64, SeriesKey>>>,
+    shown: Mutex<HashMap<String, HashMap<u64, Shown>>>,
+    /// Whether any number that is none was ever stored.
+    has_nan: AtomicBool,
 }
 
 impl Engine {
@@ -73,6 +82,7 @@ impl Engine {
             limits,
             keep: None,
             shown: Mutex::default(),
+            has_nan: AtomicBool::new(false),
         })
     }
 
@@ -97,7 +107,8 @@ impl Engine {
     /// When there are too many series, or the storage refuses.
     pub fn ingest(&self, target: &str, extra: &[(String, String)], page: &[Sample], at: Stamp) -> Result<(), EngineError> {
         let mut shown = self.shown.lock().unwrap_or_else(|p| p.into_inner());
-        let mut now: HashMap<u64, SeriesKey> = HashMap::new();
+        let mut now: HashMap<u64, Shown> = HashMap::new();
+        let before = shown.remove(target).unwrap_or_default();
         let (mut rows, mut ids) = (Vec::new(), Vec::new());
         for sample in page.iter().filter(|s| self.keep.as_ref().is_none_or(|keep| keep.contains(&s.name))) {
             // A sample that was old when the page was read is no news.
@@ -109,19 +120,25 @@ impl Engine {
             if now.contains_key(&id) {
                 continue; // the same series twice on a page: the first one counts
             }
-            rows.push(row(&sample.name, &labels, at, sample.value));
-            ids.push(id);
-            now.insert(id, (sample.name.clone(), labels));
+            let newest = before.get(&id).and_then(|one| one.own_time);
+            // The same sample again is no second one.
+            if sample.at.is_none_or(|own| newest.is_none_or(|newest| own > newest)) {
+                if sample.value.is_nan() {
+                    self.has_nan.store(true, Ordering::Relaxed);
+                }
+                rows.push(row(&sample.name, &labels, sample.at.unwrap_or(at), sample.value));
+                ids.push(id);
+            }
+            now.insert(id, Shown { name: sample.name.clone(), labels, own_time: sample.at.max(newest) });
         }
         let others: usize = shown.iter().filter(|(name, _)| *name != target).map(|(_, s)| s.len()).sum();
         if others + now.len() > self.limits.series {
+            shown.insert(target.to_string(), before);
             return Err(EngineError::TooManySeries(self.limits.series));
         }
-        if let Some(before) = shown.get(target) {
-            for (id, (name, labels)) in before.iter().filter(|(id, _)| !now.contains_key(id)) {
-                rows.push(row(name, labels, at, f64::from_bits(STALE)));
-                ids.push(*id);
-            }
+        for (id, gone) in before.iter().filter(|(id, gone)| !now.contains_key(id) && gone.own_time.is_none()) {
+            rows.push(row(&gone.name, &gone.labels, at, f64::from_bits(STALE)));
+            ids.push(*id);
         }
         shown.insert(target.to_string(), now);
         drop(shown);
@@ -187,7 +204,8 @@ impl Engine {
         ask: impl FnOnce(&Evaluator, &str) -> tsink::promql::Result<PromqlValue>,
     ) -> Result<PromqlValue, EngineError> {
         // The evaluator has a few places that panic on odd numbers: a query must never take the program with it.
-        match catch_unwind(AssertUnwindSafe(|| ask(&self.evaluator, &query.text))) {
+        let text = query.text_with_nan.as_ref().filter(|_| self.has_nan.load(Ordering::Relaxed)).unwrap_or(&query.text);
+        match catch_unwind(AssertUnwindSafe(|| ask(&self.evaluator, text))) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(EngineError::Evaluation(crate::base::text::fit(&error.to_string(), 200).into_owned())),
             Err(_) => Err(EngineError::Evaluation("the evaluator gave up on these numbers".into())),
@@ -260,6 +278,10 @@ struct Pair {
     oldest: Option<Stamp>,
 }
 
+fn key(labels: &[Label]) -> Vec<(&str, &str)> {
+    labels.iter().map(|label| (label.name.as_str(), label.value.as_str())).collect()
+}
+
 /// Two storages that read as one.
 struct Generations {
     inner: RwLock<Pair>,
@@ -324,7 +346,10 @@ impl Storage for Generations {
                 all.entry(labels).or_default().extend(points);
             }
         }
-        Ok(all.into_iter().collect())
+        // In one order at every call: sums of the same numbers are equal, and of two that tie the same one is taken.
+        let mut all: Vec<(Vec<Label>, Vec<DataPoint>)> = all.into_iter().collect();
+        all.sort_by(|a, b| key(&a.0).cmp(&key(&b.0)));
+        Ok(all)
     }
 
     fn list_metrics(&self) -> tsink::Result<Vec<MetricSeries>> {
@@ -332,6 +357,7 @@ impl Storage for Generations {
         for part in self.parts() {
             all.extend(part.list_metrics()?);
         }
+        all.sort_by(|a, b| (&a.name, key(&a.labels)).cmp(&(&b.name, key(&b.labels))));
         Ok(all)
     }
 
@@ -348,7 +374,7 @@ impl Storage for Generations {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{parse, supported};
+    use super::super::{Format, parse, supported};
     use super::*;
 
     fn engine(limits: Limits) -> Engine {
@@ -356,7 +382,7 @@ mod tests {
     }
 
     fn feed(engine: &Engine, target: &str, text: &str, at: i64) {
-        engine.ingest(target, &[("job".into(), "t".into())], &parse(text).samples, Stamp(at)).expect("stored");
+        engine.ingest(target, &[("job".into(), "t".into())], &parse(text, Format::Text).samples, Stamp(at)).expect("stored");
     }
 
     fn ask(engine: &Engine, query: &str, at: i64) -> Vec<Sampled> {
@@ -374,6 +400,41 @@ mod tests {
         assert_eq!(left[0].label("__name__"), Some("a"));
         feed(&engine, "t", "", 11_000);
         assert!(ask(&engine, "a", 12_000).is_empty(), "a target that is away shows nothing");
+    }
+
+    #[test]
+    fn a_sample_has_the_time_its_page_gives_it() {
+        let engine = engine(Limits::default());
+        feed(&engine, "t", "queue 3 60000\n", 300_000);
+        feed(&engine, "t", "queue 3 60000\n", 301_000);
+        assert_eq!(ask(&engine, "time() - timestamp(queue)", 302_000)[0].points[0].1, 242.0);
+        assert_eq!(ask(&engine, "count_over_time(queue[10m])", 302_000)[0].points[0].1, 1.0, "the same one twice is one");
+        assert!(ask(&engine, "queue", 361_000).is_empty(), "five minutes on it is gone");
+    }
+
+    #[test]
+    fn windows_without_a_number_have_none() {
+        let engine = engine(Limits::default());
+        feed(&engine, "t", "idle NaN\nbusy{a=\"1\"} 2\nmixed NaN\n", 1_000);
+        feed(&engine, "t", "idle NaN\nbusy{a=\"1\"} 4\nmixed 7\n", 2_000);
+        for query in ["max_over_time(idle[5s])", "min_over_time(idle[5s])", "max_over_time(idle[5s]) < bool 5"] {
+            let got = ask(&engine, query, 3_000)[0].points[0].1;
+            assert!(got.is_nan() || query.contains("bool") && got == 0.0, "{query}: {got}");
+        }
+        let one = |query: &str| ask(&engine, query, 3_000)[0].points[0].1;
+        assert_eq!((one("max_over_time(busy[5s])"), one("min_over_time(busy[5s])"), one("max_over_time(mixed[5s])")), (4.0, 2.0, 7.0));
+        assert_eq!(ask(&engine, "max_over_time(busy[5s])", 3_000)[0].label("a"), Some("1"));
+    }
+
+    #[test]
+    fn of_those_that_tie_the_same_one_is_taken() {
+        let engine = engine(Limits::default());
+        let page: String = (0..40).map(|i| format!("m{{i=\"{i}\"}} 1\n")).collect();
+        feed(&engine, "t", &page, 1_000);
+        let first = ask(&engine, "topk(3, m)", 1_500);
+        for _ in 0..20 {
+            assert_eq!(ask(&engine, "topk(3, m)", 1_500), first);
+        }
     }
 
     #[test]
@@ -415,7 +476,7 @@ mod tests {
     #[test]
     fn too_many_series_are_refused() {
         let engine = engine(Limits { series: 2, ..Limits::default() });
-        let page = parse("a 1\nb 1\nc 1\n").samples;
+        let page = parse("a 1\nb 1\nc 1\n", Format::Text).samples;
         assert_eq!(engine.ingest("t", &[], &page, Stamp(1)), Err(EngineError::TooManySeries(2)));
         let engine = Engine::new(Limits { series: 2, ..Limits::default() }).expect("an engine").keeping(["sum(a)"]);
         assert_eq!(engine.ingest("t", &[], &page, Stamp(1)), Ok(()), "only what the queries read is kept");

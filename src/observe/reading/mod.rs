@@ -13,7 +13,7 @@ pub use fault::{Fault, FaultKind};
 pub use freshness::Freshness;
 pub use question::{Ask, Fact, Health, Past, ProbeSpec, Question, Shape};
 pub use series::{History, Series};
-pub use value::{Alert, AlertState, EventOutcome, LabelledValue, SourceEvent, Table, Value};
+pub use value::{Alert, AlertState, EventOutcome, LabelledValue, SourceEvent, Table, Value, number_in};
 
 use std::time::Duration;
 

@@ -78,6 +78,9 @@ pub struct Question {
     pub history: bool,
     /// Whom to ask when the source is away.
     pub or: Option<(Arc<str>, Ask)>,
+    /// A text that is a number is meant as one.
+    #[serde(default)]
+    pub numbers: bool,
     /// Ask about this long ago, or for the median over this long, instead of now.
     pub past: Option<Past>,
 }

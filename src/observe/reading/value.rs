@@ -41,6 +41,8 @@ pub struct SourceEvent {
 #[serde(rename_all = "lowercase")]
 pub enum AlertState {
     Firing,
+    /// The rule itself fails: whether it would fire nobody knows.
+    Unknown,
     Pending,
     Silenced,
     Resolved,
@@ -69,7 +71,26 @@ pub enum Value {
     Alerts(Vec<Alert>),
 }
 
+/// The number or the time (in seconds) that a text is; a number too large to be one is none.
+pub fn number_in(text: &str) -> Option<f64> {
+    let text = text.trim();
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Some(number),
+        Ok(_) => None,
+        Err(_) => Stamp::parse(text).map(Stamp::seconds),
+    }
+}
+
 impl Value {
+    /// A text as the number it is, where a signal says that it is meant as one.
+    #[must_use]
+    pub fn meant_as_number(self) -> Value {
+        match &self {
+            Value::Text(text) => number_in(text).map_or(self, Value::Number),
+            _ => self,
+        }
+    }
+
     /// The numbers inside, with their labels; a single number has the empty label.
     pub fn lines(&self) -> Vec<LabelledValue> {
         match self {

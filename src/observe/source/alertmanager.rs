@@ -94,6 +94,10 @@ impl Client for Alertmanager {
         })
     }
 
+    fn there(&self) -> Boxed<'_, Result<(), Fault>> {
+        Box::pin(async move { self.alerts().await.map(drop) })
+    }
+
     fn skew(&self) -> i64 {
         self.web.skew()
     }

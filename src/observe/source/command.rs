@@ -93,6 +93,11 @@ impl CommandClient {
 }
 
 impl Client for CommandClient {
+    /// A command is run when a signal asks for it, and not to see whether it is there.
+    fn there(&self) -> Boxed<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             let Ask::Output { pointer } = ask else { return Err(not_understood(ask)) };
@@ -101,7 +106,7 @@ impl Client for CommandClient {
                 Some(pointer) => from_json(&super::web::json(text.as_bytes())?, pointer)?,
                 None => match text.trim() {
                     "" => return Err(Fault::new(FaultKind::Empty, "the command printed nothing")),
-                    line => line.parse().map_or_else(|_| Value::Text(sanitize(line)), Value::Number),
+                    line => line.parse().ok().filter(|n: &f64| n.is_finite()).map_or_else(|| Value::Text(sanitize(line)), Value::Number),
                 },
             };
             Ok(Answer::now(value))

@@ -10,7 +10,7 @@ use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::secret::sanitize;
-use crate::observe::reading::{Ask, EventOutcome, Fault, FaultKind, Health, LabelledValue, Shape, SourceEvent, Table, Value};
+use crate::observe::reading::{Ask, EventOutcome, Fault, FaultKind, Health, LabelledValue, Shape, SourceEvent, Table, Value, number_in};
 
 pub enum Database {
     Postgres(Box<Postgres>),
@@ -63,6 +63,10 @@ impl Client for Database {
         })
     }
 
+    fn there(&self) -> Boxed<'_, Result<(), Fault>> {
+        Box::pin(async move { self.rows("SELECT 1 AS v").await.map(drop) })
+    }
+
     fn identity(&self) -> Option<Boxed<'_, Identity>> {
         Some(Box::pin(async move {
             let name = match self {
@@ -78,7 +82,7 @@ fn number(cell: &serde_json::Value) -> Option<f64> {
     match cell {
         serde_json::Value::Number(n) => n.as_f64(),
         serde_json::Value::Bool(b) => Some(f64::from(u8::from(*b))),
-        serde_json::Value::String(s) => s.parse().ok().or_else(|| Stamp::parse(s).map(Stamp::seconds)),
+        serde_json::Value::String(s) => number_in(s),
         _ => None,
     }
 }
@@ -103,6 +107,8 @@ fn shaped(rows: Rows, shape: Shape) -> Result<Value, Fault> {
             };
             let [cell] = row.as_slice() else { return Err(wrong(format!("the query gives {} columns, a scalar is one", row.len()))) };
             match (number(cell), cell) {
+                // A text stays one: whether it is meant as a number the signal says.
+                (_, serde_json::Value::String(_)) => Ok(Value::Text(text(cell))),
                 (Some(value), _) => Ok(Value::Number(value)),
                 (None, serde_json::Value::Null) => Err(Fault::new(FaultKind::Empty, "the query gives NULL")),
                 (None, other) => Ok(Value::Text(text(other))),
@@ -164,7 +170,9 @@ mod tests {
     #[test]
     fn shapes_of_answers() {
         assert_eq!(shaped(rows(&["n"], json!([[3]])), Shape::Scalar), Ok(Value::Number(3.0)));
-        assert_eq!(shaped(rows(&["n"], json!([["1.50"]])), Shape::Scalar), Ok(Value::Number(1.5)));
+        assert_eq!(shaped(rows(&["n"], json!([["1.50"]])), Shape::Scalar), Ok(Value::Text("1.50".into())));
+        assert!(rows(&["a", "b"], json!([[1, 2]])).told_apart().is_ok());
+        assert!(rows(&["a", "a"], json!([[1, 2]])).told_apart().is_err_and(|fault| fault.message.contains("two are called `a`")));
         assert_eq!(shaped(rows(&["n"], json!([["green"]])), Shape::Scalar), Ok(Value::Text("green".into())));
         for (bad, kind) in [
             (json!([]), FaultKind::Empty),

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Stamp;
-use crate::observe::reading::{Ask, Fault, FaultKind, Lines, Value};
+use crate::observe::reading::{Ask, Fault, FaultKind, Lines, Value, number_in};
 
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -81,6 +81,9 @@ pub trait Client: Send + Sync + 'static {
     fn newest<'a>(&'a self, _selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
         Box::pin(async { Ok(HashMap::new()) })
     }
+
+    /// Whether the source is there: asked of one that no signal asks.
+    fn there(&self) -> Boxed<'_, Result<(), Fault>>;
 
     /// What was reached, by its own account: `key=value` pairs that name the environment. `None` where there is none.
     fn identity(&self) -> Option<Boxed<'_, Identity>> {
@@ -126,7 +129,7 @@ fn from_json(document: &serde_json::Value, pointer: &str) -> Result<Value, Fault
     let number = |v: &Json| match v {
         Json::Number(n) => n.as_f64(),
         Json::Bool(b) => Some(f64::from(u8::from(*b))),
-        Json::String(s) => s.trim().parse().ok(),
+        Json::String(s) => number_in(s),
         _ => None,
     };
     match found {
@@ -141,6 +144,8 @@ fn from_json(document: &serde_json::Value, pointer: &str) -> Result<Value, Fault
             Ok(Value::Lines(lines))
         }
         Json::Null => Err(Fault::new(FaultKind::Empty, format!("the answer has null at `{pointer}`"))),
-        other => Ok(number(other).map_or_else(|| Value::Text(crate::base::secret::sanitize(other.as_str().unwrap_or(""))), Value::Number)),
+        // Whether a text is meant as a number the signal says.
+        Json::String(text) => Ok(Value::Text(crate::base::secret::sanitize(text))),
+        other => number(other).map(Value::Number).ok_or_else(|| Fault::new(FaultKind::Garbage, "neither a number nor a text")),
     }
 }

@@ -273,7 +273,7 @@ impl Gate {
     /// A source that is only asked when another one is away must be known to be there before that.
     async fn stand_by(self: Arc<Self>) {
         loop {
-            let _ = self.through(self.source.timeout, self.source.client.newest(&[])).await;
+            let _ = self.through(self.source.timeout, self.source.client.there()).await;
             tokio::time::sleep(STAND_BY).await;
         }
     }
@@ -376,7 +376,9 @@ impl Asker {
             Ok(answer) => (answer.at.unwrap_or(received), answer.notes.clone(), answer.partial),
             Err(_) => (received, Vec::new(), false),
         };
-        Reading { at, received, took: started.elapsed(), via: gate.source.name.clone(), outcome: outcome.map(|a| a.value), notes, partial }
+        let numbers = self.question.numbers;
+        let outcome = outcome.map(|answer| if numbers { answer.value.meant_as_number() } else { answer.value });
+        Reading { at, received, took: started.elapsed(), via: gate.source.name.clone(), outcome, notes, partial }
     }
 
     /// One question to one source: the value, and the chart's tail. `Ok(None)` means that nothing is new yet.

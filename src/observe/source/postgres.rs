@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row};
 
-use super::rows::{MOST_ROWS, Rows};
+use super::rows::{Columns, MOST_ROWS, Rows};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind, Health};
 
@@ -64,13 +64,13 @@ impl Postgres {
         let mut rows = Rows { columns: Vec::new(), rows: Vec::with_capacity(found.len()) };
         for row in found {
             let text: String = row.try_get(0).map_err(|e| fault(&e))?;
-            let object: serde_json::Map<String, serde_json::Value> = super::web::json(text.as_bytes())?;
+            let Columns(row) = super::web::json(text.as_bytes())?;
             if rows.columns.is_empty() {
-                rows.columns = object.keys().cloned().collect();
+                rows.columns = row.iter().map(|(name, _)| name.clone()).collect();
             }
-            rows.rows.push(object.into_iter().map(|(_, v)| v).collect());
+            rows.rows.push(row.into_iter().map(|(_, v)| v).collect());
         }
-        Ok(rows)
+        rows.told_apart()
     }
 
     pub async fn name(&self) -> Result<String, Fault> {
@@ -154,10 +154,20 @@ pub fn health_query(health: Health) -> &'static str {
             "SELECT CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN greatest(coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0), 0)::float8 END AS value FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()"
         }
         Health::LocksWaiting => {
-            "SELECT CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN count(*) END AS value FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            "SELECT CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN count(*) END AS value FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name <> 'lastgreen' AND datname = current_database()"
         }
         Health::ReplicationLag => {
-            "SELECT CASE WHEN pg_is_in_recovery() THEN CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN coalesce((SELECT max(extract(epoch FROM replay_lag)) FROM pg_stat_replication), 0) END::float8 AS value"
+            // Without a stream nobody knows how far a standby is behind. Only a server with nothing that waits for a
+            // standby (no slot, no stream) has none. A stream that is silent while there is more to send is not at 0.
+            "SELECT CASE WHEN pg_is_in_recovery() THEN CASE \
+                 WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') THEN NULL \
+                 WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
+                 ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END \
+             WHEN NOT pg_has_role('pg_read_all_stats', 'USAGE') THEN NULL \
+             WHEN EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT active) THEN NULL \
+             ELSE (SELECT CASE WHEN bool_or(state <> 'streaming') THEN NULL \
+                 ELSE coalesce(max(greatest(extract(epoch FROM replay_lag), CASE WHEN pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) > 0 AND reply_time < now() - interval '10s' THEN extract(epoch FROM now() - reply_time) ELSE 0 END)), 0) END \
+                 FROM pg_stat_replication WHERE application_name NOT LIKE 'pg_%') END::float8 AS value"
         }
         Health::CacheHitRatio => {
             "SELECT CASE WHEN sum(blks_hit + blks_read) = 0 THEN 1 ELSE sum(blks_hit)::float8 / sum(blks_hit + blks_read)::float8 END AS value FROM pg_stat_database WHERE datname = current_database()"

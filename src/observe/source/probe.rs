@@ -9,7 +9,7 @@ use super::web::{Web, json, status_fault};
 use super::{Answer, Boxed, Client, from_json, not_understood};
 use crate::base::text::fit;
 use crate::base::units::short;
-use crate::observe::reading::{Ask, Fault, ProbeSpec, Value};
+use crate::observe::reading::{Ask, Fault, FaultKind, ProbeSpec, Value};
 
 pub struct Probe {
     web: Web,
@@ -44,12 +44,25 @@ impl Probe {
 }
 
 impl Client for Probe {
+    /// Whatever it says, as long as it is no fault of the server's.
+    fn there(&self) -> Boxed<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let response = self.web.send(self.web.get("")?).await?;
+            if response.status.is_success() {
+                Ok(())
+            } else {
+                Err(Fault::new(FaultKind::Unavailable, status_fault(response.status, "").message))
+            }
+        })
+    }
+
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             match ask {
                 Ask::Probe(spec) => {
                     let result = self.try_once(spec).await;
-                    let key = format!("{} {}", spec.method, spec.path);
+                    // Two that differ in anything fail each by itself.
+                    let key = format!("{spec:?}");
                     let mut failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
                     let count = failures.entry(key).or_default();
                     *count = if result.is_ok() { 0 } else { count.saturating_add(1) };

@@ -94,7 +94,8 @@ impl Prometheus {
         let envelope = self.call::<Groups>(self.web.get("api/v1/rules?type=alert")?).await?;
         let skew = self.web.skew();
         let mut alerts = Vec::new();
-        for rule in envelope.data.map(|d| d.groups).unwrap_or_default().into_iter().flat_map(|g| g.rules) {
+        let data = envelope.data.ok_or_else(|| Fault::new(FaultKind::Garbage, "a success without data: this is no list of rules"))?;
+        for rule in data.groups.into_iter().flat_map(|g| g.rules) {
             for one in rule.alerts {
                 let state = match one.state.as_str() {
                     "firing" => AlertState::Firing,
@@ -112,8 +113,8 @@ impl Prometheus {
             if rule.health.as_deref() == Some("err") {
                 alerts.push(Alert {
                     name: sanitize(&rule.name),
-                    state: AlertState::Pending,
-                    severity: "error".into(),
+                    state: AlertState::Unknown,
+                    severity: sanitize(rule.labels.get("severity").map_or("", String::as_str)),
                     since: None,
                     text: sanitize(&format!("the rule itself fails: {}", rule.last_error.unwrap_or_default())),
                 });
@@ -152,7 +153,6 @@ fn value_of_data(data: Data) -> Result<Value, Fault> {
 
 #[derive(Deserialize)]
 struct Groups {
-    #[serde(default)]
     groups: Vec<RuleGroup>,
 }
 
@@ -165,6 +165,8 @@ struct RuleGroup {
 #[derive(Deserialize)]
 struct AlertRule {
     name: String,
+    #[serde(default)]
+    labels: LabelMap,
     #[serde(default)]
     alerts: Vec<RaisedAlert>,
     health: Option<String>,
@@ -240,6 +242,10 @@ impl Client for Prometheus {
         })
     }
 
+    fn there(&self) -> Boxed<'_, Result<(), Fault>> {
+        Box::pin(async move { self.query("1", false).await.map(drop) })
+    }
+
     fn has_range(&self, ask: &Ask) -> bool {
         matches!(ask, Ask::Promql { .. })
     }
@@ -273,9 +279,6 @@ impl Client for Prometheus {
     fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
         Box::pin(async move {
             let mut found = HashMap::new();
-            if selectors.is_empty() {
-                self.query("1", false).await?;
-            }
             for (chunk_index, chunk) in selectors.chunks(50).enumerate() {
                 let parts: Vec<_> = chunk.iter().enumerate().map(|(i, s)| format!("count_values(\"s{i}\", max(timestamp({s})))")).collect();
                 let (data, _) = self.query(&parts.join(" or "), false).await?;

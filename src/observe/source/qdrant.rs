@@ -389,6 +389,10 @@ impl Client for Qdrant {
         })
     }
 
+    fn there(&self) -> Boxed<'_, Result<(), Fault>> {
+        Box::pin(async move { self.get::<Collections>("collections").await.map(drop) })
+    }
+
     fn identity(&self) -> Option<Boxed<'_, Identity>> {
         Some(Box::pin(async move {
             let Some(main) = &self.main else { return Ok(Vec::new()) };

@@ -74,6 +74,16 @@ fn fault(error: &redis::RedisError) -> Fault {
     Fault::new(kind, words.split(" (os error").next().unwrap_or(&words))
 }
 
+/// Older servers give fields and their values in one list.
+fn in_pairs(reply: Reply, command: &[String]) -> Reply {
+    let paired = command.first().is_some_and(|name| name.eq_ignore_ascii_case("HGETALL"))
+        || command.iter().skip(1).any(|word| word.eq_ignore_ascii_case("WITHSCORES"));
+    match reply {
+        Reply::Array(items) if paired => Reply::Array(items.into_iter().step_by(2).collect()),
+        other => other,
+    }
+}
+
 fn value_of(reply: Reply, field: Option<&str>) -> Result<Value, Fault> {
     let empty = || Fault::new(FaultKind::Empty, "the answer is nil");
     let text = match reply {
@@ -81,7 +91,9 @@ fn value_of(reply: Reply, field: Option<&str>) -> Result<Value, Fault> {
         Reply::Int(n) => return Ok(Value::Number(n as f64)),
         Reply::Double(n) => return Ok(Value::Number(n)),
         Reply::Boolean(b) => return Ok(Value::Number(f64::from(u8::from(b)))),
-        Reply::Array(items) | Reply::Set(items) => return Ok(Value::Number(items.len() as f64)),
+        // Nil in a list is something that is not there.
+        Reply::Array(items) | Reply::Set(items) => return Ok(Value::Number(items.iter().filter(|one| **one != Reply::Nil).count() as f64)),
+        Reply::Map(pairs) => return Ok(Value::Number(pairs.len() as f64)),
         Reply::Okay => "OK".to_string(),
         Reply::SimpleString(text) | Reply::VerbatimString { text, .. } => text,
         Reply::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -94,14 +106,18 @@ fn value_of(reply: Reply, field: Option<&str>) -> Result<Value, Fault> {
             .find_map(|line| line.split_once(':').filter(|(name, _)| *name == field).map(|(_, value)| value.trim().to_string()))
             .ok_or_else(|| Fault::new(FaultKind::Empty, format!("the answer has no field `{field}`")))?,
     };
-    Ok(text.trim().parse().map_or_else(|_| Value::Text(sanitize(&text)), Value::Number))
+    Ok(Value::Text(sanitize(text.trim())))
 }
 
 impl Client for Redis {
+    fn there(&self) -> Boxed<'_, Result<(), Fault>> {
+        Box::pin(async move { self.run(&["PING".to_string()]).await.map(drop) })
+    }
+
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             match ask {
-                Ask::Redis { command, field } => value_of(self.run(command).await?, field.as_deref()).map(Answer::now),
+                Ask::Redis { command, field } => value_of(in_pairs(self.run(command).await?, command), field.as_deref()).map(Answer::now),
                 other => Err(not_understood(other)),
             }
         })

@@ -11,8 +11,11 @@ use tokio::task::block_in_place;
 use super::web::{Web, status_fault};
 use super::{Answer, Boxed, Client, not_understood, prometheus};
 use crate::base::clock::Stamp;
-use crate::observe::engine::{Engine, EngineError, Limits, Page, Sample, Sampled, parse, supported};
+use crate::observe::engine::{Engine, EngineError, Format, Limits, Page, Sample, Sampled, parse, supported};
 use crate::observe::reading::{Ask, Fault, FaultKind, LabelledValue, Lines, Value};
+
+/// Samples whose own time is further ahead are refused, as Prometheus does.
+const AHEAD: Duration = Duration::from_secs(600);
 
 /// One page: where it is and the labels its series get.
 pub struct PageTarget {
@@ -59,7 +62,8 @@ impl Scrape {
             if !response.status.is_success() {
                 return Err(status_fault(response.status, &response.text()));
             }
-            Ok(response.text())
+            let format = Format::of(response.content_type.as_deref());
+            Ok((response.text(), format))
         };
         let fetched = match tokio::time::timeout(self.options.timeout, fetched).await {
             Ok(fetched) => fetched,
@@ -79,15 +83,22 @@ impl Scrape {
         }
     }
 
-    fn store(&self, name: &str, labels: &[(String, String)], fetched: Result<String, Fault>, at: Stamp) {
-        let up = Sample { name: "up".into(), labels: Vec::new(), value: f64::from(u8::from(fetched.is_ok())), at: None };
-        let (page, fault) = match fetched {
-            Ok(text) => (parse(&text), None),
+    fn store(&self, name: &str, labels: &[(String, String)], fetched: Result<(String, Format), Fault>, at: Stamp) {
+        let (page, fault) = match fetched.map(|(text, format)| parse(&text, format)) {
+            // As with Prometheus: of a page that is not wholly understood nothing is taken.
+            Ok(Page { lost, errors, .. }) if lost > 0 => {
+                let first = errors.first().map_or_else(String::new, ToString::to_string);
+                let words = format!("{lost} of the page's lines cannot be read, the first is {first}");
+                (Page::default(), Some(Fault::new(FaultKind::Garbage, words)))
+            }
+            Ok(page) => (page, None),
             Err(fault) => (Page::default(), Some(fault)),
         };
-        let note =
-            page.errors.first().map(|first| format!("{name}: {} of the page's lines cannot be read, the first is {first}", page.lost));
+        let up = Sample { name: "up".into(), labels: Vec::new(), value: f64::from(u8::from(fault.is_none())), at: None };
+        let ahead = page.samples.iter().filter(|sample| sample.at.is_some_and(|own| own.since(at) > AHEAD)).count();
+        let note = (ahead > 0).then(|| format!("{name}: {ahead} samples are from the future and left out: the clocks differ"));
         let mut samples = page.samples;
+        samples.retain(|sample| sample.at.is_none_or(|own| own.since(at) <= AHEAD));
         samples.push(up);
         let fault = fault.or_else(|| {
             let error = self.engine.ingest(name, labels, &samples, at).err()?;
@@ -181,6 +192,10 @@ impl Client for Scrape {
             let lines = series.iter().filter_map(|s| Some(LabelledValue { label: label(s), value: s.points.last()?.1 })).collect();
             Ok(Answer { value: prometheus::value_of(lines), at, notes, partial })
         })
+    }
+
+    fn there(&self) -> Boxed<'_, Result<(), Fault>> {
+        Box::pin(async move { self.standing().await.map(drop) })
     }
 
     fn has_range(&self, ask: &Ask) -> bool {

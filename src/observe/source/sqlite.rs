@@ -59,7 +59,7 @@ impl Sqlite {
         let columns = found.first().map(|row| row.columns().iter().map(|c| c.name().to_string()).collect()).unwrap_or_default();
         let rows =
             found.iter().map(|row| (0..row.len()).map(|i| cell(row, i)).collect::<Result<_, _>>()).collect::<Result<_, sqlx::Error>>();
-        Ok(Rows { columns, rows: rows.map_err(|e| self.fault(&e))? })
+        Rows { columns, rows: rows.map_err(|e| self.fault(&e))? }.told_apart()
     }
 
     fn fault(&self, error: &sqlx::Error) -> Fault {

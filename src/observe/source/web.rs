@@ -27,6 +27,7 @@ pub struct Response {
     pub status: StatusCode,
     /// What `Retry-After` says, where a server wants to be left alone.
     pub retry_after: Option<String>,
+    pub content_type: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -89,7 +90,8 @@ impl Web {
         let mut answer = request.send().await.map_err(|e| self.fault(&e))?;
         self.learn_skew(&answer, before);
         let status = answer.status();
-        let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_string);
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_string);
+        let (retry_after, content_type) = (header("retry-after"), header("content-type"));
         let limit = self.options.max_body;
         let too_large = || Fault::new(FaultKind::TooLarge, format!("the answer is larger than {}", bytesize::ByteSize(limit)));
         if answer.content_length().is_some_and(|length| length > limit) {
@@ -102,7 +104,7 @@ impl Web {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, retry_after, body })
+        Ok(Response { status, retry_after, content_type, body })
     }
 
     /// Copies a body into a file, piece by piece; gives its sha256 and its size.

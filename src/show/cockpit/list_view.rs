@@ -1,5 +1,6 @@
 //! How a list is looked at: sorted, filtered, scrolled. One shape for every panel that shows rows.
 
+use crate::base::units::magnitude;
 use crate::judge::Verdict;
 
 /// How a list is looked at.
@@ -50,7 +51,7 @@ impl ListView {
 }
 
 fn compare(a: Option<&String>, b: Option<&String>) -> std::cmp::Ordering {
-    let number = |text: &String| text.replace([',', '%', ' '], "").parse::<f64>().ok();
+    let number = |text: &String| magnitude(text);
     match (a.and_then(number), b.and_then(number)) {
         (Some(a), Some(b)) => a.total_cmp(&b),
         _ => a.cmp(&b),

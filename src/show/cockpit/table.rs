@@ -191,7 +191,8 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
         let Some(Value::Alerts(alerts)) = track.good.as_ref().and_then(|r| r.value()) else { continue };
         for alert in alerts {
             let (word, verdict) = match alert.state {
-                AlertState::Firing => ("firing", Some(alert_verdict(alert))),
+                AlertState::Firing => ("firing", Some(alert_verdict(&state.config.alerts, alert))),
+                AlertState::Unknown => ("unknown", Some(Verdict::Unknown)),
                 AlertState::Pending => ("pending", Some(Verdict::Warn)),
                 AlertState::Silenced => ("silenced", None),
                 AlertState::Resolved => ("resolved", None),

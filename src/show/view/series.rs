@@ -1,5 +1,7 @@
 //! Lines over time with their thresholds and newest values.
 
+use std::sync::Arc;
+
 use ratatui::layout::Rect;
 
 use super::paint::{Paint, role};
@@ -8,7 +10,7 @@ use super::plot::{self, Axis, PlotLine, Scale};
 use crate::base::text::width;
 use crate::config::Panel;
 use crate::judge::{Signal, Verdict};
-use crate::observe::reading::Series;
+use crate::observe::reading::{Series, Value};
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
 use crate::status::Track;
@@ -18,6 +20,8 @@ struct Drawn<'a> {
     signal: &'a Signal,
     track: &'a Track,
     label: String,
+    /// What the answer calls it.
+    key: Arc<str>,
     series: &'a Series,
     role: Role,
     /// Its letter, where there are several.
@@ -56,10 +60,12 @@ fn collect<'a>(state: &'a State, panel: &Panel) -> Vec<Drawn<'a>> {
     let mut drawn = Vec::new();
     for name in &panel.signals {
         let (Some(signal), Some(track)) = (state.config.signal(name), state.store().signals.get(name)) else { continue };
-        for (label, series) in &track.history().lines {
+        for (key, series) in &track.history().lines {
+            let label = key;
             let role = if is_old(track) { Role::Stale } else { Role::line(drawn.len()) };
             let label = if label.is_empty() { signal.title.clone() } else { label.to_string() };
-            drawn.push(Drawn { signal, track, label, series, role, name: plot::letter(drawn.len()) });
+            let key = key.clone();
+            drawn.push(Drawn { signal, track, label, key, series, role, name: plot::letter(drawn.len()) });
         }
     }
     if let [only] = drawn.as_mut_slice() {
@@ -83,18 +89,24 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
             (x, y) = (0, 1);
         }
     }
-    for line in drawn {
-        let value = match state.cursor_in(panel) {
-            Some(cursor) => line.series.at(cursor.at, state.window),
-            None => line.series.last().map(|(_, v)| v),
-        };
+    // A verdict is about now, not about the time under the cursor.
+    let now = state.cursor_in(panel).is_none();
+    let mut rows: Vec<(Verdict, &Drawn, Option<f64>)> = drawn.iter().map(|line| value_of(state, panel, line)).collect();
+    if now {
+        // Of equals the order stays, so that nothing jumps.
+        rows.sort_by_key(|(verdict, _, _)| std::cmp::Reverse(*verdict));
+    }
+    for (shown, (verdict, line, value)) in rows.iter().enumerate() {
+        let (verdict, left) = (*verdict, rows.len() - shown);
+        let is_gone = value.is_none();
         let value = value.map_or_else(|| "—".into(), |v| line.signal.unit.format(v));
-        let verdict = line.track.judgement.verdict;
-        // A verdict is about now, not about the time under the cursor.
-        let judged = line.signal.has_thresholds() && state.cursor_in(panel).is_none();
+        let judged = line.signal.has_thresholds() && now;
         let labelled = drawn.len() > 1 || detailed;
-        let need = (if labelled { width(&line.label) + 3 } else { 0 } + width(&value)) as u16;
-        if !detailed && x > 0 && x + need > area.width {
+        let need = (if labelled { width(&line.label) + 3 } else { 0 } + width(&value) + if judged { 2 } else { 0 }) as u16;
+        let more = format!("+{left} more");
+        let kept = if left > 1 { width(&more) as u16 + 1 } else { 0 };
+        if !detailed && x > 0 && x + need + kept > area.width {
+            paint.text(area, x, y, &more, Role::Dim);
             break;
         }
         if !line.name.is_empty() {
@@ -110,7 +122,7 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
             x,
             y,
             &value,
-            if is_old(line.track) {
+            if is_old(line.track) || is_gone {
                 Role::Stale
             } else if bad {
                 role(verdict)
@@ -132,4 +144,21 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
         }
     }
     if detailed { y } else { 1 }
+}
+
+/// What a line is now, by the same reading that everything else goes by, or was at the cursor.
+fn value_of<'d, 's>(state: &State, panel: &Panel, line: &'d Drawn<'s>) -> (Verdict, &'d Drawn<'s>, Option<f64>) {
+    let judgement = &line.track.judgement;
+    if let Some(cursor) = state.cursor_in(panel) {
+        return (judgement.verdict, line, line.series.at(cursor.at, state.window));
+    }
+    let lines = line.track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
+    let value = lines.iter().find(|one| *one.label == *line.key).map(|one| one.value);
+    let verdict = match value {
+        // One that the newest answer does not have has gone: nothing is said of it.
+        None => Verdict::Pass,
+        Some(value) => line.signal.verdict_of_line(judgement, &line.key, value),
+    };
+    let verdict = if line.signal.has_thresholds() { verdict } else { Verdict::Pass };
+    (verdict, line, value)
 }

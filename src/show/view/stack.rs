@@ -7,6 +7,7 @@ use super::panel::is_old;
 use super::plot::{self, Axis, Scale};
 use crate::base::text::width;
 use crate::config::Panel;
+use crate::observe::reading::Value;
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
 
@@ -78,17 +79,20 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, panel: &Panel, glyphs: [
     };
     let most = if area.height > 8 { 2 } else { 1 };
     let (mut x, mut y) = (0, 0);
-    for (i, (label, series)) in track.history().lines.iter().enumerate() {
+    let newest = track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
+    let all = &track.history().lines;
+    for (i, (label, series)) in all.iter().enumerate() {
         let value = match state.cursor_in(panel) {
             Some(cursor) => series.at(cursor.at, state.window),
-            None => series.last().map(|(_, v)| v),
+            None => newest.iter().find(|line| line.label == *label).map(|line| line.value),
         };
         let text = format!("{label} {}", value.map_or_else(|| "—".into(), |v| signal.unit.format(v)));
         if x > 0 && x + width(&text) as u16 + 1 > area.width {
-            (x, y) = (0, y + 1);
-            if y >= most {
+            if y + 1 >= most {
+                paint.text(area, x, y, &format!("+{} more", all.len() - i), Role::Dim);
                 return most;
             }
+            (x, y) = (0, y + 1);
         }
         let role = if is_old(track) { Role::Stale } else { Role::line(i) };
         x += paint.text(area, x, y, glyphs[i % glyphs.len()], role);

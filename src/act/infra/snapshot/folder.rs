@@ -1,8 +1,10 @@
 //! The folder of snapshots: one folder each, with its manifest and files; made aside and renamed when it is whole.
 
 use std::io::{Error, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -177,12 +179,41 @@ pub fn sha256_of(file: &Path) -> std::io::Result<(String, u64)> {
     }
 }
 
+/// What tells a file from another one of its name.
+type FileState = (PathBuf, u64, u64, SystemTime);
+
+/// The same, read once for as long as the file is untouched: a rollback looks at it before its first step and again before it is
+/// brought back.
+fn summed(file: &Path) -> std::io::Result<(String, u64)> {
+    static KNOWN: Mutex<Vec<(FileState, (String, u64))>> = Mutex::new(Vec::new());
+    let state = |file: &Path| -> std::io::Result<FileState> {
+        let meta = std::fs::metadata(file)?;
+        Ok((file.to_path_buf(), meta.ino(), meta.len(), meta.modified()?))
+    };
+    let before = state(file)?;
+    let found = KNOWN.lock().unwrap_or_else(|p| p.into_inner()).iter().find(|(known, _)| *known == before).map(|(_, sum)| sum.clone());
+    if let Some(known) = found {
+        return Ok(known);
+    }
+    let sum = sha256_of(file)?;
+    // One that changed meanwhile, or only just, is not known.
+    if state(file)? == before && before.3.elapsed().is_ok_and(|age| age > SETTLED) {
+        let mut known = KNOWN.lock().unwrap_or_else(|p| p.into_inner());
+        known.retain(|(state, _)| state.0 != before.0);
+        known.push((before, sum.clone()));
+    }
+    Ok(sum)
+}
+
+/// After this long without a change a file's time tells whether it has changed again.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// Whether a file is the one that was written.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn check_files(file: &Path, part: &Part) -> Result<(), String> {
-    let (sum, size) = sha256_of(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let (sum, size) = summed(file).map_err(|e| format!("{}: {e}", file.display()))?;
     if size != part.size {
         return Err(format!("{} has {size} bytes, and had {}", file.display(), part.size));
     }

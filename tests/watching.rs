@@ -1,0 +1,204 @@
+//! What `lastgreen status` says of sources that answer nonsense rather than fail: nothing of it passes, and no number is made
+//! of what is none.
+
+mod common;
+
+use common::host::Host;
+use common::{Canned, Postgres, free_port, respond};
+use serde_json::Value as Json;
+
+/// The exit code of `status`, and what it says.
+fn status(config: &str) -> (i32, Json) {
+    let host = Host::new(&format!("[environment]\nname = \"here\"\n[audit]\ndatabase = \"none\"\n{config}"));
+    let (code, said) = host.run(&["status", "--json"]);
+    (code, serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}")))
+}
+
+fn signal<'s>(status: &'s Json, name: &str) -> &'s Json {
+    status["signals"].as_array().expect("signals").iter().find(|signal| signal["name"] == name).expect("the signal")
+}
+
+fn page(content_type: &'static str, body: String) -> Canned {
+    Canned::new(move |_, stream| respond(stream, "200 OK", &[&format!("Content-Type: {content_type}")], &body))
+}
+
+fn scraped(targets: &str, query: &str) -> (i32, Json) {
+    status(&format!(
+        "[sources.pages]\nkind = \"scrape\"\ninterval = \"1s\"\ntargets = [{targets}]\n[signals.one]\nsource = \"pages\"\nquery = '{query}'\nfail = \"> 100\"\n"
+    ))
+}
+
+fn target(server: &Canned, path: &str) -> String {
+    format!("{{url = \"{}{path}\"}}", server.url())
+}
+
+const TEXT: &str = "text/plain; version=0.0.4";
+const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[test]
+fn a_page_that_is_not_wholly_understood_is_none() {
+    for (kind, body) in [
+        (TEXT, "errors_total{path=\"/a\"} 1\nerrors_total{path=\"/b \"x\"\"} 900\n"),
+        (OPEN, "errors_total{path=\"/a\"} 1\n"),
+        (TEXT, "<html>sign in</html>"),
+    ] {
+        let server = page(kind, body.into());
+        let (code, said) = scraped(&target(&server, "/metrics"), "sum(errors_total)");
+        assert_eq!((code, signal(&said, "one")["verdict"].as_str()), (3, Some("unknown")), "{body}: {said}");
+    }
+    let server = page(OPEN, "errors_total{path=\"/a\"} 1\n# EOF\n".into());
+    assert_eq!(scraped(&target(&server, "/metrics"), "sum(errors_total)").0, 0);
+}
+
+#[test]
+fn a_sample_is_as_old_as_its_page_says() {
+    let now = lastgreen::base::clock::Clock::System.now().0;
+    let server = page(TEXT, format!("queue 3 {}\nahead 3 {}\n", now - 240_000, now + 1_200_000));
+    let (code, said) = scraped(&target(&server, "/metrics"), "queue");
+    assert_eq!(code, 3, "{said}");
+    let one = signal(&said, "one");
+    assert!(one["reason"].as_str().is_some_and(|reason| reason.contains("stale")), "{one}");
+    let (code, said) = scraped(&target(&server, "/metrics"), "ahead");
+    assert_eq!(code, 3, "what is twenty minutes ahead is refused: {said}");
+    let server = page(OPEN, format!("queue{{a=\"y\"}} 500 {}\n# EOF\n", now / 1000));
+    let (code, said) = scraped(&target(&server, "/metrics"), "queue");
+    assert_eq!(code, 2, "seconds in OpenMetrics: {said}");
+}
+
+#[test]
+fn two_pages_of_one_host_are_two() {
+    let server = page(TEXT, "h_count 40\n".into());
+    let both = format!("{}, {}", target(&server, "/a"), target(&server, "/b"));
+    let (_, said) = scraped(&both, "sum(h_count)");
+    assert_eq!(signal(&said, "one")["evidence"]["value"], 80.0, "{said}");
+    let (_, said) = scraped(&both, "count(up)");
+    assert_eq!(signal(&said, "one")["evidence"]["value"], 2.0, "{said}");
+}
+
+#[test]
+fn whoever_cannot_say_what_fires_makes_nothing_green() {
+    let answers: [(&'static str, &str); 5] = [
+        ("500 Internal Server Error", "oops"),
+        ("404 Not Found", ""),
+        ("302 Found", ""),
+        ("200 OK", ""),
+        ("200 OK", "<html>sign in</html>"),
+    ];
+    for (line, body) in answers {
+        let server = Canned::text(line, body);
+        for source in ["kind = \"alertmanager\"", "kind = \"prometheus\""] {
+            let asks = if source.contains("prometheus") { "alerts = true\n" } else { "" };
+            let (code, said) = status(&format!(
+                "[sources.am]\n{source}\nurl = \"{}\"\n[signals.alerts]\nsource = \"am\"\n{asks}[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n[signals.good]\nsource = \"lite\"\nquery = \"SELECT 1 AS v\"\nfail = \"> 5\"\n",
+                server.url()
+            ));
+            assert_eq!(code, 3, "{source} with {line} {body}: {said}");
+        }
+    }
+}
+
+fn rules(groups: &str) -> (i32, Json) {
+    let server = Canned::text("200 OK", format!("{{\"status\":\"success\"{groups}}}"));
+    status(&format!(
+        "[alerts]\nseverities = {{ house = \"fail\" }}\n[sources.prometheus]\nkind = \"prometheus\"\nurl = \"{}\"\n[signals.alerts]\nsource = \"prometheus\"\nalerts = true\n\
+         [sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n[signals.good]\nsource = \"lite\"\nquery = \"SELECT 1 AS v\"\nfail = \"> 5\"\n",
+        server.url()
+    ))
+}
+
+#[test]
+fn alerts_of_others_are_as_bad_as_they_say() {
+    let firing = |name: &str, severity: &str| {
+        format!(
+            ",\"data\":{{\"groups\":[{{\"rules\":[{{\"name\":\"{name}\",\"health\":\"ok\",\"alerts\":[{{\"labels\":{{\"severity\":\"{severity}\"}},\"state\":\"firing\"}}]}}]}}]}}"
+        )
+    };
+    for (name, severity, wanted) in [
+        ("A", "critical", 2),
+        ("A", "Critical", 2),
+        ("A", "P1", 2),
+        ("A", "emergency", 2),
+        ("A", "house", 2),
+        ("A", "warning", 1),
+        ("A", "info", 0),
+        ("Watchdog", "none", 0),
+        ("Watchdog", "critical", 0),
+        ("InfoInhibitor", "none", 0),
+    ] {
+        let (code, said) = rules(&firing(name, severity));
+        assert_eq!(code, wanted, "{name} {severity}: {said}");
+    }
+    let (code, said) = rules("");
+    assert_eq!(code, 3, "a success without data is no list of rules: {said}");
+    let broken = ",\"data\":{\"groups\":[{\"rules\":[{\"name\":\"A\",\"health\":\"err\",\"lastError\":\"no such series\",\"labels\":{\"severity\":\"critical\"},\"alerts\":[]}]}]}";
+    let (code, said) = rules(broken);
+    assert_eq!(code, 3, "whether a broken rule would fire nobody knows: {said}");
+    assert_eq!(rules(",\"data\":{\"groups\":[]}").0, 0);
+}
+
+#[test]
+fn a_heartbeat_that_is_missing_is_the_fault() {
+    let server = Canned::text("200 OK", "[]");
+    let (code, said) = status(&format!(
+        "[alerts]\nheartbeats = [\"Watchdog\"]\n[sources.am]\nkind = \"alertmanager\"\nurl = \"{}\"\n[signals.alerts]\nsource = \"am\"\n",
+        server.url()
+    ));
+    assert!(code == 2 && said["reason"].as_str().is_some_and(|reason| reason.contains("Watchdog is silent")), "{said}");
+}
+
+#[test]
+fn a_source_that_no_signal_asks_is_not_up_unseen() {
+    let server = Canned::text("404 Not Found", "");
+    let (_, said) = status(&format!(
+        "[sources.away]\nkind = \"alertmanager\"\nurl = \"http://127.0.0.1:{}\"\n[sources.redis]\nkind = \"redis\"\nurl = \"redis://127.0.0.1:{}\"\n\
+         [sources.web]\nkind = \"http\"\nurl = \"{}\"\n\
+         [sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n[signals.good]\nsource = \"lite\"\nquery = \"SELECT 1 AS v\"\nfail = \"> 5\"\n",
+        free_port(),
+        free_port(),
+        server.url()
+    ));
+    for source in said["sources"].as_array().expect("sources").iter().filter(|source| source["name"] != "lite") {
+        assert_eq!(source["state"], "failing", "{source}");
+    }
+}
+
+#[test]
+fn sql_is_read_as_it_is_meant() {
+    let pg = Postgres::start();
+    let ask = |query: &str, more: &str| {
+        let (_, said) = status(&format!(
+            "[sources.db]\nkind = \"database\"\nurl = \"{}\"\n[signals.one]\nsource = \"db\"\nquery = \"{query}\"\n{more}\n",
+            pg.url()
+        ));
+        signal(&said, "one").clone()
+    };
+    let two = ask("select 1, 2", "fail = \\\"> 5\\\"".replace('\\', "").as_str());
+    assert!(two["verdict"] == "unknown" && two["reason"].as_str().is_some_and(|why| why.contains("2 columns")), "{two}");
+    for text in ["15.10", "2026.11", "0012", "7e10234"] {
+        assert_eq!(ask(&format!("SELECT '{text}' AS version"), "")["value"], text);
+    }
+    assert_eq!(ask("SELECT '7.5' AS v", "fail = \"> 7\"")["verdict"], "fail", "a threshold says that it is a number");
+    let close = ask("SELECT 0.0701 AS v", "unit = \"ratio\"\nfail = \"> 7%\"");
+    assert_eq!(close["reason"], "7.01 % > 7.0 %", "{close}");
+    // Nobody replicates: there is no lag. A slot that nobody reads is one that is missed.
+    let lag = "[sources.db]\nkind = \"database\"\nurl = \"URL\"\n[signals.lag]\nsource = \"db\"\nhealth = \"replication_lag\"\nfail = \"> 10s\"\n";
+    let lag = lag.replace("URL", &pg.url());
+    assert_eq!(status(&lag).0, 0);
+    pg.sql("SELECT pg_create_physical_replication_slot('standby')");
+    let (code, said) = status(&lag);
+    assert_eq!(code, 3, "{said}");
+}
+
+#[test]
+fn two_probes_on_one_path_fail_each_by_itself() {
+    let server = Canned::text("200 OK", "fine");
+    let (_, said) = status(&format!(
+        "[sources.web]\nkind = \"http\"\nurl = \"{}\"\n[signals.plain]\nsource = \"web\"\npath = \"/\"\nfail = \"> 0\"\n[signals.body]\nsource = \"web\"\npath = \"/\"\nbody = \"other\"\nfail = \"> 0\"\n",
+        server.url()
+    ));
+    assert_eq!(
+        (signal(&said, "plain")["verdict"].as_str(), signal(&said, "body")["verdict"].as_str()),
+        (Some("pass"), Some("fail")),
+        "{said}"
+    );
+}
