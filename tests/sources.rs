@@ -27,6 +27,7 @@ fn endpoint(url: &str) -> Endpoint {
         tls: Tls::default(),
         timeout: TIMEOUT,
         max_body: 1 << 20,
+        proxy: None,
     }
 }
 
@@ -143,6 +144,7 @@ fn wrong_password_and_missing_database() {
     let wrong = Redis::new(
         format!("redis://127.0.0.1:{}", server.port),
         Some(SecretRef::parse("cmd:echo wrong-password").expect("a reference")),
+        Tls::default(),
         TIMEOUT,
     );
     let fault = ask(&wrong, &Ask::Redis { command: vec!["PING".into()], field: None }).expect_err("refused");
@@ -153,7 +155,7 @@ fn wrong_password_and_missing_database() {
 #[test]
 fn redis_numbers_fields_and_a_restart() {
     let mut server = redis(None);
-    let client = Redis::new(format!("redis://127.0.0.1:{}", server.port), None, TIMEOUT);
+    let client = Redis::new(format!("redis://127.0.0.1:{}", server.port), None, Tls::default(), TIMEOUT);
     let runtime = runtime();
     let run = |words: &[&str], field: Option<&str>| {
         let ask = Ask::Redis { command: words.iter().map(|w| (*w).to_string()).collect(), field: field.map(String::from) };

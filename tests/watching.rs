@@ -202,3 +202,56 @@ fn two_probes_on_one_path_fail_each_by_itself() {
         "{said}"
     );
 }
+
+#[test]
+fn this_very_host_needs_no_proxy_and_the_proxy_is_named() {
+    let server = page(TEXT, "up_to 7\n".into());
+    let text = |url: &str| {
+        format!(
+            "[environment]\nname = \"here\"\n[audit]\ndatabase = \"none\"\n[sources.pages]\nkind = \"scrape\"\ntimeout = \"2s\"\ntargets = [{{url = \"{url}\"}}]\n[signals.one]\nsource = \"pages\"\nquery = \"max(up_to)\"\nfail = \"> 100\"\n"
+        )
+    };
+    let proxy = format!("http://user:pass-of-it@127.0.0.1:{}", free_port());
+    let run = |url: &str| {
+        let mut host = Host::new(&text(url));
+        host.environment = vec![("http_proxy".into(), proxy.clone())];
+        host.run(&["status"])
+    };
+    let (code, said) = run(&format!("{}/metrics", server.url()));
+    assert_eq!(code, 0, "{said}");
+    let (_, said) = run("http://far.example/metrics");
+    assert!(said.contains("by the proxy http://127.0.0.1:") && !said.contains("pass-of-it"), "{said}");
+}
+
+#[test]
+fn what_a_url_says_that_nobody_understands_is_refused_by_name() {
+    for (kind, url, wanted) in [
+        ("redis", "redis://h/?db=3", "`db` in this URL is not supported"),
+        ("database", "postgres://a@h/d?sslmod=require", "`sslmod` in this URL is not supported"),
+        ("database", "postgres://a@h/d?target_session_attrs=read-write", "`target_session_attrs` in this URL is not supported"),
+        ("database", "postgres://a@h1,h2/d", "several hosts in one URL are not supported"),
+    ] {
+        let host = Host::new(&format!("[environment]\nname = \"here\"\n[sources.one]\nkind = \"{kind}\"\nurl = \"{url}\"\n"));
+        let (code, said) = host.run(&["check", "--offline"]);
+        assert!(code == 65 && said.contains(wanted), "{url}: {said}");
+    }
+}
+
+#[test]
+fn something_else_on_that_port_is_not_the_source() {
+    let elsewhere = Canned::new(|_, stream| respond(stream, "301 Moved Permanently", &["Location: https://login.example/"], ""));
+    let nothing = Canned::text("404 Not Found", "no such page");
+    let login = Canned::text("200 OK", "<html>sign in</html>");
+    for (server, wanted) in [(&elsewhere, "https://login.example/"), (&nothing, "does not answer as a"), (&login, "does not answer as a")] {
+        for (kind, asks) in
+            [("prometheus", "query = \"up\""), ("alertmanager", ""), ("qdrant", "fact = \"collections\"\ncollection = \"c\"")]
+        {
+            let host = Host::new(&format!(
+                "[environment]\nname = \"here\"\n[audit]\ndatabase = \"none\"\n[sources.one]\nkind = \"{kind}\"\nurl = \"{}\"\n[signals.one]\nsource = \"one\"\n{asks}\n",
+                server.url()
+            ));
+            let (code, said) = host.run(&["check"]);
+            assert!(code == 69 && said.contains("FAILING") && said.contains(wanted), "{kind}: {code} {said}");
+        }
+    }
+}

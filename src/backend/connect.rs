@@ -46,7 +46,7 @@ fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<A
         SourceKind::Alertmanager(endpoint) => Arc::new(Alertmanager::new(web(endpoint))),
         SourceKind::Http(endpoint) => Arc::new(Probe::new(web(endpoint))),
         SourceKind::Qdrant { endpoint, collection } => Arc::new(Qdrant::new(web(endpoint), collection.clone())),
-        SourceKind::Redis { url, password } => Arc::new(Redis::new(url.clone(), password.clone(), source.timeout)),
+        SourceKind::Redis { url, password, tls } => Arc::new(Redis::new(url.clone(), password.clone(), tls.clone(), source.timeout)),
         SourceKind::Command { argv, max_output } => {
             Arc::new(CommandClient { argv: argv.clone(), environment: Vec::new(), timeout: source.timeout, max_output: *max_output })
         }

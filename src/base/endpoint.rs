@@ -43,6 +43,9 @@ pub struct Endpoint {
     pub timeout: Duration,
     /// The largest answer taken, in bytes.
     pub max_body: u64,
+    /// The proxy to go by, or `none`; without either what the environment says, and nothing on this very host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
 }
 
 impl Endpoint {
@@ -53,6 +56,26 @@ impl Endpoint {
             Auth::Bearer(reference) | Auth::Basic { password: reference, .. } | Auth::Header { value: reference, .. } => Some(reference),
         };
         self.secret_headers.iter().map(|(_, reference)| reference).chain(own).collect()
+    }
+
+    /// The proxy that is gone by: its own, or the environment's for hosts that are not this one.
+    pub fn proxied(&self, environment: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+        match self.proxy.as_deref() {
+            Some("none") => return None,
+            Some(own) => return Some(own.to_string()),
+            None => {}
+        }
+        let host = self.url.host_str().unwrap_or("").trim_matches(['[', ']']).to_lowercase();
+        let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let either = |name: &str| environment(name).or_else(|| environment(&name.to_uppercase())).filter(|value| !value.trim().is_empty());
+        let exempt = |entry: &str| {
+            let entry = entry.trim().trim_start_matches('.').to_lowercase();
+            entry == "*" || !entry.is_empty() && (host == entry || host.ends_with(&format!(".{entry}")))
+        };
+        if is_loopback || either("no_proxy").is_some_and(|list| list.split(',').any(exempt)) {
+            return None;
+        }
+        either(&format!("{}_proxy", self.url.scheme())).or_else(|| either("all_proxy"))
     }
 
     /// The URL without credentials, for people.
@@ -76,4 +99,63 @@ pub struct DatabaseOptions {
     pub tls: Tls,
     pub timeout: Duration,
     pub connections: u32,
+}
+
+/// Whether a parameter of a PostgreSQL URL is one that means something here.
+pub fn is_postgres_parameter(name: &str) -> bool {
+    const KNOWN: [&str; 20] = [
+        "sslmode",
+        "ssl-mode",
+        "sslrootcert",
+        "ssl-root-cert",
+        "ssl-ca",
+        "sslcert",
+        "ssl-cert",
+        "sslkey",
+        "ssl-key",
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "application_name",
+        "options",
+        "service",
+        "statement-cache-capacity",
+        "connect_timeout",
+        "password",
+    ];
+    KNOWN.contains(&name) || name.starts_with("options[")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_very_host_is_reached_without_a_proxy() {
+        let endpoint = |url: &str, proxy: Option<&str>| Endpoint {
+            url: url.parse().expect("a URL"),
+            headers: Vec::new(),
+            secret_headers: Vec::new(),
+            auth: Auth::None,
+            tls: Tls::default(),
+            timeout: Duration::from_secs(1),
+            max_body: 1,
+            proxy: proxy.map(str::to_string),
+        };
+        let environment = |name: &str| match name {
+            "http_proxy" => Some("http://proxy:3128".to_string()),
+            "NO_PROXY" => Some("example.org, .corp".to_string()),
+            _ => None,
+        };
+        let by = |url: &str, proxy: Option<&str>| endpoint(url, proxy).proxied(&environment);
+        for near in ["http://127.0.0.1:1/", "http://localhost/", "http://[::1]:9/", "http://example.org/", "http://a.corp/"] {
+            assert_eq!(by(near, None), None, "{near}");
+        }
+        assert_eq!(by("http://far/", None).as_deref(), Some("http://proxy:3128"));
+        assert_eq!(by("https://far/", None), None, "that one is for http");
+        assert_eq!(by("http://far/", Some("none")), None);
+        assert_eq!(by("http://127.0.0.1/", Some("socks5://p:1")).as_deref(), Some("socks5://p:1"));
+    }
 }

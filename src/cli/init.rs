@@ -118,7 +118,7 @@ async fn look(text: &str) -> Result<Found, String> {
     match scheme {
         "postgres" | "postgresql" | "sqlite" => database(text).await,
         "redis" => {
-            let redis = Redis::new(text.into(), None, TIMEOUT);
+            let redis = Redis::new(text.into(), None, crate::base::endpoint::Tls::default(), TIMEOUT);
             let ask = Ask::Redis { command: vec!["PING".into()], field: None };
             redis.ask(&ask).await.map(|_| Found::Redis).map_err(|f| f.message)
         }
@@ -155,6 +155,7 @@ async fn http(text: &str) -> Result<Found, String> {
         tls: Tls::default(),
         timeout: TIMEOUT,
         max_body: 64 << 20,
+        proxy: None,
     };
     let web = Web::new(endpoint.clone());
     let get = async |path: &str| {

@@ -87,6 +87,7 @@ impl Resolver<'_> {
             api_key: shape.api_key.clone(),
             tls: shape.tls.clone(),
             max_body: None,
+            proxy: shape.proxy.clone(),
             targets: Vec::new(),
             retention: None,
             max_samples: None,

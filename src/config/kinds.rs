@@ -5,7 +5,7 @@ use super::resolver::Resolver;
 use super::shape::{ChannelKind, KindShape};
 use crate::base::diag::suggestion;
 
-const WEB: [&str; 7] = ["url", "headers", "bearer_token", "user", "password", "tls", "max_body"];
+const WEB: [&str; 8] = ["url", "headers", "bearer_token", "user", "password", "tls", "max_body", "proxy"];
 const EVERY_SOURCE: [&str; 4] = ["kind", "interval", "timeout", "concurrency"];
 const EVERY_SIGNAL: [&str; 11] =
     ["title", "source", "or", "unit", "warn", "fail", "baseline", "at_least", "samples", "interval", "timeout"];
@@ -15,7 +15,7 @@ fn of_source(kind: KindShape) -> Vec<&'static str> {
     let mut fields = EVERY_SOURCE.to_vec();
     fields.extend(match kind {
         KindShape::Database => &["url", "password", "tls", "connections"][..],
-        KindShape::Redis => &["url", "password"],
+        KindShape::Redis => &["url", "password", "tls"],
         KindShape::Command => &["command", "max_body"],
         _ => &WEB,
     });

@@ -206,7 +206,7 @@ pub enum SourceKind {
     Qdrant { endpoint: Endpoint, collection: Option<String> },
     Database { url: String, password: Option<SecretRef>, tls: Tls, connections: u32 },
     Http(Endpoint),
-    Redis { url: String, password: Option<SecretRef> },
+    Redis { url: String, password: Option<SecretRef>, tls: Tls },
     Alertmanager(Endpoint),
     Command { argv: Vec<String>, max_output: u64 },
 }

@@ -83,6 +83,7 @@ pub struct SourceShape {
     #[serde(default)]
     pub tls: TlsShape,
     pub max_body: Option<SpannedText>,
+    pub proxy: Option<SpannedText>,
     /// scrape
     #[serde(default)]
     pub targets: Vec<TargetShape>,
@@ -223,6 +224,7 @@ pub struct ServiceShape {
     pub api_key: Option<SpannedText>,
     #[serde(default)]
     pub tls: TlsShape,
+    pub proxy: Option<SpannedText>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -9,7 +9,7 @@ use url::Url;
 use super::model::{ScrapeTarget, SourceConfig, SourceKind};
 use super::resolver::Resolver;
 use super::shape::{KindShape, SourceShape, SpannedText};
-use crate::base::endpoint::{Auth, Endpoint, Tls};
+use crate::base::endpoint::{Auth, Endpoint, Tls, is_postgres_parameter};
 use crate::base::secret::SecretRef;
 use crate::base::units;
 
@@ -32,8 +32,13 @@ impl Resolver<'_> {
             KindShape::Scrape => self.scrape(shape, span, timeout)?,
             KindShape::Database => self.database(shape, span)?,
             KindShape::Redis => {
-                let url = self.url(shape.url.as_ref(), span, &["redis", "redis+unix"])?;
-                SourceKind::Redis { url: url.to_string(), password: self.secret(shape.password.as_ref()) }
+                let url = self.url(shape.url.as_ref(), span, &["redis", "rediss", "redis+unix"])?;
+                if let Some((name, _)) = url.query_pairs().find(|(name, _)| url.scheme() != "redis+unix" || name != "db") {
+                    let at = shape.url.as_ref().map_or_else(|| span.clone(), SpannedText::span);
+                    let hint = "write the number of the database as the path: redis://host:6379/3";
+                    self.findings.error(at, format!("`{name}` in this URL is not supported"), Some(hint.into()));
+                }
+                SourceKind::Redis { url: url.to_string(), password: self.secret(shape.password.as_ref()), tls: self.tls(shape) }
             }
             KindShape::Command => match &shape.command {
                 Some(argv) if !argv.is_empty() => {
@@ -117,7 +122,8 @@ impl Resolver<'_> {
         let text = self.required(shape.url.as_ref(), span)?;
         let (mut url, at) = (text.get_ref().clone(), text.span());
         if !url.starts_with("sqlite:") {
-            self.url(Some(&text.clone()), span, &["postgres", "postgresql"])?;
+            let parsed = self.url(Some(&text.clone()), span, &["postgres", "postgresql"])?;
+            self.known_parameters(&parsed, &at);
         } else if url.len() <= "sqlite:".len() {
             self.findings.error(at, "this names no SQLite file", Some("write url = \"sqlite:/var/lib/app/app.db\"".into()));
             return None;
@@ -130,6 +136,18 @@ impl Resolver<'_> {
             tls: self.tls(shape),
             connections: shape.connections.unwrap_or(3).clamp(1, 20),
         })
+    }
+
+    /// What nobody here understands would be left aside without a word.
+    fn known_parameters(&mut self, url: &Url, at: &Range<usize>) {
+        if url.host_str().is_some_and(|host| host.contains(',') || host.contains("%2C")) {
+            let hint = "name one; for several a name in the DNS, or a proxy such as pgbouncer or HAProxy, that leads to the one in charge";
+            self.findings.error(at.clone(), "several hosts in one URL are not supported", Some(hint.into()));
+        }
+        let unknown = url.query_pairs().map(|(name, _)| name.into_owned()).find(|name| !is_postgres_parameter(name));
+        let Some(unknown) = unknown else { return };
+        let known = "sslmode, sslrootcert, sslcert, sslkey, host, port, dbname, user, application_name, options, service";
+        self.findings.error(at.clone(), format!("`{unknown}` in this URL is not supported"), Some(format!("there is: {known}")));
     }
 
     fn required<'t>(&mut self, text: Option<&'t SpannedText>, span: &Range<usize>) -> Option<&'t SpannedText> {
@@ -195,7 +213,18 @@ impl Resolver<'_> {
         if tls.cert.is_some() != tls.key.is_some() {
             self.findings.error(span.clone(), "a client certificate needs both tls.cert and tls.key", None);
         }
-        Some(Endpoint { url, headers, secret_headers, auth, tls, timeout, max_body: self.size(shape.max_body.as_ref(), max_body) })
+        let proxy = shape.proxy.as_ref().filter(|text| {
+            let sound = text.get_ref() == "none"
+                || Url::parse(text.get_ref())
+                    .is_ok_and(|url| ["http", "https", "socks5", "socks5h"].contains(&url.scheme()) && url.has_host());
+            if !sound {
+                let hint = Some("write proxy = \"http://proxy:3128\", or \"none\"".into());
+                self.findings.error(text.span(), "this is no proxy", hint);
+            }
+            sound
+        });
+        let proxy = proxy.map(|text| text.get_ref().clone());
+        Some(Endpoint { url, headers, secret_headers, auth, tls, timeout, max_body: self.size(shape.max_body.as_ref(), max_body), proxy })
     }
 
     fn size(&mut self, text: Option<&SpannedText>, default: &str) -> u64 {

@@ -75,6 +75,7 @@ impl Context {
                 tls: Tls::default(),
                 timeout,
                 max_body: 4 << 20,
+                proxy: None,
             },
         };
         Ok(Endpoint { url, timeout, ..base })

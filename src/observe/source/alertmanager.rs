@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::prometheus::describe;
-use super::web::{Web, json, status_fault};
+use super::web::{Web, another_service, json, status_fault};
 use super::{Answer, Boxed, Client, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::secret::sanitize;
@@ -51,10 +51,11 @@ impl Alertmanager {
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
         let response = self.web.send(self.web.get(path)?).await?;
-        if !response.status.is_success() {
-            return Err(status_fault(response.status, &response.text()));
+        match json(&response.body) {
+            Ok(answer) if response.status.is_success() => Ok(answer),
+            _ if response.status.is_success() || response.status == 404 => Err(another_service("an Alertmanager", &response)),
+            _ => Err(status_fault(response.status, &response.text())),
         }
-        json(&response.body)
     }
 
     async fn alerts(&self) -> Result<Answer, Fault> {

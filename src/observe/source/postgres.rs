@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row};
 
+use super::pg_url;
 use super::rows::{Columns, MOST_ROWS, Rows};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind, Health};
@@ -101,7 +102,7 @@ impl Postgres {
 
 /// Where the server is and who we are there, without the password.
 fn base_options(options: &DatabaseOptions) -> Result<PgConnectOptions, String> {
-    let mut base: PgConnectOptions = options.url.parse().map_err(|e| format!("this is not a PostgreSQL URL: {e}"))?;
+    let mut base = pg_url::connect_options(&options.url)?;
     if let Some(ca) = &options.tls.ca {
         base = base.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);
     }

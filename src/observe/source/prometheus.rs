@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::web::{Web, json, status_fault};
+use super::web::{Web, another_service, json, status_fault};
 use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::diag::Findings;
@@ -76,7 +76,8 @@ impl Prometheus {
                     _ => status_fault(response.status, &said),
                 })
             }
-            Err(fault) if response.status.is_success() => Err(fault),
+            // Whatever it is, it is no Prometheus: a sign-in page, something else on that path.
+            Err(_) if response.status.is_success() || response.status == 404 => Err(another_service("a Prometheus", &response)),
             Err(_) => Err(status_fault(response.status, &response.text())),
         }
     }

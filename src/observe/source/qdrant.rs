@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use serde::Deserialize;
 
-use super::web::{Web, json, status_fault};
+use super::web::{Web, another_service, json, status_fault};
 use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::secret::sanitize;
@@ -138,7 +138,7 @@ impl Qdrant {
         // A refused key is told in plain text, everything else in the envelope.
         let envelope: QdrantEnvelope<T> = match json(&response.body) {
             Ok(envelope) => envelope,
-            Err(fault) if response.status.is_success() => return Err(fault),
+            Err(_) if response.status.is_success() || response.status == 404 => return Err(another_service("a Qdrant", &response)),
             Err(_) => return Err(qdrant_fault(response.status, &response.text())),
         };
         match (envelope.status, envelope.result) {

@@ -7,19 +7,21 @@ use redis::{AsyncConnectionConfig, IntoConnectionInfo, Value as Reply};
 use tokio::sync::Mutex;
 
 use super::{Answer, Boxed, Client, not_understood};
+use crate::base::endpoint::Tls;
 use crate::base::secret::{SecretRef, sanitize};
 use crate::observe::reading::{Ask, Fault, FaultKind, Value};
 
 pub struct Redis {
     url: String,
     password: Option<SecretRef>,
+    tls: Tls,
     timeout: Duration,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Redis {
-    pub fn new(url: String, password: Option<SecretRef>, timeout: Duration) -> Redis {
-        Redis { url, password, timeout, connection: Mutex::new(None) }
+    pub fn new(url: String, password: Option<SecretRef>, tls: Tls, timeout: Duration) -> Redis {
+        Redis { url, password, tls, timeout, connection: Mutex::new(None) }
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
@@ -29,7 +31,18 @@ impl Redis {
             let settings = info.redis_settings().clone().set_password(super::secrets::fetch(secret).await?.expose());
             info = info.set_redis_settings(settings);
         }
-        let client = redis::Client::open(info).map_err(|e| fault(&e))?;
+        let read = |path: &Option<std::path::PathBuf>| {
+            let bytes = path.as_ref().map(|path| std::fs::read(path).map_err(|e| local(format!("cannot read {}: {e}", path.display()))));
+            bytes.transpose()
+        };
+        let client = if self.url.starts_with("rediss:") {
+            let own = read(&self.tls.cert)?.zip(read(&self.tls.key)?);
+            let client_tls = own.map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key });
+            redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls, root_cert: read(&self.tls.ca)? })
+        } else {
+            redis::Client::open(info)
+        };
+        let client = client.map_err(|e| fault(&e))?;
         let config = AsyncConnectionConfig::new().set_connection_timeout(Some(self.timeout)).set_response_timeout(Some(self.timeout));
         client.get_multiplexed_async_connection_with_config(&config).await.map_err(|e| fault(&e))
     }

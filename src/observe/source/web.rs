@@ -28,12 +28,18 @@ pub struct Response {
     /// What `Retry-After` says, where a server wants to be left alone.
     pub retry_after: Option<String>,
     pub content_type: Option<String>,
+    /// Where to, when it says to go elsewhere.
+    pub location: Option<String>,
     pub body: Vec<u8>,
 }
 
 impl Response {
+    /// What it says, for people: of one that leads elsewhere where to.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+        match &self.location {
+            Some(location) => format!("it says to go to {}", crate::base::text::fit(&crate::base::secret::sanitize(location), 120)),
+            None => String::from_utf8_lossy(&self.body).into_owned(),
+        }
     }
 }
 
@@ -92,6 +98,7 @@ impl Web {
         let status = answer.status();
         let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_string);
         let (retry_after, content_type) = (header("retry-after"), header("content-type"));
+        let location = header("location").filter(|_| status.is_redirection());
         let limit = self.options.max_body;
         let too_large = || Fault::new(FaultKind::TooLarge, format!("the answer is larger than {}", bytesize::ByteSize(limit)));
         if answer.content_length().is_some_and(|length| length > limit) {
@@ -104,7 +111,7 @@ impl Web {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, retry_after, content_type, body })
+        Ok(Response { status, retry_after, content_type, location, body })
     }
 
     /// Copies a body into a file, piece by piece; gives its sha256 and its size.
@@ -170,6 +177,10 @@ impl Web {
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(16)
             .default_headers(headers);
+        builder = builder.no_proxy();
+        if let Some(proxy) = self.proxy() {
+            builder = builder.proxy(reqwest::Proxy::all(&proxy).map_err(|_| local(format!("the proxy `{proxy}` is no URL")))?);
+        }
         let read = |path: &PathBuf| std::fs::read(path).map_err(|e| local(format!("cannot read {}: {e}", path.display())));
         if let Some(ca) = &o.tls.ca {
             let pem = read(ca)?;
@@ -187,6 +198,10 @@ impl Web {
             builder = builder.identity(identity);
         }
         builder.build().map_err(|e| local(format!("cannot make an HTTP client: {}", chain(&e))))
+    }
+
+    fn proxy(&self) -> Option<String> {
+        self.options.proxied(&|name| std::env::var(name).ok())
     }
 
     async fn authorized(&self, mut request: RequestBuilder) -> Result<RequestBuilder, Fault> {
@@ -214,11 +229,23 @@ impl Web {
         let (kind, words) = if error.is_timeout() {
             (FaultKind::Timeout, format!("{place} did not answer within {}", crate::base::units::short(o.timeout)))
         } else if error.is_connect() {
-            (FaultKind::Unreachable, format!("cannot reach {place}: {cause}"))
+            let by = self.proxy().map_or_else(String::new, |proxy| format!(" by the proxy {}", without_credentials(&proxy)));
+            (FaultKind::Unreachable, format!("cannot reach {place}{by}: {cause}"))
         } else {
             (FaultKind::Unreachable, format!("the connection to {place} broke: {cause}"))
         };
         Fault::new(kind, words)
+    }
+}
+
+fn without_credentials(proxy: &str) -> String {
+    match Url::parse(proxy) {
+        Ok(mut url) => {
+            let _ = url.set_password(None);
+            let _ = url.set_username("");
+            url.to_string()
+        }
+        Err(_) => "that is configured".into(),
     }
 }
 
@@ -254,11 +281,20 @@ pub fn status_fault(status: StatusCode, said: &str) -> Fault {
     let words = |what: &str| if said.is_empty() { format!("{what} ({status})") } else { format!("{what} ({}): {said}", status.as_u16()) };
     match status.as_u16() {
         401 | 403 => Fault::new(FaultKind::Auth, words("not allowed")),
+        300..=399 => Fault::new(FaultKind::Unavailable, words("it is somewhere else")),
         404 => Fault::new(FaultKind::Empty, words("not found")),
         429 | 502..=504 => Fault::new(FaultKind::Unavailable, words("not available")),
         400..=499 => Fault::new(FaultKind::Query, words("refused")),
         _ => Fault::new(FaultKind::Garbage, words("server error")),
     }
+}
+
+/// Something that is not the service it was taken for: what it says is no answer to anything.
+pub fn another_service(what: &str, response: &Response) -> Fault {
+    let status = response.status.as_u16();
+    let said = crate::base::text::fit(response.text().trim(), 80).into_owned();
+    let said = if said.is_empty() { "nothing".to_string() } else { format!("`{said}`") };
+    Fault::new(FaultKind::Unavailable, format!("this does not answer as {what} does: status {status}, and it says {said}"))
 }
 
 /// Reads JSON, or says what came instead.

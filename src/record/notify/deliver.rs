@@ -85,6 +85,7 @@ async fn post(url: &str, body: &Json, notification: &Notification, token: Option
         tls: Tls::default(),
         timeout: PATIENCE,
         max_body: 64 << 10,
+        proxy: None,
     };
     let web = Web::new(endpoint);
     let mut request = web.request("POST", "").map_err(|f| f.message)?.header("Idempotency-Key", &notification.id).json(body);

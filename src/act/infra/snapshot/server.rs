@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
-use crate::observe::source::{CommandClient, Session, fetch_secret};
+use crate::observe::source::{CommandClient, Session, fetch_secret, postgres_options};
 
 /// How long a connection may take.
 pub(super) const CONNECTING: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ pub(super) fn wrong(words: impl Into<String>) -> Fault {
 
 /// The name of the database that a URL leads to.
 pub fn database_of(options: &DatabaseOptions) -> Option<String> {
-    let parsed: sqlx::postgres::PgConnectOptions = options.url.parse().ok()?;
+    let parsed = postgres_options(&options.url).ok()?;
     Some(parsed.get_database().unwrap_or(parsed.get_username()).to_string())
 }
 
