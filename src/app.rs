@@ -394,7 +394,14 @@ fn open(cli: &Cli, path: &Path, script: Option<KeyScript>, endings: &Endings) ->
     match ended {
         // A script of keys that was not answered: the terminal is sound.
         Err(e) if e.kind() == std::io::ErrorKind::TimedOut => Ok(complain(&e.to_string(), exit::FAILED)),
-        ended => ended.map(|()| exit::DONE).wrap_err("the terminal is gone"),
+        Ok(goes_on) => {
+            // The demo takes its runs along.
+            for words in goes_on.iter().filter(|_| cli.command.is_none()) {
+                eprintln!("{words}");
+            }
+            Ok(exit::DONE)
+        }
+        Err(e) => Err(e).wrap_err("the terminal is gone"),
     }
 }
 

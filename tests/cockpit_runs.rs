@@ -56,7 +56,7 @@ fn only_the_typed_name_confirms_what_is_dangerous() {
     t.press(ESC);
     t.wait_for("left: nothing has changed");
     t.wait("the board", |s| s.contains("never run here"));
-    t.press("q");
+    t.press("\x03");
     assert_eq!(t.ended(), 0);
 }
 
@@ -75,8 +75,11 @@ fn a_run_from_the_cockpit_asks_and_is_answered() {
     t.wait_for("canary-to-zero 4/4 waits for you");
     t.press("o");
     t.wait_for("enter: answer done");
-    // The key of a board answers nothing, nor does Enter behind it.
+    // The key of a board goes there, and answers nothing.
     t.press("1");
+    t.wait("the board", |screen| !screen.contains("enter: answer done"));
+    t.press("o");
+    t.wait_for("enter: answer done");
     t.press("\r");
     t.wait_for("Type the answer");
     reads();
@@ -90,8 +93,10 @@ fn a_run_from_the_cockpit_asks_and_is_answered() {
     t.wait_for("every step is done");
     t.wait_for("looks well");
     t.press(ESC);
+    t.wait("the view to be left", |s| !s.contains("4 of 4 steps"));
+    t.press("4");
     t.wait("the list to say so", |s| s.contains("weekly") && s.contains("every step is done"));
-    t.press("q");
+    t.press("\x03");
     assert_eq!(t.ended(), 0);
     t.assert_restored();
 }
@@ -117,7 +122,7 @@ fn aborting_says_what_is_left_and_undoes_it() {
     t.wait_for("aborted, and undone");
     assert!(t.text().is_ascii(), "{}", t.text());
     t.press("d");
-    t.press("q");
+    t.press("\x03");
     assert_eq!(t.ended(), 0);
 }
 
@@ -139,7 +144,7 @@ fn it_looks_calm_on_a_small_screen_and_whoever_may_not_is_told() {
     t.wait_for("viewer: that may look, and run nothing");
     t.press(ESC);
     t.wait_for("left: nothing has changed");
-    t.press("q");
+    t.press("\x03");
     assert_eq!(t.ended(), 0);
     let mut t = Terminal::open(80, 24, &["--read-only", "--config", &config], &[]);
     t.wait_for("Overview");
@@ -147,7 +152,7 @@ fn it_looks_calm_on_a_small_screen_and_whoever_may_not_is_told() {
     t.wait_for("caution");
     t.press("r");
     t.wait_for("this cockpit only looks");
-    t.press("q");
+    t.press("\x03");
     assert_eq!(t.ended(), 0);
 }
 
@@ -247,7 +252,7 @@ fn a_run_of_another_host_is_seen_and_said_who_it_is() {
     std::fs::write(first.path().join("go"), "").expect("written");
     first.until(&id, "done");
     t.wait("it to be over", |s| !s.contains("elsewhere"));
-    t.press("q");
+    t.press("\x03");
     assert_eq!(t.ended(), 0);
 }
 
@@ -290,7 +295,7 @@ fn a_connection_that_is_cut_in_the_middle_does_not_end_the_run() {
     second.wait_for("8 of 8 steps");
     assert!(here.join("did-8").exists());
     second.press("d");
-    second.press("q");
+    second.press("\x03");
     assert_eq!(second.ended(), 0);
     // Both saw one journal, and it says who began it from where.
     let shown = lastgreen(&config, &["audit", "show"]);
@@ -299,4 +304,31 @@ fn a_connection_that_is_cut_in_the_middle_does_not_end_the_run() {
     until("the mirror to be complete", || {
         lastgreen(&config, &["audit", "verify"]).contains("1 of 1 runs are whole; the database has the same")
     });
+}
+
+#[test]
+fn q_leaves_the_view_of_a_run_and_whoever_leaves_is_told_how_to_come_back() {
+    let folder = TempDir::new().expect("a folder");
+    let text = "title: One\nsteps: [{name: ask, type: manual, text: 'look at it'}]\n";
+    let config = host(folder.path(), "", text);
+    let lastgreen = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lastgreen"));
+        command.args(["--config", &config]).args(arguments).env("HOME", folder.path()).output().expect("it runs")
+    };
+    let begun = lastgreen(&["run", "eight", "--confirm", "here", "--detach"]);
+    let id = String::from_utf8_lossy(&begun.stdout).trim().to_string();
+    assert!(!id.is_empty(), "{}", String::from_utf8_lossy(&begun.stderr));
+    let mut t = Terminal::open(100, 30, &["--config", &config], &[]);
+    t.wait_for("look at it");
+    // A digit goes to its board, and the view is left by that.
+    t.press("1");
+    t.wait("the board", |screen| !screen.contains("look at it") && screen.contains("Overview"));
+    t.press("o");
+    t.wait_for("look at it");
+    t.press("q");
+    t.wait("the board", |screen| !screen.contains("look at it") && screen.contains("Overview"));
+    t.press("q");
+    assert_eq!(t.ended(), 0);
+    t.wait_for(&format!("lastgreen attach {id}"));
+    assert_eq!(lastgreen(&["abort", &id, "--leave"]).status.code(), Some(0));
 }

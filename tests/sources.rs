@@ -189,6 +189,10 @@ fn prometheus_answers_ages_ranges_and_identity() {
     until("the metric", || ask(&client, &promql("max(plain)")) == Ok(Value::Number(7.0)));
     assert_eq!(ask(&client, &promql("sum by (track) (queue)")).map(|v| v.lines().len()), Ok(2));
     assert_eq!(ask(&client, &promql("sum(nothing)")), Ok(Value::Lines(Vec::new())));
+    // One selector without a name is asked apart, and takes no other along.
+    let selectors = ["{job=\"test\"}".to_string(), "plain".into(), "nothing".into()];
+    let ages = runtime().block_on(client.newest(&selectors)).expect("ages");
+    assert!(ages.contains_key(&selectors[0]) && ages.contains_key("plain") && !ages.contains_key("nothing"), "{ages:?}");
     let fault = ask(&client, &promql("sum(")).expect_err("not PromQL");
     assert!(fault.kind == FaultKind::Query && fault.message.contains("parse error"), "{fault:?}");
     assert_eq!(ask(&client, &promql("plain[1m]")).expect_err("a range").kind, FaultKind::Query);

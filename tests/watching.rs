@@ -255,3 +255,56 @@ fn something_else_on_that_port_is_not_the_source() {
         }
     }
 }
+
+/// What `check` says of a signal or whatever else stands in the file.
+fn checked(more: &str) -> (i32, String) {
+    let sources = "[vars]\ndb = \"app\"\n[environment]\nname = \"here\"\n[environment.expect]\ncluster = \"eu\"\n[sources.pages]\nkind = \"scrape\"\ntargets = [{url = \"http://127.0.0.1:1/\"}]\n[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n";
+    Host::new(&format!("{sources}{more}")).run(&["check", "--offline"])
+}
+
+#[test]
+fn a_rule_names_the_runbook_that_answers_it() {
+    let rule = |runbook: &str| {
+        format!(
+            "[signals.one]\nsource = \"pages\"\nquery = 'max(up)'\n[rules.r]\nsignal = \"one\"\nwhen = \"> 5\"\nno_data = \"unknown\"\nrunbook = \"{runbook}\"\n"
+        )
+    };
+    let (code, said) = checked(&rule("nowhere"));
+    assert!(code == 0 && said.contains("names the runbook `nowhere`, which there is not"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_meant_so_is_said() {
+    let promql = |query: &str, more: &str| format!("[signals.one]\nsource = \"pages\"\nquery = '{query}'\n{more}\n");
+    let sql = |query: &str, more: &str| format!("[signals.one]\nsource = \"lite\"\nquery = '{query}'\n{more}\n");
+    for (more, wanted) in [
+        (sql("SELECT 1", "shape = \"table\"\nfail = \"> 5\""), "`fail` on a table: there is no number in it"),
+        (promql("max(up)", "fail = \"== green\""), "the answer is a number, and never a text"),
+        (promql("max_over_time(up[30d])", ""), "looks back 30d, and its source keeps 2h"),
+        (sql("SELECT count(*) FROM t WHERE d = $db", ""), "`$db` is not filled in"),
+        (
+            "[slos.a]\nobjective = \"99%\"\nsource = \"pages\"\ngood = \"sum(up)\"\ntotal = \"sum(rate(up[$window]))\"\n".into(),
+            "this has no `$window`",
+        ),
+        ("[[boards]]\nname = \"A\"\npanels = [{title = \"x\", kind = \"logs\"}]\n[[boards]]\nname = \"A\"\npanels = [{title = \"x\", kind = \"logs\"}]\n".into(), "there is another board `A`"),
+    ] {
+        let (code, said) = checked(&more);
+        assert!(code == 65 && said.contains(wanted), "{more}: {said}");
+    }
+    for (more, wanted) in [
+        (promql("max(up)", "unit = \"ratio\"\nfail = \"> 7\""), "is 700 %"),
+        (promql("max(up)", "warn = \"> 7\"\nfail = \"> 5\""), "before it warns"),
+        (promql("max(up)", ""), "no source here ever says its `cluster`"),
+    ] {
+        let (code, said) = checked(&more);
+        assert!(code == 0 && said.contains(wanted), "{more}: {said}");
+    }
+    // Comments are comments, also where rules are written out.
+    let commented = "[signals.one]\nsource = \"pages\"\nquery = \"sum(up) # don't (x\"\nfail = \"> 5\"\n".to_string()
+        + "[rules.r]\nsignal = \"one\"\nwhen = \"> 5\"\nno_data = \"unknown\"\n";
+    let host = Host::new(&format!(
+        "[environment]\nname = \"here\"\n[sources.pages]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:1/\"\n{commented}"
+    ));
+    let (code, said) = host.run(&["check", "--export-rules"]);
+    assert!(code == 0 && said.contains("(sum(up)) > 5"), "{said}");
+}

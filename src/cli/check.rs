@@ -97,6 +97,12 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
     let context = planning_context(config, &loaded);
     let read = |path: &Path| std::fs::read(path).map_err(|e| e.to_string());
     let mut found = Vec::new();
+    for rule in config.rules.iter().filter(|rule| rule.runbook.as_ref().is_some_and(|name| !loaded.iter().any(|one| one.name == *name))) {
+        let (name, runbook) = (&rule.name, rule.runbook.as_deref().unwrap_or_default());
+        let hint = crate::base::diag::suggestion(runbook, loaded.iter().map(|one| one.name.as_str()));
+        let cause = format!("rule `{name}` names the runbook `{runbook}`, which there is not");
+        found.push(Diagnostic { severity: Severity::Warning, file: config.path.clone(), line: 1, column: 1, cause, hint });
+    }
     for one in &loaded {
         found.extend(one.findings.iter().cloned());
         let Some(runbook) = &one.runbook else { continue };

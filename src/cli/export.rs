@@ -11,7 +11,12 @@ pub fn export(config: &Config) -> (String, Vec<(String, String)>) {
     let mut body = String::new();
     for rule in &config.rules {
         match expression(config, rule) {
-            Ok(expr) => body += &entry(rule, &expr),
+            Ok(expr) => {
+                if rule.no_data == NoData::Keep {
+                    body += "      # here it goes on firing while there is no data; in Prometheus it stops\n";
+                }
+                body += &entry(rule, &expr);
+            }
             Err(why) => left.push((rule.name.to_string(), why)),
         }
     }

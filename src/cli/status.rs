@@ -38,7 +38,9 @@ pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Su
         let deadline = Instant::now() + longest * 2 + Duration::from_secs(1);
         loop {
             store.apply(config, mailbox.take(), clock.now());
-            if store.all_answered(config) || tokio::time::timeout_at(deadline, mailbox.rung()).await.is_err() {
+            let asked = store.all_answered(config)
+                && config.sources.keys().all(|name| store.sources.get(name).is_some_and(|s| s.state != SourceState::Starting));
+            if asked || tokio::time::timeout_at(deadline, mailbox.rung()).await.is_err() {
                 break;
             }
         }

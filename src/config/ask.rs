@@ -74,7 +74,7 @@ impl Resolver<'_> {
             KindShape::Database => match (shape.health, &shape.query) {
                 (Some(health), _) => Ok((Ask::Health(health), format!("built-in: {health:?}"))),
                 (None, Some(query)) => {
-                    self.filled(query).map(|text| (Ask::Sql { query: text.clone(), shape: shape.shape.unwrap_or_default() }, text))
+                    self.filled_whole(query).map(|text| (Ask::Sql { query: text.clone(), shape: shape.shape.unwrap_or_default() }, text))
                 }
                 (None, None) => Err(missing("query", "\"SELECT count(*) FROM rag_chunks\" (or health = \"connections\")")),
             },
@@ -144,7 +144,8 @@ impl Resolver<'_> {
 
     /// A checked PromQL question.
     pub(super) fn promql(&mut self, kind: KindShape, query: &SpannedText, strict: bool) -> Result<(Ask, String), QueryProblem> {
-        let text = self.filled(query)?;
+        // A comment would swallow whatever is put behind the query.
+        let text = engine::without_comments(&self.filled_whole(query)?);
         let place = |e: &engine::PromqlError| {
             // Inside the quotes, when the file's text is the query's text.
             let start = query.span().start + if text == *query.get_ref() { e.at.map_or(0, |at| at + 1) } else { 0 };
@@ -179,6 +180,20 @@ impl Resolver<'_> {
         }
         out.push_str(rest);
         Ok(out)
+    }
+
+    /// The same; a variable that is written without its braces is a slip.
+    pub(super) fn filled_whole(&self, text: &SpannedText) -> Result<String, QueryProblem> {
+        let out = self.filled(text)?;
+        // As a word of its own: $db, and not $database.
+        let bare = self.vars.keys().find(|name| {
+            let ends = |at: usize| out[at + 1 + name.len()..].chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '_');
+            out.match_indices(&format!("${name}")).any(|(at, _)| ends(at))
+        });
+        match bare {
+            Some(name) => Err((text.span(), format!("`${name}` is not filled in"), Some(format!("write ${{{name}}}")))),
+            None => Ok(out),
+        }
     }
 
     pub(super) fn named_source(&mut self, text: &SpannedText) -> Option<Arc<str>> {

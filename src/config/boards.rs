@@ -43,10 +43,18 @@ impl Resolver<'_> {
             boards = plain_boards(signals);
         }
         self.boards_of_deployment(file, &mut boards);
-        // Runbooks can always be reached, whatever boards somebody likes.
-        if !boards.iter().flat_map(|b| &b.panels).any(|p| p.kind == PanelKind::Runbooks) {
-            let panel = Panel { title: "Runbooks".into(), kind: PanelKind::Runbooks, signals: Vec::new() };
-            boards.push(Board { name: "Runbooks".into(), columns: Some(1), panels: vec![panel] });
+        // What can always be reached, whatever boards somebody likes.
+        let always = [
+            ("Runbooks", "Runbooks", PanelKind::Runbooks),
+            ("Services", "Sources", PanelKind::Services),
+            ("Alerts", "Rules and alerts", PanelKind::Alerts),
+            ("Logs", "Log", PanelKind::Logs),
+        ];
+        for (name, title, kind) in always {
+            if !boards.iter().flat_map(|b| &b.panels).any(|p| p.kind == kind) {
+                let panel = Panel { title: title.into(), kind, signals: Vec::new() };
+                boards.push(Board { name: name.into(), columns: Some(1), panels: vec![panel] });
+            }
         }
         boards
     }

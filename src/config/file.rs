@@ -182,7 +182,10 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
             }
             "rules" => file.rules = entries(findings, value),
             "slos" => file.slos = entries(findings, value),
-            "boards" => file.boards = list(findings, value),
+            "boards" => {
+                file.boards = list(findings, value);
+                told_apart(findings, &file.boards);
+            }
             "services" => file.services = entries(findings, value),
             "notify" => {
                 file.notify = entries(findings, value);
@@ -321,6 +324,15 @@ fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<Tar
         out.insert(key.get_ref().as_ref().into(), (target, key.span()));
     }
     out
+}
+
+/// Boards are gone to by their names.
+fn told_apart(findings: &mut Findings, boards: &[BoardShape]) {
+    for (at, board) in boards.iter().enumerate() {
+        if boards[..at].iter().any(|other| other.name.get_ref() == board.name.get_ref()) {
+            findings.error(board.name.span(), format!("there is another board `{}`", board.name.get_ref()), None);
+        }
+    }
 }
 
 fn list<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Vec<T> {

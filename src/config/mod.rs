@@ -18,6 +18,7 @@ mod release;
 mod resolver;
 mod roles;
 mod rules;
+mod sense;
 mod shape;
 mod snapshots;
 mod sources;

@@ -67,6 +67,7 @@ impl Resolver<'_> {
             }
         }
         let boards = self.boards(file, &signals, &left_out);
+        self.can_be_expected(file);
         // A profile's canary is left out where its signals are.
         let wanted = file.canary.as_ref().filter(|(shape, _)| file.traffic.is_some() && !shape.is_left_out(&left_out));
         let canary = wanted.and_then(|(shape, span)| self.canary(shape, span, &signals));
@@ -263,6 +264,7 @@ impl Resolver<'_> {
             // Samples are as old as the scraping allows, whatever the polling.
             interval: every.max(settings.sampled),
         };
+        self.makes_sense(&settings.kind, shape, &signal, &question.ask);
         Some(SignalConfig { signal, question, companions, shown })
     }
 

@@ -55,6 +55,7 @@ impl Resolver<'_> {
                 no_data,
                 summary: shape.summary.clone().unwrap_or_else(|| signal.signal.title.clone()),
                 gap: gap(&signal.question, signal.signal.interval),
+                runbook: shape.runbook.clone(),
             });
         }
         rules
@@ -84,6 +85,8 @@ impl Resolver<'_> {
                 }
             };
             let window = shape.window.as_ref().and_then(|w| self.duration(w)).unwrap_or(Duration::from_secs(30 * 86_400));
+            self.has_window(good);
+            self.has_window(total);
             let (Ok(good), Ok(total)) = (self.filled(good), self.filled(total)) else { continue };
             let objective = Objective { name: name.clone(), target: ratio, window, good, total };
             for rate in BurnRate::ALL {
@@ -107,6 +110,7 @@ impl Resolver<'_> {
                     no_data: file.slos[name].0.no_data.unwrap_or(NoData::Unknown),
                     summary: format!("the error budget of {name} ({:.2} %) burns {}x too fast", ratio * 100.0, rate.factor),
                     gap: Duration::from_secs(120),
+                    runbook: None,
                 });
             }
             objectives.push(objective);

@@ -178,6 +178,7 @@ pub struct RuleShape {
     pub level: Option<Level>,
     pub no_data: Option<NoData>,
     pub summary: Option<String>,
+    pub runbook: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -539,6 +540,6 @@ overlay! {
     UiShape: theme, keymap, window, mouse, color, glyphs;
     SignalShape: title, source, or, query, unit, warn, fail, baseline, at_least, samples, interval, timeout, shape, health, fact, collection,
         alerts, path, pointer, method, status, body, within, command, field;
-    RuleShape: signal, when, hold, level, no_data, summary;
+    RuleShape: signal, when, hold, level, no_data, summary, runbook;
     SloShape: objective, window, source, or, good, total, no_data;
 }

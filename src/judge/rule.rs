@@ -65,6 +65,8 @@ pub struct Rule {
     pub summary: String,
     /// Longer gaps between observations do not count towards `for`.
     pub gap: Duration,
+    /// The runbook that answers it.
+    pub runbook: Option<String>,
 }
 
 /// What was seen of a rule's condition at one moment.

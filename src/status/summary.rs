@@ -62,6 +62,9 @@ pub struct RuleLine {
     pub verdict: Verdict,
     #[serde(flatten)]
     pub state: RuleState,
+    /// The runbook that answers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
     /// What the state means now: `firing for 4m12s`, `2:10 of 3:00`.
     pub words: String,
 }
@@ -176,6 +179,18 @@ impl Summary {
         self
     }
 
+    /// The runbook that answers the worst of what fires or is about to.
+    pub fn answer(&self) -> Option<&str> {
+        let rank = |phase: &RulePhase| match phase {
+            RulePhase::Firing { .. } => 2,
+            RulePhase::Pending { .. } => 1,
+            _ => 0,
+        };
+        let asking = self.rules.iter().filter(|rule| rank(&rule.state.phase) > 0 && rule.runbook.is_some());
+        // Of equals the first one.
+        asking.rev().max_by_key(|rule| (rank(&rule.state.phase), rule.verdict))?.runbook.as_deref()
+    }
+
     /// What was reached, by the sources' own account: `ragdb · rag_main`.
     pub fn reached(&self) -> String {
         let mut parts: Vec<&str> = Vec::new();
@@ -247,6 +262,7 @@ fn rule_lines(config: &Config, store: &Store, now: Stamp) -> Vec<RuleLine> {
         level: rule.level.word(),
         summary: rule.summary.clone(),
         verdict: state.verdict(rule),
+        runbook: rule.runbook.clone(),
         words: match state.phase {
             RulePhase::Pending { held, .. } => format!("{} of {}", watch(held), watch(rule.hold)),
             RulePhase::Firing { since } => format!("firing for {}", short(now.since(since))),

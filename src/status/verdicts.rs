@@ -4,7 +4,7 @@ use super::store::Store;
 use super::summary::{Summary, alert_verdict};
 use crate::config::{Config, Panel, PanelKind};
 use crate::judge::Verdict;
-use crate::observe::reading::SourceState;
+use crate::observe::reading::{Freshness, SourceState};
 
 /// The verdicts of one board: each panel's, and the worst of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,9 +26,13 @@ pub fn verdicts(config: &Config, store: &Store, summary: &Summary) -> Vec<BoardV
 /// theirs.
 fn panel_verdict(config: &Config, store: &Store, summary: &Summary, panel: &Panel) -> Option<Verdict> {
     let one = |name: &std::sync::Arc<str>| {
-        let verdict = store.signals.get(name)?.judgement.verdict;
+        let track = store.signals.get(name)?;
+        let verdict = track.judgement.verdict;
         let judged = config.signal(name).is_some_and(|signal| signal.has_thresholds());
-        (judged || verdict == Verdict::Unknown).then_some(verdict)
+        // A ratio of nothing to nothing, of a track without traffic, is an answer where nobody judges it.
+        let answered = track.latest.as_ref().is_some_and(|latest| latest.outcome.is_ok() && !latest.partial);
+        let blind = verdict == Verdict::Unknown && !(answered && track.judgement.freshness == Freshness::Live);
+        (judged || blind).then_some(verdict)
     };
     let own = panel.signals.iter().filter_map(one).max();
     let others = match panel.kind {

@@ -11,6 +11,6 @@ mod store;
 mod walk;
 
 pub use exposition::{ExpositionError, Format, Page, Sample, parse};
-pub use promql::{PromqlError, Supported, check, selectors, supported};
+pub use promql::{PromqlError, Supported, check, selectors, supported, without_comments};
 pub use sampled::Sampled;
 pub use store::{Engine, EngineError, Limits};

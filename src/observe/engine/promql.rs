@@ -145,6 +145,27 @@ fn quoted_word(cause: &str) -> Option<&str> {
     (end > start).then(|| &cause[start..end])
 }
 
+/// The query without its comments.
+pub fn without_comments(query: &str) -> String {
+    let (mut quote, mut escaped, mut comment) = (None, false, false);
+    let keep = query.chars().filter(|c| {
+        if comment {
+            comment = *c != '\n';
+            return !comment;
+        }
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(q), '\\') if q != '`' => escaped = true,
+            (Some(q), c) if *c == q => quote = None,
+            (None, '"' | '\'' | '`') => quote = Some(*c),
+            (None, '#') => comment = true,
+            _ => {}
+        }
+        !comment
+    });
+    keep.collect::<String>().trim_end().to_string()
+}
+
 /// Brackets must close in order, and not nest too deeply for what is recursive behind.
 fn brackets(query: &str) -> Result<(), PromqlError> {
     let mut open: Vec<(usize, char)> = Vec::new();

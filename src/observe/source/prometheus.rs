@@ -91,6 +91,31 @@ impl Prometheus {
         notes(envelope)
     }
 
+    /// The newest sample times of some selectors, in one query.
+    async fn ages(&self, selectors: &[String]) -> Result<Vec<(String, Stamp)>, Fault> {
+        let parts: Vec<_> = selectors.iter().enumerate().map(|(i, s)| format!("count_values(\"s{i}\", max(timestamp({s})))")).collect();
+        let (data, _) = self.query(&parts.join(" or "), false).await?;
+        let Data::Vector(series) = data else { return Ok(Vec::new()) };
+        let age = |(name, value): (String, String)| {
+            let selector = selectors.get(name.strip_prefix('s')?.parse::<usize>().ok()?)?;
+            Some((selector.clone(), self.ours(value.parse().ok()?)))
+        };
+        Ok(series.into_iter().flat_map(|s| s.metric).filter_map(age).collect())
+    }
+
+    /// The same from the samples themselves.
+    async fn age_of_samples(&self, selector: &str) -> Result<Option<Stamp>, Fault> {
+        let (data, _) = self.query(&format!("{selector}[5m]"), false).await?;
+        let Data::Matrix(series) = data else { return Ok(None) };
+        let newest = series.iter().filter_map(|one| one.values.last()).map(|(at, _)| *at).fold(f64::NEG_INFINITY, f64::max);
+        Ok(newest.is_finite().then(|| self.ours(newest)))
+    }
+
+    /// A time of the server's by our clock.
+    fn ours(&self, seconds: f64) -> Stamp {
+        Stamp(Stamp::from_seconds(seconds).0 - self.web.skew())
+    }
+
     async fn alerts(&self) -> Result<Answer, Fault> {
         let envelope = self.call::<Groups>(self.web.get("api/v1/rules?type=alert")?).await?;
         let skew = self.web.skew();
@@ -280,15 +305,19 @@ impl Client for Prometheus {
     fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
         Box::pin(async move {
             let mut found = HashMap::new();
-            for (chunk_index, chunk) in selectors.chunks(50).enumerate() {
-                let parts: Vec<_> = chunk.iter().enumerate().map(|(i, s)| format!("count_values(\"s{i}\", max(timestamp({s})))")).collect();
-                let (data, _) = self.query(&parts.join(" or "), false).await?;
-                let skew = self.web.skew();
-                let Data::Vector(series) = data else { continue };
-                for (name, value) in series.into_iter().flat_map(|s| s.metric) {
-                    let index = name.strip_prefix('s').and_then(|i| i.parse::<usize>().ok()).filter(|i| *i < chunk.len());
-                    if let (Some(index), Ok(at)) = (index, value.parse::<f64>()) {
-                        found.insert(selectors[chunk_index * 50 + index].clone(), Stamp(Stamp::from_seconds(at).0 - skew));
+            for chunk in selectors.chunks(50) {
+                match self.ages(chunk).await {
+                    Ok(ages) => found.extend(ages),
+                    Err(fault) if fault.kind != FaultKind::Query => return Err(fault),
+                    // One of them cannot be asked so: without a metric's name, two metrics may have the same labels.
+                    Err(_) => {
+                        for selector in chunk {
+                            match self.ages(std::slice::from_ref(selector)).await {
+                                Ok(ages) => found.extend(ages),
+                                Err(fault) if fault.kind != FaultKind::Query => return Err(fault),
+                                Err(_) => found.extend(self.age_of_samples(selector).await?.map(|at| (selector.clone(), at))),
+                            }
+                        }
                     }
                 }
             }

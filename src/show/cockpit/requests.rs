@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::canary_menu::{CanaryChoice, CanaryContext, CanaryMenu};
 use super::command::Command;
 use super::dialog::{Dialog, Stage};
+use super::navigate::go_to_board;
 use super::overlay::Overlay;
 use super::rollback_dialog::RollbackDialog;
 use super::run_view::RunView;
 use super::state::{State, Toast};
 use super::table::table_of;
 use crate::base::clock::Stamp;
+use crate::config::PanelKind;
 use crate::judge::Verdict;
 use crate::plan::deploy::{HOLD, STEP, Scope};
 use crate::plan::runbook::{Plan, percent};
@@ -134,6 +136,26 @@ pub fn begin_selected(state: &mut State) -> Vec<Command> {
     let rows = state.panel().map(|panel| list.shown(&table_of(state, panel))).unwrap_or_default();
     let chosen = rows.get(list.selected.min(rows.len().saturating_sub(1))).and_then(|row| row.cells.first().cloned());
     chosen.map(|name| begin_dialog(state, &name)).unwrap_or_default()
+}
+
+/// Opens the runbook that answers what is selected, or the worst of what fires; without one there is the board to choose on.
+pub fn begin_answer(state: &mut State) -> Vec<Command> {
+    let list = state.list(state.focus());
+    let alerts = state.panel().filter(|panel| panel.kind == PanelKind::Alerts).map(|panel| list.shown(&table_of(state, panel)));
+    let selected = alerts.and_then(|rows| rows.get(list.selected)?.cells.get(1).cloned());
+    let summary = state.summary();
+    let own = selected.and_then(|name| summary.rules.iter().find(|rule| rule.name == name)?.runbook.clone());
+    match own.or_else(|| summary.answer().map(str::to_string)) {
+        Some(name) => begin_dialog(state, &name),
+        None => {
+            let board = state.config.boards.iter().position(|board| board.panels.iter().any(|panel| panel.kind == PanelKind::Runbooks));
+            if let Some(board) = board {
+                go_to_board(state, board);
+            }
+            say(state, "nothing that fires names a runbook: choose one here".into(), false);
+            Vec::new()
+        }
+    }
 }
 
 /// Opens the run that is going on here, or the last there was.

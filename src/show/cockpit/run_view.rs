@@ -112,7 +112,7 @@ impl RunView {
         }
         match action {
             Some(Action::Back) if fault || self.help => self.help = false,
-            Some(Action::Back | Action::Detach) => return RunViewResult::Left,
+            Some(Action::Back | Action::Detach | Action::Quit) => return RunViewResult::Left,
             Some(Action::Help) => self.help = !self.help,
             Some(Action::Wrap) => self.wrap = !self.wrap,
             Some(Action::Search) => self.asking = Some(Asking::Search(Input::new(self.search.clone()))),

@@ -85,6 +85,22 @@ pub struct State {
 }
 
 impl State {
+    /// What is still on its way here, for whoever leaves: runs need no terminal.
+    pub fn goes_on(&self) -> Vec<String> {
+        let environment = &self.config.environment.name;
+        let open = self.ledger.runs.iter().filter(|run| run.status().is_open() && run.plan.content.environment.name == *environment);
+        let words = |run: &std::sync::Arc<crate::status::RunLine>| {
+            format!(
+                "run {} ({}): {}; it needs no terminal: lastgreen attach {}",
+                run.id,
+                run.plan.content.title,
+                run.status().word(),
+                run.id
+            )
+        };
+        open.map(words).collect()
+    }
+
     pub fn new(config: Arc<Config>, keymap: Arc<Keymap>, now: Stamp) -> State {
         let live = Store::new(&config);
         let live_summary = Summary::new(&config, &live, now);

@@ -186,7 +186,12 @@ fn run_key(state: &mut State, mut view: Box<RunView>, key: KeyEvent, columns: u1
     };
     state.pending.clear();
     let mut commands = match action {
-        Some(Action::Quit) => vec![Command::Quit],
+        // ctrl+c leaves as everywhere; what closes the cockpit elsewhere closes the view first.
+        Some(Action::Quit) if key.modifiers.contains(crossterm::event::KeyModifiers::CONTROL) => vec![Command::Quit],
+        Some(action) if action == Action::Palette || action.board().is_some() => {
+            state.left.insert(view.run.clone());
+            return std::iter::once(Command::Backend(Request::Look(None))).chain(act(state, action, columns)).collect();
+        }
         Some(Action::Redraw) => vec![Command::Redraw],
         Some(Action::Suspend) => vec![Command::Suspend],
         Some(Action::NextTheme) => vec![Command::NextTheme],
@@ -329,7 +334,7 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         Action::Run | Action::Zoom if state.panel().is_some_and(|p| p.kind == PanelKind::Runbooks) => {
             return requests::begin_selected(state);
         }
-        Action::Run => notice(state, "runbooks are chosen on their board", false),
+        Action::Run => return requests::begin_answer(state),
         Action::OpenRun => return requests::open_latest(state),
         Action::Rollback => return requests::open_rollback(state),
         Action::Canary => return requests::open_canary(state),

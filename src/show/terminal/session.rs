@@ -140,7 +140,7 @@ impl<O: Outside> CockpitSession<O> {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub async fn run(mut self, stop: impl Future<Output = ()>, script: Option<KeyScript>) -> io::Result<()> {
+    pub async fn run(mut self, stop: impl Future<Output = ()>, script: Option<KeyScript>) -> io::Result<Vec<String>> {
         self.script = script.map(|script| Playing { script, due: Instant::now(), patience: None });
         let mut events = EventStream::new();
         let mut background =
@@ -196,7 +196,7 @@ impl<O: Outside> CockpitSession<O> {
                 self.draw()?;
             }
         }
-        Ok(())
+        Ok(self.state.goes_on())
     }
 
     /// Takes the next step of the script.

@@ -59,6 +59,9 @@ fn wanted(state: &State) -> Vec<(Action, &'static str)> {
             keys.push((Action::Canary, "canary"));
         }
     }
+    if state.overlay.is_none() && !state.read_only && state.summary().answer().is_some() {
+        keys.push((Action::Run, "its runbook"));
+    }
     keys.push((Action::Help, "help"));
     if state.overlay.is_some() || state.nav.zoomed || state.frozen.is_some() {
         keys.push((Action::Back, "back"));

@@ -99,7 +99,7 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
     for (shown, (verdict, line, value)) in rows.iter().enumerate() {
         let (verdict, left) = (*verdict, rows.len() - shown);
         let is_gone = value.is_none();
-        let value = value.map_or_else(|| "—".into(), |v| line.signal.unit.format(v));
+        let value = value.filter(|v| !v.is_nan()).map_or_else(|| "—".into(), |v| line.signal.unit.format(v));
         let judged = line.signal.has_thresholds() && now;
         let labelled = drawn.len() > 1 || detailed;
         let need = (if labelled { width(&line.label) + 3 } else { 0 } + width(&value) + if judged { 2 } else { 0 }) as u16;

@@ -1,0 +1,121 @@
+//! What is written rightly and cannot be meant so: thresholds of what has no number, limits in another unit, orders that
+//! make a threshold never matter.
+
+use super::file::FileShape;
+use super::model::SourceKind;
+use super::resolver::Resolver;
+use super::shape::{KindShape, SignalShape, SpannedText};
+use crate::base::units::{Unit, short};
+use crate::judge::{Condition, Op, Operand, Signal};
+use crate::observe::reading::{Ask, Fact, Shape};
+
+/// What has rows or a list for an answer.
+fn has_no_number(ask: &Ask) -> Option<&'static str> {
+    match ask {
+        Ask::Sql { shape: Shape::Table, .. } => Some("a table"),
+        Ask::Sql { shape: Shape::Events, .. } => Some("a list of events"),
+        Ask::Qdrant { fact: Fact::Collections | Fact::Aliases | Fact::Snapshots, .. } => Some("a table"),
+        Ask::Alerts => Some("a list of alerts"),
+        _ => None,
+    }
+}
+
+/// What is always a number.
+fn is_number(ask: &Ask) -> bool {
+    matches!(ask, Ask::Promql { .. } | Ask::Health(_) | Ask::Probe(_))
+}
+
+impl Resolver<'_> {
+    pub(super) fn makes_sense(&mut self, source: &SourceKind, shape: &SignalShape, signal: &Signal, ask: &Ask) {
+        let thresholds = [("warn", &shape.warn, &signal.warn), ("fail", &shape.fail, &signal.fail)];
+        for (name, text, condition) in thresholds {
+            let (Some(text), Some(condition)) = (text, condition) else { continue };
+            self.condition_makes_sense(name, text, condition, signal.unit, ask);
+        }
+        if let (Some(warn), Some(fail), Some(text)) = (&signal.warn, &signal.fail, &shape.fail)
+            && is_milder(fail, warn)
+        {
+            let hint = "warn comes first on the way to fail: turn the two round";
+            self.findings.warn(text.span(), format!("it fails ({fail}) before it warns ({warn})"), Some(hint.into()));
+        }
+        // What a source of pages keeps is all there is of the past.
+        if let (SourceKind::Scrape { retention, .. }, Ask::Promql { query, .. }, Some(text)) = (source, ask, &shape.query)
+            && let Ok(supported) = crate::observe::engine::supported(query)
+            && supported.reach > *retention
+        {
+            let cause = format!("this looks back {}, and its source keeps {}", short(supported.reach), short(*retention));
+            self.findings.error(text.span(), cause, Some("set retention on the source, or ask a Prometheus".into()));
+        }
+    }
+
+    fn condition_makes_sense(&mut self, name: &str, text: &SpannedText, condition: &Condition, unit: Unit, ask: &Ask) {
+        let text_wanted = matches!(condition.operand, Operand::Text(_));
+        if let Some(what) = has_no_number(ask) {
+            let hint = "ask for a number beside it, and judge that";
+            self.findings.error(text.span(), format!("`{name}` on {what}: there is no number in it"), Some(hint.into()));
+        } else if text_wanted && is_number(ask) {
+            self.findings.error(text.span(), format!("`{}`: the answer is a number, and never a text", text.get_ref()), None);
+        }
+        if let (Unit::Ratio | Unit::Score, Operand::Number(limit)) = (unit, &condition.operand)
+            && *limit > 1.0
+        {
+            let hint = format!("write {}%, or unit = \"percent\" where the source gives per cent", text.get_ref().trim());
+            let cause = format!("`{}` of a ratio between 0 and 1 is {}", text.get_ref(), unit.format(*limit));
+            self.findings.warn(text.span(), cause, Some(hint));
+        }
+    }
+
+    /// An objective's queries are asked over several windows.
+    pub(super) fn has_window(&mut self, text: &SpannedText) {
+        if !text.get_ref().contains("$window") {
+            let hint = "write sum(rate(requests_total[$window])): it is asked over an hour, six hours, a day and three";
+            self.findings.error(text.span(), "this has no `$window`", Some(hint.into()));
+        }
+    }
+
+    /// What a source says of itself: a database its name, a Qdrant its collection, a Prometheus its external labels.
+    pub(super) fn can_be_expected(&mut self, file: &FileShape) {
+        let Some((environment, span)) = &file.environment else { return };
+        let has = |kind: KindShape| self.kinds.values().any(|known| *known == kind);
+        let labels = has(KindShape::Prometheus);
+        let unknown: Vec<String> = environment
+            .expect
+            .keys()
+            .filter(|key| match key.as_str() {
+                "database" => !has(KindShape::Database) && !labels,
+                "collection" => !has(KindShape::Qdrant) && !labels,
+                _ => !labels,
+            })
+            .cloned()
+            .collect();
+        for key in unknown {
+            let hint = "database, collection, or an external label of a Prometheus";
+            self.findings.warn(span.clone(), format!("no source here ever says its `{key}`"), Some(hint.into()));
+        }
+    }
+}
+
+/// Whether a limit is reached before another one.
+fn is_milder(fail: &Condition, warn: &Condition) -> bool {
+    let (Operand::Number(fail_at), Operand::Number(warn_at)) = (&fail.operand, &warn.operand) else { return false };
+    if fail.window != warn.window {
+        return false;
+    }
+    match (fail.op, warn.op) {
+        (Op::Greater | Op::AtLeast, Op::Greater | Op::AtLeast) => fail_at < warn_at,
+        (Op::Less | Op::AtMost, Op::Less | Op::AtMost) => fail_at > warn_at,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_before_it_warns() {
+        let of = |text: &str| Condition::parse(text, Unit::None).expect(text);
+        assert!(is_milder(&of("> 5"), &of("> 7")) && is_milder(&of("< 5"), &of("< 3")));
+        assert!(!is_milder(&of("> 7"), &of("> 5")) && !is_milder(&of("== 7"), &of("> 5")));
+    }
+}
