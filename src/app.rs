@@ -56,7 +56,9 @@ pub fn main() -> Result<u8> {
         Some(Sub::Init(args)) => {
             start_plain_logging();
             let runtime = sources_runtime()?;
-            return Ok(match cli::init(&args.output, &args.endpoints, &args.name, &runtime) {
+            // Whoever names the configuration means where to write it.
+            let output = cli.config.as_ref().filter(|_| args.output == Path::new("lastgreen.toml")).unwrap_or(&args.output);
+            return Ok(match cli::init(output, &args.endpoints, &args.name, &runtime) {
                 Ok(text) => say(&text, exit::DONE),
                 Err((text, code)) => complain(&text, code),
             });
@@ -71,9 +73,10 @@ pub fn main() -> Result<u8> {
     let path = match config::discover(cli.config.as_deref(), variable.as_deref()) {
         Discovered::File(path) => path,
         Discovered::Missing(path, by) => {
-            return Ok(complain(&format!("{by} names {}, which is not there\n", path.display()), exit::BAD_FILE));
+            let what = if path.is_dir() { "which is a folder: name the file in it" } else { "which is not there" };
+            return Ok(unfit(&cli, &format!("{by} names {}, {what}\n", path.display())));
         }
-        Discovered::Nowhere(places) => return Ok(complain(&describe_nowhere(&places), exit::BAD_FILE)),
+        Discovered::Nowhere(places) => return Ok(unfit(&cli, &describe_nowhere(&places))),
     };
     match &cli.command {
         Some(Sub::Check(args)) => {
@@ -89,11 +92,11 @@ pub fn main() -> Result<u8> {
             start_plain_logging();
             let config = match load(&path) {
                 Ok(config) => config,
-                Err(words) => return Ok(complain(&words, exit::BAD_FILE)),
+                Err(words) => return Ok(say(&cli::blind(&words, args.json), complain(&words, UNKNOWN))),
             };
             match cli::status(&config, &sources_runtime()?, args.json) {
                 Ok((text, code)) => Ok(say(&text, code)),
-                Err(words) => Ok(complain(&format!("{words}\n"), exit::BAD_FILE)),
+                Err(words) => Ok(say(&cli::blind(&words, args.json), complain(&format!("{words}\n"), UNKNOWN))),
             }
         }
         None => open(&cli, &path, None, &Endings::take()?),
@@ -108,7 +111,7 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
         Ok(config) => config,
         // Only what is planned anew needs a sound configuration: runs carry their own, and an abort is never refused.
         Err(words) if matches!(command, Sub::Run(_) | Sub::Canary(_) | Sub::Rollback(_) | Sub::Snapshot(_) | Sub::Gate(_)) => {
-            return Ok(complain(&words, exit::BAD_FILE));
+            return Ok(unfit(cli, &words));
         }
         Err(words) => {
             complain(&format!("{words}the configuration is not sound; runs are looked for where it says, and carry what they need\n"), 0);
@@ -131,6 +134,24 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
         _ => (Ok(exit::USAGE), false),
     };
     Ok(done.unwrap_or_else(|error| error.report(json)))
+}
+
+/// What `status` exits with when nothing can be told: a monitoring plugin knows four answers.
+const UNKNOWN: u8 = 3;
+
+/// There is no configuration to go by: said as whoever asked reads it.
+fn unfit(cli: &Cli, words: &str) -> u8 {
+    let json = match &cli.command {
+        Some(Sub::Status(args)) => return say(&cli::blind(words, args.json), complain(words, UNKNOWN)),
+        Some(Sub::Run(args)) => args.begin.json,
+        Some(Sub::Canary(args)) => args.json(),
+        Some(Sub::Rollback(args)) => args.json(),
+        Some(Sub::Snapshot(args)) => args.json(),
+        Some(Sub::Gate(args)) => args.json,
+        Some(Sub::Runs(args)) => args.json,
+        _ => false,
+    };
+    cli::CommandError::bad_file(words).report(json)
 }
 
 fn say(text: &str, code: u8) -> u8 {

@@ -34,14 +34,19 @@ fn without_a_configuration_it_says_where_it_looked() {
     let folder = TempDir::new().expect("a folder");
     for arguments in [&["status"][..], &["check"], &[]] {
         let output = run(folder.path(), arguments);
-        assert_eq!(output.status.code(), Some(65), "{arguments:?}");
+        // `status` has four answers, as monitoring plugins have.
+        assert_eq!(output.status.code(), Some(if arguments == ["status"] { 3 } else { 65 }), "{arguments:?}");
         let said = text(&output);
         for part in ["lastgreen.toml", "$LASTGREEN_CONFIG", "lastgreen demo", "lastgreen init"] {
             assert!(said.contains(part), "{part}: {said}");
         }
     }
+    assert!(text(&run(folder.path(), &["--config", ".", "check"])).contains("which is a folder"));
+    let refused = run(folder.path(), &["run", "x", "--json"]);
+    let refused: serde_json::Value = serde_json::from_slice(&refused.stdout).expect("JSON, also when it is refused");
+    assert_eq!(refused["error"]["kind"], "bad-file");
     let output = run(folder.path(), &["--config", "nowhere.toml", "status"]);
-    assert_eq!(output.status.code(), Some(65));
+    assert_eq!(output.status.code(), Some(3));
     assert!(text(&output).contains("--config names nowhere.toml"));
 }
 
@@ -96,9 +101,12 @@ no_data = "unknown"
     assert!(!said.contains("secret-value"), "the secret is not repeated");
     let json: serde_json::Value = serde_json::from_slice(&run(folder.path(), &["check", "--offline", "--json"]).stdout).expect("JSON");
     assert!(json["findings"].as_array().is_some_and(|f| f.len() >= 6 && f[0]["line"].is_number()));
-    assert_eq!(run(folder.path(), &["status"]).status.code(), Some(65), "headless refuses to start");
+    let blind = run(folder.path(), &["status"]);
+    let said = String::from_utf8_lossy(&blind.stdout).into_owned();
+    assert_eq!(blind.status.code(), Some(3), "a monitoring plugin wants one line and 3");
+    assert!(said.starts_with("UNKNOWN  ") && said.lines().count() == 1, "{said}");
     std::fs::write(&path, [0xff, 0xfe, 0x00]).expect("written");
-    assert_eq!(run(folder.path(), &["status"]).status.code(), Some(65));
+    assert_eq!(run(folder.path(), &["status"]).status.code(), Some(3));
 }
 
 #[test]
@@ -224,6 +232,27 @@ fn init_writes_what_it_finds_and_check_accepts_it() {
     assert_eq!(std::fs::read_to_string(folder.path().join("lastgreen.toml")).expect("there"), written);
     let nothing = run(folder.path(), &["init", "--output", "other.toml", &format!("http://127.0.0.1:{}", free_port())]);
     assert_eq!(nothing.status.code(), Some(69), "{}", text(&nothing));
+}
+
+#[test]
+fn a_qdrant_that_is_empty_or_wants_a_key_is_written_down() {
+    let answer = |keyed: bool| {
+        common::Canned::new(move |head, stream| match head.split(' ').nth(1).unwrap_or_default() {
+            "/" => common::respond(stream, "200 OK", &[], r#"{"title":"qdrant - vector search engine","version":"1.18.3"}"#),
+            "/collections" if keyed => common::respond(stream, "401 Unauthorized", &[], "Must provide an API key"),
+            "/collections" => common::respond(stream, "200 OK", &[], r#"{"result":{"collections":[]},"status":"ok","time":0.1}"#),
+            _ => common::respond(stream, "404 Not Found", &[], ""),
+        })
+    };
+    for keyed in [false, true] {
+        let (folder, server) = (TempDir::new().expect("a folder"), answer(keyed));
+        let output = run(folder.path(), &["init", "-c", "own.toml", &server.url()]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let written = std::fs::read_to_string(folder.path().join("own.toml")).expect("written where -c says");
+        assert_eq!(written.lines().any(|line| line.starts_with("api_key = ")), keyed, "{written}");
+        let checked = run(folder.path(), &["check", "--offline", "-c", "own.toml"]);
+        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked));
+    }
 }
 
 #[test]

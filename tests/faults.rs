@@ -134,7 +134,7 @@ fn slow_by_ten_seconds() {
 
 #[test]
 fn garbage() {
-    trouble(&Canned::text("200 OK", "<html>It works!</html>\u{1b}[31m").url(), "not what was expected", false);
+    trouble(&Canned::text("200 OK", "<html>It works!</html>\u{1b}[31m").url(), "does not answer as a Prometheus", true);
 }
 
 #[test]

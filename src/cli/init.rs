@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::endpoint::{Auth, Endpoint, Tls};
-use crate::observe::reading::{Ask, Fact, Health, Shape, Value};
+use crate::observe::reading::{Ask, Fact, FaultKind, Health, Shape, Value};
 use crate::observe::source::{Client, Database, Qdrant, Redis, Web};
 
 #[derive(Debug, Args)]
@@ -30,12 +30,25 @@ pub struct InitArgs {
 
 /// What a service turned out to be.
 enum Found {
-    Prometheus { metrics: BTreeSet<String> },
-    Qdrant { collections: Vec<String> },
+    Prometheus {
+        metrics: BTreeSet<String>,
+    },
+    Qdrant {
+        collections: Vec<String>,
+        /// It says nothing without a key.
+        keyed: bool,
+    },
     Alertmanager,
-    Page { path: &'static str, metrics: BTreeSet<String> },
-    Http { path: &'static str },
-    Database { tables: Vec<String> },
+    Page {
+        path: &'static str,
+        metrics: BTreeSet<String>,
+    },
+    Http {
+        path: &'static str,
+    },
+    Database {
+        tables: Vec<String>,
+    },
     Redis,
 }
 
@@ -86,6 +99,10 @@ pub fn init(output: &Path, endpoints: &[String], name: &str, runtime: &tokio::ru
         ));
     }
     let text = write_config(name, &found);
+    for line in text.lines().filter_map(|line| line.strip_prefix("password = \"env:")) {
+        let _ =
+            writeln!(report, "  export   {}=…  before lastgreen is started: the password is not written down", line.trim_end_matches('"'));
+    }
     let findings = crate::config::load_text(output, &text).findings;
     if let Some(wrong) = findings.iter().find(|f| f.severity == crate::base::diag::Severity::Error) {
         return Err((format!("{report}what would be written is not right, and was not written: {wrong}\n"), crate::base::exit::FAILED));
@@ -102,7 +119,8 @@ pub fn init(output: &Path, endpoints: &[String], name: &str, runtime: &tokio::ru
 fn describe(found: &Found) -> String {
     match found {
         Found::Prometheus { metrics } => format!("Prometheus with {} metrics", metrics.len()),
-        Found::Qdrant { collections } => {
+        Found::Qdrant { keyed: true, .. } => "Qdrant, which wants a key: set QDRANT_API_KEY".into(),
+        Found::Qdrant { collections, .. } => {
             format!("Qdrant with {}", if collections.is_empty() { "no collection".into() } else { collections.join(", ") })
         }
         Found::Alertmanager => "Alertmanager".into(),
@@ -170,9 +188,11 @@ async fn http(text: &str) -> Result<Found, String> {
         let collections = match qdrant.ask(&ask).await.map(|a| a.value) {
             Ok(Value::Table(table)) => table.rows.into_iter().filter_map(|row| row.into_iter().next()).collect(),
             Ok(_) => Vec::new(),
+            // It is one, and wants a key.
+            Err(fault) if fault.kind == FaultKind::Auth => return Ok(Found::Qdrant { collections: Vec::new(), keyed: true }),
             Err(fault) => return Err(fault.message),
         };
-        return Ok(Found::Qdrant { collections });
+        return Ok(Found::Qdrant { collections, keyed: false });
     }
     if let (true, names) = get("api/v1/label/__name__/values").await? {
         let metrics = json(&names)["data"].as_array().map(|all| all.iter().filter_map(|v| v.as_str().map(String::from)).collect());
@@ -298,9 +318,10 @@ fn source_text(source: &str, url: &str, what: &Found) -> String {
         Found::Prometheus { .. } => format!(
             "[sources.{source}]\nkind = \"prometheus\"\nurl = {url}\ninterval = \"5s\"\ntimeout = \"3s\"\n# headers = {{ \"X-Scope-OrgID\" = \"team\" }}   # Mimir, Thanos tenants\n{login}\n"
         ),
-        Found::Qdrant { collections } => {
+        Found::Qdrant { collections, keyed } => {
+            let key = if *keyed { "" } else { "# " };
             let main = collections.first().map_or_else(|| "# collection = \"main\"".into(), |c| format!("collection = {}", quote(c)));
-            format!("[sources.{source}]\nkind = \"qdrant\"\nurl = {url}\n{main}\n# api_key = \"env:QDRANT_API_KEY\"\n{login}\n")
+            format!("[sources.{source}]\nkind = \"qdrant\"\nurl = {url}\n{main}\n{key}api_key = \"env:QDRANT_API_KEY\"\n{login}\n")
         }
         Found::Alertmanager => format!("[sources.{source}]\nkind = \"alertmanager\"\nurl = {url}\n{login}\n"),
         Found::Page { path, .. } => {
@@ -326,7 +347,7 @@ fn signals_text(source: &str, prefix: &str, what: &Found) -> String {
             let known = KNOWN.iter().filter(|k| metrics.contains(k.needs));
             known.map(|k| one(k.name, &format!("query = \"{}\"\n{}", k.query, k.rest))).collect()
         }
-        Found::Qdrant { collections } if collections.is_empty() => one("collections", "fact = \"collections\""),
+        Found::Qdrant { collections, .. } if collections.is_empty() => one("collections", "fact = \"collections\""),
         Found::Qdrant { .. } => {
             one("collection_status", "fact = \"status\"\nwarn = \"!= green\"\nfail = \"== red\"")
                 + &one("collection_points", "fact = \"points\"\nunit = \"count\"")

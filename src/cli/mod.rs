@@ -47,4 +47,4 @@ pub use run::run;
 pub use runner::runner;
 pub use runs::runs;
 pub use snapshot::snapshot;
-pub use status::status;
+pub use status::{blind, status};

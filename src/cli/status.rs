@@ -61,6 +61,16 @@ pub fn status(config: &Config, runtime: &tokio::runtime::Runtime, json: bool) ->
     Ok((text, code))
 }
 
+/// What is said when there is nothing to go by: one line that a monitoring plugin shows, or a document.
+pub fn blind(words: &str, json: bool) -> String {
+    let first = words.lines().next().unwrap_or("there is no configuration").trim();
+    if json {
+        let document = serde_json::json!({"verdict": "unknown", "reason": first});
+        return serde_json::to_string_pretty(&document).unwrap_or_default() + "\n";
+    }
+    format!("UNKNOWN  {first}\n")
+}
+
 fn mark(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass   ",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::resolver::Resolver;
 use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::observe::engine;
-use crate::observe::reading::{Ask, ProbeSpec};
+use crate::observe::reading::{Ask, Fact, ProbeSpec};
 
 /// The Redis commands that change nothing.
 const READS: [&str; 32] = [
@@ -80,6 +80,10 @@ impl Resolver<'_> {
             },
             KindShape::Qdrant => match (shape.fact, shape.collection.as_deref().or(collection)) {
                 (None, _) => Err(missing("fact", "\"status\"")),
+                // What is asked of the whole server needs none.
+                (Some(fact @ (Fact::Collections | Fact::Aliases | Fact::Cluster)), None) => {
+                    Ok((Ask::Qdrant { collection: String::new(), fact }, format!("{fact:?}")))
+                }
                 (Some(_), None) => Err(missing("collection", "\"rag_main\" (here or on the source)")),
                 (Some(fact), Some(collection)) => {
                     let shown = format!("{fact:?} of {collection}");

@@ -256,6 +256,9 @@ fn chain(error: &dyn StdError) -> String {
         innermost = next;
     }
     let words = innermost.to_string();
+    if words.contains("invalid HTTP version") {
+        return "what answers there is no HTTP: a gRPC port, or TLS where the URL says http".into();
+    }
     words.split(" (os error").next().unwrap_or(&words).to_lowercase()
 }
 
