@@ -263,6 +263,18 @@ fn checked(more: &str) -> (i32, String) {
 }
 
 #[test]
+fn a_condition_that_is_filled_in_when_it_is_planned_is_no_mistake() {
+    let host = Host::plain("[signals.points]\nsource = \"lite\"\nquery = \"SELECT 5 AS v\"\n");
+    host.runbook("w", "title: W\ninputs: {points: {type: integer}}\nsteps:\n  - {name: wait, type: wait, until: [\"points == {{ inputs.points }}\"], timeout: 5s}\n");
+    let (code, said) = host.run(&["check", "--offline"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = host.run(&["run", "w", "--set", "points=5", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    host.runbook("w", "title: W\nsteps:\n  - {name: wait, type: wait, until: [\"points == five\"], timeout: 5s}\n  - {name: two, type: wait, until: [\"points > soon\"], timeout: 5s}\n");
+    assert_eq!(host.run(&["check", "--offline"]).0, 65);
+}
+
+#[test]
 fn a_rule_names_the_runbook_that_answers_it() {
     let rule = |runbook: &str| {
         format!(

@@ -315,6 +315,16 @@ fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
     found
 }
 
+/// The source of a signal that nobody knows, when it is away: itself, why, and what hangs on it.
+fn away(signal: &SignalLine, signals: &[SignalLine], sources: &[SourceLine]) -> Option<String> {
+    let source = sources.iter().find(|source| source.name == signal.source && source.state == SourceState::Failing)?;
+    let unknown = |line: &&SignalLine| line.source == source.name && line.judged && line.judgement.verdict == Verdict::Unknown;
+    let blind = signals.iter().filter(unknown).count();
+    let fault = source.fault.as_ref().map_or("failing", |fault| &fault.message);
+    (signal.judgement.verdict == Verdict::Unknown && blind > 0)
+        .then(|| format!("{} is away: {fault} ({blind} signals unknown)", source.name))
+}
+
 /// Something that may be what is said first: how bad, how telling among equals, and in which words.
 type Candidate = (Verdict, u8, String);
 
@@ -340,7 +350,10 @@ fn worst(
     for rule in rules {
         match rule.state.phase {
             RulePhase::Firing { .. } => {
-                candidates.push((rule.verdict, 6, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))
+                let of_rule = || format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words);
+                // Where it fires because its source is away, that is what has to be said.
+                let words = signals.iter().find(|s| s.name == rule.signal).and_then(|s| away(s, signals, sources)).unwrap_or_else(of_rule);
+                candidates.push((rule.verdict, 6, words));
             }
             RulePhase::Pending { .. } => {
                 candidates.push((Verdict::Warn, 3, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))

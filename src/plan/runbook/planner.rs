@@ -380,6 +380,8 @@ impl Planner<'_> {
             return;
         };
         if let Some(condition) = &check.condition
+            // What is still open is known when it is planned.
+            && !self.is_open(condition)
             && let Err(e) = Condition::parse(condition, *unit)
         {
             self.problem(format!("`{whose}`: {}: {e}", check.signal), None);

@@ -220,7 +220,15 @@ pub async fn remote_holder(options: &DatabaseOptions, environment: &str) -> Resu
 }
 
 fn words(error: sqlx::Error) -> String {
-    crate::base::secret::sanitize(&error.to_string())
+    // Where the error comes from in the library or the server is of no use to anybody here.
+    let Some(said) = error.as_database_error() else { return crate::base::secret::sanitize(&error.to_string()) };
+    let message = crate::base::secret::sanitize(said.message());
+    match said.code().as_deref() {
+        Some("42501") => format!(
+            "{message}: records and the lease are kept in a schema of their own; let its owner run CREATE SCHEMA lastgreen AUTHORIZATION … for this user, or set [audit] database = \"none\""
+        ),
+        _ => message,
+    }
 }
 
 async fn prepare(pg: &mut PgConnection) -> Result<(), sqlx::Error> {

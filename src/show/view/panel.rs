@@ -7,7 +7,7 @@ use super::paint::{Paint, age_words, role};
 use crate::base::text::{fit, width};
 use crate::config::{Panel, PanelKind};
 use crate::judge::Verdict;
-use crate::observe::reading::Freshness;
+use crate::observe::reading::{Freshness, SourceState};
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
 use crate::status::Track;
@@ -21,7 +21,8 @@ pub fn frame(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: 
     let tracks: Vec<(&str, &Track)> = panel.signals.iter().filter_map(|name| Some((&**name, state.store().signals.get(name)?))).collect();
     let verdict = state.panel_verdict(index);
     let stale = tracks.iter().any(|(_, t)| t.judgement.freshness == Freshness::Stale);
-    let right = corner(state, panel, &tracks, verdict, area.width);
+    let word = verdict.filter(|v| *v != Verdict::Pass).map_or("", Verdict::word);
+    let (word, right) = corner(state, panel, &tracks, word, area.width);
     let symbol = match verdict {
         Some(Verdict::Unknown) | None if stale => Some((paint.stale_symbol(), Role::Stale)),
         Some(v) => Some((paint.symbol(v), role(v))),
@@ -32,6 +33,12 @@ pub fn frame(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: 
         x += paint.text(area, 0, 0, symbol, role) + 1;
     }
     let room = usize::from(area.width.saturating_sub(x)).saturating_sub(width(&right) + 1);
+    // The verdict stands before what it is about: behind it, it would be the source's.
+    let mut room = room;
+    if !word.is_empty() {
+        x += paint.text(area, x, 0, word, role(verdict.unwrap_or(Verdict::Unknown))) + 1;
+        room = room.saturating_sub(width(word) + 1);
+    }
     x += paint.text(area, x, 0, &fit(&panel.title, room), if focused { Role::Focus } else { Role::Title });
     // The focused panel is marked by a line as well as by colour.
     if focused {
@@ -39,22 +46,15 @@ pub fn frame(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: 
         let line = if paint.unicode() { "─" } else { "-" };
         paint.text(area, x + 1, 0, &line.repeat(end), Role::Border);
     }
-    paint.right(
-        area,
-        0,
-        &right,
-        if verdict.is_some_and(|v| v != Verdict::Pass) { role(verdict.unwrap_or(Verdict::Unknown)) } else { Role::Dim },
-    );
+    // Who speaks and how old it is are dim, unless just that is bad.
+    let late = tracks.iter().any(|(_, track)| is_old(track));
+    paint.right(area, 0, &right, if late { Role::Unknown } else { Role::Dim });
     let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
     fault(state, paint, body, panel, &tracks)
 }
 
-/// `fail  prometheus 41s`: as much of it as fits.
-fn corner(state: &State, panel: &Panel, tracks: &[(&str, &Track)], verdict: Option<Verdict>, width: u16) -> String {
-    let word = match verdict {
-        Some(Verdict::Pass) | None => "",
-        Some(v) => v.word(),
-    };
+/// `fail` and `prometheus 41s`: as much of both as fits beside the title, the age first.
+fn corner<'w>(state: &State, panel: &Panel, tracks: &[(&str, &Track)], word: &'w str, columns: u16) -> (&'w str, String) {
     let now = state.shown_at();
     let oldest = tracks
         .iter()
@@ -73,15 +73,14 @@ fn corner(state: &State, panel: &Panel, tracks: &[(&str, &Track)], verdict: Opti
             speakers.push(via);
         }
     }
-    let title = crate::base::text::width(&panel.title) + 3;
-    let candidates = [vec![word.to_string(), speakers.join("+"), age.clone()], vec![word.to_string(), age.clone()], vec![age]];
-    for parts in candidates {
-        let text = parts.into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(" ");
-        if title + crate::base::text::width(&text) <= usize::from(width) {
-            return text;
+    let both = [speakers.join("+"), age.clone()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let title = width(&panel.title) + 3;
+    for (word, text) in [(word, &both), (word, &age), ("", &both), ("", &age)] {
+        if title + width(word) + usize::from(!word.is_empty()) + width(text) <= usize::from(columns) {
+            return (word, text.clone());
         }
     }
-    word.to_string()
+    (if title + width(word) < usize::from(columns) { word } else { "" }, String::new())
 }
 
 /// Says what is wrong on the lowest rows, and leaves the rest.
@@ -89,7 +88,11 @@ fn fault(state: &State, paint: &mut Paint, body: Rect, panel: &Panel, tracks: &[
     let mut words: Option<(String, Role)> = None;
     for (name, track) in tracks {
         if let Some(fault) = track.fault() {
-            words = Some((fault.to_string(), Role::Unknown));
+            // Why a source is away stands above, once.
+            let source = state.config.signals.get(*name).map_or("", |s| &s.question.source);
+            let away = state.summary().sources.iter().any(|s| s.name == source && s.state == SourceState::Failing);
+            let away = away && !state.nav.zoomed;
+            words = Some((if away { format!("{source} is away") } else { fault.to_string() }, Role::Unknown));
             break;
         }
         let Some(reading) = &track.latest else { continue };
