@@ -22,9 +22,19 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
         Some(frozen) => (format!(" FROZEN at {}Z ", frozen.at.hms()), Role::Match),
         None => (format!(" {}Z ", state.now.hms()), Role::Dim),
     };
-    let right = area.width.saturating_sub(corner.len() as u16);
-    let verdict = format!("{} {}", paint.symbol(summary.verdict), summary.verdict.word().to_uppercase());
+    // How many signals fail, where it is more than the one that is said.
+    let failing = summary.signals.iter().filter(|s| s.judged && s.judgement.verdict == Verdict::Fail).count();
+    let many = if summary.verdict == Verdict::Fail && failing > 1 { format!("{failing} ") } else { String::new() };
+    let verdict = format!("{} {many}{}", paint.symbol(summary.verdict), summary.verdict.word().to_uppercase());
     let reason = format!("  {}", paint.condition(&summary.reason));
+    // Where not all of it fits, the seconds and the longer words go first.
+    let named = width(summary.tier.word()) + width(&summary.environment) + 5;
+    let room = usize::from(area.width).saturating_sub(named + width(&verdict) + corner.len());
+    let (reason, corner) = match width(&reason) > room && state.frozen.is_none() {
+        true => (reason.replace(", firing for ", ", "), format!(" {}Z ", state.now.hm())),
+        false => (reason, corner),
+    };
+    let right = area.width.saturating_sub(corner.len() as u16);
     let mut x = paint.text(area, 0, 0, &format!(" {} ", summary.tier.word()), banner);
     // The name gives way to the verdict where there is little room.
     let room = usize::from(right.saturating_sub(x + width(&verdict) as u16 + 3));
