@@ -66,6 +66,16 @@ impl Stamp {
         self.date_time().format("%m-%d %H:%M").to_string()
     }
 
+    /// The same beside a now: of another year with its year.
+    pub fn when(self, now: Stamp) -> String {
+        let format = if self.date_time().format("%Y").to_string() == now.date_time().format("%Y").to_string() {
+            "%m-%d %H:%M"
+        } else {
+            "%Y-%m-%d %H:%M"
+        };
+        self.date_time().format(format).to_string()
+    }
+
     /// `2026-11-12T02:40:07.000Z`.
     pub fn iso(self) -> String {
         self.date_time().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)

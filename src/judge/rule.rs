@@ -164,7 +164,8 @@ impl RuleState {
             }
             _ => (at, Duration::ZERO),
         };
-        if held >= rule.hold { (RulePhase::Firing { since }, Some(at)) } else { (RulePhase::Pending { since, held }, None) }
+        // Since when is since it holds, and does not begin anew when it fires.
+        if held >= rule.hold { (RulePhase::Firing { since }, Some(since)) } else { (RulePhase::Pending { since, held }, None) }
     }
 
     fn unobserved(&self, rule: &Rule, at: Stamp, reason: String) -> RuleState {
@@ -205,5 +206,35 @@ impl RuleState {
             RulePhase::Resolved { .. } => "resolved",
             RulePhase::NoData { .. } => "no data",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::units::Unit;
+
+    #[test]
+    fn since_when_it_holds_does_not_begin_anew_when_it_fires() {
+        let rule = Rule {
+            name: "r".into(),
+            signal: "s".into(),
+            condition: Condition::parse("> 1", Unit::None).expect("a condition"),
+            hold: Duration::from_secs(10),
+            level: Level::Critical,
+            no_data: NoData::Unknown,
+            summary: String::new(),
+            gap: Duration::from_secs(60),
+            runbook: None,
+        };
+        let mut state = RuleState::default();
+        for second in 0..30 {
+            state = state.step(&rule, Stamp(second * 1000), Observation::Holds("2 > 1".into()));
+        }
+        assert_eq!(state.phase, RulePhase::Firing { since: Stamp(0) });
+        // Nor when nothing was known for a while.
+        state = state.step(&rule, Stamp(40_000), Observation::Unknown("away".into()));
+        state = state.step(&rule, Stamp(50_000), Observation::Holds("2 > 1".into()));
+        assert_eq!(state.phase, RulePhase::Firing { since: Stamp(0) });
     }
 }

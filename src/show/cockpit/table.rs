@@ -64,7 +64,7 @@ fn events(state: &State, panel: &Panel) -> TableData {
                 EventOutcome::Failed => ("failed", Some(Verdict::Fail)),
                 EventOutcome::Unknown => ("", None),
             };
-            data.rows.push(Row { cells: vec![event.at.day_hm(), event.kind.clone(), event.text.clone(), word.into()], verdict });
+            data.rows.push(Row { cells: vec![event.at.when(state.now), event.kind.clone(), event.text.clone(), word.into()], verdict });
         }
     }
     data
@@ -83,7 +83,7 @@ fn runbooks(state: &State) -> TableData {
             data.rows.push(Row { cells, verdict: Some(Verdict::Fail) });
             continue;
         };
-        let last = line.last.map_or_else(|| "never".to_string(), |(at, status)| format!("{} {}", at.day_hm(), status.word()));
+        let last = line.last.map_or_else(|| "never".to_string(), |(at, status)| format!("{} {}", at.when(state.now), status.word()));
         let verdict = match line.last {
             Some((_, RunStatus::Failed | RunStatus::Broken)) => Some(Verdict::Fail),
             _ if line.due.is_late() => Some(Verdict::Warn),

@@ -84,7 +84,7 @@ fn history(state: &State, paint: &mut Paint, area: Rect) {
     let runs = state.ledger.runs.iter().filter(of_rollback).take(usize::from(area.height));
     for (y, run) in runs.enumerate() {
         let c = &run.plan.content;
-        let when = run.run.started.map_or_else(|| "not begun".into(), |at| at.day_hm());
+        let when = run.run.started.map_or_else(|| "not begun".into(), |at| at.when(state.now));
         let drill = if c.drill { "  DRILL" } else { "" };
         let reason = c.reason.as_deref().unwrap_or("");
         let text = format!(

@@ -96,7 +96,7 @@ fn history(state: &State, paint: &mut Paint, area: Rect, name: &str) {
         paint.text(area, 0, 0, "never run here", Role::Dim);
     }
     for (y, run) in runs.iter().take(usize::from(area.height)).enumerate() {
-        let when = run.run.started.map_or_else(|| "not begun".into(), |at| at.day_hm());
+        let when = run.run.started.map_or_else(|| "not begun".into(), |at| at.when(state.now));
         let text = format!("{when}  {}  {}  {}  {}", run.status().word(), short(run.elapsed(state.now)), run.run.by.user, run.words());
         paint.text(area, 0, y as u16, &crate::base::text::fit(&text, usize::from(area.width)), Role::Text);
     }
