@@ -51,6 +51,13 @@ fn a_page_that_is_not_wholly_understood_is_none() {
 }
 
 #[test]
+fn every_line_has_its_number() {
+    let server = page(TEXT, "queue{a=\"x\"} 3\nqueue{a=\"y\"} 5\n".into());
+    let (_, said) = scraped(&target(&server, "/metrics"), "max by (a) (queue)");
+    assert_eq!(signal(&said, "one")["lines"], serde_json::json!([{"label": "x", "value": 3.0}, {"label": "y", "value": 5.0}]), "{said}");
+}
+
+#[test]
 fn a_sample_is_as_old_as_its_page_says() {
     let now = lastgreen::base::clock::Clock::System.now().0;
     let server = page(TEXT, format!("queue 3 {}\nahead 3 {}\n", now - 240_000, now + 1_200_000));
@@ -319,4 +326,68 @@ fn what_cannot_be_meant_so_is_said() {
     ));
     let (code, said) = host.run(&["check", "--export-rules"]);
     assert!(code == 0 && said.contains("(sum(up)) > 5"), "{said}");
+}
+
+#[test]
+fn two_pages_that_differ_in_their_query_are_two() {
+    let server = page(TEXT, "probe_success 1\n".into());
+    let both = ["a", "b"].map(|name| format!("{{url = \"{}/probe?target={name}\", name = \"{name}\"}}", server.url())).join(", ");
+    let (code, said) = scraped(&both, "sum(probe_success)");
+    assert_eq!((code, signal(&said, "one")["evidence"]["value"].as_f64()), (0, Some(2.0)), "{said}");
+}
+
+#[test]
+fn alerts_alone_are_enough_to_judge_by() {
+    for (body, more, wanted) in [
+        ("[]", "", 0),
+        (
+            "[{\"labels\":{\"alertname\":\"Watchdog\"},\"annotations\":{},\"startsAt\":\"2026-01-01T00:00:00Z\",\"status\":{\"state\":\"active\"}}]",
+            "[alerts]\nheartbeats = [\"Watchdog\"]\n",
+            0,
+        ),
+    ] {
+        let server = Canned::text("200 OK", body);
+        let (code, said) = status(&format!(
+            "{more}[sources.am]\nkind = \"alertmanager\"\nurl = \"{}\"\n[signals.alerts]\nsource = \"am\"\n",
+            server.url()
+        ));
+        assert_eq!(code, wanted, "{said}");
+    }
+}
+
+#[test]
+fn rules_that_nobody_evaluated_say_nothing() {
+    let rule = |more: &str| format!(",\"data\":{{\"groups\":[{{\"rules\":[{{\"name\":\"A\",{more}}}]}}]}}");
+    for (more, wanted) in [
+        ("\"health\":\"ok\",\"state\":\"inactive\",\"alerts\":[]", 0),
+        ("\"health\":\"unknown\",\"state\":\"inactive\",\"alerts\":[]", 3),
+        ("\"health\":\"ok\",\"state\":\"firing\",\"alerts\":[]", 3),
+        ("\"health\":\"ok\",\"state\":\"firing\",\"alerts\":[{\"labels\":{\"severity\":\"critical\"},\"state\":\"weird\"}]", 3),
+    ] {
+        let (code, said) = rules(&rule(more));
+        assert_eq!(code, wanted, "{more}: {said}");
+    }
+    assert_eq!(rules(",\"warnings\":[\"store down\"],\"data\":{\"groups\":[]}").0, 3, "what is known in part");
+}
+
+#[test]
+fn yes_and_no_and_texts_that_look_like_numbers() {
+    let of = |query: &str, fail: &str| {
+        status(&format!("[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n[signals.one]\nsource = \"lite\"\nquery = \"{query}\"\nfail = \"{fail}\"\n")).0
+    };
+    assert_eq!((of("SELECT 1 AS v", "!= true"), of("SELECT 0 AS v", "!= true"), of("SELECT 0 AS v", "== false")), (0, 2, 2));
+    // In quotes it is a text: another version is another one.
+    assert_eq!((of("SELECT '1.1' AS v", "!= '1.10'"), of("SELECT '1.10' AS v", "!= '1.10'")), (2, 0));
+    let (code, said) = checked("[signals.one]\nsource = \"lite\"\nquery = \"SELECT 1\"\nunit = \"timestamp\"\nfail = \"> 1h\"\n");
+    assert!(code == 65 && said.contains("this is a point in time"), "{said}");
+    let pg = Postgres::start();
+    pg.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    pg.sql("SELECT pg_reload_conf()");
+    common::until("the setting", || pg.sql("SHOW synchronous_standby_names") == "*");
+    let lag = format!(
+        "[sources.db]\nkind = \"database\"\nurl = \"{}\"\n[signals.lag]\nsource = \"db\"\nhealth = \"replication_lag\"\nfail = \"> 10s\"\n",
+        pg.url()
+    );
+    let (code, said) = status(&lag);
+    assert!(code == 3 && said["reason"].as_str().is_some_and(|why| why.contains("no lag can be told")), "{said}");
 }

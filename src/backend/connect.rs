@@ -61,8 +61,7 @@ fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<A
             Arc::new(Database::new(options)?)
         }
         SourceKind::Scrape { targets, retention, samples, series } => {
-            let targets =
-                targets.iter().map(|t| PageTarget { name: t.name.clone(), labels: t.labels.clone(), web: web(&t.endpoint) }).collect();
+            let targets = targets.iter().map(|t| PageTarget::new(t.name.clone(), t.labels.clone(), web(&t.endpoint))).collect();
             let limits = Limits { retention: *retention, samples: *samples, series: *series };
             let options = ScrapeOptions { every: source.every, timeout: source.timeout, limits };
             Arc::new(Scrape::new(targets, options, &queries(name, questions)).map_err(|e| e.to_string())?)

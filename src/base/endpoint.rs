@@ -68,9 +68,12 @@ impl Endpoint {
         let host = self.url.host_str().unwrap_or("").trim_matches(['[', ']']).to_lowercase();
         let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let either = |name: &str| environment(name).or_else(|| environment(&name.to_uppercase())).filter(|value| !value.trim().is_empty());
+        let port = self.url.port_or_known_default().map_or_else(String::new, |port| format!(":{port}"));
         let exempt = |entry: &str| {
             let entry = entry.trim().trim_start_matches('.').to_lowercase();
-            entry == "*" || !entry.is_empty() && (host == entry || host.ends_with(&format!(".{entry}")))
+            let entry = entry.strip_suffix(&port).filter(|_| !port.is_empty() && entry.matches(':').count() == 1).unwrap_or(&entry);
+            let is_it = host == entry || host.ends_with(&format!(".{entry}"));
+            entry == "*" || !entry.is_empty() && (is_it || is_within(&host, entry))
         };
         if is_loopback || either("no_proxy").is_some_and(|list| list.split(',').any(exempt)) {
             return None;
@@ -88,6 +91,19 @@ impl Endpoint {
         url.set_query(None);
         url.to_string()
     }
+}
+
+/// Whether an address lies in a network, `192.0.2.0/24`.
+fn is_within(host: &str, network: &str) -> bool {
+    use std::net::IpAddr;
+    let bits = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => (u128::from(u32::from(ip)) << 96, 32),
+        IpAddr::V6(ip) => (u128::from(ip), 128),
+    };
+    let Some((base, length)) = network.split_once('/') else { return false };
+    let (Ok(host), Ok(base), Ok(length)) = (host.parse::<IpAddr>(), base.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
+    let ((host, wide), (base, of)) = (bits(host), bits(base));
+    wide == of && length <= of && (length == 0 || (host ^ base) >> (128 - length) == 0)
 }
 
 /// A database, and how to get in.
@@ -157,5 +173,14 @@ mod tests {
         assert_eq!(by("https://far/", None), None, "that one is for http");
         assert_eq!(by("http://far/", Some("none")), None);
         assert_eq!(by("http://127.0.0.1/", Some("socks5://p:1")).as_deref(), Some("socks5://p:1"));
+        let environment = |name: &str| match name {
+            "http_proxy" => Some("http://proxy:3128".to_string()),
+            "no_proxy" => Some("192.0.2.0/24,app.internal:28000".to_string()),
+            _ => None,
+        };
+        let by = |url: &str| endpoint(url, None).proxied(&environment).is_some();
+        assert!(
+            !by("http://192.0.2.7:28000/") && by("http://192.0.3.7/") && !by("http://app.internal:28000/") && by("http://app.internal:1/")
+        );
     }
 }

@@ -98,7 +98,10 @@ impl Unit {
             _ => None,
         };
         match (self, suffix, time) {
-            (Unit::Seconds | Unit::None | Unit::Timestamp, _, Some(factor)) => Ok(value * factor),
+            (Unit::Timestamp, _, Some(_)) => {
+                Err(format!("`{text}` is a length, and this is a point in time: ask how long ago it was, with unit = \"seconds\""))
+            }
+            (Unit::Seconds | Unit::None, _, Some(factor)) => Ok(value * factor),
             (Unit::Milliseconds, _, Some(factor)) => Ok(value * factor * 1000.0),
             (Unit::Ratio | Unit::Score, "%", _) => Ok(value / 100.0),
             (Unit::Percent | Unit::None, "%", _) | (Unit::Rate, "/s", _) => Ok(value),

@@ -46,7 +46,7 @@ pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Su
         }
         store.apply(config, mailbox.take(), clock.now());
     });
-    drop(poller);
+    runtime.block_on(poller.end());
     Ok(Summary::new(config, &store, clock.now()))
 }
 

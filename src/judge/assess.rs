@@ -154,7 +154,13 @@ enum Hit {
 
 fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Observed) -> Result<Hit, String> {
     if let Operand::Text(want) = &condition.operand {
-        let Value::Text(text) = value else { return Err(format!("`{condition}` wants a text, the answer is none")) };
+        let text = match value {
+            Value::Text(text) => text.as_str(),
+            // Sources have their yes and no as numbers.
+            Value::Number(1.0) if ["true", "false"].contains(&want.as_str()) => "true",
+            Value::Number(0.0) if ["true", "false"].contains(&want.as_str()) => "false",
+            _ => return Err(format!("`{condition}` wants a text, the answer is none")),
+        };
         // What follows a colon only explains.
         let equal = text == want || text.strip_prefix(want.as_str()).is_some_and(|rest| rest.starts_with(": "));
         let holds = if condition.op == super::Op::Equal { equal } else { !equal };

@@ -136,6 +136,11 @@ impl Condition {
             }
             return factor.parse().map(Operand::Baseline).map_err(|_| format!("`{factor}` is not a factor (write \"> 3x baseline\")"));
         }
+        // In quotes it is a text, whatever it looks like.
+        let quoted = ["'", "\""].iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
+        if let (Some(inner), Op::Equal | Op::Differs) = (quoted, op) {
+            return Ok(Operand::Text(inner.to_string()));
+        }
         match unit.parse(text) {
             Ok(value) if value.is_finite() => Ok(Operand::Number(value)),
             Ok(_) => Err(format!("`{text}` is not a finite number")),

@@ -11,7 +11,7 @@ use crate::base::units::Unit;
 use crate::base::units::{short, watch};
 use crate::config::{AlertSettings, Config};
 use crate::judge::{Judgement, RulePhase, RuleState, Verdict};
-use crate::observe::reading::{Alert, AlertState, Ask, Fault, SourceState, Value};
+use crate::observe::reading::{Alert, AlertState, Ask, Fault, LabelledValue, SourceState, Value};
 use crate::plan::deploy::{DeployState, Readiness};
 
 /// Durations are written in milliseconds.
@@ -29,6 +29,9 @@ pub struct SignalLine {
     pub judgement: Judgement,
     /// The newest good value as a person reads it.
     pub value: String,
+    /// Its numbers, where it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<LabelledValue>,
     pub source: String,
     /// Who answered last: another source when the first was away.
     pub via: String,
@@ -120,13 +123,17 @@ pub fn alert_verdict(settings: &AlertSettings, alert: &Alert) -> Verdict {
     })
 }
 
-/// What cannot be told of the alerts of others, and heartbeats that are missing.
-fn silent(config: &Config, store: &Store, alerts: &[(String, Alert)]) -> Vec<Candidate> {
+/// What cannot be told of the alerts of others, and heartbeats that are missing; and whether all of them were heard.
+fn silent(config: &Config, store: &Store, alerts: &[(String, Alert)]) -> (Vec<Candidate>, bool) {
     let mut found = Vec::new();
     let mut heard = false;
     for (name, signal) in config.signals.iter().filter(|(_, signal)| signal.question.ask == Ask::Alerts) {
         let Some(latest) = store.signals.get(name).and_then(|track| track.latest.as_ref()) else { continue };
         match &latest.outcome {
+            Ok(_) if latest.partial => {
+                let note = latest.notes.first().map_or("some of it is missing", String::as_str);
+                found.push((Verdict::Unknown, 7, format!("what {} alerts to is known in part: {note}", signal.question.source)));
+            }
             Ok(_) => heard = true,
             Err(fault) => found.push((Verdict::Unknown, 7, format!("what {} alerts to cannot be told: {fault}", signal.question.source))),
         }
@@ -136,7 +143,7 @@ fn silent(config: &Config, store: &Store, alerts: &[(String, Alert)]) -> Vec<Can
     for name in config.alerts.heartbeats.iter().filter(|name| heard && !fires(name)) {
         found.push((Verdict::Fail, 6, format!("{name} is silent, which always fires while alerting works")));
     }
-    found
+    (found, heard)
 }
 
 impl Summary {
@@ -213,6 +220,10 @@ fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {
             judged: signal.signal.has_thresholds(),
             judgement: track.judgement.clone(),
             value,
+            lines: match track.good.as_ref().and_then(|r| r.value()) {
+                Some(Value::Lines(lines)) => lines.clone(),
+                _ => Vec::new(),
+            },
             source: signal.question.source.to_string(),
             via: track.latest.as_ref().map_or_else(String::new, |r| r.via.to_string()),
             notes: track.latest.as_ref().map_or_else(Vec::new, |r| r.notes.clone()),
@@ -330,7 +341,7 @@ type Candidate = (Verdict, u8, String);
 
 fn worst(
     (signals, rules): (&[SignalLine], &[RuleLine]),
-    (alerts, silent): (&[(Verdict, String, &Alert)], Vec<Candidate>),
+    (alerts, (silent, heard)): (&[(Verdict, String, &Alert)], (Vec<Candidate>, bool)),
     sources: &[SourceLine],
     mismatches: &[String],
 ) -> Worst {
@@ -384,6 +395,10 @@ fn worst(
         }
     }
     if best.is_none() && rules.is_empty() && !signals.iter().any(|s| s.judged) {
+        // Others judge, and were heard.
+        if heard {
+            return Worst { verdict: Verdict::Pass, reason: "no alert fires".into() };
+        }
         return Worst { verdict: Verdict::Unknown, reason: "nothing is judged: no signal has thresholds, there is no rule".into() };
     }
     match best {

@@ -55,6 +55,11 @@ impl Client for Database {
                 other => return Err(not_understood(other)),
             };
             match (shaped(rows, shape), ask) {
+                (Err(fault), Ask::Health(Health::ReplicationLag)) if fault.kind == FaultKind::Empty => {
+                    let words =
+                        "no lag can be told: a standby is missing or its stream is silent (or this user is not in pg_read_all_stats)";
+                    Err(Fault::new(FaultKind::Empty, words))
+                }
                 (Err(fault), Ask::Health(_)) if fault.kind == FaultKind::Empty => {
                     Err(Fault::new(FaultKind::Query, "not visible to this user: grant it the role pg_read_all_stats"))
                 }

@@ -24,11 +24,12 @@ pub fn connect_options(text: &str) -> Result<PgConnectOptions, String> {
     if let Some(host) = url.host_str().and_then(|host| host.strip_prefix('[')?.strip_suffix(']')) {
         options = options.host(host);
     }
-    if let Some(name) = parameter("service") {
-        options = with_service(options, &url, &service(&name)?)?;
-    }
-    let mode = parameter("sslmode").or_else(|| parameter("ssl-mode"));
-    let root = ["sslrootcert", "ssl-root-cert", "ssl-ca"].iter().any(|name| parameter(name).is_some());
+    let settings = parameter("service").map(|name| service(&name)).transpose()?.unwrap_or_default();
+    options = with_service(options, &url, &settings)?;
+    let of_service = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let mode = parameter("sslmode").or_else(|| parameter("ssl-mode")).or_else(|| of_service("sslmode"));
+    let root =
+        ["sslrootcert", "ssl-root-cert", "ssl-ca"].iter().any(|name| parameter(name).is_some()) || of_service("sslrootcert").is_some();
     // As libpq has it: whoever names whom to trust wants that to be checked.
     if root && mode.as_deref() == Some("require") {
         options = options.ssl_mode(PgSslMode::VerifyCa);
@@ -61,6 +62,9 @@ fn with_service(mut options: PgConnectOptions, url: &Url, settings: &[(String, S
     let given = |name: &str| url.query_pairs().any(|(key, _)| key == name);
     for (key, value) in settings.iter().filter(|(key, _)| !given(key)) {
         options = match key.as_str() {
+            // An address goes before a name.
+            "hostaddr" if url.host_str().is_none_or(str::is_empty) => options.host(value),
+            "host" if settings.iter().any(|(key, _)| key == "hostaddr") => options,
             "host" if url.host_str().is_none_or(str::is_empty) => options.host(value),
             "port" if url.port().is_none() => {
                 options.port(value.parse().map_err(|_| format!("the service's port `{value}` is no number"))?)
@@ -70,7 +74,10 @@ fn with_service(mut options: PgConnectOptions, url: &Url, settings: &[(String, S
             "password" => options.password(value),
             "sslmode" => options.ssl_mode(value.parse().map_err(|_| format!("the service's sslmode `{value}` is none"))?),
             "sslrootcert" => options.ssl_root_cert(value),
-            _ => options,
+            "sslcert" => options.ssl_client_cert(value),
+            "sslkey" => options.ssl_client_key(value),
+            "hostaddr" | "host" | "port" | "dbname" | "user" | "application_name" | "connect_timeout" => options,
+            other => return Err(format!("`{other}` of this service is not supported")),
         };
     }
     Ok(options)
@@ -94,6 +101,13 @@ mod tests {
         let text = "postgres://u@h2/own?service=ops";
         let options = with_service(of("postgres://u@h2/own"), &Url::parse(text).expect("a URL"), &settings).expect("options");
         assert_eq!((options.get_host(), options.get_database(), options.get_username()), ("h2", Some("own"), "u"));
+        let none = Url::parse("postgres:///").expect("a URL");
+        let own = |pairs: &[(&str, &str)]| {
+            let pairs: Vec<(String, String)> = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+            with_service(of("postgres://"), &none, &pairs)
+        };
+        assert_eq!(own(&[("host", "name"), ("hostaddr", "192.0.2.1")]).expect("options").get_host(), "192.0.2.1");
+        assert!(own(&[("target_session_attrs", "read-write")]).is_err(), "what would be left aside is refused");
         assert_eq!(section(file, "nowhere"), None);
         assert!(connect_options("postgres:///?service=there-is-none-of-that-name").is_err());
     }

@@ -32,7 +32,7 @@ pub struct Source {
 
 /// The tasks that ask. They end when this is dropped.
 pub struct Poller {
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
     window: watch::Sender<Duration>,
     refresh: watch::Sender<u64>,
 }
@@ -61,7 +61,12 @@ impl Poller {
             let asker = Asker { question, gate, second, mailbox: mailbox.clone(), chart: Chart::default() };
             tasks.spawn_on(asker.run(window.subscribe(), refresh.subscribe()), runtime);
         }
-        Poller { _tasks: tasks, window, refresh }
+        Poller { tasks, window, refresh }
+    }
+
+    /// Ends, and comes back when nothing runs any more.
+    pub async fn end(mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// Changes the window that charts show; their histories are fetched anew.

@@ -161,14 +161,16 @@ pub fn health_query(health: Health) -> &'static str {
             // Without a stream nobody knows how far a standby is behind. Only a server with nothing that waits for a
             // standby (no slot, no stream) has none. A stream that is silent while there is more to send is not at 0.
             "SELECT CASE WHEN pg_is_in_recovery() THEN CASE \
-                 WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') THEN NULL \
+                 WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming' AND now() - last_msg_receipt_time < interval '35s') THEN NULL \
                  WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0 \
                  ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END \
              WHEN NOT pg_has_role('pg_read_all_stats', 'USAGE') THEN NULL \
+             WHEN current_setting('synchronous_standby_names') <> '' \
+                 AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) THEN NULL \
              WHEN EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT active) THEN NULL \
              ELSE (SELECT CASE WHEN bool_or(state <> 'streaming') THEN NULL \
                  ELSE coalesce(max(greatest(extract(epoch FROM replay_lag), CASE WHEN pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) > 0 AND reply_time < now() - interval '10s' THEN extract(epoch FROM now() - reply_time) ELSE 0 END)), 0) END \
-                 FROM pg_stat_replication WHERE application_name NOT LIKE 'pg_%') END::float8 AS value"
+                 FROM pg_stat_replication WHERE application_name NOT IN ('pg_basebackup', 'pg_receivewal')) END::float8 AS value"
         }
         Health::CacheHitRatio => {
             "SELECT CASE WHEN sum(blks_hit + blks_read) = 0 THEN 1 ELSE sum(blks_hit)::float8 / sum(blks_hit + blks_read)::float8 END AS value FROM pg_stat_database WHERE datname = current_database()"

@@ -118,15 +118,18 @@ impl Prometheus {
 
     async fn alerts(&self) -> Result<Answer, Fault> {
         let envelope = self.call::<Groups>(self.web.get("api/v1/rules?type=alert")?).await?;
+        let notes: Vec<String> = envelope.warnings.iter().map(|n| sanitize(n)).collect();
         let skew = self.web.skew();
         let mut alerts = Vec::new();
         let data = envelope.data.ok_or_else(|| Fault::new(FaultKind::Garbage, "a success without data: this is no list of rules"))?;
         for rule in data.groups.into_iter().flat_map(|g| g.rules) {
+            let showing = !rule.alerts.is_empty();
             for one in rule.alerts {
                 let state = match one.state.as_str() {
                     "firing" => AlertState::Firing,
                     "pending" => AlertState::Pending,
-                    _ => continue,
+                    "inactive" => continue,
+                    _ => AlertState::Unknown,
                 };
                 alerts.push(Alert {
                     name: sanitize(&rule.name),
@@ -136,18 +139,28 @@ impl Prometheus {
                     text: describe(&one.labels, &one.annotations),
                 });
             }
-            if rule.health.as_deref() == Some("err") {
+            let stands = rule.state.as_deref().unwrap_or("inactive");
+            // What a rule says of itself without an alert to show for it.
+            let odd = match (rule.health.as_deref(), stands) {
+                (Some("err"), _) => Some(format!("the rule itself fails: {}", rule.last_error.unwrap_or_default())),
+                (Some("unknown"), _) => Some("the rule has not been evaluated yet".to_string()),
+                (_, "inactive") => None,
+                (_, "firing" | "pending") if showing => None,
+                (_, stands) => Some(format!("the rule says `{stands}`, and shows no alert")),
+            };
+            if let Some(odd) = odd {
                 alerts.push(Alert {
                     name: sanitize(&rule.name),
                     state: AlertState::Unknown,
                     severity: sanitize(rule.labels.get("severity").map_or("", String::as_str)),
                     since: None,
-                    text: sanitize(&format!("the rule itself fails: {}", rule.last_error.unwrap_or_default())),
+                    text: sanitize(&odd),
                 });
             }
         }
         alerts.sort_by(|a, b| (a.state, &a.name, &a.text).cmp(&(b.state, &b.name, &b.text)));
-        Ok(Answer::now(Value::Alerts(alerts)))
+        // Thanos says so when a store is missing.
+        Ok(Answer { partial: !notes.is_empty(), notes, ..Answer::now(Value::Alerts(alerts)) })
     }
 }
 
@@ -196,6 +209,7 @@ struct AlertRule {
     #[serde(default)]
     alerts: Vec<RaisedAlert>,
     health: Option<String>,
+    state: Option<String>,
     #[serde(rename = "lastError")]
     last_error: Option<String>,
 }

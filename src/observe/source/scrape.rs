@@ -22,6 +22,15 @@ pub struct PageTarget {
     pub name: String,
     pub labels: Vec<(String, String)>,
     pub web: Web,
+    /// What it goes by here: no two have the same.
+    pub key: String,
+}
+
+impl PageTarget {
+    pub fn new(name: String, labels: Vec<(String, String)>, web: Web) -> PageTarget {
+        let key = web.shown_url();
+        PageTarget { name, labels, web, key }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +61,13 @@ impl Scrape {
     /// # Errors
     /// When the embedded engine cannot be made.
     pub fn new(targets: Vec<PageTarget>, options: ScrapeOptions, queries: &[String]) -> Result<Scrape, EngineError> {
+        let mut targets = targets;
+        for at in 0..targets.len() {
+            // Two may share a name, and differ in the query of their addresses, which may hold a secret.
+            let shown = targets[at].web.shown_url();
+            let same = targets[..at].iter().filter(|other| other.web.shown_url() == shown).count();
+            targets[at].key = if same == 0 { shown } else { format!("{shown} ({})", same + 1) };
+        }
         let engine = Engine::new(options.limits)?.keeping(queries.iter().map(String::as_str));
         Ok(Scrape { targets, options, engine, seen: Mutex::default(), tried: tokio::sync::watch::channel(false).0 })
     }
@@ -70,8 +86,7 @@ impl Scrape {
             Err(_) => Err(Fault::new(FaultKind::Timeout, format!("{} did not answer in time", target.web.shown_url()))),
         };
         let at = prometheus::now();
-        // Two targets may share a name; no two share an address.
-        let (this, name, labels) = (Arc::clone(self), target.web.shown_url(), target.labels.clone());
+        let (this, name, labels) = (Arc::clone(self), target.key.clone(), target.labels.clone());
         // A page may have 100,000 lines: parsing is work for another thread.
         let stored = tokio::task::spawn_blocking(move || this.store(&name, &labels, fetched, at)).await;
         if stored.is_err() {

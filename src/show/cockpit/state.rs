@@ -64,6 +64,8 @@ pub struct State {
     pub logs: LogView,
     pub overlay: Option<Overlay>,
     pub toast: Option<Toast>,
+    /// The files say something else than what runs, because they are not sound.
+    pub is_behind: bool,
     /// Keys of a sequence that is not complete yet.
     pub pending: Vec<Chord>,
     pub ledger: Ledger,
@@ -120,6 +122,7 @@ impl State {
             logs: LogView::default(),
             overlay: None,
             toast: None,
+            is_behind: false,
             pending: Vec::new(),
             ledger: Ledger::default(),
             observed: None,

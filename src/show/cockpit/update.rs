@@ -43,6 +43,8 @@ pub enum Message {
     Delivered(Box<Delivery>, Stamp),
     /// A new configuration, whole.
     Reloaded(Arc<Config>, Arc<Keymap>),
+    /// The files have changed and are not sound: what runs is what was before.
+    NotReloaded,
     Notice {
         text: String,
         fault: bool,
@@ -89,7 +91,11 @@ pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec
             state.live.apply(&config, *delivery, now);
             state.sum_up();
         }
-        Message::Reloaded(config, keymap) => reloaded(state, config, keymap),
+        Message::Reloaded(config, keymap) => {
+            state.is_behind = false;
+            reloaded(state, config, keymap);
+        }
+        Message::NotReloaded => state.is_behind = true,
         Message::Notice { text, fault } => notice(state, text, fault),
         Message::Heard(update, now) => return requests::heard(state, *update, now),
     }

@@ -366,7 +366,10 @@ impl<O: Outside> CockpitSession<O> {
                 self.outside.set_window(self.state.window);
                 self.say("configuration, keymap and theme read again", false);
             }
-            Err(words) => self.say(&format!("not reloaded, all stays as it was: {words}"), true),
+            Err(words) => {
+                update(&mut self.state, Message::NotReloaded, &mut self.size);
+                self.say(&format!("not reloaded, all stays as it was: {words}"), true);
+            }
         }
     }
 

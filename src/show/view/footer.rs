@@ -33,6 +33,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) -> Option<Position> {
         return None;
     }
     let mut x = 1;
+    if state.is_behind {
+        x += paint.text(room, x, 0, "THE FILE IS NOT SOUND AND NOT IN FORCE", Role::Warn) + 2;
+    }
     for (action, word) in wanted(state) {
         let Some(key) = state.keymap.keys(action).into_iter().next() else { continue };
         let key = match key.as_str() {

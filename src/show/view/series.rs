@@ -9,7 +9,7 @@ use super::panel::is_old;
 use super::plot::{self, Axis, PlotLine, Scale};
 use crate::base::text::width;
 use crate::config::Panel;
-use crate::judge::{Signal, Verdict};
+use crate::judge::{Op, Signal, Verdict};
 use crate::observe::reading::{Series, Value};
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
@@ -94,7 +94,7 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
     let mut rows: Vec<(Verdict, &Drawn, Option<f64>)> = drawn.iter().map(|line| value_of(state, panel, line)).collect();
     if now {
         // Of equals the order stays, so that nothing jumps.
-        rows.sort_by_key(|(verdict, _, _)| std::cmp::Reverse(*verdict));
+        rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| worse(b).total_cmp(&worse(a))));
     }
     for (shown, (verdict, line, value)) in rows.iter().enumerate() {
         let (verdict, left) = (*verdict, rows.len() - shown);
@@ -133,7 +133,8 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
         if judged {
             x += paint.text(area, x, y, paint.symbol(verdict), role(verdict)) + 1;
         }
-        if detailed || drawn.len() == 1 {
+        // What was crossed, or what holds, is said of the line it is true of.
+        if (detailed || drawn.len() == 1) && verdict == line.track.judgement.verdict {
             let target = paint.condition(line.track.judgement.evidence.condition.as_deref().unwrap_or_default());
             if x + width(&target) as u16 <= area.width {
                 x += paint.text(area, x, y, &target, Role::Dim) + 1;
@@ -144,6 +145,17 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
         }
     }
     if detailed { y } else { 1 }
+}
+
+/// How far a line is on the bad side of its thresholds' direction.
+fn worse((_, line, value): &(Verdict, &Drawn<'_>, Option<f64>)) -> f64 {
+    let op = line.signal.fail.as_ref().or(line.signal.warn.as_ref()).map(|condition| condition.op);
+    match (op, value) {
+        (Some(Op::Greater | Op::AtLeast), Some(value)) => *value,
+        (Some(Op::Less | Op::AtMost), Some(value)) => -value,
+        // Without a direction the order stays.
+        _ => f64::NEG_INFINITY,
+    }
 }
 
 /// What a line is now, by the same reading that everything else goes by, or was at the cursor.
