@@ -283,7 +283,7 @@ fn a_version_that_does_not_go_with_the_data_is_not_ready_to_come_back() {
                 [release]\ndeploy = [\"true\", \"{{ version }}\"]\nrunning = [\"echo\", \"v2\"]\n\
                 last_green = [\"echo\", '{\"version\": \"v1\", \"at\": \"2026-01-01T00:00:00Z\", \"verdict\": \"green\"}']\n";
     let host = host(&server, more);
-    for (status, verdict, works) in [("OK", "pass", true), ("INCOMPATIBLE", "fail", false), ("nobody knows", "unknown", true)] {
+    for (status, verdict, works) in [("OK", "pass", true), ("INCOMPATIBLE", "fail", false), ("nobody knows", "unknown", false)] {
         let table = format!("| binary | schema | collection | status |\n|---|---|---|---|\n| v1 | s2 | c | {status} |\n");
         std::fs::write(host.path().join("compat.md"), table).expect("written");
         let (_, said) = host.run(&["rollback", "status", "--json"]);
@@ -292,6 +292,9 @@ fn a_version_that_does_not_go_with_the_data_is_not_ready_to_come_back() {
         assert_eq!(item["verdict"], verdict, "{item}");
         let code = said["scopes"].as_array().expect("scopes").iter().find(|scope| scope["scope"] == "code").expect("code");
         assert_eq!(code["works"], works, "{said}");
+        // It is not kept back, and whoever confirms reads it.
+        let (_, plan) = host.run(&["rollback", "--scope", "code", "--dry-run", "--reason", "x"]);
+        assert_eq!(plan.contains("matrix: "), verdict != "pass", "{plan}");
     }
 }
 

@@ -152,6 +152,23 @@ fn undo_gives_the_one_before_its_name_back() {
 }
 
 #[test]
+fn a_database_that_was_left_closed_is_not_ready() {
+    let (pg, host) = with_data("");
+    create(&host, true);
+    let text = host.read("lastgreen.toml")
+        + "[services.router]\nurl = \"http://127.0.0.1:9\"\n[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/\"\npointer = \"/canary\"\n";
+    std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
+    let rights = || {
+        let status = json(&host, &["rollback", "status", "--json"]);
+        let items = status["items"].as_array().expect("items").clone();
+        items.iter().find(|item| item["what"] == "rights db").expect("the rights")["words"].as_str().expect("words").to_string()
+    };
+    assert!(rights().contains("may be restored"), "{}", rights());
+    pg.sql("ALTER DATABASE ragdb ALLOW_CONNECTIONS false");
+    assert!(rights().contains("takes no connections"), "{}", rights());
+}
+
+#[test]
 fn in_place_is_one_transaction_and_goes_back_by_the_safety_snapshot() {
     let (pg, host) = with_data("restore_database = \"in_place\"");
     create(&host, true);
@@ -159,9 +176,13 @@ fn in_place_is_one_transaction_and_goes_back_by_the_safety_snapshot() {
     let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
+    // What was written since is kept before it is taken back.
+    pg.sql_in("ragdb", "INSERT INTO chunks (model, body) VALUES ('m', 'since')");
     let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
     assert!(code == 0 && said.contains("safety snapshot"), "{said}");
     assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "10");
+    let kept = json(&host, &["snapshot", "list", "--json"])["snapshots"][0].clone();
+    assert_eq!((kept["safety"].as_bool(), kept["parts"][0]["counts"]["chunks"].as_u64()), (Some(true), Some(1001)), "{kept}");
 }
 
 /// A `pg_restore` before the real one in PATH.

@@ -62,6 +62,7 @@ impl Operations {
             let points = async { if names.is_empty() { Vec::new() } else { signals.points(&names, bake).await } };
             tokio::join!(observe(&switch, &Clock::System), points)
         });
+        runtime.block_on(signals.end());
         let by_name: HashMap<&str, &Points> = names.iter().map(String::as_str).zip(&points).collect();
         let of = |signal: &str, since| match by_name.get(signal) {
             Some(Ok(points)) => Ok(points.iter().filter(|(at, _)| *at >= since).map(|(_, value)| *value).collect()),

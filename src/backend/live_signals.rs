@@ -36,12 +36,19 @@ struct Watching {
     config: Config,
     store: Store,
     mailbox: Arc<Mailbox>,
-    _poller: Poller,
+    poller: Poller,
 }
 
 impl LiveSignals {
     pub fn new(config: Config, runtime: Handle, clock: Clock) -> LiveSignals {
         LiveSignals { config, runtime, clock, watching: Mutex::new(None) }
+    }
+
+    /// Asks nothing any more, and comes back when nothing runs: a runtime that ends under its tasks makes them panic.
+    pub async fn end(&self) {
+        if let Some(watching) = self.watching.lock().await.take() {
+            watching.poller.end().await;
+        }
     }
 
     /// Starts asking for these signals, and waits until each has an answer of some kind.
@@ -71,7 +78,7 @@ impl LiveSignals {
         while !store.all_answered(&config) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
             store.apply(&config, mailbox.take(), self.clock.now());
         }
-        Ok(Watching { names, window, config, store, mailbox, _poller: poller })
+        Ok(Watching { names, window, config, store, mailbox, poller })
     }
 
     /// Watches these signals, so far back, and brings what is known of them up to now; then `look` is taken.

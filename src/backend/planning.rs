@@ -31,6 +31,8 @@ pub struct PlanRequest {
     /// A stand-in of the environment; without one the environment itself.
     pub target: Option<String>,
     pub drill: bool,
+    /// What whoever confirms has to know besides.
+    pub warnings: Vec<String>,
 }
 
 impl Operations {
@@ -67,7 +69,7 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan(&mut self, wanted: PlanRequest) -> Result<Plan, OperationError> {
-        let PlanRequest { runbook: name, inputs, reason, target, drill } = wanted;
+        let PlanRequest { runbook: name, inputs, reason, target, drill, warnings } = wanted;
         let config = self.target(target.as_deref(), drill)?;
         let loaded = self.runbooks();
         let Some(found) = loaded.iter().find(|l| l.name == name) else {
@@ -99,7 +101,7 @@ impl Operations {
         }
         let mut content = content(runbook, &context, &asked)?;
         self.permit_held(&content)?;
-        content.warnings.splice(0..0, found.findings.iter().map(|f| f.cause.clone()));
+        content.warnings.splice(0..0, warnings.into_iter().chain(found.findings.iter().map(|f| f.cause.clone())));
         for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
             if path.exists() {
                 journal::trusted(path).map_err(OperationError::Refused)?;

@@ -15,9 +15,10 @@ use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::Verdict;
 use crate::plan::deploy::{
-    Manifest, Matrix, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, of_environment, pick,
+    CollectionStrategy, DatabaseStrategy, Manifest, Matrix, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out,
+    of_environment, pick,
 };
-use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, Observation, Occasion, Plan, Release, StepState};
+use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, NOT_NEEDED, Observation, Occasion, Plan, Release, StepRun, StepState};
 use crate::status::RunStatus;
 
 /// The input of a runbook that is the version to go back to.
@@ -38,6 +39,8 @@ pub struct RollbackRequest {
     pub green: Option<Result<LastGreen, String>>,
     /// The snapshot to go back to, and what that would throw away, in words.
     pub snapshot: Option<(String, String)>,
+    /// What goes with what, as far as that was looked at.
+    pub matrices: Vec<Result<Matrix, String>>,
     pub target: Option<String>,
     pub drill: bool,
 }
@@ -117,7 +120,8 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan_rollback(&mut self, scope: Scope, wanted: RollbackRequest) -> Result<Plan, OperationError> {
-        let RollbackRequest { reason, green, snapshot, target, drill } = wanted;
+        let RollbackRequest { reason, green, snapshot, matrices, target, drill } = wanted;
+        let mut warnings = Vec::new();
         let name = scope.runbook();
         let loaded = self.runbooks();
         let takes_version = |runbook: &crate::plan::runbook::Runbook| runbook.inputs.iter().any(|input| input.name == VERSION);
@@ -131,7 +135,12 @@ impl Operations {
         }
         if asks {
             match self.green(green) {
-                Some(Ok(green)) => drop(inputs.insert(VERSION.to_string(), green.version)),
+                Some(Ok(green)) => {
+                    // It is not kept back: whoever confirms has to know it.
+                    let items = matrices.iter().filter(|_| scope == Scope::Code).map(|matrix| matrix_item(matrix, &green.version));
+                    warnings.extend(items.filter(|item| item.verdict != Verdict::Pass).map(|item| format!("matrix: {}", item.words)));
+                    inputs.insert(VERSION.to_string(), green.version);
+                }
                 Some(Err(why)) => return Err(OperationError::Unavailable(format!("which version was green last cannot be told: {why}"))),
                 None => {
                     let words =
@@ -140,7 +149,7 @@ impl Operations {
                 }
             }
         }
-        self.plan(PlanRequest { runbook: name.into(), inputs, reason, target, drill })
+        self.plan(PlanRequest { runbook: name.into(), inputs, reason, target, drill, warnings })
     }
 
     /// The plan that takes the restoring of a run back: of the one that is named, or of the last that restored here.
@@ -172,7 +181,8 @@ impl Operations {
             let c = &other.plan.content;
             let is_of = c.runbook == UNDO && c.inputs.get("run").and_then(|run| run.as_str()) == Some(&line.id);
             // What it could not take back may be tried again.
-            is_of && other.status() == RunStatus::Done && other.run.steps.values().all(|step| step.state == StepState::Done)
+            let is_done = |step: &StepRun| step.state == StepState::Done || step.message.starts_with(NOT_NEEDED);
+            is_of && other.status() == RunStatus::Done && other.run.steps.values().all(is_done)
         };
         if let Some(before) = self.runs().iter().find(|other| is_taken_back(other)) {
             let words =
@@ -182,7 +192,11 @@ impl Operations {
         let Some(snapshot) = restored(&line) else {
             return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
         };
-        let inputs = IndexMap::from([("run".to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
+        let mut inputs = IndexMap::from([("run".to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
+        let in_place = self.config.acting.snapshots.as_ref().is_some_and(|settings| {
+            settings.restore_database == DatabaseStrategy::InPlace || settings.restore_collection == CollectionStrategy::InPlace
+        });
+        inputs.extend(in_place.then(|| ("safety".to_string(), "true".to_string())));
         self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, ..PlanRequest::default() })
     }
 
@@ -291,7 +305,10 @@ impl Operations {
                 (Verdict::Pass, format!("{}{}: it is what runs, code stays as it is", green.version, age(&green)), None)
             }
             Some(Ok(green)) => (Verdict::Pass, format!("{}{}", green.version, age(&green)), None),
-            Some(Err(why)) => (Verdict::Unknown, why, Some("see what [release] last_green or query gives".to_string())),
+            Some(Err(why)) => {
+                let mend = "[release] last_green prints {\"version\": \"v1\", \"at\": \"2026-01-31T02:40:00Z\", \"verdict\": \"green\"}";
+                (Verdict::Unknown, why, Some(mend.to_string()))
+            }
             None => (
                 Verdict::Fail,
                 "no version was ever green here".into(),
@@ -375,8 +392,8 @@ fn matrix_item(matrix: &Result<Matrix, String>, version: &str) -> ReadinessItem 
         Err(why) => (Verdict::Unknown, why.clone()),
     };
     let mend = (verdict == Verdict::Fail).then(|| "a full rollback brings the data back, too".to_string());
-    // What nobody can tell is said, and keeps nothing back.
-    let scopes = if verdict == Verdict::Fail { vec![Scope::Code] } else { Vec::new() };
+    // What nobody can tell is no yes.
+    let scopes = if matches!(verdict, Verdict::Fail | Verdict::Unknown) { vec![Scope::Code] } else { Vec::new() };
     ReadinessItem { what: "matrix".into(), verdict, words, scopes, mend }
 }
 

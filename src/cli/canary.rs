@@ -119,6 +119,9 @@ pub fn canary(args: &CanaryArgs, operations: &mut Operations, runtime: &Runtime)
         CanarySub::Pause => pause(operations),
         CanarySub::Hold { release, begin: wanted } => {
             operations.canary()?;
+            if !release && wanted.reason.as_ref().is_none_or(|why| why.trim().is_empty()) {
+                return Err(CommandError::usage("a hold says why, to whoever meets it: add --reason TEXT"));
+            }
             let plan = operations.plan_hold(!release, wanted.reason.clone())?;
             begin(operations, &plan, wanted)
         }

@@ -96,7 +96,8 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     };
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
-    let request = RollbackRequest { reason, green: looked.green, snapshot, target: args.target.clone(), drill: args.drill };
+    let (target, drill, matrices) = (args.target.clone(), args.drill, looked.matrices);
+    let request = RollbackRequest { reason, green: looked.green, snapshot, matrices, target, drill };
     let plan = operations.plan_rollback(scope, request)?;
     if args.begin.confirm.is_some() && plan.content.reason.is_none() && !args.drill {
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));

@@ -118,7 +118,9 @@ fn show(settings: &SnapshotSettings, as_json: bool, operations: &Operations) -> 
         say!("there is no snapshot yet: lastgreen snapshot create");
     } else {
         for manifest in &all {
-            let golden = manifest.golden.as_ref().map_or_else(String::new, |golden| format!("  GOLDEN by {}: {}", golden.by, golden.why));
+            let golden = manifest.golden.as_ref().map_or_else(String::new, |golden| {
+                format!("  GOLDEN by {}: {}", golden.by, golden.why.split_whitespace().collect::<Vec<_>>().join(" "))
+            });
             let moved = if manifest.moved.is_empty() { "" } else { "  written to meanwhile" };
             let size = bytesize::ByteSize(manifest.size()).display().iec();
             let age = short(operations.now().since(manifest.at));

@@ -153,7 +153,7 @@ impl Summary {
         let sources = source_lines(config, store);
         let mismatches = mismatches(config, &sources);
         let alerts = alerts(config, store);
-        let judged: Vec<(Verdict, String, &Alert)> =
+        let judged: Vec<JudgedAlert<'_>> =
             alerts.iter().map(|(whose, alert)| (alert_verdict(&config.alerts, alert), whose.clone(), alert)).collect();
         let silent = silent(config, store, &alerts);
         let worst = worst((&signals, &rules), (&judged, silent), &sources, &mismatches);
@@ -339,9 +339,12 @@ fn away(signal: &SignalLine, signals: &[SignalLine], sources: &[SourceLine]) -> 
 /// Something that may be what is said first: how bad, how telling among equals, and in which words.
 type Candidate = (Verdict, u8, String);
 
+/// An alert of somebody else's: how bad, and whose.
+type JudgedAlert<'a> = (Verdict, String, &'a Alert);
+
 fn worst(
     (signals, rules): (&[SignalLine], &[RuleLine]),
-    (alerts, (silent, heard)): (&[(Verdict, String, &Alert)], (Vec<Candidate>, bool)),
+    (alerts, (silent, heard)): (&[JudgedAlert<'_>], (Vec<Candidate>, bool)),
     sources: &[SourceLine],
     mismatches: &[String],
 ) -> Worst {

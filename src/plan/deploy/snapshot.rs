@@ -289,6 +289,9 @@ impl WriteLoss {
                 }
                 continue;
             };
+            // A table that is gone comes back whole.
+            let gone = part.counts.iter().filter(|(name, n)| **n > 0 && !counted.contains_key(*name) && part.kind != StoreKind::Qdrant);
+            loss.fewer.extend(gone.map(|(name, n)| (name.clone(), *n)));
             for (name, count) in counted {
                 let then = part.counts.get(name).copied().unwrap_or(0);
                 let shown = if part.kind == StoreKind::Qdrant { format!("points of {}", part.counted_as()) } else { name.clone() };

@@ -202,10 +202,14 @@ async fn in_place(
     let (source, place) = (file.display().to_string(), options.url.clone());
     let argv = ["pg_restore", "--clean", "--if-exists", "--single-transaction", "--no-password", "--dbname", &place, &source];
     program(&argv, environment, settings.timeout).await?;
+    // The live one is written to again from the moment it is there: more is no fault, and no reason to restore once more.
     let now = counts(options, &settings.counts, settings.timeout).await?;
-    let different = part.differences(&now);
+    let more: u64 = now.iter().map(|(name, n)| n.saturating_sub(part.counts.get(name).copied().unwrap_or(0))).sum();
+    let at_most = now.iter().filter_map(|(name, n)| Some((name.clone(), *n.min(part.counts.get(name)?)))).collect();
+    let different = part.differences(&at_most);
     if different.is_empty() {
-        return Ok(Restored::Done(format!("{}: restored in place", part.name)));
+        let since = if more > 0 { format!(", and {more} written since") } else { String::new() };
+        return Ok(Restored::Done(format!("{}: restored in place{since}", part.name)));
     }
     Err(Fault::new(FaultKind::Garbage, format!("{} was restored in place, and is not as it was: {}", part.name, different.join("; "))))
 }
@@ -376,7 +380,9 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
            OR has_tablespace_privilege(d.dattablespace, 'CREATE'))) AS makes, (rolsuper OR pg_has_role(current_user, d.datdba, 'member')) AS owns, \
          (rolsuper OR pg_has_role(current_user, 'pg_signal_backend', 'member') OR NOT EXISTS ( \
            SELECT 1 FROM pg_stat_activity a WHERE a.datname = d.datname AND a.backend_type = 'client backend' \
-           AND a.usesysid IS NOT NULL AND NOT pg_has_role(current_user, a.usesysid, 'member'))) AS ends \
+           AND a.usesysid IS NOT NULL AND NOT pg_has_role(current_user, a.usesysid, 'member'))) AS ends, \
+         d.datallowconn AS open, (SELECT string_agg(a.usename || ' (' || a.pid || ')', ', ') FROM pg_stat_activity a JOIN pg_roles s ON s.oid = a.usesysid \
+           WHERE NOT pg_roles.rolsuper AND s.rolsuper AND a.datname = d.datname AND a.backend_type = 'client backend') AS above \
          FROM pg_roles, pg_database d WHERE rolname = current_user AND d.datname = {}",
         literal(&name)
     );
@@ -391,6 +397,16 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
     fits("pg_dump", &version).await?;
     let may = |what: &str| given.first.first().and_then(|row| row[what].as_bool()).unwrap_or(false);
     let swaps = settings.restore_database == DatabaseStrategy::Swap;
+    if !may("open") {
+        let words = format!(
+            "{name} takes no connections: a restore was cut off while it had closed it (lastgreen runs; resume it, or lastgreen rollback undo)"
+        );
+        return Err(Fault::new(FaultKind::Unavailable, words));
+    }
+    if let Some(above) = given.first.first().and_then(|row| row["above"].as_str()).filter(|_| swaps) {
+        let words = format!("{name}: sessions of a superuser are connected, which this role cannot end: {above}");
+        return Err(Fault::new(FaultKind::Auth, words));
+    }
     match (may("makes") || !swaps, may("owns")) {
         (true, true) if swaps && !may("ends") => {
             let words = format!("{name}: this role may not end the sessions of others: GRANT pg_signal_backend TO …");
