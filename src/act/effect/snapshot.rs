@@ -322,12 +322,10 @@ impl Act for VerifyStep {
     }
 }
 
-/// The live data of a part against what it was: what was seen, and what is missing. Whoever uses it writes on: more is no fault.
+/// The live data of a part against what it was: what was seen, and what is missing.
 async fn live(settings: &SnapshotSettings, part: &Part) -> Result<(String, Vec<String>), Fault> {
     let now = counts_now(settings, part).await?;
-    let more: u64 = now.iter().map(|(name, n)| n.saturating_sub(part.counts.get(name).copied().unwrap_or(0))).sum();
-    let at_most = now.iter().filter_map(|(name, n)| Some((name.clone(), *n.min(part.counts.get(name)?)))).collect();
-    let mut off = part.differences(&at_most);
+    let (mut off, more) = part.missing_in(&now);
     if part.kind == StoreKind::Qdrant && !part.probes.is_empty() {
         off.extend(drifted(&part.probes, &qdrant_probes(settings, part).await?));
     }

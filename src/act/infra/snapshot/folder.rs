@@ -182,8 +182,8 @@ pub fn sha256_of(file: &Path) -> std::io::Result<(String, u64)> {
 /// What tells a file from another one of its name.
 type FileState = (PathBuf, u64, u64, SystemTime);
 
-/// The same, read once for as long as the file is untouched: a rollback looks at it before its first step and again before it is
-/// brought back.
+/// A file's sum and size, read once for as long as the file is untouched: a rollback looks at it before its first step and again
+/// before it is brought back.
 fn summed(file: &Path) -> std::io::Result<(String, u64)> {
     static KNOWN: Mutex<Vec<(FileState, (String, u64))>> = Mutex::new(Vec::new());
     let state = |file: &Path| -> std::io::Result<FileState> {

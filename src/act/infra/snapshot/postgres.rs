@@ -204,9 +204,7 @@ async fn in_place(
     program(&argv, environment, settings.timeout).await?;
     // The live one is written to again from the moment it is there: more is no fault, and no reason to restore once more.
     let now = counts(options, &settings.counts, settings.timeout).await?;
-    let more: u64 = now.iter().map(|(name, n)| n.saturating_sub(part.counts.get(name).copied().unwrap_or(0))).sum();
-    let at_most = now.iter().filter_map(|(name, n)| Some((name.clone(), *n.min(part.counts.get(name)?)))).collect();
-    let different = part.differences(&at_most);
+    let (different, more) = part.missing_in(&now);
     if different.is_empty() {
         let since = if more > 0 { format!(", and {more} written since") } else { String::new() };
         return Ok(Restored::Done(format!("{}: restored in place{since}", part.name)));
