@@ -8,6 +8,7 @@ mod distribution;
 mod footer;
 mod header;
 mod help;
+mod legend;
 mod logs;
 mod paint;
 mod palette;
