@@ -403,3 +403,11 @@ fn a_probe_on_a_closed_port_fails_and_its_source_is_away() {
         assert_eq!(said["sources"][0]["state"], "failing", "{said}");
     }
 }
+
+#[test]
+fn a_step_holds_a_text_to_a_number() {
+    let host = Host::plain("[signals.version]\nsource = \"lite\"\nquery = \"SELECT '7' AS v\"\n");
+    host.runbook("w", "title: W\nsteps:\n  - {name: one, type: validation, checks: [\"version > 5\"], timeout: 5s}\n");
+    let (code, said) = host.run(&["run", "w", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+}

@@ -174,6 +174,9 @@ fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Ob
         },
         Operand::Text(_) => unreachable!("texts were handled above"),
     };
+    // Whoever holds a text to a number means it as one.
+    let meant = matches!(value, Value::Text(_)).then(|| value.clone().meant_as_number());
+    let value = meant.as_ref().unwrap_or(value);
     let lines = match condition.window {
         None => value.lines(),
         Some((aggregate, span)) => {
