@@ -321,27 +321,3 @@ fn overlays_fit_any_size() {
         }
     }
 }
-
-#[test]
-fn the_culprit_is_said_however_many_lines_there_are() {
-    let text = "[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://p\"\n[signals.queue]\nsource = \"p\"\nquery = \"queue\"\nfail = \"> 5000\"\n\
-                [[boards]]\nname = \"One\"\n[[boards.panels]]\ntitle = \"Queues\"\nkind = \"series\"\nsignals = [\"queue\"]\n";
-    let config = Arc::new(load_text(Path::new("many.toml"), text).config.expect("a configuration"));
-    let keymap = Arc::new(keymap::load("default", Path::new(".")).expect("a keymap"));
-    let mut state = State::new(config, keymap, NOW);
-    let line = |i: i32| LabelledValue { label: format!("q{i}").into(), value: if i == 99 { 9_999.0 } else { 1.0 } };
-    let lines: Vec<LabelledValue> = (0..100).map(line).collect();
-    let tail = Tail {
-        window: Duration::from_secs(900),
-        step: Duration::from_secs(5),
-        whole: true,
-        lines: lines.iter().map(|line| (line.label.clone(), vec![(NOW, line.value)])).collect(),
-    };
-    let mut delivery = Delivery::default();
-    delivery.tails.insert("queue".into(), tail);
-    delivery.readings.insert("queue".into(), Reading::good(NOW, "p", Value::Lines(lines)));
-    update(&mut state, Message::Delivered(Box::new(delivery), NOW), &mut (80, 24));
-    let (shown, _) = picture(&state, &theme(Glyphs::Unicode), 80, 24);
-    let legend = shown.lines().skip(1).find(|line| line.contains("9,999")).unwrap_or_else(|| panic!("{shown}"));
-    assert!(legend.starts_with("q99 9,999 ✗") && legend.contains("more"), "{legend}");
-}

@@ -391,19 +391,6 @@ fn yes_and_no_and_texts_that_look_like_numbers() {
     let (code, said) = status(&lag);
     assert!(code == 3 && said["reason"].as_str().is_some_and(|why| why.contains("no lag can be told")), "{said}");
 }
-
-#[test]
-fn a_probe_on_a_closed_port_fails_and_its_source_is_away() {
-    let port = free_port();
-    for _ in 0..3 {
-        let (code, said) = status(&format!(
-            "[sources.web]\nkind = \"http\"\nurl = \"http://127.0.0.1:{port}\"\n[signals.pointer]\nsource = \"web\"\npath = \"/x\"\npointer = \"/n\"\nfail = \"> 5\"\n[signals.probe]\nsource = \"web\"\npath = \"/\"\nfail = \"> 0\"\n"
-        ));
-        assert_eq!((code, signal(&said, "probe")["verdict"].as_str()), (2, Some("fail")), "{said}");
-        assert_eq!(said["sources"][0]["state"], "failing", "{said}");
-    }
-}
-
 #[test]
 fn a_step_holds_a_text_to_a_number() {
     let host = Host::plain("[signals.version]\nsource = \"lite\"\nquery = \"SELECT '7' AS v\"\n");

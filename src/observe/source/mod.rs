@@ -53,13 +53,11 @@ pub struct Answer {
     pub at: Option<Stamp>,
     pub notes: Vec<String>,
     pub partial: bool,
-    /// The source is away, and that is the answer: a probe counts it.
-    pub away: Option<Fault>,
 }
 
 impl Answer {
     pub fn now(value: Value) -> Answer {
-        Answer { value, at: None, notes: Vec::new(), partial: false, away: None }
+        Answer { value, at: None, notes: Vec::new(), partial: false }
     }
 }
 

@@ -202,22 +202,6 @@ impl Gate {
         result
     }
 
-    /// Asks whatever the standing is, and keeps it: that the source is away is what a probe is to tell.
-    async fn beside(&self, timeout: Duration, ask: impl Future<Output = Result<Answer, Fault>>) -> Result<Answer, Fault> {
-        let Ok(_permit) = self.permits.acquire().await else { return Err(Fault::new(FaultKind::Local, "shutting down")) };
-        let started = Instant::now();
-        let result = match tokio::time::timeout(timeout + BACKSTOP, ask).await {
-            Ok(result) => result,
-            Err(_) => Err(Fault::new(FaultKind::Timeout, format!("no answer within {}", short(timeout)))),
-        };
-        let away = match &result {
-            Ok(answer) => answer.away.as_ref(),
-            Err(fault) => Some(fault),
-        };
-        self.note(started, away, false);
-        result
-    }
-
     fn note(&self, started: Instant, fault: Option<&Fault>, trier: bool) {
         let mut s = self.standing.lock().unwrap_or_else(|p| p.into_inner());
         let at = now();
@@ -405,9 +389,6 @@ impl Asker {
     /// One question to one source: the value, and the chart's tail. `Ok(None)` means that nothing is new yet.
     async fn one(&mut self, gate: &Arc<Gate>, ask: &Ask, window: Duration) -> Result<Option<Answer>, Fault> {
         let (timeout, client) = (self.question.timeout, gate.source.client.clone());
-        if let Ask::Probe(_) = ask {
-            return gate.beside(timeout, client.ask(ask)).await.map(Some);
-        }
         if let Some(past) = self.question.past {
             return gate.through(timeout, past_value(&*client, ask, past)).await.map(Some);
         }

@@ -21,37 +21,25 @@ impl Probe {
         Probe { web, failures: Mutex::default() }
     }
 
-    /// How long a right answer took and its status, or what was wrong; and whether nobody is there at all.
-    async fn try_once(&self, spec: &ProbeSpec) -> Result<String, Wrong> {
+    /// How long a right answer took and its status, or what was wrong.
+    async fn try_once(&self, spec: &ProbeSpec) -> Result<String, String> {
         let started = Instant::now();
-        let request = self.web.request(&spec.method, &spec.path).map_err(|f| Wrong::from(f.message))?;
-        let response = self.web.send(request).await.map_err(|fault| Wrong { words: fault.message.clone(), away: Some(fault) })?;
+        let request = self.web.request(&spec.method, &spec.path).map_err(|f| f.message)?;
+        let response = self.web.send(request).await.map_err(|f| f.message)?;
         let took = started.elapsed();
         if response.status.as_u16() != spec.status {
-            return Err(format!("status {} instead of {}", response.status.as_u16(), spec.status).into());
+            return Err(format!("status {} instead of {}", response.status.as_u16(), spec.status));
         }
         if let Some(pattern) = &spec.body {
-            let pattern = regex::Regex::new(pattern).map_err(|e| Wrong::from(format!("the body pattern is wrong: {e}")))?;
+            let pattern = regex::Regex::new(pattern).map_err(|e| format!("the body pattern is wrong: {e}"))?;
             if !pattern.is_match(&response.text()) {
-                return Err(format!("the body does not match `{pattern}`: {}", fit(&response.text(), 60)).into());
+                return Err(format!("the body does not match `{pattern}`: {}", fit(&response.text(), 60)));
             }
         }
         if let Some(limit) = spec.within.filter(|limit| took > *limit) {
-            return Err(format!("answered after {}, allowed are {}", short(took), short(limit)).into());
+            return Err(format!("answered after {}, allowed are {}", short(took), short(limit)));
         }
         Ok(format!("{} in {}", response.status.as_u16(), short(took)))
-    }
-}
-
-/// What was wrong, and the fault where nobody answered.
-struct Wrong {
-    words: String,
-    away: Option<Fault>,
-}
-
-impl From<String> for Wrong {
-    fn from(words: String) -> Wrong {
-        Wrong { words, away: None }
     }
 }
 
@@ -78,12 +66,8 @@ impl Client for Probe {
                     let mut failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
                     let count = failures.entry(key).or_default();
                     *count = if result.is_ok() { 0 } else { count.saturating_add(1) };
-                    let (note, away) = match result {
-                        Ok(words) => (words, None),
-                        Err(wrong) => (wrong.words, wrong.away.filter(|fault| fault.kind.is_of_source())),
-                    };
-                    let notes = vec![crate::base::secret::sanitize(&note)];
-                    Ok(Answer { notes, away, ..Answer::now(Value::Number(f64::from(*count))) })
+                    let note = crate::base::secret::sanitize(&result.unwrap_or_else(|why| why));
+                    Ok(Answer { notes: vec![note], ..Answer::now(Value::Number(f64::from(*count))) })
                 }
                 Ask::Json { path, pointer } => {
                     let response = self.web.send(self.web.get(path)?).await?;

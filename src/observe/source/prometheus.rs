@@ -239,7 +239,7 @@ fn notes(envelope: PrometheusEnvelope<Data>) -> Result<(Data, Answer), Fault> {
     let data = envelope.data.ok_or_else(|| Fault::new(FaultKind::Garbage, "a success without data"))?;
     let partial = envelope.warnings.iter().any(|w| !w.starts_with("PromQL "));
     let notes = envelope.warnings.iter().chain(&envelope.infos).map(|n| sanitize(n)).collect();
-    Ok((data, Answer { notes, partial, ..Answer::now(Value::Lines(Vec::new())) }))
+    Ok((data, Answer { value: Value::Lines(Vec::new()), at: None, notes, partial }))
 }
 
 fn number(text: &str) -> Result<f64, Fault> {

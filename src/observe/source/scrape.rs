@@ -205,7 +205,7 @@ impl Client for Scrape {
             let partial = self.too_short(&query, &mut notes) || partial;
             let series = block_in_place(|| self.engine.instant(&query, prometheus::now())).map_err(evaluation)?;
             let lines = series.iter().filter_map(|s| Some(LabelledValue { label: label(s), value: s.points.last()?.1 })).collect();
-            Ok(Answer { at, notes, partial, ..Answer::now(prometheus::value_of(lines)) })
+            Ok(Answer { value: prometheus::value_of(lines), at, notes, partial })
         })
     }
 
@@ -224,7 +224,7 @@ impl Client for Scrape {
             let partial = self.too_short(&query, &mut notes) || partial;
             let series = block_in_place(|| self.engine.range(&query, start, end, step)).map_err(evaluation)?;
             let lines = series.into_iter().map(|s| (label(&s), s.points)).collect();
-            Ok((lines, Answer { at, notes, partial, ..Answer::now(Value::Lines(Vec::new())) }))
+            Ok((lines, Answer { value: Value::Lines(Vec::new()), at, notes, partial }))
         })
     }
 

@@ -8,7 +8,6 @@ mod distribution;
 mod footer;
 mod header;
 mod help;
-mod legend;
 mod logs;
 mod paint;
 mod palette;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use ratatui::layout::Rect;
 
-use super::legend::{Entry, worst_first};
-use super::paint::Paint;
+use super::paint::{Paint, role};
 use super::panel::is_old;
 use super::plot::{self, Axis, PlotLine, Scale};
+use crate::base::text::width;
 use crate::config::Panel;
 use crate::judge::{Op, Signal, Verdict};
 use crate::observe::reading::{Series, Value};
@@ -74,7 +74,7 @@ fn collect<'a>(state: &'a State, panel: &Panel) -> Vec<Drawn<'a>> {
     drawn
 }
 
-/// The newest values (or those at the cursor). Returns the rows used.
+/// The newest values (or those at the cursor), as many as fit; a zoomed panel gives each a row. Returns the rows used.
 fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: &Panel) -> u16 {
     if drawn.is_empty() {
         let waiting = panel.signals.iter().filter_map(|n| state.store().signals.get(n)).all(|t| t.latest.is_none());
@@ -82,72 +82,95 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
         return 1;
     }
     let detailed = state.nav.zoomed && usize::from(area.height) > drawn.len() + 6;
-    let mut entries: Vec<Entry> = drawn.iter().map(|line| entry(state, panel, line, detailed || drawn.len() == 1)).collect();
-    let Some(cursor) = state.cursor_in(panel) else {
-        entries.extend(beyond(state, panel, drawn));
-        worst_first(&mut entries);
-        return super::legend::draw(paint, area, (0, 0), &entries, detailed);
-    };
-    let x = paint.text(area, 0, 0, &format!("{}Z ", cursor.at.hms()), Role::Selection) + 1;
-    super::legend::draw(paint, area, if detailed { (0, 1) } else { (x, 0) }, &entries, detailed)
-}
-
-/// A line as it is now, by the same reading that everything else goes by, or was at the cursor.
-fn entry(state: &State, panel: &Panel, line: &Drawn<'_>, told: bool) -> Entry {
-    let judgement = &line.track.judgement;
-    let newest = || line.track.good.as_ref()?.value()?.lines().into_iter().find(|one| *one.label == *line.key).map(|one| one.value);
-    // A verdict is about now, not about the time under the cursor.
-    let (value, now) = match state.cursor_in(panel) {
-        Some(cursor) => (line.series.at(cursor.at, state.window), false),
-        None => (newest(), true),
-    };
-    // Of one that the newest answer does not have nothing is said.
-    let of_line = |value| line.signal.verdict_of_line(judgement, &line.key, value);
-    let verdict = (now && line.signal.has_thresholds()).then(|| value.map_or(Verdict::Pass, of_line));
-    // What was crossed, or what holds, is said of the line it is true of.
-    let is_its = told && line.signal.has_thresholds() && verdict.is_none_or(|verdict| verdict == judgement.verdict);
-    Entry {
-        letter: line.name,
-        letter_role: line.role,
-        label: line.label.clone(),
-        value: value.filter(|v| !v.is_nan()).map_or_else(|| "—".into(), |v| line.signal.unit.format(v)),
-        old: is_old(line.track) || value.is_none(),
-        verdict,
-        target: judgement.evidence.condition.clone().filter(|_| is_its).unwrap_or_default(),
-        badness: badness(line.signal, value),
-    }
-}
-
-/// Lines that the newest answers have and no chart keeps: there are too many. They are judged all the same.
-fn beyond(state: &State, panel: &Panel, drawn: &[Drawn]) -> Vec<Entry> {
-    let mut all = Vec::new();
-    for name in &panel.signals {
-        let (Some(signal), Some(track)) = (state.config.signal(name), state.store().signals.get(name)) else { continue };
-        let lines = track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
-        let is_drawn = |key: &Arc<str>| drawn.iter().any(|line| line.signal.name == signal.name && line.key == *key);
-        for line in lines.into_iter().filter(|line| !is_drawn(&line.label)) {
-            all.push(Entry {
-                letter: "",
-                letter_role: Role::Dim,
-                value: signal.unit.format(line.value),
-                old: is_old(track),
-                verdict: signal.has_thresholds().then(|| signal.verdict_of_line(&track.judgement, &line.label, line.value)),
-                target: String::new(),
-                badness: badness(signal, Some(line.value)),
-                label: line.label.to_string(),
-            });
+    let (mut x, mut y) = (0, 0);
+    if let Some(cursor) = state.cursor_in(panel) {
+        x += paint.text(area, 0, 0, &format!("{}Z ", cursor.at.hms()), Role::Selection) + 1;
+        if detailed {
+            (x, y) = (0, 1);
         }
     }
-    all
+    // A verdict is about now, not about the time under the cursor.
+    let now = state.cursor_in(panel).is_none();
+    let mut rows: Vec<(Verdict, &Drawn, Option<f64>)> = drawn.iter().map(|line| value_of(state, panel, line)).collect();
+    if now {
+        // Of equals the order stays, so that nothing jumps.
+        rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| worse(b).total_cmp(&worse(a))));
+    }
+    for (shown, (verdict, line, value)) in rows.iter().enumerate() {
+        let (verdict, left) = (*verdict, rows.len() - shown);
+        let is_gone = value.is_none();
+        let value = value.filter(|v| !v.is_nan()).map_or_else(|| "—".into(), |v| line.signal.unit.format(v));
+        let judged = line.signal.has_thresholds() && now;
+        let labelled = drawn.len() > 1 || detailed;
+        let need = (if labelled { width(&line.label) + 3 } else { 0 } + width(&value) + if judged { 2 } else { 0 }) as u16;
+        let more = format!("+{left} more");
+        let kept = if left > 1 { width(&more) as u16 + 1 } else { 0 };
+        if !detailed && x > 0 && x + need + kept > area.width {
+            paint.text(area, x, y, &more, Role::Dim);
+            break;
+        }
+        if !line.name.is_empty() {
+            x += paint.text(area, x, y, line.name, line.role) + 1;
+        }
+        // The first value is what the panel is about; its name is the panel's when it stands alone.
+        if labelled {
+            x += paint.text(area, x, y, &line.label, Role::Dim) + 1;
+        }
+        let bad = judged && verdict != Verdict::Pass;
+        x += paint.text(
+            area,
+            x,
+            y,
+            &value,
+            if is_old(line.track) || is_gone {
+                Role::Stale
+            } else if bad {
+                role(verdict)
+            } else {
+                Role::Text
+            },
+        ) + 1;
+        if judged {
+            x += paint.text(area, x, y, paint.symbol(verdict), role(verdict)) + 1;
+        }
+        // What was crossed, or what holds, is said of the line it is true of.
+        if (detailed || drawn.len() == 1) && verdict == line.track.judgement.verdict {
+            let target = paint.condition(line.track.judgement.evidence.condition.as_deref().unwrap_or_default());
+            if x + width(&target) as u16 <= area.width {
+                x += paint.text(area, x, y, &target, Role::Dim) + 1;
+            }
+        }
+        if detailed {
+            (x, y) = (0, y + 1);
+        }
+    }
+    if detailed { y } else { 1 }
 }
 
-/// How far a value is on the bad side of its thresholds' direction.
-fn badness(signal: &Signal, value: Option<f64>) -> f64 {
-    let op = signal.fail.as_ref().or(signal.warn.as_ref()).map(|condition| condition.op);
-    match (op, value.filter(|v| !v.is_nan())) {
-        (Some(Op::Greater | Op::AtLeast), Some(value)) => value,
+/// How far a line is on the bad side of its thresholds' direction.
+fn worse((_, line, value): &(Verdict, &Drawn<'_>, Option<f64>)) -> f64 {
+    let op = line.signal.fail.as_ref().or(line.signal.warn.as_ref()).map(|condition| condition.op);
+    match (op, value) {
+        (Some(Op::Greater | Op::AtLeast), Some(value)) => *value,
         (Some(Op::Less | Op::AtMost), Some(value)) => -value,
         // Without a direction the order stays.
         _ => f64::NEG_INFINITY,
     }
+}
+
+/// What a line is now, by the same reading that everything else goes by, or was at the cursor.
+fn value_of<'d, 's>(state: &State, panel: &Panel, line: &'d Drawn<'s>) -> (Verdict, &'d Drawn<'s>, Option<f64>) {
+    let judgement = &line.track.judgement;
+    if let Some(cursor) = state.cursor_in(panel) {
+        return (judgement.verdict, line, line.series.at(cursor.at, state.window));
+    }
+    let lines = line.track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
+    let value = lines.iter().find(|one| *one.label == *line.key).map(|one| one.value);
+    let verdict = match value {
+        // One that the newest answer does not have has gone: nothing is said of it.
+        None => Verdict::Pass,
+        Some(value) => line.signal.verdict_of_line(judgement, &line.key, value),
+    };
+    let verdict = if line.signal.has_thresholds() { verdict } else { Verdict::Pass };
+    (verdict, line, value)
 }
