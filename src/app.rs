@@ -21,6 +21,7 @@ use crate::base::secret::keep_only;
 use crate::cli::{self, Cli, Sub};
 use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, Ui};
 use crate::demo;
+use crate::judge::Verdict;
 use crate::observe::reading::Delivery;
 use crate::observe::source::{Mailbox, Poller};
 use crate::show::cockpit::State;
@@ -92,11 +93,11 @@ pub fn main() -> Result<u8> {
             start_plain_logging();
             let config = match load(&path) {
                 Ok(config) => config,
-                Err(words) => return Ok(say(&cli::blind(&words, args.json), complain(&words, UNKNOWN))),
+                Err(words) => return Ok(unfit(&cli, &words)),
             };
             match cli::status(&config, &sources_runtime()?, args.json) {
                 Ok((text, code)) => Ok(say(&text, code)),
-                Err(words) => Ok(say(&cli::blind(&words, args.json), complain(&format!("{words}\n"), UNKNOWN))),
+                Err(words) => Ok(unfit(&cli, &format!("{words}\n"))),
             }
         }
         None => open(&cli, &path, None, &Endings::take()?),
@@ -136,13 +137,11 @@ fn act(cli: &Cli, command: &Sub, path: &Path) -> Result<u8> {
     Ok(done.unwrap_or_else(|error| error.report(json)))
 }
 
-/// What `status` exits with when nothing can be told: a monitoring plugin knows four answers.
-const UNKNOWN: u8 = 3;
-
 /// There is no configuration to go by: said as whoever asked reads it.
 fn unfit(cli: &Cli, words: &str) -> u8 {
     let json = match &cli.command {
-        Some(Sub::Status(args)) => return say(&cli::blind(words, args.json), complain(words, UNKNOWN)),
+        // A monitoring plugin knows four answers.
+        Some(Sub::Status(args)) => return say(&cli::blind(words, args.json), complain(words, Verdict::Unknown.exit_code())),
         Some(Sub::Run(args)) => args.begin.json,
         Some(Sub::Canary(args)) => args.json(),
         Some(Sub::Rollback(args)) => args.json(),

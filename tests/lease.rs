@@ -109,6 +109,27 @@ fn an_emergency_on_another_host_is_heard_through_the_database() {
 }
 
 #[test]
+fn a_role_that_may_make_no_schema_makes_do_with_one_it_was_given() {
+    let pg = Postgres::start();
+    pg.sql("CREATE ROLE guest LOGIN");
+    let url = pg.url().replace("postgres://postgres@", "postgres://guest@");
+    let host = Host::new(&format!(
+        "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"{url}\"\ntimeout = \"2s\"\n"
+    ));
+    host.runbook("quick", QUICK);
+    let (code, said) = host.run(&["run", "quick", "--confirm", "here"]);
+    assert!(code == 0 && said.contains("permission denied"), "nothing was given yet, and that is said: {code}: {said}");
+    pg.sql("CREATE SCHEMA lastgreen AUTHORIZATION guest");
+    let (code, said) = host.run(&["run", "quick", "--confirm", "here"]);
+    assert!(code == 0 && !said.contains("permission denied") && !said.contains("NOT LEASED"), "{code}: {said}");
+    assert_eq!(pg.sql("SELECT holder = '' FROM lastgreen.locks"), "t", "it was held there, and given back");
+    let mirrored = || {
+        pg.sql("SELECT to_regclass('lastgreen.records') IS NOT NULL") == "t" && pg.sql("SELECT count(*) > 0 FROM lastgreen.records") == "t"
+    };
+    until("the records to be there", mirrored);
+}
+
+#[test]
 fn an_emergency_waits_for_no_database_that_hangs() {
     // It takes connections, and says nothing.
     let hangs = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -372,10 +372,6 @@ async fn snapshot(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Q
         Ok(wait) => wait,
         Err(response) => return *response,
     };
-    let takes = lock(&s).troubles.creation;
-    if !takes.is_zero() {
-        tokio::time::sleep(takes).await;
-    }
     let s = lock(&s);
     let Some(name) = s.name(&c) else { return missing(&c) };
     match s.snapshot(name) {

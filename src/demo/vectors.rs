@@ -50,8 +50,6 @@ pub struct Storage {
 pub struct Troubles {
     /// How long a recovery takes. Meanwhile the collection cannot be read, and what is written to it is lost.
     pub recovery: Duration,
-    /// How long a snapshot takes.
-    pub creation: Duration,
     /// Collections with a shard that a killed recovery has left behind: only another recovery mends them.
     pub dirty: BTreeSet<String>,
 }

@@ -125,6 +125,7 @@ pub fn check(query: &str) -> Result<Expr, PromqlError> {
     if query.len() > LONGEST {
         return Err(PromqlError { cause: format!("the query is longer than {LONGEST} bytes"), at: None });
     }
+    let query = &without_comments(query);
     brackets(query)?;
     // The parser panics on durations beyond its range.
     match catch_unwind(AssertUnwindSafe(|| parser::parse(query))) {
@@ -170,12 +171,8 @@ pub fn without_comments(query: &str) -> String {
 fn brackets(query: &str) -> Result<(), PromqlError> {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut quote: Option<char> = None;
-    let (mut escaped, mut comment) = (false, false);
+    let mut escaped = false;
     for (at, c) in query.char_indices() {
-        if comment {
-            comment = c != '\n';
-            continue;
-        }
         if let Some(q) = quote {
             match c {
                 _ if escaped => escaped = false,
@@ -186,7 +183,6 @@ fn brackets(query: &str) -> Result<(), PromqlError> {
             continue;
         }
         match c {
-            '#' => comment = true,
             '"' | '\'' | '`' => quote = Some(c),
             '(' | '[' | '{' => open.push((at, c)),
             ')' | ']' | '}' => {

@@ -17,8 +17,7 @@ pub struct Mirror {
     has_events: bool,
 }
 
-const PG_SCHEMA: &str = "
-CREATE SCHEMA IF NOT EXISTS lastgreen;
+const PG_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS lastgreen.records (run text NOT NULL, seq bigint NOT NULL, at timestamptz NOT NULL,
   environment text NOT NULL, type text NOT NULL, line text NOT NULL, PRIMARY KEY (run, seq));
 ";
@@ -48,11 +47,7 @@ impl Mirror {
             Session::Postgres(pg) => {
                 let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.records') IS NOT NULL").fetch_one(&mut *pg).await?;
                 if !there {
-                    // Two that begin at once would trip over each other's tables.
-                    let mut transaction = pg.begin().await?;
-                    sqlx::query("SELECT pg_advisory_xact_lock(4711)").execute(&mut *transaction).await?;
-                    sqlx::raw_sql(PG_SCHEMA).execute(&mut *transaction).await?;
-                    transaction.commit().await?;
+                    super::schema::make(pg, PG_TABLES).await?;
                 }
                 sqlx::query_scalar(
                     "SELECT count(*) = 3 FROM pg_attribute WHERE attrelid = to_regclass('task_events') AND NOT attisdropped \

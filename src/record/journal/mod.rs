@@ -7,6 +7,7 @@ mod lease;
 mod mirror;
 mod record;
 mod remote_lease;
+mod schema;
 mod state;
 
 pub use disk::{sync_folder, write_private};

@@ -12,8 +12,7 @@ use crate::base::endpoint::DatabaseOptions;
 use crate::observe::source::Session;
 use crate::plan::runbook::Operator;
 
-const SCHEMA: &str = "
-CREATE SCHEMA IF NOT EXISTS lastgreen;
+const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS lastgreen.locks (environment text PRIMARY KEY, holder text NOT NULL, beat timestamptz NOT NULL,
   session int NOT NULL DEFAULT 0);
 ALTER TABLE lastgreen.locks ADD COLUMN IF NOT EXISTS session int NOT NULL DEFAULT 0;
@@ -240,10 +239,7 @@ async fn prepare(pg: &mut PgConnection) -> Result<(), sqlx::Error> {
     if there {
         return Ok(());
     }
-    let mut transaction = pg.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock(4711)").execute(&mut *transaction).await?;
-    sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
-    transaction.commit().await
+    super::schema::make(pg, TABLES).await
 }
 
 async fn read_row(pg: &mut PgConnection, environment: &str) -> Result<Option<LeaseRow>, sqlx::Error> {

@@ -22,6 +22,8 @@ struct Drawn<'a> {
     label: String,
     /// What the answer calls it.
     key: Arc<str>,
+    /// Its number by the reading that everything else goes by; one that the newest answer does not have has gone.
+    newest: Option<f64>,
     series: &'a Series,
     role: Role,
     /// Its letter, where there are several.
@@ -60,12 +62,12 @@ fn collect<'a>(state: &'a State, panel: &Panel) -> Vec<Drawn<'a>> {
     let mut drawn = Vec::new();
     for name in &panel.signals {
         let (Some(signal), Some(track)) = (state.config.signal(name), state.store().signals.get(name)) else { continue };
+        let lines = track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
         for (key, series) in &track.history().lines {
-            let label = key;
+            let newest = lines.iter().find(|one| one.label == *key).map(|one| one.value);
             let role = if is_old(track) { Role::Stale } else { Role::line(drawn.len()) };
-            let label = if label.is_empty() { signal.title.clone() } else { label.to_string() };
-            let key = key.clone();
-            drawn.push(Drawn { signal, track, label, key, series, role, name: plot::letter(drawn.len()) });
+            let label = if key.is_empty() { signal.title.clone() } else { key.to_string() };
+            drawn.push(Drawn { signal, track, label, key: key.clone(), newest, series, role, name: plot::letter(drawn.len()) });
         }
     }
     if let [only] = drawn.as_mut_slice() {
@@ -164,13 +166,9 @@ fn value_of<'d, 's>(state: &State, panel: &Panel, line: &'d Drawn<'s>) -> (Verdi
     if let Some(cursor) = state.cursor_in(panel) {
         return (judgement.verdict, line, line.series.at(cursor.at, state.window));
     }
-    let lines = line.track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
-    let value = lines.iter().find(|one| *one.label == *line.key).map(|one| one.value);
-    let verdict = match value {
-        // One that the newest answer does not have has gone: nothing is said of it.
+    let verdict = match line.newest.filter(|_| line.signal.has_thresholds()) {
         None => Verdict::Pass,
         Some(value) => line.signal.verdict_of_line(judgement, &line.key, value),
     };
-    let verdict = if line.signal.has_thresholds() { verdict } else { Verdict::Pass };
-    (verdict, line, value)
+    (verdict, line, line.newest)
 }

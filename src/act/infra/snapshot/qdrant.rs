@@ -104,18 +104,18 @@ pub async fn points(node: &NodeStore, collection: &str, settings: &SnapshotSetti
     Ok((real, points))
 }
 
-/// Whether a task of that sort runs on a collection, by the server's own metrics; `None` where it does not say.
-async fn running(web: &Web, family: &str, collection: Option<&str>) -> Result<Option<u64>, Fault> {
+/// How many recoveries run, by the server's own metrics; `None` where it does not say.
+async fn recovering(web: &Web) -> Result<Option<u64>, Fault> {
     let answer = send(web, "GET", "/metrics", None).await?;
     if !answer.status.is_success() {
         return Err(refused(&answer));
     }
-    Ok(tasks_running(&answer.text(), family, collection))
+    Ok(tasks_running(&answer.text(), "snapshot_recovery_running", None))
 }
 
 /// What a node is at that nobody waits for any more.
 pub async fn at_work(node: &NodeStore, settings: &SnapshotSettings) -> Result<Option<String>, Fault> {
-    let running = running(&web(node, settings), "snapshot_recovery_running", None).await?;
+    let running = recovering(&web(node, settings)).await?;
     Ok(running.filter(|n| *n > 0).map(|n| format!("{n} recovery at work on {}", node.name)))
 }
 
@@ -247,7 +247,7 @@ pub async fn restore(
     if aliases.get(&name) == Some(&new) && settings.restore_collection == CollectionStrategy::Alias {
         return Ok(Restored::Done(format!("{name} leads to {new} already")));
     }
-    if running(&web, "snapshot_recovery_running", None).await?.is_some_and(|n| n > 0) {
+    if recovering(&web).await?.is_some_and(|n| n > 0) {
         return Ok(Restored::UnderWay(format!("a recovery is at work on {}", node.name)));
     }
     told(Progress { done: 0.0, of: None, unit: String::new(), words: format!("recovering {} into {new}", part.name) });
