@@ -477,3 +477,44 @@ fn a_collection_that_is_no_alias_is_not_ready_and_says_what_to_do() {
     let works: Vec<bool> = status["scopes"].as_array().expect("scopes").iter().filter_map(|scope| scope["works"].as_bool()).collect();
     assert_eq!(works, [true, true, false], "traffic and code still work");
 }
+
+#[test]
+fn what_writes_is_held_while_a_snapshot_is_taken_and_goes_on_whatever_comes_of_it() {
+    let host = Host::new(
+        "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.own]\nkind = \"command\"\ncommand = [\"true\"]\n[snapshots]\nfolder = \"snaps\"\nhold = \"quiet\"\n\
+         [snapshots.programs.own]\ncreate = [\"./create\"]\nverify = [\"true\"]\nrestore = [\"./restore\"]\n",
+    );
+    let quiet = "title: Quiet\nowner: \"@data\"\nsteps:\n  - name: Hold\n    id: mark\n    type: script\n    script: \"touch held; echo hold >> said\"\n    \
+                 undo:\n      type: script\n      script: \"rm held; echo go >> said\"\n";
+    let at = |name: &str| host.path().join(name);
+    let program = |name: &str, text: &str| {
+        std::fs::write(at(name), format!("#!/bin/sh\ncd {}\n{text}\n", host.path().display())).expect("written");
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o755)).expect("executable");
+    };
+    let (code, said) = host.run(&["check", "--offline"]);
+    assert!(code == 65 && said.contains(":10:1: error") && said.contains("hold names the runbook `quiet`, which there is not"), "{said}");
+    std::fs::create_dir_all(at("runbooks")).expect("a folder");
+    std::fs::write(at("runbooks/quiet.yaml"), quiet.replace("touch held", &format!("cd {}; touch held", host.path().display())).replace(
+        "rm held",
+        &format!("cd {}; rm held", host.path().display()),
+    ))
+    .expect("written");
+    program("create", "test -e held || exit 3; echo taken >> said; echo '{\"name\": \"one\", \"size\": 1}'");
+    program("restore", "test -e held || exit 3; echo restored >> said");
+    let id = create(&host, false);
+    let said = |wanted: &str| {
+        let all = std::fs::read_to_string(at("said")).expect("what was said").replace('\n', " ");
+        assert_eq!(all.trim(), wanted);
+        std::fs::remove_file(at("said")).expect("forgotten");
+        assert!(!at("held").exists(), "it is held no more");
+    };
+    said("hold taken go");
+    let (code, words) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here"]);
+    assert_eq!(code, 0, "{words}");
+    said("hold restored go");
+    // One that cannot be taken holds nothing up.
+    program("create", "echo tried >> said; exit 3");
+    let (code, words) = host.run(&["snapshot", "create", "--confirm", "here"]);
+    assert_eq!(code, 21, "{words}");
+    said("hold tried go");
+}

@@ -101,7 +101,16 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
         let (name, runbook) = (&rule.name, rule.runbook.as_deref().unwrap_or_default());
         let hint = crate::base::diag::suggestion(runbook, loaded.iter().map(|one| one.name.as_str()));
         let cause = format!("rule `{name}` names the runbook `{runbook}`, which there is not");
-        found.push(Diagnostic { severity: Severity::Warning, file: config.path.clone(), line: 1, column: 1, cause, hint });
+        let line = line_of(&config.path, "runbook", runbook);
+        found.push(Diagnostic { severity: Severity::Warning, file: config.path.clone(), line, column: 1, cause, hint });
+    }
+    if let Some(hold) = config.acting.snapshots.as_ref().and_then(|snapshots| snapshots.hold.as_deref())
+        && !loaded.iter().any(|one| one.name == hold)
+    {
+        let hint = crate::base::diag::suggestion(hold, loaded.iter().map(|one| one.name.as_str()));
+        let cause = format!("[snapshots] hold names the runbook `{hold}`, which there is not");
+        let line = line_of(&config.path, "hold", hold);
+        found.push(Diagnostic { severity: Severity::Error, file: config.path.clone(), line, column: 1, cause, hint });
     }
     for one in &loaded {
         found.extend(one.findings.iter().cloned());
@@ -123,6 +132,13 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// The line in which a file gives a key that value; the first, where it stands nowhere as such.
+fn line_of(path: &Path, key: &str, value: &str) -> usize {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let gives = |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=') && rest.contains(value));
+    text.lines().position(gives).map_or(1, |found| found + 1)
 }
 
 /// A planner's words, `FILE:LINE: what`, as a finding.

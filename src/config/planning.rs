@@ -128,7 +128,7 @@ fn snapshots_context(settings: &SnapshotSettings) -> SnapshotsContext {
         (true, false) => collection.to_string(),
         (true, true) => "by the programs' own ways".to_string(),
     };
-    SnapshotsContext { what: all.collect::<Vec<_>>().join(", "), how, known: Vec::new() }
+    SnapshotsContext { what: all.collect::<Vec<_>>().join(", "), how, hold: settings.hold.clone(), known: Vec::new() }
 }
 
 /// What a plan is made against.

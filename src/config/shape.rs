@@ -354,6 +354,8 @@ pub struct ReleaseShape {
 #[serde(deny_unknown_fields)]
 pub struct SnapshotsShape {
     pub folder: Option<String>,
+    /// The runbook that stops what writes meanwhile.
+    pub hold: Option<String>,
     #[serde(default)]
     pub databases: Vec<SpannedText>,
     #[serde(default)]

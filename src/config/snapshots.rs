@@ -88,6 +88,7 @@ impl Resolver<'_> {
             collections,
             programs,
             server_folder: shape.server_folder.clone(),
+            hold: shape.hold.clone(),
             download: shape.download.unwrap_or(false),
             keep: shape.keep.unwrap_or(KEEP),
             counts: shape.counts.iter().map(|(name, query)| (name.clone(), query.clone())).collect(),

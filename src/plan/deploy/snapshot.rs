@@ -16,6 +16,9 @@ use crate::plan::runbook::millis;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotSettings {
     pub folder: PathBuf,
+    /// The runbook that stops what writes while a snapshot is taken or brought back.
+    #[serde(default)]
+    pub hold: Option<String>,
     pub databases: Vec<DatabaseStore>,
     /// The nodes of a Qdrant cluster, or the one there is.
     pub nodes: Vec<NodeStore>,

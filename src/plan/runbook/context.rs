@@ -47,6 +47,8 @@ pub struct SnapshotsContext {
     pub what: String,
     /// How one comes back.
     pub how: String,
+    /// The runbook that stops what writes meanwhile.
+    pub hold: Option<String>,
     /// Those that there are, the newest first.
     pub known: Vec<KnownSnapshot>,
 }

@@ -373,7 +373,8 @@ fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollb
         let at = r.lines.find(0, "automatic:");
         r.error(at, "a rollback that is automatic has nothing to do", Some("write rollback: steps:, or give steps an undo".into()));
     }
-    if rollback.steps.is_empty() && !steps.iter().any(|s| s.way_back().is_some()) {
+    // Of another runbook's steps some may have a way back.
+    if rollback.steps.is_empty() && !steps.iter().any(|s| s.way_back().is_some() || s.kind.nested().is_some()) {
         for step in steps.iter().filter(|s| s.on_failure == Some(OnFailure::Rollback)) {
             let at = r.lines.find(step.at, "on_failure");
             r.error(at, "there is nothing to roll back to", Some("write rollback: steps:, or give steps an undo".into()));

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::context::{Asked, PlanningContext};
-use super::kinds::{Address, Check, Kind, Names};
+use super::kinds::{Address, Check, Kind, Names, RunbookCall};
 use super::model::{Danger, InputType, OnFailure, Runbook, RunbookStatus, Step};
 use super::plan::{Content, Notice, Planned, RollbackPlan, SourceFile, When};
 use super::switch::Weight;
@@ -195,8 +195,8 @@ impl Planner<'_> {
             if let Some(when) = &step.when {
                 self.condition(step, when, inputs);
             }
-            if let Some((name, given)) = kind.nested() {
-                let inner = self.nested(step, name, given, (prefix, inputs), outer);
+            if let Some(call) = kind.nested() {
+                let inner = self.called(step, call, (prefix, inputs), &planned, outer);
                 if !self.is_left_out(step, problems) {
                     planned.extend(inner);
                 }
@@ -248,6 +248,31 @@ impl Planner<'_> {
         let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
         self.left_out.push(format!("left out: {}", why.split(" (").next().unwrap_or(why)));
         true
+    }
+
+    /// The steps that stand in the place of one.
+    fn called(
+        &mut self,
+        step: &Step,
+        call: &RunbookCall,
+        around: (&str, &Map<String, Json>),
+        before: &[Planned],
+        outer: &mut Vec<String>,
+    ) -> Vec<Planned> {
+        match call {
+            RunbookCall::Named { name, inputs } => self.nested(step, name, inputs, around, outer),
+            RunbookCall::Hold { otherwise, .. } => {
+                let hold = self.world.snapshots.as_ref().and_then(|snapshots| snapshots.hold.clone()).or_else(|| otherwise.clone());
+                // It cannot hold itself.
+                let own = hold.filter(|name| outer.first() != Some(name));
+                own.map_or_else(Vec::new, |name| self.nested(step, &name, &Map::new(), around, outer))
+            }
+            RunbookCall::Back { back } => {
+                let of = format!("{}{back}/", around.0);
+                let laid_out = before.iter().rev().filter(|planned| planned.key.starts_with(&of));
+                laid_out.filter_map(|planned| taken_back(step, planned, around)).collect()
+            }
+        }
     }
 
     /// The steps of another runbook, in the place of the step that names it.
@@ -548,6 +573,28 @@ impl Names for StepNames<'_, '_> {
     fn wrong(&mut self, words: String) {
         self.planner.problem(format!("step `{}`: {words}", self.step), None);
     }
+}
+
+/// The way back of a step as a step of its own: where it was not done there is nothing to take back.
+fn taken_back(step: &Step, planned: &Planned, (prefix, inputs): (&str, &Map<String, Json>)) -> Option<Planned> {
+    let kind = planned.undo.clone()?;
+    Some(Planned {
+        // In the same runbook, so that its templates see the same steps.
+        key: format!("{}-back", planned.key),
+        name: format!("{}: {}", step.name, planned.name),
+        when: planned.when.iter().cloned().chain(step.when.iter().map(|expression| when(expression, prefix, inputs))).collect(),
+        guard: step.guard.clone(),
+        timeout: planned.undo_timeout.or_else(|| kind.default_timeout()),
+        retry: None,
+        idempotent: kind.is_idempotent(),
+        probe: None,
+        on_failure: step.on_failure,
+        undo: None,
+        undo_timeout: None,
+        kind,
+        inputs: planned.inputs.clone(),
+        folder: planned.folder.clone(),
+    })
 }
 
 fn when(expression: &str, prefix: &str, inputs: &Map<String, Json>) -> When {

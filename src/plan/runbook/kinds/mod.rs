@@ -24,7 +24,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
 
 pub use analysis::Analysis;
 pub use common::{Address, Check, JsonCheck, checks, is_condition, telling};
@@ -99,8 +98,8 @@ pub trait StepKind: Sized {
         None
     }
 
-    /// The runbook whose steps stand in its place, with the values for its inputs.
-    fn nested(&self) -> Option<(&str, &Map<String, Json>)> {
+    /// Whose steps stand in its place.
+    fn nested(&self) -> Option<&RunbookCall> {
         None
     }
 
@@ -303,7 +302,7 @@ impl Kind {
         each!(self, kind => kind.question())
     }
 
-    pub fn nested(&self) -> Option<(&str, &Map<String, Json>)> {
+    pub fn nested(&self) -> Option<&RunbookCall> {
         each!(self, kind => kind.nested())
     }
 

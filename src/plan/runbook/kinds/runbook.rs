@@ -9,23 +9,41 @@ use super::{Misfit, StepKind};
 use crate::base::yaml::{Fields, Reader};
 use crate::plan::runbook::template::Fill;
 
+/// Which steps stand in this one's place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunbookCall {
-    pub name: String,
-    #[serde(default)]
-    pub inputs: Map<String, Json>,
+#[serde(untagged)]
+pub enum RunbookCall {
+    Named {
+        name: String,
+        #[serde(default)]
+        inputs: Map<String, Json>,
+    },
+    /// The one that stops what writes, by `[snapshots] hold`; where that names none, another one or none.
+    Hold { of_snapshots: bool, otherwise: Option<String> },
+    /// The ways back of the steps that an earlier one laid out, the last first.
+    Back { back: String },
 }
 
 impl StepKind for RunbookCall {
     fn read(r: &mut Reader, f: &mut Fields) -> Option<RunbookCall> {
+        if let Some(back) = f.string(r, "back") {
+            return Some(RunbookCall::Back { back });
+        }
+        if let Some(of_snapshots) = f.flag(r, "of_snapshots").filter(|of| *of) {
+            return Some(RunbookCall::Hold { of_snapshots, otherwise: f.string(r, "runbook") });
+        }
         let name = f.required(r, "runbook", "smoke-test");
         // As they were written: a version 1.10 is no number.
         let inputs = f.pairs(r, "inputs").into_iter().map(|(name, value)| (name.text, value.text.into())).collect();
-        name.map(|name| RunbookCall { name: name.text, inputs })
+        name.map(|name| RunbookCall::Named { name: name.text, inputs })
     }
 
     fn describe(&self) -> String {
-        format!("runbook {}", self.name)
+        match self {
+            RunbookCall::Named { name, .. } => format!("runbook {name}"),
+            RunbookCall::Hold { .. } => "the runbook that [snapshots] hold names".into(),
+            RunbookCall::Back { back } => format!("{back} taken back"),
+        }
     }
 
     fn default_timeout(&self) -> Option<Duration> {
@@ -33,12 +51,14 @@ impl StepKind for RunbookCall {
     }
 
     fn fill(&mut self, fill: &mut Fill) {
-        fill.text(&mut self.name);
-        self.inputs.values_mut().for_each(|value| fill.value(value));
+        if let RunbookCall::Named { name, inputs } = self {
+            fill.text(name);
+            inputs.values_mut().for_each(|value| fill.value(value));
+        }
     }
 
-    fn nested(&self) -> Option<(&str, &Map<String, Json>)> {
-        Some((&self.name, &self.inputs))
+    fn nested(&self) -> Option<&RunbookCall> {
+        Some(self)
     }
 
     fn as_undo(&self) -> Result<(), Misfit> {
