@@ -494,10 +494,12 @@ fn what_writes_is_held_while_a_snapshot_is_taken_and_goes_on_whatever_comes_of_i
     let (code, said) = host.run(&["check", "--offline"]);
     assert!(code == 65 && said.contains(":10:1: error") && said.contains("hold names the runbook `quiet`, which there is not"), "{said}");
     std::fs::create_dir_all(at("runbooks")).expect("a folder");
-    std::fs::write(at("runbooks/quiet.yaml"), quiet.replace("touch held", &format!("cd {}; touch held", host.path().display())).replace(
-        "rm held",
-        &format!("cd {}; rm held", host.path().display()),
-    ))
+    std::fs::write(
+        at("runbooks/quiet.yaml"),
+        quiet
+            .replace("touch held", &format!("cd {}; touch held", host.path().display()))
+            .replace("rm held", &format!("cd {}; rm held", host.path().display())),
+    )
     .expect("written");
     program("create", "test -e held || exit 3; echo taken >> said; echo '{\"name\": \"one\", \"size\": 1}'");
     program("restore", "test -e held || exit 3; echo restored >> said");
@@ -517,4 +519,42 @@ fn what_writes_is_held_while_a_snapshot_is_taken_and_goes_on_whatever_comes_of_i
     let (code, words) = host.run(&["snapshot", "create", "--confirm", "here"]);
     assert_eq!(code, 21, "{words}");
     said("hold tried go");
+}
+
+#[test]
+fn a_store_s_own_program_is_not_begun_a_second_time_beside_the_first() {
+    let host = Host::new(
+        "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.own]\nkind = \"command\"\ncommand = [\"true\"]\n[snapshots]\nfolder = \"snaps\"\n\
+         [snapshots.programs.own]\ncreate = [\"./create\"]\nverify = [\"true\"]\nrestore = [\"./restore\"]\n",
+    );
+    let at = |name: &str| host.path().join(name);
+    let program = |name: &str, text: &str| {
+        std::fs::write(at(name), format!("#!/bin/sh\ncd {}\n{text}\n", host.path().display())).expect("written");
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o755)).expect("executable");
+    };
+    program("create", "echo '{\"name\": \"one\", \"size\": 1}'");
+    // What it begins for good, in a session of its own, is nothing that anybody waits for.
+    program(
+        "restore",
+        "setsid sleep 600 >/dev/null 2>&1 & echo $! >> stays; echo begin >> said; until [ -e go ]; do sleep 0.05; done; echo end >> said",
+    );
+    let id = create(&host, false);
+    let (code, run) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{run}");
+    let run = run.split_whitespace().find(|word| word.len() == 26).expect("the run's id").to_string();
+    let said = || std::fs::read_to_string(at("said")).unwrap_or_default().replace('\n', " ").trim().to_string();
+    until("the restore to begin", || said() == "begin");
+    kill_process(host.runner_pid(&run), Signal::KILL).expect("killed");
+    let (code, words) = host.run(&["resume", &run, "--detach"]);
+    assert_eq!(code, 0, "{words}");
+    until("the second runner to wait", || std::fs::read_to_string(host.journal(&run)).is_ok_and(|text| text.contains("is waited for")));
+    assert_eq!(said(), "begin");
+    std::fs::write(at("go"), "").expect("it may end");
+    host.until(&run, "done");
+    assert_eq!(said(), "begin end begin end");
+    let stays = std::fs::read_to_string(at("stays")).expect("a number");
+    for number in stays.lines() {
+        let pid = rustix::process::Pid::from_raw(number.parse().expect("a number")).expect("a process");
+        kill_process(pid, Signal::KILL).expect("what means to stay, stays");
+    }
 }

@@ -137,7 +137,8 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
 /// The line in which a file gives a key that value; the first, where it stands nowhere as such.
 fn line_of(path: &Path, key: &str, value: &str) -> usize {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let gives = |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=') && rest.contains(value));
+    let gives =
+        |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=') && rest.contains(value));
     text.lines().position(gives).map_or(1, |found| found + 1)
 }
 

@@ -12,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 use tokio::net::unix::pipe::{OpenOptions, Receiver};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::act::infra::processes::{Stat, carrying};
+
 /// Between asking a group to end and ending it.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long the end of a group is waited for that was told to end at once.
@@ -57,29 +59,11 @@ pub fn open_pipes(home: &Path, fresh: bool) -> std::io::Result<[Receiver; 2]> {
     Ok([open(&out)?, open(&err)?])
 }
 
-/// What a script's processes carry in their environment, wherever they have gone: its run and its step.
-fn marks(run: &str, key: &str) -> [String; 2] {
-    [format!("LASTGREEN_RUN={run}"), format!("LASTGREEN_STEP={key}")]
-}
-
-/// Processes of a step that have left its group (`setsid`): found by what they carry.
-fn strays(run: &str, key: &str) -> Vec<Pid> {
-    let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let marks = marks(run, key);
-    let carries = |entry: &std::fs::DirEntry| {
-        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        marks.iter().all(|mark| environment.split(|b| *b == 0).any(|pair| pair == mark.as_bytes()))
-    };
-    let number = |entry: &std::fs::DirEntry| Pid::from_raw(entry.file_name().to_string_lossy().parse().ok()?);
-    let alive = |pid: &Pid| Stat::of(&pid.as_raw_nonzero().to_string()).is_some_and(|stat| stat.state != "Z");
-    all.flatten().filter(carries).filter_map(|entry| number(&entry)).filter(alive).collect()
-}
-
 /// Ends what has left a step's group. Whether nothing of it is left.
 pub async fn end_strays(run: &str, key: &str) -> bool {
     let deadline = Instant::now() + DEATH;
     loop {
-        let left = strays(run, key);
+        let left = carrying(run, key);
         if left.is_empty() || Instant::now() >= deadline {
             return left.is_empty();
         }
@@ -140,23 +124,6 @@ fn lives(group: Pid) -> bool {
                 .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
                 .any(|pid| Stat::of(&pid).is_some_and(|stat| stat.group == number && stat.state != "Z"))
         }
-    }
-}
-
-/// What the kernel says of a process.
-struct Stat {
-    state: String,
-    group: String,
-    began: String,
-}
-
-impl Stat {
-    fn of(pid: &str) -> Option<Stat> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in brackets may hold anything; behind it: state, parent, group, and much later when it began.
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let field = |i: usize| fields.get(i).map(|text| (*text).to_string());
-        Some(Stat { state: field(0)?, group: field(2)?, began: field(19)? })
     }
 }
 

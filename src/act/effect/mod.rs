@@ -33,6 +33,7 @@ pub use outcome::{Ended, Outcome, Settled};
 pub use output_log::{OutputLog, read_progress};
 pub use validation::look_once;
 
+use crate::act::infra::command::marked;
 use crate::base::clock::Stamp;
 use crate::observe::source::Boxed;
 use crate::plan::runbook::Kind;
@@ -130,11 +131,15 @@ pub async fn perform(context: &Context, kind: &Kind, invocation: Invocation<'_>,
     if act.ends_itself() {
         return act.perform(context, &invocation, log).await;
     }
+    marked(invocation.run, invocation.key, limited(context, kind, act, &invocation, log)).await
+}
+
+async fn limited(context: &Context, kind: &Kind, act: &dyn Act, invocation: &Invocation<'_>, log: &mut OutputLog) -> Outcome {
     let mutates = kind.mutates();
     let limit = invocation.limit();
     let mut stop = invocation.stop.clone();
     let stopped = tokio::select! {
-        outcome = act.perform(context, &invocation, &mut *log) => return outcome,
+        outcome = act.perform(context, invocation, &mut *log) => return outcome,
         () = tokio::time::sleep(limit) => false,
         () = async { drop(stop.wait_for(|stop| *stop).await) } => true,
     };

@@ -8,10 +8,21 @@ use crate::observe::source::CommandClient;
 /// The most that is read of what a program prints.
 const PRINTED: u64 = 4 << 20;
 
+tokio::task_local! {
+    /// What programs carry that a step begins.
+    static MARKS: Vec<(String, String)>;
+}
+
+/// Does something of a step: every program that it begins carries the step.
+pub async fn marked<T>(run: &str, key: &str, work: impl Future<Output = T>) -> T {
+    MARKS.scope(super::processes::marks(run, key), work).await
+}
+
 /// Runs a program to its end and gives what it printed.
 ///
 /// # Errors
 /// When it cannot be started, takes too long, or ends with anything but success.
 pub async fn run(argv: Vec<String>, limit: Duration) -> Result<String, Fault> {
-    CommandClient { argv, environment: Vec::new(), timeout: limit, max_output: PRINTED }.run().await
+    let environment = MARKS.try_with(Clone::clone).unwrap_or_default();
+    CommandClient { argv, environment, timeout: limit, max_output: PRINTED }.run().await
 }

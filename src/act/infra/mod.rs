@@ -1,7 +1,8 @@
 //! The things outside that a rollback turns: observed and set, for steps and for whoever only looks.
 
-mod command;
+pub mod command;
 pub mod gate;
+pub mod processes;
 pub mod release;
 pub mod snapshot;
 pub mod traffic;

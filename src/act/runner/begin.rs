@@ -3,14 +3,18 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::driver::{Driver, Gone};
 use super::lease::{self, LeaseOptions, Taking};
+use crate::act::infra::processes;
 use crate::base::endpoint::DatabaseOptions;
 use crate::plan::runbook::{Event, Operator, RunResult, Runner};
 use crate::record::journal::{Holder, Replay, StateDir, mark_begun};
 use crate::record::notify::remember_notifications;
+
+/// How often it is looked whether a program that was left behind is still at work.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What is only needed to begin.
 pub(super) struct Begin {
@@ -113,11 +117,37 @@ impl Driver {
                 Some(Some(Err(text))) => {
                     return self.pause_beside(text).await;
                 }
-                Some(None) => return Ok(()),
+                Some(None) => return self.wait_for_programs().await,
                 None => {}
             }
         }
         Ok(())
+    }
+
+    /// The same of programs that a step has begun otherwise: a switch, a release, a store of somebody's own.
+    async fn wait_for_programs(&mut self) -> Result<(), Gone> {
+        let Some(key) = self.run.current().map(|(key, _)| key.to_string()) else { return Ok(()) };
+        let deadline = Instant::now() + self.orphan_patience();
+        let mut said = false;
+        loop {
+            let left = processes::at_work(&self.id, &key);
+            let Some(first) = left.first() else { return Ok(()) };
+            let number = first.as_raw_nonzero();
+            if Instant::now() >= deadline || self.run.is_aborting() {
+                processes::end(&left);
+                let text = format!("what step {key} had begun was still running (process {number}), and was ended");
+                return self.append(Event::Noted { text, loud: false }).await;
+            }
+            if !said {
+                said = true;
+                let text = format!("what step {key} has begun is still running (process {number}), and is waited for");
+                self.append(Event::Noted { text, loud: false }).await?;
+            }
+            if self.is_leaving() {
+                return Ok(());
+            }
+            self.listen(tokio::time::sleep(AGAIN)).await?;
+        }
     }
 
     /// How long a script that a runner left behind may still take.
