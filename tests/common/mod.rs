@@ -188,11 +188,11 @@ impl Postgres {
         pg
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    fn command(&self, name: &str) -> Command {
+    pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.bin.join(name));
         quiet(&mut command).current_dir(self.folder.path());
         if let Some((uid, gid)) = self.as_user {
