@@ -16,41 +16,51 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::data::Point;
-use super::vectors::{Collection, Storage, StoredPoint, sha256};
+use super::vectors::{Collection, Shard, Storage, StoredPoint, sha256};
 
-type Shared = Arc<Mutex<Storage>>;
+/// What all nodes of a cluster have together, and which of them answers: each has its own shard, and snapshots of that.
+#[derive(Clone)]
+struct Node {
+    storage: Arc<Mutex<Storage>>,
+    shard: Shard,
+}
 
-fn lock(storage: &Shared) -> MutexGuard<'_, Storage> {
-    storage.lock().unwrap_or_else(|p| p.into_inner())
+fn lock(node: &Node) -> MutexGuard<'_, Storage> {
+    node.storage.lock().unwrap_or_else(|p| p.into_inner())
 }
 
 /// Fills a collection and takes a snapshot of it, so that there is one to look at.
-pub fn fill(storage: &Shared, name: &str, points: &[Point]) {
-    let mut storage = lock(storage);
+pub fn fill(storage: &Arc<Mutex<Storage>>, name: &str, points: &[Point]) {
+    let mut storage = storage.lock().unwrap_or_else(|p| p.into_inner());
     let stored =
         points.iter().map(|p| (p.id, StoredPoint { vector: p.vector.clone(), payload: json!({"document": p.document}) })).collect();
     storage.collections.insert(name.into(), Collection { size: 8, distance: "Cosine".into(), points: stored });
     storage.aliases.insert("rag_live".into(), name.into());
-    if let Err(e) = storage.snapshot(name) {
+    if let Err(e) = storage.snapshot(name, Shard::default()) {
         log::error!("the demo's Qdrant cannot write a snapshot: {e}");
     }
 }
 
 /// Serves; with a key, what needs one is refused without it.
-pub async fn serve(listener: TcpListener, storage: Shared, key: Option<String>) {
-    if let Err(e) = axum::serve(listener, router(storage, key)).await {
+pub async fn serve(listener: TcpListener, storage: Arc<Mutex<Storage>>, key: Option<String>) {
+    serve_shard(listener, storage, key, Shard::default()).await;
+}
+
+/// Serves one node of a cluster.
+pub async fn serve_shard(listener: TcpListener, storage: Arc<Mutex<Storage>>, key: Option<String>, shard: Shard) {
+    if let Err(e) = axum::serve(listener, router(Node { storage, shard }, key)).await {
         log::error!("the demo's Qdrant ended: {e}");
     }
 }
 
-fn router(storage: Shared, key: Option<String>) -> Router {
+fn router(node: Node, key: Option<String>) -> Router {
     Router::new()
         .route("/", get(async || Json(json!({"title": "qdrant - vector search engine", "version": "1.18.3"}))))
         .route("/healthz", get(async || "healthz check passed"))
         .route("/livez", get(async || "healthz check passed"))
         .route("/readyz", get(async || "all shards are ready"))
         .route("/metrics", get(metrics))
-        .route("/cluster", get(async || ok(json!({"status": "disabled"}))))
+        .route("/cluster", get(cluster))
         .route("/collections", get(collections))
         .route("/collections/aliases", post(change_aliases))
         .route("/aliases", get(aliases))
@@ -69,7 +79,7 @@ fn router(storage: Shared, key: Option<String>) -> Router {
         .fallback(async || StatusCode::NOT_FOUND)
         .method_not_allowed_fallback(async || StatusCode::NOT_FOUND)
         .layer(from_fn_with_state(Arc::new(key), authorize))
-        .with_state(storage)
+        .with_state(node)
 }
 
 async fn authorize(State(key): State<Arc<Option<String>>>, request: Request, next: Next) -> Response {
@@ -104,7 +114,22 @@ fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>
     serde_json::from_slice(body).map_err(|e| Box::new(error(StatusCode::BAD_REQUEST, format!("Format error in JSON body: {e}"))))
 }
 
-async fn collections(State(s): State<Shared>) -> Response {
+async fn cluster(State(s): State<Node>) -> Response {
+    if s.shard.of == 1 {
+        return ok(json!({"status": "disabled"}));
+    }
+    let peers: serde_json::Map<String, Value> = (0..s.shard.of)
+        .map(|number| (Shard { number, ..s.shard }.peer().to_string(), json!({"uri": format!("http://qdrant-{number}:6335/")})))
+        .collect();
+    ok(json!({
+        "status": "enabled", "peer_id": s.shard.peer(), "peers": peers,
+        "raft_info": {"term": 1, "commit": 9, "pending_operations": 0, "leader": Shard { number: 0, ..s.shard }.peer(), "role": if s.shard.number == 0 { "Leader" } else { "Follower" }, "is_voter": true},
+        "consensus_thread_status": {"consensus_thread_status": "working", "last_update": crate::base::clock::Clock::System.now().iso()},
+        "message_send_failures": {},
+    }))
+}
+
+async fn collections(State(s): State<Node>) -> Response {
     let names: Vec<Value> = lock(&s).collections.keys().map(|name| json!({"name": name})).collect();
     ok(json!({"collections": names}))
 }
@@ -127,7 +152,7 @@ fn readable<'s>(s: &'s Storage, c: &str) -> Result<&'s Collection, Box<Response>
     Ok(collection)
 }
 
-async fn info(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+async fn info(State(s): State<Node>, Path(c): Path<String>) -> Response {
     let s = lock(&s);
     let collection = match readable(&s, &c) {
         Ok(collection) => collection,
@@ -140,11 +165,11 @@ async fn info(State(s): State<Shared>, Path(c): Path<String>) -> Response {
     }))
 }
 
-async fn exists(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+async fn exists(State(s): State<Node>, Path(c): Path<String>) -> Response {
     ok(json!({"exists": lock(&s).name(&c).is_some()}))
 }
 
-async fn create(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> Response {
+async fn create(State(s): State<Node>, Path(c): Path<String>, body: Bytes) -> Response {
     let wanted: Value = match read(&body) {
         Ok(wanted) => wanted,
         Err(response) => return *response,
@@ -159,20 +184,24 @@ async fn create(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> 
     ok(json!(true))
 }
 
-async fn delete(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+async fn delete(State(s): State<Node>, Path(c): Path<String>) -> Response {
     let mut s = lock(&s);
     s.aliases.retain(|_, target| *target != c);
     let there = s.collections.remove(&c).is_some();
     ok(json!(there))
 }
 
-async fn shards(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+async fn shards(State(s): State<Node>, Path(c): Path<String>) -> Response {
+    let shard = s.shard;
     let s = lock(&s);
     let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
+    let others = (0..shard.of).filter(|number| *number != shard.number);
+    let remote: Vec<Value> =
+        others.map(|number| json!({"shard_id": number, "peer_id": Shard { number, ..shard }.peer(), "state": "Active"})).collect();
     ok(json!({
-        "peer_id": 3_103_475_282_892_522_u64, "shard_count": 1,
-        "local_shards": [{"shard_id": 0, "points_count": collection.points.len(), "state": "Active"}],
-        "remote_shards": [], "shard_transfers": [],
+        "peer_id": shard.peer(), "shard_count": shard.of,
+        "local_shards": [{"shard_id": shard.number, "points_count": collection.points.keys().filter(|id| shard.has(**id)).count(), "state": "Active"}],
+        "remote_shards": remote, "shard_transfers": [],
     }))
 }
 
@@ -214,7 +243,7 @@ fn acknowledged(s: &mut Storage, wait: bool) -> Response {
     ok(json!({"operation_id": s.next_operation(), "status": status}))
 }
 
-async fn upsert(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+async fn upsert(State(s): State<Node>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
     let (wanted, wait) = match read::<Upsert>(&body).and_then(|w| Ok((w, wait.read(false)?))) {
         Ok(both) => both,
         Err(response) => return *response,
@@ -238,7 +267,7 @@ struct DeletePoints {
     points: Vec<u64>,
 }
 
-async fn delete_points(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+async fn delete_points(State(s): State<Node>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
     let (wanted, wait) = match read::<DeletePoints>(&body).and_then(|w| Ok((w, wait.read(false)?))) {
         Ok(both) => both,
         Err(response) => return *response,
@@ -251,7 +280,7 @@ async fn delete_points(State(s): State<Shared>, Path(c): Path<String>, Query(wai
     acknowledged(&mut s, wait)
 }
 
-async fn count(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+async fn count(State(s): State<Node>, Path(c): Path<String>) -> Response {
     match readable(&lock(&s), &c) {
         Ok(collection) => ok(json!({"count": collection.points.len()})),
         Err(response) => *response,
@@ -266,7 +295,7 @@ struct Search {
     limit: Option<usize>,
 }
 
-async fn query(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> Response {
+async fn query(State(s): State<Node>, Path(c): Path<String>, body: Bytes) -> Response {
     let wanted: Search = match read(&body) {
         Ok(wanted) => wanted,
         Err(response) => return *response,
@@ -302,7 +331,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     dot / (length(a) * length(b)).max(f32::MIN_POSITIVE)
 }
 
-async fn scroll(State(s): State<Shared>, Path(c): Path<String>, body: Bytes) -> Response {
+async fn scroll(State(s): State<Node>, Path(c): Path<String>, body: Bytes) -> Response {
     let wanted: Search = match read(&body) {
         Ok(wanted) => wanted,
         Err(response) => return *response,
@@ -323,7 +352,7 @@ struct Actions {
     actions: Vec<Value>,
 }
 
-async fn change_aliases(State(s): State<Shared>, body: Bytes) -> Response {
+async fn change_aliases(State(s): State<Node>, body: Bytes) -> Response {
     let wanted: Actions = match read(&body) {
         Ok(wanted) => wanted,
         Err(response) => return *response,
@@ -346,12 +375,12 @@ async fn change_aliases(State(s): State<Shared>, body: Bytes) -> Response {
     ok(json!(true))
 }
 
-async fn aliases(State(s): State<Shared>) -> Response {
+async fn aliases(State(s): State<Node>) -> Response {
     let all: Vec<Value> = lock(&s).aliases.iter().map(|(a, c)| json!({"alias_name": a, "collection_name": c})).collect();
     ok(json!({"aliases": all}))
 }
 
-async fn aliases_of(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+async fn aliases_of(State(s): State<Node>, Path(c): Path<String>) -> Response {
     let s = lock(&s);
     let Some(name) = s.name(&c) else { return missing(&c) };
     let all: Vec<Value> =
@@ -359,22 +388,24 @@ async fn aliases_of(State(s): State<Shared>, Path(c): Path<String>) -> Response 
     ok(json!({"aliases": all}))
 }
 
-async fn snapshots(State(s): State<Shared>, Path(c): Path<String>) -> Response {
+async fn snapshots(State(s): State<Node>, Path(c): Path<String>) -> Response {
+    let shard = s.shard;
     let s = lock(&s);
     match s.name(&c) {
-        Some(name) => ok(json!(s.snapshots(name))),
+        Some(name) => ok(json!(s.snapshots(name, shard))),
         None => missing(&c),
     }
 }
 
-async fn snapshot(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Query<Wait>) -> Response {
+async fn snapshot(State(s): State<Node>, Path(c): Path<String>, Query(wait): Query<Wait>) -> Response {
     let wait = match wait.read(true) {
         Ok(wait) => wait,
         Err(response) => return *response,
     };
+    let shard = s.shard;
     let s = lock(&s);
     let Some(name) = s.name(&c) else { return missing(&c) };
-    match s.snapshot(name) {
+    match s.snapshot(name, shard) {
         _ if !wait => accepted(),
         Ok(made) => ok(json!(made)),
         Err(e) => error(StatusCode::INTERNAL_SERVER_ERROR, format!("Service internal error: {e}")),
@@ -385,7 +416,7 @@ fn accepted() -> Response {
     (StatusCode::ACCEPTED, Json(json!({"status": "accepted", "time": 0.000_01}))).into_response()
 }
 
-async fn download(State(s): State<Shared>, Path((c, name)): Path<(String, String)>) -> Response {
+async fn download(State(s): State<Node>, Path((c, name)): Path<(String, String)>) -> Response {
     let s = lock(&s);
     let Some(collection) = s.name(&c) else { return missing(&c) };
     match s.snapshot_file(collection, &name).and_then(|file| std::fs::read(file).ok()) {
@@ -394,7 +425,7 @@ async fn download(State(s): State<Shared>, Path((c, name)): Path<(String, String
     }
 }
 
-async fn delete_snapshot(State(s): State<Shared>, Path((c, name)): Path<(String, String)>) -> Response {
+async fn delete_snapshot(State(s): State<Node>, Path((c, name)): Path<(String, String)>) -> Response {
     let s = lock(&s);
     let Some(collection) = s.name(&c) else { return missing(&c) };
     match s.snapshot_file(collection, &name).map(std::fs::remove_file) {
@@ -419,7 +450,7 @@ enum Priority {
     Replica,
 }
 
-async fn recover(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+async fn recover(State(s): State<Node>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
     let (wanted, wait) = match read::<Recover>(&body).and_then(|w| Ok((w, wait.read(true)?))) {
         Ok(both) => both,
         Err(response) => return *response,
@@ -440,7 +471,7 @@ async fn recover(State(s): State<Shared>, Path(c): Path<String>, Query(wait): Qu
     work.await.unwrap_or_else(|e| error(StatusCode::INTERNAL_SERVER_ERROR, e))
 }
 
-async fn work_on(s: &Shared, c: &str, wanted: &Recover) -> Response {
+async fn work_on(s: &Node, c: &str, wanted: &Recover) -> Response {
     let takes = lock(s).troubles.recovery;
     let name = {
         let mut s = lock(s);
@@ -453,19 +484,20 @@ async fn work_on(s: &Shared, c: &str, wanted: &Recover) -> Response {
     if !takes.is_zero() {
         tokio::time::sleep(takes).await;
     }
+    let shard = s.shard;
     let mut s = lock(s);
     let left = s.recovering.remove(&name).unwrap_or(1) - 1;
     if left > 0 {
         s.recovering.insert(name.clone(), left);
     }
-    let answer = restore(&mut s, c, wanted);
+    let answer = restore(&mut s, shard, c, wanted);
     if answer.status().is_success() {
         s.troubles.dirty.remove(&name);
     }
     answer
 }
 
-fn restore(s: &mut Storage, c: &str, wanted: &Recover) -> Response {
+fn restore(s: &mut Storage, shard: Shard, c: &str, wanted: &Recover) -> Response {
     let Some(path) = wanted.location.strip_prefix("file://") else {
         return error(StatusCode::BAD_REQUEST, "Bad request: only file:// locations are known to this stand-in");
     };
@@ -490,12 +522,18 @@ fn restore(s: &mut Storage, c: &str, wanted: &Recover) -> Response {
     if s.collections.get(&name).is_some_and(|there| there.size != data.size) {
         return error(StatusCode::BAD_REQUEST, "Wrong input: Snapshot is not compatible with existing collection");
     }
-    s.collections.insert(name, data);
+    // The shards of other nodes stay as they are.
+    let mut whole = Collection { points: Default::default(), ..data.clone() };
+    if let Some(there) = s.collections.remove(&name) {
+        whole.points.extend(there.points.into_iter().filter(|(id, _)| !shard.has(*id)));
+    }
+    whole.points.extend(data.points);
+    s.collections.insert(name, whole);
     ok(json!(true))
 }
 
 /// Writing into a string cannot fail.
-async fn metrics(State(s): State<Shared>) -> Response {
+async fn metrics(State(s): State<Node>) -> Response {
     let s = lock(&s);
     let vectors: usize = s.collections.values().map(|c| c.points.len()).sum();
     let mut out = String::from("# TYPE app_info gauge\napp_info{name=\"qdrant\",version=\"1.18.3\"} 1\n");

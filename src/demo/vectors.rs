@@ -25,6 +25,29 @@ pub struct Collection {
     pub points: BTreeMap<u64, StoredPoint>,
 }
 
+/// The part of every collection that one node of a cluster has.
+#[derive(Clone, Copy, Debug)]
+pub struct Shard {
+    pub number: u64,
+    pub of: u64,
+}
+
+impl Default for Shard {
+    fn default() -> Shard {
+        Shard { number: 0, of: 1 }
+    }
+}
+
+impl Shard {
+    pub fn peer(self) -> u64 {
+        3_103_475_282_892_522 + self.number
+    }
+
+    pub fn has(self, point: u64) -> bool {
+        point % self.of == self.number
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredSnapshot {
     pub name: String,
@@ -83,15 +106,16 @@ impl Storage {
         &self.folder
     }
 
-    /// Writes a snapshot of a collection. Two within one second have the same name, as with the real one.
-    pub fn snapshot(&self, collection: &str) -> Result<StoredSnapshot> {
+    /// Writes a snapshot of a node's part of a collection. Two within one second have the same name, as with the real one.
+    pub fn snapshot(&self, collection: &str, shard: Shard) -> Result<StoredSnapshot> {
         let Some(data) = self.collections.get(collection) else { return Err(Error::other("no such collection")) };
         let now = Clock::System.now();
         let day = &now.iso()[..10];
-        let name = format!("{collection}-3103475282892522-{day}-{}.snapshot", now.hms().replace(':', "-"));
+        let name = format!("{collection}-{}-{day}-{}.snapshot", shard.peer(), now.hms().replace(':', "-"));
         let folder = self.folder.join(collection);
         std::fs::create_dir_all(&folder)?;
-        let bytes = serde_json::to_vec(data)?;
+        let own = data.points.iter().filter(|(id, _)| shard.has(**id)).map(|(id, point)| (*id, point.clone())).collect();
+        let bytes = serde_json::to_vec(&Collection { points: own, ..Collection::clone(data) })?;
         let file = folder.join(&name);
         let unfinished = file.with_extension("tmp");
         std::fs::write(&unfinished, &bytes)?;
@@ -99,12 +123,13 @@ impl Storage {
         describe(&file)
     }
 
-    pub fn snapshots(&self, collection: &str) -> Vec<StoredSnapshot> {
+    pub fn snapshots(&self, collection: &str, shard: Shard) -> Vec<StoredSnapshot> {
         let Ok(files) = std::fs::read_dir(self.folder.join(collection)) else { return Vec::new() };
         let mut all: Vec<StoredSnapshot> = files
             .flatten()
             .filter(|f| f.path().extension().is_some_and(|e| e == "snapshot"))
             .filter_map(|f| describe(&f.path()).ok())
+            .filter(|found| found.name.contains(&format!("-{}-", shard.peer())))
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all

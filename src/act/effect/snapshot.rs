@@ -175,12 +175,12 @@ async fn bring_back(
         match taken_up(settings, part, &taken(invocation)).await {
             Ok(true) => continue,
             Ok(false) => {}
-            Err(fault) => return Outcome::failed(format!("{}: {}", part.name, fault.message), false),
+            Err(fault) => return Outcome::failed(format!("{}: {}", part.called(), fault.message), false),
         }
         if part.kind != StoreKind::Program
             && let Err(fault) = check_part(settings, manifest, part).await
         {
-            return Outcome::failed(format!("{}: {}", part.name, fault.message), false);
+            return Outcome::failed(format!("{}: {}", part.called(), fault.message), false);
         }
     }
     let mut done = Vec::new();
@@ -203,10 +203,10 @@ async fn bring_back(
                 Ok(Restored::UnderWay(words)) => return Outcome::under_way(words),
                 // A server that is asked to recover goes on although nobody waits for it.
                 Err(fault) if matches!(fault.kind, FaultKind::Timeout) => {
-                    return Outcome::under_way(format!("{}: {}", part.name, fault.message));
+                    return Outcome::under_way(format!("{}: {}", part.called(), fault.message));
                 }
                 // Whatever it says: something was asked for, and may be there.
-                Err(fault) => return Outcome::failed(format!("{}: {}", part.name, fault.message), true),
+                Err(fault) => return Outcome::failed(format!("{}: {}", part.called(), fault.message), true),
             }
         }
         if let Err(why) = restored(part, invocation) {
@@ -308,7 +308,7 @@ impl Act for VerifyStep {
                         log.say(&words);
                         wrong.extend(off);
                     }
-                    Err(fault) => unknown.push(format!("{}: {}", part.name, fault.message)),
+                    Err(fault) => unknown.push(format!("{}: {}", part.called(), fault.message)),
                 }
             }
             let limit = short(invocation.limit());

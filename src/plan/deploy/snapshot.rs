@@ -179,6 +179,14 @@ impl Part {
         }
     }
 
+    /// What people know it by: of a collection also the node, of which there may be several.
+    pub fn called(&self) -> String {
+        match self.kind {
+            StoreKind::Qdrant => format!("{} on {}", self.name, self.store),
+            _ => self.name.clone(),
+        }
+    }
+
     /// How what is there differs from what is in it.
     pub fn differences(&self, now: &BTreeMap<String, u64>) -> Vec<String> {
         let lies_between = |name: &str, n: u64| match (self.counts.get(name), self.until.get(name)) {
@@ -292,7 +300,9 @@ impl WriteLoss {
     /// From exact counts then and now.
     pub fn between(manifest: &Manifest, now: &BTreeMap<String, BTreeMap<String, u64>>, unknown: Vec<String>) -> WriteLoss {
         let mut loss = WriteLoss { snapshot: manifest.id.clone(), since: manifest.at, unknown, ..WriteLoss::default() };
-        for part in &manifest.parts {
+        let mut seen = std::collections::BTreeSet::new();
+        // Every node of a cluster counts all of it.
+        for part in manifest.parts.iter().filter(|part| seen.insert(part.counted_as())) {
             let Some(counted) = now.get(part.counted_as()) else {
                 let known = |words: &String| words.starts_with(part.counted_as());
                 if part.kind != StoreKind::Program && !loss.unknown.iter().any(known) {
