@@ -93,6 +93,37 @@ fn of_two_emergencies_the_first_has_it() {
     host.until(&id, "done");
 }
 
+/// An emergency that does its first step, and then waits for somebody.
+const ASKING: &str = "title: Asking\nemergency: true\nsteps:\n  - {name: first, type: script, cwd: .., script: touch first}\n  - {name: look, type: manual, text: Look.}\n  - {name: after, type: script, cwd: .., script: touch after}\n";
+
+#[test]
+fn an_emergency_that_waits_for_an_answer_gives_way_to_a_later_one() {
+    let host = host();
+    host.runbook("asking", ASKING);
+    let id = host.begin("asking");
+    host.until(&id, "waiting");
+    let (code, said) = host.run(&["run", "emergency", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(host.has("second") && said.contains("who let go"), "{said}");
+    host.until(&id, "superseded");
+    assert!(!host.has("after"));
+}
+
+#[test]
+fn the_same_across_hosts() {
+    let pg = Postgres::start();
+    let (first, second) = two_hosts(&pg);
+    first.runbook("asking", ASKING);
+    let id = first.begin("asking");
+    first.until(&id, "waiting");
+    // Its heart says that it waits.
+    until("the row to say so", || pg.sql("SELECT holder LIKE '%\"idle\":true%' FROM lastgreen.locks") == "t");
+    let (code, said) = second.run(&["run", "emergency", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(second.has("second") && said.contains("it let go"), "{said}");
+    first.until(&id, "superseded");
+}
+
 #[test]
 fn an_emergency_on_another_host_is_heard_through_the_database() {
     let pg = Postgres::start();

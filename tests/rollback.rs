@@ -336,3 +336,44 @@ fn gates_say_what_they_found_and_nothing_unknown_passes() {
     let (code, said) = gate("nope");
     assert_eq!(code, 64, "{said}");
 }
+
+/// The shipped rollback of the traffic, as the profile has it.
+const OF_PROFILE: &str = include_str!("../assets/profiles/rag/runbooks/rollback-traffic.yaml");
+
+#[test]
+fn whether_a_person_or_a_program_rolled_back_is_on_record() {
+    let router = Router::default();
+    let server = router.start();
+    let pg = common::Postgres::start();
+    pg.sql("CREATE TABLE task_events (task_id text PRIMARY KEY, event_type text, metadata jsonb, created_at timestamptz DEFAULT now())");
+    let host = host(&server, &format!("[sources.database]\nkind = \"database\"\nurl = \"{}\"\n", pg.url()));
+    host.runbook("rollback-traffic", OF_PROFILE);
+    for (arguments, wanted) in [(&["--automatic"][..], "rollback_auto"), (&[], "rollback_manual")] {
+        *router.share.lock().expect("a lock") = 10.0;
+        let mut all = vec!["rollback", "--reason", "it \"is\" bad", "--confirm", "here"];
+        all.extend(arguments);
+        let (code, said) = host.run(&all);
+        assert_eq!(code, 0, "{said}");
+        let rows = pg.sql("SELECT event_type || ' ' || (metadata->>'reason') FROM task_events ORDER BY created_at DESC LIMIT 1");
+        assert_eq!(rows, format!("{wanted} it \"is\" bad"));
+    }
+    // Nobody is asked where nobody is.
+    assert_eq!(host.run(&["rollback", "--automatic"]).0, 64);
+}
+
+#[test]
+fn a_step_that_failed_says_what_leads_on_by_hand() {
+    let host = Host::plain("");
+    host.runbook("next", "title: Next\nsteps:\n  - {name: a, type: wait, time: 1s}\n");
+    let first = |by_hand: &str| {
+        format!("title: First\nsteps:\n  - {{name: look, type: script, script: exit 1, on_failure: ask, by_hand: [{by_hand}]}}\n")
+    };
+    host.runbook("first", &first("missing"));
+    let (code, said) = host.run(&["run", "first", "--dry-run"]);
+    assert!(code == 65 && said.contains("first.yaml:3") && said.contains("by_hand: there is no runbook `missing`"), "{said}");
+    host.runbook("first", &first("missing, next"));
+    let id = host.begin("first");
+    host.until(&id, "waiting");
+    let (_, said) = host.run(&["runs", &id]);
+    assert!(said.contains("on by hand: runbook next") && said.contains("on by hand: lastgreen run next"), "{said}");
+}

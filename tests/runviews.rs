@@ -41,8 +41,16 @@ rollback:
     - {name: Traffic as before, type: http, service: stable, method: PUT, path: /traffic, json: {canary: 10}}
 "#;
 
+/// All that a full rollback needs.
+const WITH_A_SWITCH: &str = "[services.router]\nurl = \"http://localhost:1\"\n[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/t\"\n\
+pointer = \"/canary\"\n[release]\ndeploy = [\"true\"]\nrunning = [\"true\"]\n[snapshots]\ndatabases = [\"database\"]\n";
+
 fn state() -> State {
-    let config = Arc::new(load_text(Path::new("views.toml"), CONFIG).config.expect("a configuration"));
+    of(CONFIG)
+}
+
+fn of(config: &str) -> State {
+    let config = Arc::new(load_text(Path::new("views.toml"), config).config.expect("a configuration"));
     let keymap = Arc::new(keymap::load("default", Path::new(".")).expect("a keymap"));
     let mut state = State::new(config.clone(), keymap, NOW);
     let mut loaded = runbooks(&config, NOW);
@@ -319,4 +327,34 @@ fn output_is_scrolled_no_further_than_there_is_any_and_searched() {
     assert!(text(&state).contains("row 120 ERROR") && !text(&state).contains("row 160 "));
     press(&mut state, KeyCode::Char('n'), at(6.0));
     assert!(text(&state).contains("row 160 ERROR"));
+}
+
+#[test]
+fn from_a_step_that_failed_one_key_leads_on_by_hand() {
+    let config = format!("{CONFIG}{WITH_A_SWITCH}");
+    let text = "title: Look\nsteps:\n  - {name: look, id: look, type: script, script: exit 1, on_failure: ask, if_configured: true, by_hand: [NEXT]}\n";
+    for (next, wanted) in [("rollback-full", "rollback full"), ("verify-data", "dialog")] {
+        let mut state = of(&config);
+        let loaded = runbooks(&state.config, NOW);
+        let runbook = load(Path::new("runbooks/look.yaml"), &text.replace("NEXT", next), NOW).runbook.expect("sound");
+        let content =
+            plan(&runbook, &planning_context(&state.config, &loaded), &Asked::default(), &|_| Err("no files".into())).expect("a plan");
+        let plan = Arc::new(Plan::new(content, Operator::default(), NOW, Duration::from_secs(600)));
+        let mut events = vec![(0.1, begun("look")), (0.2, ended("look", StepResult::Failed, "exit status: 1"))];
+        let asked = a_run(&plan, events.clone(), true).run.next(&plan);
+        let lastgreen::plan::runbook::Next::Ask(question) = asked else { panic!("{asked:?}") };
+        events.push((0.3, Event::Asked { question }));
+        let lines = Ledger::lines(&loaded, &[], "rag-production", NOW);
+        let ledger = Ledger { runs: vec![a_run(&plan, events, true)], runbooks: lines, known: true, ..Ledger::default() };
+        hear(&mut state, Update::Ledger(Box::new(ledger)), at(10.0));
+        let shown = picture(&state, &theme(Glyphs::Unicode), 80, 24).0;
+        assert!(shown.contains(&format!("on by hand: {next}")), "{shown}");
+        press(&mut state, KeyCode::Char('r'), at(11.0));
+        let found = match &state.overlay {
+            Some(lastgreen::show::cockpit::Overlay::Rollback(dialog)) => format!("rollback {}", dialog.scope.word()),
+            Some(lastgreen::show::cockpit::Overlay::Dialog(_)) => "dialog".into(),
+            _ => "something else".into(),
+        };
+        assert_eq!(found, wanted);
+    }
 }

@@ -304,6 +304,9 @@ fn a_target_has_a_switch_of_its_own() {
     let (code, said) = host.run(&["run", "to", "--set", "to=50", "--drill", "--confirm", "here-stage"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!((main.share(), stage.share()), (10.0, 50.0));
+    let id = said.split_whitespace().find(|word| word.len() == 26).expect("the run's id");
+    let (_, evidence) = host.run(&["runs", id]);
+    assert!(evidence.contains("what to improve: nothing was seen"), "{evidence}");
     // Without one of its own there is none, and never that of the environment itself.
     let host = with(&target(&stage.server.url(), ""));
     host.runbook("to", TO);

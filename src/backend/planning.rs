@@ -31,6 +31,8 @@ pub struct PlanRequest {
     /// A stand-in of the environment; without one the environment itself.
     pub target: Option<String>,
     pub drill: bool,
+    /// Begun by a program, and not by a person.
+    pub automatic: bool,
     /// What whoever confirms has to know besides.
     pub warnings: Vec<String>,
 }
@@ -69,7 +71,7 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan(&mut self, wanted: PlanRequest) -> Result<Plan, OperationError> {
-        let PlanRequest { runbook: name, inputs, reason, target, drill, warnings } = wanted;
+        let PlanRequest { runbook: name, inputs, reason, target, drill, automatic, warnings } = wanted;
         let config = self.target(target.as_deref(), drill)?;
         let loaded = self.runbooks();
         let Some(found) = loaded.iter().find(|l| l.name == name) else {
@@ -89,7 +91,7 @@ impl Operations {
         }
         let reason = reason.map(|r| crate::base::secret::sanitize(r.trim())).filter(|r| !r.is_empty());
         let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
-        let asked = Asked { inputs, reason, drill, user, host, only_checks: false };
+        let asked = Asked { inputs, reason, drill, automatic, user, host, only_checks: false };
         let mut context = planning_context(&config, &loaded);
         if let (Some(known), Some(settings)) = (&mut context.snapshots, &config.acting.snapshots)
             && uses_snapshots(runbook)

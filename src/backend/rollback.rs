@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::judge::Verdict;
 use crate::plan::deploy::{
     CollectionStrategy, DatabaseStrategy, Manifest, Matrix, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out,
-    of_environment, pick,
+    improvements, of_environment, pick,
 };
 use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, NOT_NEEDED, Observation, Occasion, Plan, Release, StepRun, StepState};
 use crate::status::RunStatus;
@@ -43,6 +43,8 @@ pub struct RollbackRequest {
     pub matrices: Vec<Result<Matrix, String>>,
     pub target: Option<String>,
     pub drill: bool,
+    /// Begun by a program, and not by a person.
+    pub automatic: bool,
 }
 
 /// What was found out besides what the state folder says.
@@ -120,7 +122,7 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan_rollback(&mut self, scope: Scope, wanted: RollbackRequest) -> Result<Plan, OperationError> {
-        let RollbackRequest { reason, green, snapshot, matrices, target, drill } = wanted;
+        let RollbackRequest { reason, green, snapshot, matrices, target, drill, automatic } = wanted;
         let mut warnings = Vec::new();
         let name = scope.runbook();
         let loaded = self.runbooks();
@@ -149,7 +151,7 @@ impl Operations {
                 }
             }
         }
-        self.plan(PlanRequest { runbook: name.into(), inputs, reason, target, drill, warnings })
+        self.plan(PlanRequest { runbook: name.into(), inputs, reason, target, drill, warnings, automatic })
     }
 
     /// The plan that takes the restoring of a run back: of the one that is named, or of the last that restored here.
@@ -336,7 +338,11 @@ impl Operations {
         });
         let mend = Some("lastgreen rollback --drill".to_string());
         let (verdict, words) = match drill.and_then(|run| run.run.ended) {
-            Some(at) if self.now().since(at) <= REHEARSED => (Verdict::Pass, format!("{} ago", short(self.now().since(at)))),
+            Some(at) if self.now().since(at) <= REHEARSED => {
+                let improve = drill.map_or(0, |run| improvements(&run.plan, &run.run).len());
+                let more = if improve == 0 { String::new() } else { format!("; {improve} to improve: lastgreen runs ID") };
+                (Verdict::Pass, format!("{} ago{more}", short(self.now().since(at))))
+            }
             Some(at) => (Verdict::Warn, format!("{} ago, which is long", short(self.now().since(at)))),
             None if targets.is_empty() => (Verdict::Warn, "there is no [targets.NAME] to try it out on".into()),
             None => (Verdict::Warn, "it was never tried out".into()),

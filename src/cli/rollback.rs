@@ -27,6 +27,9 @@ pub struct RollbackArgs {
     /// Act on a stand-in of the environment: a [targets.NAME] of the configuration.
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
+    /// A program begins it (a hook of an alert, a scheduler), and not a person: on record as automatic.
+    #[arg(long, requires = "confirm")]
+    pub automatic: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,8 +99,8 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     };
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
-    let (target, drill, matrices) = (args.target.clone(), args.drill, looked.matrices);
-    let request = RollbackRequest { reason, green: looked.green, snapshot, matrices, target, drill };
+    let (target, drill, automatic, matrices) = (args.target.clone(), args.drill, args.automatic, looked.matrices);
+    let request = RollbackRequest { reason, green: looked.green, snapshot, matrices, target, drill, automatic };
     let plan = operations.plan_rollback(scope, request)?;
     if args.begin.confirm.is_some() && plan.content.reason.is_none() && !args.drill {
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));

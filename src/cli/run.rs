@@ -45,7 +45,7 @@ pub fn run(args: &RunArgs, operations: &mut Operations) -> CommandResult {
         reason: args.begin.reason.clone(),
         target: args.target.clone(),
         drill: args.drill,
-        warnings: Vec::new(),
+        ..PlanRequest::default()
     })?;
     begin(operations, &plan, &args.begin)
 }

@@ -10,6 +10,7 @@ use crate::base::diag::suggestion;
 use crate::base::exit;
 use crate::base::text::fit;
 use crate::base::units::short;
+use crate::plan::deploy::{Scope, improvements};
 use crate::status::{Ledger, RunLine, RunStatus, RunbookLine, step_mark};
 
 #[derive(Debug, Args)]
@@ -107,6 +108,21 @@ fn one(line: &RunLine, operations: &Operations) -> String {
     }
     for (at, text, loud) in &line.run.notes {
         let _ = writeln!(out, "{} {}: {text}", if *loud { "!!" } else { "--" }, at.iso());
+    }
+    if c.drill && line.run.is_over() {
+        let improve = improvements(&line.plan, &line.run);
+        let _ = writeln!(out, "what to improve: {}", if improve.is_empty() { "nothing was seen" } else { "" });
+        for what in improve {
+            let _ = writeln!(out, "  {what}");
+        }
+    }
+    if let Some(runbook) = line.run.by_hand(&line.plan) {
+        let command = match Scope::of(&runbook) {
+            Some(scope) => format!("rollback --scope {}", scope.word()),
+            None if runbook == "rollback-undo" => format!("rollback undo {}", line.id),
+            None => format!("run {runbook}"),
+        };
+        let _ = writeln!(out, "on by hand: lastgreen {command}");
     }
     out
 }

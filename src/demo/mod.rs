@@ -7,6 +7,8 @@ mod metrics;
 mod model;
 mod prometheus;
 pub mod qdrant;
+mod qdrant_node;
+mod qdrant_snapshots;
 mod scenario;
 mod service;
 pub mod vectors;

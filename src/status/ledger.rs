@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::base::clock::Stamp;
 use crate::base::units::short;
+use crate::plan::deploy::improvements;
 use crate::plan::runbook::{
     Frequency, LoadedRunbook, Phase, Plan, Progress, Run, RunResult, Runbook, RunbookStatus, StepProgress, StepRun, StepState, Trigger,
 };
@@ -180,6 +181,8 @@ impl RunLine {
             "question": match &self.run.phase { Phase::Waiting { question } => json!(question), _ => Json::Null },
             "notes": self.run.notes.iter().map(|(at, text, loud)| json!({"at": at, "text": text, "loud": loud})).collect::<Vec<_>>(),
             "steps": steps, "target": c.target, "emergency": c.emergency, "progress": self.progress,
+            "automatic": c.automatic, "by_hand": self.run.by_hand(&self.plan),
+            "improve": if c.drill { json!(improvements(&self.plan, &self.run)) } else { Json::Null },
         })
     }
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use crate::act::infra::processes;
 pub use context::{Context, Outgoing, Points, Seen, Signals};
 pub use gate::{look_at_gates, word as gate_word};
 pub use group::{end_orphan, is_at_work};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::driver::{Driver, Gone};
 use super::lease::{self, LeaseOptions, Taking};
-use crate::act::infra::processes;
+use crate::act::effect::processes;
 use crate::base::endpoint::DatabaseOptions;
 use crate::plan::runbook::{Event, Operator, RunResult, Runner};
 use crate::record::journal::{Holder, Replay, StateDir, mark_begun};
@@ -175,6 +175,7 @@ impl Driver {
             beat: now,
             folder: Some(self.home.clone()),
             emergency: self.plan.content.emergency,
+            idle: false,
         };
         let options = LeaseOptions {
             state: begin.state.clone(),
@@ -183,6 +184,7 @@ impl Driver {
             database: begin.database.clone(),
             shared: begin.shared.clone(),
             clock: self.clock.clone(),
+            idle: self.idle.clone(),
         };
         let lease = if self.plan.content.emergency {
             lease::take_in_emergency(options)

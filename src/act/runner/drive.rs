@@ -118,6 +118,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
     };
     let carrying = tokio::spawn(Arc::new(post).carry(news, post_ends, setup.patience));
     let mut driver = Driver {
+        idle: Arc::default(),
         outbox: Outbox::new(&setup.state),
         state: setup.state.clone(),
         plan: setup.plan,

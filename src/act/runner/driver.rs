@@ -32,6 +32,8 @@ pub(super) struct Driver {
     pub(super) synced: watch::Sender<u64>,
     /// A notification could not be put into the outbox: it is put there again from the journal.
     pub(super) unkept: Arc<AtomicBool>,
+    /// Whether it does nothing now: whoever keeps the lease tells others.
+    pub(super) idle: Arc<AtomicBool>,
     pub(super) lease: Option<Lease>,
     /// Why nothing can be written down.
     pub(super) stuck: Option<String>,
@@ -57,6 +59,7 @@ impl Driver {
         let line = self.journal.append(now, event.clone())?;
         self.stuck = None;
         self.run = next;
+        self.idle.store(self.stands_still(), Ordering::SeqCst);
         for notification in notifications(&self.plan, &self.run, &line.record, self.clock.now()) {
             if let Err(e) = self.outbox.put(&notification) {
                 log::warn!(target: "runner", "a notification could not be kept: {e}");
@@ -187,8 +190,8 @@ impl Driver {
                     return Ok(());
                 }
             },
-            ControlRequest::Supersede { .. } if self.plan.content.emergency => {
-                let _ = reply.send(Reply::no("this is an emergency itself: it gives way to none"));
+            ControlRequest::Supersede { .. } if self.plan.content.emergency && !self.stands_still() => {
+                let _ = reply.send(Reply::no("this is an emergency itself, and at work: it gives way to none"));
                 return Ok(());
             }
             ControlRequest::Supersede { run } => Event::SupersedeWanted { by, run: crate::base::secret::sanitize(&run) },
@@ -208,11 +211,16 @@ impl Driver {
         Ok(())
     }
 
+    /// Whether nothing is done now, and will not be before somebody says something.
+    fn stands_still(&self) -> bool {
+        matches!(self.run.phase, Phase::Waiting { .. } | Phase::Paused { .. })
+    }
+
     /// What has come of the lease goes on record.
     async fn lease_event(&mut self, event: LeaseEvent) -> Result<(), Gone> {
         match event {
             LeaseEvent::Note { text, loud } => self.append(Event::Noted { text, loud }).await,
-            LeaseEvent::Wanted(_) if self.run.superseded_by.is_some() => Ok(()),
+            LeaseEvent::Wanted(_) if self.run.superseded_by.is_some() || self.plan.content.emergency && !self.stands_still() => Ok(()),
             LeaseEvent::Wanted(wanted) => self.append(Event::SupersedeWanted { by: wanted.by, run: wanted.run }).await,
         }
     }

@@ -3,6 +3,8 @@
 //! its first step. A lease that cannot be taken across hosts is said out loud, and is no dead end.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,6 +35,8 @@ pub struct LeaseOptions {
     /// The configuration that several users of this host have in common.
     pub shared: Option<PathBuf>,
     pub clock: Clock,
+    /// Whether the run does nothing now.
+    pub idle: Arc<AtomicBool>,
 }
 
 /// What comes of a lease while it is held.
@@ -304,7 +308,8 @@ impl Keeper {
         let mut asked: Option<Other> = None;
         loop {
             let by_force = Instant::now() >= deadline;
-            let other = match timeout(PATIENCE, remote.take(&holder, self.fence(), by_force)).await {
+            let from_its_like = asked.as_ref().and_then(|other| other.holder.as_ref()).is_some_and(|other| other.emergency);
+            let other = match timeout(PATIENCE, remote.take(&holder, self.fence(), by_force && !from_its_like)).await {
                 Ok(Ok(RemoteTried::Taken { fence, .. })) => {
                     self.had = Some(fence);
                     if let Some(other) = asked {
@@ -318,7 +323,11 @@ impl Keeper {
                 Ok(Err(why)) => return self.not_across(&why),
                 Err(_) => return self.not_across(&format!("the database did not answer within {}", short(PATIENCE))),
             };
-            if let Some(emergency) = other.holder.as_ref().filter(|h| h.emergency) {
+            // One that stands still is asked to end, and gives way or goes on; one that is at work is left alone.
+            if let Some(emergency) = other.holder.as_ref().filter(|h| h.emergency && (!h.idle || by_force)) {
+                if asked.is_some() {
+                    let _ = timeout(PATIENCE, remote.want_no_more(&wanted)).await;
+                }
                 remote.close().await;
                 return self.give_way(emergency);
             }
@@ -378,6 +387,7 @@ impl Keeper {
             return self.lose(Some(other));
         }
         self.options.holder.beat = now;
+        self.options.holder.idle = self.options.idle.load(Ordering::SeqCst);
         let holder = self.options.holder.clone();
         if let Some(remote) = &mut self.across {
             match timeout(PATIENCE, remote.beat(&holder)).await {

@@ -42,11 +42,16 @@ pub(super) async fn preempt_on_host(
             }
             Tried::Held(other) => other,
         };
-        if let Some(emergency) = other.as_ref().filter(|other| other.emergency) {
-            return Ok(Preempted::Refused(Box::new(emergency.clone())));
-        }
-        if let (None, Some(other)) = (&asked, &other) {
+        if let Some(other) = &other
+            && asked.as_ref().is_none_or(|(had, _)| had.run != other.run)
+        {
             asked = Some((other.clone(), ask_to_stop(other, holder).await));
+        }
+        // Another emergency says itself whether it is at work, and is never taken from by force.
+        if let Some(emergency) = other.as_ref().filter(|other| other.emergency)
+            && (Instant::now() >= deadline || asked.as_ref().is_none_or(|(_, answer)| answer.is_err()))
+        {
+            return Ok(Preempted::Refused(Box::new(emergency.clone())));
         }
         let over = *ends.borrow();
         if Instant::now() >= deadline || over {

@@ -3,6 +3,7 @@
 
 mod analysis;
 mod canary;
+mod drill;
 mod gate;
 mod promotion;
 mod rollback;
@@ -10,6 +11,7 @@ mod snapshot;
 
 pub use analysis::{AnalysisSettings, Compared, MetricPair, compare};
 pub use canary::{CanarySettings, HOLD, Hold, STEP, Turn, TurnState, holds, turns};
+pub use drill::improvements;
 pub use gate::{Fact, Gate, GateAnswer, GateCheck, GateKind, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
 pub use promotion::{DeployState, Promotion};
 pub use rollback::{Readiness, ReadinessItem, ReadinessState, RollbackSettings, Scope, brought_out};

@@ -388,6 +388,7 @@ mod tests {
 
     fn settings(keep: usize, keep_for: Option<u64>) -> SnapshotSettings {
         SnapshotSettings {
+            hold: None,
             folder: PathBuf::new(),
             databases: Vec::new(),
             nodes: Vec::new(),

@@ -78,6 +78,8 @@ pub struct Asked {
     pub inputs: IndexMap<String, String>,
     pub reason: Option<String>,
     pub drill: bool,
+    /// Begun by a program, and not by a person.
+    pub automatic: bool,
     pub user: String,
     pub host: String,
     /// Nothing is to be run: inputs that are missing are left open, and everything else is looked at.

@@ -422,7 +422,7 @@ impl<'a> LoadScope<'a> {
             ("environment", _) => (&["name", "tier"], "fact of the environment"),
             ("steps", false) => (&self.before, "earlier step"),
             ("run", false) => (&["id", "reason"], "fact of the run"),
-            ("operator", false) => (&["user", "host"], "fact of the operator"),
+            ("operator", false) => (&["user", "host", "automatic"], "fact of the operator"),
             ("step", true) => (&["id", "name", "status", "type", "message"], "fact of a failed step"),
             ("validation", true) => (&["failed"], "fact of a validation"),
             // Which there are is known to the configuration.

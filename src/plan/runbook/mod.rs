@@ -12,6 +12,7 @@ mod plan;
 mod planner;
 mod release;
 mod run;
+mod step_names;
 mod steps;
 mod switch;
 mod template;

@@ -238,6 +238,8 @@ pub struct Step {
     pub probe: Option<Kind>,
     /// Without one: the rollback where it is automatic and its conditions hold, otherwise stop.
     pub on_failure: Option<OnFailure>,
+    /// The runbooks that lead on by hand when it has failed, the best first.
+    pub by_hand: Vec<String>,
     pub undo: Option<Kind>,
     pub undo_timeout: Option<Duration>,
     /// Byte offset among all that was read, for messages.

@@ -264,6 +264,7 @@ fn failure_question(key: &str, step: &StepRun, planned: &Planned, back: Option<b
         let place = if emergency { choices.len() } else { 0 };
         choices.insert(place, Choice::Rollback);
     }
-    let text = format!("Step `{}` failed: {}", planned.name, step.message);
+    let by_hand = planned.by_hand.as_ref().map_or_else(String::new, |runbook| format!("; on by hand: runbook {runbook}"));
+    let text = format!("Step `{}` failed: {}{by_hand}", planned.name, step.message);
     OperatorQuestion { step: key.into(), kind: QuestionKind::Failure, text, check: Vec::new(), choices }
 }

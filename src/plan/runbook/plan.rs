@@ -73,6 +73,9 @@ pub struct Planned {
     pub probe: Option<Kind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
+    /// The runbook that leads on by hand when it has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Kind>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::maybe")]
@@ -124,6 +127,9 @@ pub struct Content {
     pub target: Option<String>,
     /// Tried out, on a target that is not production.
     pub drill: bool,
+    /// Begun by a program, and not by a person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
     /// It takes the environment from whoever has it, and waits for nobody with its first step.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
@@ -223,6 +229,7 @@ impl Plan {
                 retry: None,
                 probe: None,
                 on_failure: Some(OnFailure::Ask),
+                by_hand: None,
                 undo: None,
                 undo_timeout: None,
                 inputs: step.inputs.clone(),

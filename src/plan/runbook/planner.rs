@@ -2,20 +2,17 @@
 //! cannot be resolved is reported, all of it at once.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
-use sha2::{Digest, Sha256};
 
 use super::context::{Asked, PlanningContext};
-use super::kinds::{Address, Check, Kind, Names, RunbookCall};
+use super::kinds::{Check, Kind, RunbookCall};
 use super::model::{Danger, InputType, OnFailure, Runbook, RunbookStatus, Step};
 use super::plan::{Content, Notice, Planned, RollbackPlan, SourceFile, When};
-use super::switch::Weight;
+use super::step_names::StepNames;
 use super::template::{self, Fill};
 use crate::base::diag::{position, suggestion};
-use crate::base::text::hex;
 use crate::base::tier::Tier;
 use crate::judge::Condition;
 
@@ -82,6 +79,7 @@ pub fn plan(
         danger,
         target: world.target.clone(),
         drill: asked.drill,
+        automatic: asked.automatic,
         emergency: runbook.emergency,
         reason: asked.reason.clone(),
         inputs,
@@ -162,7 +160,7 @@ impl Planner<'_> {
             "inputs": inputs,
             "environment": {"name": self.world.environment.name, "tier": self.world.environment.tier.name()},
             "vars": self.world.vars,
-            "operator": {"user": self.asked.user, "host": self.asked.host},
+            "operator": {"user": self.asked.user, "host": self.asked.host, "automatic": self.asked.automatic},
         })
     }
 
@@ -229,6 +227,7 @@ impl Planner<'_> {
                 idempotent: step.idempotent,
                 probe,
                 on_failure: step.on_failure,
+                by_hand: self.by_hand(step),
                 undo,
                 undo_timeout: step.undo_timeout,
                 inputs: if prefix.is_empty() { Map::new() } else { inputs.clone() },
@@ -236,6 +235,17 @@ impl Planner<'_> {
             });
         }
         planned
+    }
+
+    /// The first of a step's ways on by hand that there is; none where it does not insist on what it names.
+    fn by_hand(&mut self, step: &Step) -> Option<String> {
+        let known = &self.world.runbooks;
+        let found = step.by_hand.iter().find(|name| known.contains_key(*name)).cloned();
+        if let (None, Some(first), false) = (&found, step.by_hand.first(), step.if_configured) {
+            let hint = suggestion(first, known.keys().map(String::as_str));
+            self.problem(format!("step `{}`: by_hand: there is no runbook `{first}`", step.name), hint);
+        }
+        found
     }
 
     /// Whether a step is left out because something that it names is not configured: what was said about that since is then
@@ -366,7 +376,8 @@ impl Planner<'_> {
         self.vars_exist(&format!("step `{}`", step.name), &used);
         let folder = folder_of(&runbook.path);
         kind.secrets_beside(&folder);
-        kind.resolve(&mut StepNames { planner: self, step: &step.name, folder });
+        let Planner { world, read, problems, here, .. } = self;
+        kind.resolve(&mut StepNames { world, read: *read, only_checks, problems, here, step: &step.name, folder });
         kind
     }
 
@@ -435,146 +446,6 @@ impl Planner<'_> {
     }
 }
 
-/// The names of one step, looked up where its plan is made.
-struct StepNames<'p, 'a> {
-    planner: &'p mut Planner<'a>,
-    step: &'p str,
-    /// Where the runbook is.
-    folder: PathBuf,
-}
-
-impl Names for StepNames<'_, '_> {
-    fn address(&mut self, address: &mut Address) {
-        let known = &self.planner.world.services;
-        if let Some(service) = &address.service {
-            match known.get(service) {
-                None if self.planner.is_open(service) => return,
-                Some(base) => address.path = format!("{}/{}", base.trim_end_matches('/'), address.path.trim_start_matches('/')),
-                None => {
-                    let hint = suggestion(service, known.keys().map(String::as_str));
-                    let hint = hint.or_else(|| Some(format!("add [services.{service}] with url = \"http://…\" to the configuration")));
-                    self.planner.problem(format!("step `{}`: there is no service `{service}`", self.step), hint);
-                    return;
-                }
-            }
-        }
-        // A late template makes its URL only in the run.
-        if !template::is_template(&address.path)
-            && let Err(e) = url::Url::parse(&address.path)
-        {
-            self.planner.problem(format!("step `{}`: `{}` is not a URL: {e}", self.step, address.path), None);
-        }
-    }
-
-    fn database(&mut self, name: &str) -> Option<String> {
-        let known = &self.planner.world.databases;
-        if known.contains_key(name) || self.planner.is_open(name) {
-            return known.get(name).cloned();
-        }
-        let hint = suggestion(name, known.keys().map(String::as_str));
-        self.planner.problem(format!("step `{}`: there is no database `{name}`", self.step), hint);
-        None
-    }
-
-    fn channels(&mut self, channels: &mut Vec<String>) {
-        let known = &self.planner.world.channels;
-        if channels.is_empty() {
-            channels.extend(known.keys().cloned());
-        }
-        for channel in channels.iter().filter(|name| !known.contains_key(*name)) {
-            if !self.planner.is_open(channel) {
-                let hint = suggestion(channel, known.keys().map(String::as_str));
-                self.planner.problem(format!("step `{}`: there is no channel `{channel}`", self.step), hint);
-            }
-        }
-    }
-
-    fn file(&mut self, file: &str) -> Option<(String, Option<String>)> {
-        if self.planner.is_open(file) {
-            return None;
-        }
-        let path = self.folder.join(file);
-        let sum = match (self.planner.read)(&path) {
-            Ok(bytes) => Some(hex(&Sha256::digest(&bytes))),
-            Err(e) => {
-                self.planner.problem(format!("step `{}`: {}: {e}", self.step, path.display()), None);
-                None
-            }
-        };
-        Some((path.display().to_string(), sum))
-    }
-
-    fn traffic(&mut self, weight: Option<Weight>) -> Option<String> {
-        let Some(switch) = &self.planner.world.switch else {
-            let hint = "add [traffic] with kind = \"http\", \"command\", \"haproxy\", \"file\" or \"kubectl\" to the configuration";
-            self.planner.problem(format!("step `{}`: there is no switch of the traffic", self.step), Some(hint.into()));
-            return None;
-        };
-        weight.map(|weight| switch.call(weight))
-    }
-
-    fn analysis(&mut self) -> Option<(Duration, String)> {
-        let known = self.planner.world.analysis.clone();
-        if known.is_none() {
-            let hint = "add [canary] with [canary.metrics.NAME] canary = \"…\" and stable = \"…\" to the configuration";
-            self.planner.problem(format!("step `{}`: there is nothing that a canary is judged by", self.step), Some(hint.into()));
-        }
-        known
-    }
-
-    fn release(&mut self, version: Option<&str>) -> Option<String> {
-        let Some(release) = &self.planner.world.release else {
-            let hint = "add [release] with deploy = [\"./deploy\", \"{{ version }}\"] and running = [\"./running\"] to the configuration";
-            self.planner.problem(format!("step `{}`: nothing says how a version is brought out", self.step), Some(hint.into()));
-            return None;
-        };
-        version.map(|version| release.call(version))
-    }
-
-    fn snapshots(&mut self, wanted: Option<&str>) -> Option<(String, String)> {
-        let Some(snapshots) = &self.planner.world.snapshots else {
-            let hint = "add [snapshots] with databases = [\"NAME\"] and collections = [\"NAME\"] to the configuration";
-            self.planner.problem(format!("step `{}`: nothing says what a snapshot is taken of", self.step), Some(hint.into()));
-            return None;
-        };
-        let Some(wanted) = wanted else { return Some((snapshots.what.clone(), String::new())) };
-        match snapshots.find(wanted) {
-            Some(id) => Some((snapshots.how.clone(), id.to_string())),
-            // Which there will be is not known before.
-            None if self.planner.asked.only_checks => Some((snapshots.how.clone(), wanted.to_string())),
-            None => {
-                let hint = match wanted {
-                    "golden" => "lastgreen snapshot golden ID --why TEXT",
-                    _ => "lastgreen snapshot list",
-                };
-                self.planner.problem(format!("step `{}`: there is no snapshot `{wanted}`", self.step), Some(hint.into()));
-                None
-            }
-        }
-    }
-
-    fn gates(&mut self, gates: &mut Vec<String>, of_canary: bool) -> Vec<String> {
-        let known = &self.planner.world.gates;
-        if of_canary {
-            let wanted = self.planner.world.canary_gates.iter().filter(|name| !gates.contains(name)).cloned().collect::<Vec<_>>();
-            gates.extend(wanted);
-        }
-        let checks = gates.iter().filter_map(|name| known.get(name)).flatten().cloned().collect();
-        for name in gates.iter().filter(|name| !known.contains_key(*name)) {
-            if !self.planner.is_open(name) {
-                let hint = suggestion(name, known.keys().map(String::as_str));
-                let hint = hint.or_else(|| Some(format!("add [gates.{name}.CHECK] with a kind to the configuration")));
-                self.planner.problem(format!("step `{}`: there is no gate `{name}`", self.step), hint);
-            }
-        }
-        checks
-    }
-
-    fn wrong(&mut self, words: String) {
-        self.planner.problem(format!("step `{}`: {words}", self.step), None);
-    }
-}
-
 /// The way back of a step as a step of its own: where it was not done there is nothing to take back.
 fn taken_back(step: &Step, planned: &Planned, (prefix, inputs): (&str, &Map<String, Json>)) -> Option<Planned> {
     let kind = planned.undo.clone()?;
@@ -589,6 +460,7 @@ fn taken_back(step: &Step, planned: &Planned, (prefix, inputs): (&str, &Map<Stri
         idempotent: kind.is_idempotent(),
         probe: None,
         on_failure: step.on_failure,
+        by_hand: None,
         undo: None,
         undo_timeout: None,
         kind,

@@ -169,6 +169,12 @@ impl Run {
         self.steps.iter().find(|(_, s)| matches!(s.state, StepState::Running | StepState::Unknown))
     }
 
+    /// The runbook that leads on by hand from the step that failed last.
+    pub fn by_hand(&self, plan: &Plan) -> Option<String> {
+        let failed = self.steps.iter().rfind(|(_, step)| step.state == StepState::Failed);
+        plan.step(failed?.0)?.by_hand.clone()
+    }
+
     /// Takes one record in.
     ///
     /// # Errors

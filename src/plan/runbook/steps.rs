@@ -78,6 +78,7 @@ pub fn rollback_script(r: &mut Reader, text: Text, timeout: Option<Duration>, at
         idempotent: false,
         probe: None,
         on_failure: Some(OnFailure::Ask),
+        by_hand: Vec::new(),
         undo: None,
         undo_timeout: None,
         at,
@@ -117,9 +118,26 @@ pub fn step(r: &mut Reader, node: &MarkedYaml<'_>, ids: &mut Ids) -> Option<Step
     let (undo, undo_timeout) = undo(r, &mut f);
     let words = [("stop", OnFailure::Stop), ("continue", OnFailure::Continue), ("ask", OnFailure::Ask), ("rollback", OnFailure::Rollback)];
     let on_failure = f.choice(r, "on_failure", &words);
+    let by_hand = f.strings(r, "by_hand");
     f.finish(r);
     let name = crate::base::text::clean(&shown).into_owned();
-    Some(Step { id, name, kind: kind?, when, if_configured, guard, timeout, retry, idempotent, probe, on_failure, undo, undo_timeout, at })
+    Some(Step {
+        id,
+        name,
+        kind: kind?,
+        when,
+        if_configured,
+        guard,
+        timeout,
+        retry,
+        idempotent,
+        probe,
+        on_failure,
+        by_hand,
+        undo,
+        undo_timeout,
+        at,
+    })
 }
 
 fn probe(r: &mut Reader, f: &mut Fields) -> Option<Kind> {

@@ -30,9 +30,12 @@ pub struct Holder {
     /// The folder of its run on its host: where it can be told to stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
-    /// It is an emergency, which nothing pre-empts.
+    /// It is an emergency, which nothing pre-empts while it is at work.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
+    /// It does nothing now: it is paused, or waits for an answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 impl std::fmt::Display for Holder {
@@ -312,7 +315,7 @@ mod tests {
         let runner = Runner { host: "h".into(), pid, place: place(), version: "1".into(), began: began(pid).unwrap_or(0) };
         let by = Operator { user: "ana".into(), ..Operator::default() };
         let (since, beat) = (Stamp(1), Stamp(1));
-        Holder { run: run.into(), runbook: "x".into(), by, runner, since, beat, folder: None, emergency: false }
+        Holder { run: run.into(), runbook: "x".into(), by, runner, since, beat, folder: None, emergency: false, idle: false }
     }
 
     fn take(path: &Path, run: &str) -> Tried {

@@ -167,6 +167,17 @@ impl RemoteLease {
         sqlx::query(query).bind(environment).bind(text).execute(self.postgres()?).await.map(drop).map_err(words)
     }
 
+    /// Takes that back: whoever has it keeps it.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn want_no_more(&mut self, wanted: &Wanted) -> Result<(), String> {
+        let environment = self.environment.clone();
+        let text = serde_json::to_string(wanted).unwrap_or_default();
+        let query = "UPDATE lastgreen.locks SET wanted = NULL WHERE environment = $1 AND wanted = $2";
+        sqlx::query(query).bind(environment).bind(text).execute(self.postgres()?).await.map(drop).map_err(words)
+    }
+
     /// Lets go of it in good order; its number stays.
     ///
     /// # Errors

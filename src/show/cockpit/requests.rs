@@ -185,8 +185,26 @@ fn may_act(state: &mut State) -> bool {
     !state.read_only
 }
 
-/// Opens the dialog of the rollback, with every scope on its way to being planned.
+/// Opens what leads on by hand from a step that has failed: a wider rollback, or another runbook.
+pub fn lead_on(state: &mut State, line: &RunLine, runbook: &str) -> Vec<Command> {
+    match Scope::of(runbook) {
+        Some(scope) => open_rollback_at(state, scope),
+        None => open_dialog(state, runbook, |dialog| {
+            // It goes on with what that run was about.
+            let inputs = line.plan.content.inputs.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+            inputs.chain([("run", line.id.as_str())]).for_each(|(name, value)| dialog.set(name, value));
+        }),
+    }
+}
+
+/// Opens the dialog of the rollback at the scope that helps.
 pub fn open_rollback(state: &mut State) -> Vec<Command> {
+    let scope = first_scope(state);
+    open_rollback_at(state, scope)
+}
+
+/// Opens the dialog of the rollback, with every scope on its way to being planned.
+fn open_rollback_at(state: &mut State, scope: Scope) -> Vec<Command> {
     if !may_act(state) {
         return Vec::new();
     }
@@ -195,7 +213,7 @@ pub fn open_rollback(state: &mut State) -> Vec<Command> {
         return Vec::new();
     }
     state.dialogs += 1;
-    let dialog = RollbackDialog::new(state.dialogs, first_scope(state), &reason_of(state), state.now);
+    let dialog = RollbackDialog::new(state.dialogs, scope, &reason_of(state), state.now);
     let requests = dialog.requests();
     (state.overlay, state.toast) = (Some(Overlay::Rollback(Box::new(dialog))), None);
     requests.into_iter().map(Command::Backend).collect()

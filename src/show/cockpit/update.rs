@@ -191,6 +191,7 @@ fn run_key(state: &mut State, mut view: Box<RunView>, key: KeyEvent, columns: u1
         Lookup::Act(action) => Some(action),
     };
     state.pending.clear();
+    let by_hand = line.as_ref().and_then(|line| Some((line.clone(), line.run.by_hand(&line.plan)?)));
     let mut commands = match action {
         // ctrl+c leaves as everywhere; what closes the cockpit elsewhere closes the view first.
         Some(Action::Quit) if key.modifiers.contains(crossterm::event::KeyModifiers::CONTROL) => vec![Command::Quit],
@@ -201,6 +202,11 @@ fn run_key(state: &mut State, mut view: Box<RunView>, key: KeyEvent, columns: u1
         Some(Action::Redraw) => vec![Command::Redraw],
         Some(Action::Suspend) => vec![Command::Suspend],
         Some(Action::NextTheme) => vec![Command::NextTheme],
+        Some(Action::Run) if by_hand.is_some() => {
+            state.left.insert(view.run.clone());
+            let leads = by_hand.map(|(line, runbook)| requests::lead_on(state, &line, &runbook)).unwrap_or_default();
+            return std::iter::once(Command::Backend(Request::Look(None))).chain(leads).collect();
+        }
         // From a run, too, it is one key away: the run goes on, or is taken over from.
         Some(Action::Rollback) => {
             state.left.insert(view.run.clone());

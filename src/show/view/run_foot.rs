@@ -103,7 +103,9 @@ fn keys(state: &State, paint: &mut Paint, area: Rect, line: &RunLine, typing: bo
     }
     let status = line.status();
     let mut wanted: Vec<(Action, &str)> = Vec::new();
+    let by_hand = line.run.by_hand(&line.plan).map(|runbook| format!("on by hand: {runbook}"));
     if !state.read_only {
+        wanted.extend(by_hand.as_ref().map(|words| (Action::Run, words.as_str())));
         match status {
             RunStatus::Paused => wanted.push((Action::Resume, "go on…")),
             RunStatus::Orphaned => wanted.push((Action::Resume, "take it up…")),
