@@ -558,3 +558,60 @@ fn a_store_s_own_program_is_not_begun_a_second_time_beside_the_first() {
         kill_process(pid, Signal::KILL).expect("what means to stay, stays");
     }
 }
+
+#[test]
+fn room_on_the_server_is_looked_at_or_told() {
+    let (_pg, host) = with_data("");
+    create(&host, true);
+    let items = |host: &Host| json(host, &["rollback", "status", "--json"])["items"].clone();
+    let room =
+        |items: &Json| items.as_array().expect("items").iter().find(|item| item["what"] == "room for ragdb").expect("an item").clone();
+    let seen = room(&items(&host));
+    assert!(seen["verdict"] == "pass" && seen["words"].as_str().is_some_and(|words| words.contains("free on its server")), "{seen}");
+    for (told, verdict, words) in [("1000", "fail", "1000 B free on its server"), ("plenty", "warn", "`plenty` is no number of bytes")] {
+        let (_pg, host) = with_data(&format!("server_room = [\"echo\", \"{told}\"]"));
+        create(&host, true);
+        let seen = room(&items(&host));
+        assert!(seen["verdict"] == verdict && seen["words"].as_str().is_some_and(|said| said.contains(words)), "{seen}");
+    }
+}
+
+#[test]
+fn what_a_restore_in_place_waits_for_is_said() {
+    let (pg, host) = with_data("restore_database = \"in_place\"");
+    let id = create(&host, true);
+    let mut holder = pg.command("psql");
+    let url = pg.url_of("ragdb");
+    let mut holder = holder.args(["-qAtX", "-d", &url]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql");
+    let mut said = BufReader::new(holder.stdout.take().expect("its output"));
+    let mut sends = holder.stdin.take().expect("its input");
+    std::io::Write::write_all(&mut sends, b"BEGIN; LOCK chunks; SELECT 'held';\n").expect("sent");
+    let mut line = String::new();
+    said.read_line(&mut line).expect("an answer");
+    assert_eq!(line.trim(), "held");
+    let (code, run) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{run}");
+    let run = run.split_whitespace().find(|word| word.len() == 26).expect("the run's id").to_string();
+    until("it to say what it waits for", || {
+        json(&host, &["runs", &run, "--json"])["progress"].to_string().contains("waits for a lock of postgres")
+    });
+    drop(sends);
+    holder.wait().expect("its end");
+    host.until(&run, "done");
+}
+
+#[test]
+fn who_has_the_environment_is_known_in_a_database_that_got_its_name_back() {
+    let (pg, host) = with_data("");
+    host.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
+    let id = create(&host, true);
+    let (code, said) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let fence = || pg.sql_in("ragdb", "SELECT fence FROM lastgreen.locks").parse::<u64>().expect("a number");
+    let before = fence();
+    let (code, said) = host.run(&["rollback", "undo", "--reason", "it was right", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = host.run(&["run", "quick", "--confirm", "here"]);
+    assert!(code == 0 && !said.contains("without letting go") && !said.contains("TAKEN"), "{said}");
+    assert!(fence() > before, "a number never goes back");
+}

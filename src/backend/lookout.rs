@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::rollback::{Looked, chosen, look_at_data, look_at_matrices, look_at_release};
+use super::readiness::{Looked, look_at_data, look_at_matrices, look_at_release};
+use super::rollback::chosen;
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::config::Config;

@@ -356,6 +356,9 @@ pub struct SnapshotsShape {
     pub folder: Option<String>,
     /// The runbook that stops what writes meanwhile.
     pub hold: Option<String>,
+    /// A program that prints how many bytes are free on the databases' server.
+    #[serde(default)]
+    pub server_room: Vec<String>,
     #[serde(default)]
     pub databases: Vec<SpannedText>,
     #[serde(default)]

@@ -89,6 +89,7 @@ impl Resolver<'_> {
             programs,
             server_folder: shape.server_folder.clone(),
             hold: shape.hold.clone(),
+            server_room: self.beside(shape.server_room.clone()),
             download: shape.download.unwrap_or(false),
             keep: shape.keep.unwrap_or(KEEP),
             counts: shape.counts.iter().map(|(name, query)| (name.clone(), query.clone())).collect(),

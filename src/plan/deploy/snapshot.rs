@@ -19,6 +19,9 @@ pub struct SnapshotSettings {
     /// The runbook that stops what writes while a snapshot is taken or brought back.
     #[serde(default)]
     pub hold: Option<String>,
+    /// A program that prints how many bytes are free on the databases' server.
+    #[serde(default)]
+    pub server_room: Vec<String>,
     pub databases: Vec<DatabaseStore>,
     /// The nodes of a Qdrant cluster, or the one there is.
     pub nodes: Vec<NodeStore>,
@@ -389,6 +392,7 @@ mod tests {
     fn settings(keep: usize, keep_for: Option<u64>) -> SnapshotSettings {
         SnapshotSettings {
             hold: None,
+            server_room: Vec::new(),
             folder: PathBuf::new(),
             databases: Vec::new(),
             nodes: Vec::new(),

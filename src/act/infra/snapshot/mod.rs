@@ -285,6 +285,9 @@ pub struct Before<'a> {
 pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, before: Before<'_>) -> Result<String, Fault> {
     match part.kind {
         StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
+            if let Err(fault) = postgres::carry_leases(&store_of(settings, part)?.options, taken.run).await {
+                log::info!("who has the environment is not carried over: {}", fault.message);
+            }
             names::undo(store_of(settings, part)?, settings, taken, before.restored).await
         }
         StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
@@ -387,6 +390,15 @@ pub fn room(settings: &SnapshotSettings) -> Option<u64> {
     let folder = settings.folder.ancestors().find(|folder| folder.exists())?;
     let stat = rustix::fs::statvfs(folder).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The room on the server of each database, and what a restore of it needs there, in bytes.
+pub async fn server_rooms(settings: &SnapshotSettings) -> Vec<(String, Result<(u64, u64), String>)> {
+    let mut all = Vec::new();
+    for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
+        all.push((database_name(store), postgres::server_room(store, settings).await.map_err(|fault| fault.message)));
+    }
+    all
 }
 
 /// Whether a server is still at work for a step of a run.

@@ -13,6 +13,7 @@ use super::server::{
     CONNECTING, at_database, database_of, environment, fits, identifier, maintenance, open, program, server_version, wrong,
 };
 use super::{Restored, Taken, Told, session_name, sha256_of};
+use crate::act::infra::command::run;
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Given, Session, literal};
@@ -201,7 +202,22 @@ async fn in_place(
     environment.push(("PGOPTIONS".into(), "-c lock_timeout=30000".into()));
     let (source, place) = (file.display().to_string(), options.url.clone());
     let argv = ["pg_restore", "--clean", "--if-exists", "--single-transaction", "--no-password", "--dbname", &place, &source];
-    program(&argv, environment, settings.timeout).await?;
+    let mut looking = maintenance(options).await?;
+    let restored = {
+        let mut restore = std::pin::pin!(program(&argv, environment, settings.timeout));
+        loop {
+            tokio::select! {
+                done = &mut restore => break done,
+                () = sleep(LOOK) => {
+                    let waits = waits_for(&mut looking, session).await;
+                    let words = waits.unwrap_or_else(|| format!("restoring {} in place", part.name));
+                    told(Progress { done: 0.0, of: None, unit: String::new(), words });
+                }
+            }
+        }
+    };
+    looking.close().await;
+    restored?;
     // The live one is written to again from the moment it is there: more is no fault, and no reason to restore once more.
     let now = counts(options, &settings.counts, settings.timeout).await?;
     let (different, more) = part.missing_in(&now);
@@ -210,6 +226,19 @@ async fn in_place(
         return Ok(Restored::Done(format!("{}: restored in place{since}", part.name)));
     }
     Err(Fault::new(FaultKind::Garbage, format!("{} was restored in place, and is not as it was: {}", part.name, different.join("; "))))
+}
+
+/// What a session of that name waits for, where somebody else has a table it needs.
+async fn waits_for(looking: &mut Session, name: &str) -> Option<String> {
+    let query = format!(
+        "SELECT string_agg(format('%s (%s), %s', coalesce(b.usename::text, 'a transaction that is prepared'), b.pid, coalesce(nullif(b.application_name, ''), b.state)), '; ') AS v \
+         FROM pg_stat_activity a, unnest(pg_blocking_pids(a.pid)) AS p LEFT JOIN pg_stat_activity b ON b.pid = p \
+         WHERE a.application_name = {} AND a.wait_event_type = 'Lock'",
+        literal(name)
+    );
+    let said = looking.run(&query, &[], true, CONNECTING).await.ok()?.value?;
+    let by = said.as_str().filter(|by| !by.is_empty())?;
+    Some(format!("waits for a lock of {by}: it gives up after 30 s"))
 }
 
 async fn swap(
@@ -332,6 +361,31 @@ async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, file: &Path,
     program(&restore, environment(new, session).await?, limit).await.map(drop)
 }
 
+/// Who has which environment goes on in a database that gets its name back: what stands there is of before. Where that cannot be
+/// done the numbers on the host stand.
+pub async fn carry_leases(options: &DatabaseOptions, run: &str) -> Result<(), Fault> {
+    let names = Names::of(options, run)?;
+    let table = format!("{OWN_SCHEMA}.locks");
+    let mut from = open(options).await?;
+    let query = format!("SELECT coalesce(json_agg(l), '[]')::text AS v FROM {table} l");
+    let given = from.run(&query, &[], true, CONNECTING).await;
+    from.close().await;
+    let rows = given?.value.and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default();
+    let mut to = open(&at_database(options, &names.old)?).await?;
+    let statements = [
+        format!("DELETE FROM {table}"),
+        format!("INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, {})", literal(&rows)),
+    ];
+    let mut done = Ok(());
+    for statement in statements {
+        if done.is_ok() {
+            done = say(&mut to, statement).await;
+        }
+    }
+    to.close().await;
+    done
+}
+
 /// What belongs to a database and is in no dump of it: its settings, and who may come in.
 async fn like_the_live_one(session: &mut Session, names: &Names) -> Result<(), Fault> {
     let new = identifier(&names.new);
@@ -367,6 +421,32 @@ async fn like_the_live_one(session: &mut Session, names: &Names) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// How much is free where the server keeps its data, by the program that was named or by looking, and how much the live
+/// database takes: another one of it stands beside it, or in the log of changes while it is restored in place.
+pub async fn server_room(store: &DatabaseStore, settings: &SnapshotSettings) -> Result<(u64, u64), Fault> {
+    let mut session = maintenance(&store.options).await?;
+    let name = database_of(&store.options).unwrap_or_default();
+    let query = format!(
+        "SELECT pg_database_size({}) AS size, (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS folder, \
+         coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true) AS here",
+        literal(&name)
+    );
+    let given = session.run(&query, &[], true, CONNECTING).await;
+    session.close().await;
+    let row = given?.first.into_iter().next().unwrap_or_default();
+    let size = row["size"].as_u64().ok_or_else(|| wrong(format!("{name} has no size")))?;
+    if !settings.server_room.is_empty() {
+        let printed = run(settings.server_room.clone(), settings.timeout).await?;
+        let free = printed.split_whitespace().last().and_then(|word| word.parse().ok());
+        return free.map(|free| (free, size)).ok_or_else(|| wrong(format!("`{}` is no number of bytes", printed.trim())));
+    }
+    let folder = row["folder"].as_str().map(Path::new).filter(|_| row["here"] == json!(true));
+    let stat = folder.and_then(|folder| rustix::fs::statvfs(folder).ok());
+    let unseen = || Fault::new(FaultKind::Local, "how much is free on the server cannot be seen from here");
+    let stat = stat.ok_or_else(unseen)?;
+    Ok((stat.f_bavail.saturating_mul(stat.f_frsize), size))
 }
 
 /// Whether a restore would be allowed, and which programs it would be done with. Nothing is touched.
