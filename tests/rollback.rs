@@ -208,6 +208,34 @@ fn a_hold_binds_a_plan_that_was_made_before_it() {
 }
 
 #[test]
+fn a_hold_binds_whoever_keeps_records_in_the_same_database() {
+    let (router, pg) = (Router::default(), common::Postgres::start());
+    let server = router.start();
+    let with = format!("[sources.pg]\nkind = \"database\"\nurl = \"{}\"\n[audit]\ndatabase = \"pg\"\n", pg.url());
+    let (first, second) = (host(&server, &with), host(&server, &with));
+    let hold = |host: &Host, arguments: &[&str]| {
+        let (code, said) = host.run(&[&["canary", "hold", "--reason", "a look at it first", "--confirm", "here"], arguments].concat());
+        assert_eq!(code, 0, "{said}");
+        said
+    };
+    assert!(!hold(&first, &[]).contains("binds only those"));
+    let step = ["canary", "set", "10", "--confirm", "here"];
+    for host in [&first, &second] {
+        let (code, said) = host.run(&step);
+        assert!(code == 24 && said.contains("held by") && said.contains("a look at it first"), "{said}");
+        assert!(host.run(&["canary", "status"]).1.contains("a look at it first"));
+    }
+    // Down is always free, and whoever comes from elsewhere lets it go for all.
+    hold(&second, &["--release"]);
+    let (code, said) = first.run(&step);
+    assert!(code != 24 && router.share() == 10.0, "{said}");
+    // Where nobody else hears of it, that is said.
+    let alone = host(&server, "");
+    let (_, said) = alone.run(&["canary", "hold", "--reason", "a look at it first", "--dry-run"]);
+    assert!(said.contains("it binds only those who share this state folder"), "{said}");
+}
+
+#[test]
 fn what_hangs_beside_it_holds_up_no_traffic() {
     let router = Router::default();
     *router.share.lock().expect("a lock") = 25.0;

@@ -1,6 +1,7 @@
 //! The canary for whoever asks once: looked at, planned, held.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::runtime::Runtime;
@@ -8,13 +9,16 @@ use tokio::runtime::Runtime;
 use super::live_signals::LiveSignals;
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
+use super::reach::audit_database;
 use crate::act::effect::{Points, Signals};
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
-use crate::config::OperatorRole;
-use crate::plan::deploy::{CanarySettings, DeployState, HOLD, STEP, holds};
+use crate::base::units::short;
+use crate::config::{Config, OperatorRole};
+use crate::plan::deploy::{CanarySettings, DeployState, HOLD, Hold, STEP, SaidOfHold};
 use crate::plan::runbook::{Content, Plan, Weight};
-use crate::status::deploy_state;
+use crate::record::journal::{Said, put_hold, said_of_hold as said_of_hold_there};
+use crate::status::{deploy_state, said_of_hold};
 
 /// The input of a step that says why it goes on against the analysis or a gate.
 pub const OVERRIDE: &str = "override";
@@ -52,7 +56,8 @@ impl Operations {
             return Err(OperationError::Usage(format!("{} has no [traffic]: there is no switch to look at", config.path.display())));
         };
         let loaded = self.runbooks();
-        let ledger = self.ledger(&loaded);
+        let mut ledger = self.ledger(&loaded);
+        ledger.hold_elsewhere = remote_hold(&config).unwrap_or_default();
         let (names, bake) = match &config.acting.canary {
             Some(canary) => (canary.analysis.signals(), canary.bake),
             None => (Vec::new(), std::time::Duration::ZERO),
@@ -100,15 +105,43 @@ impl Operations {
         if content.runbook != STEP || goes_down || number("weight") == Some(0.0) || !overridden(content).is_empty() {
             return Ok(());
         }
-        let environment = content.environment.name.clone();
-        let runs = self.runs();
-        let own = runs.iter().filter(|run| run.plan.content.environment.name == environment);
-        match own.filter_map(|run| holds(&run.id, &run.plan, &run.run)).next().flatten() {
+        let loaded = Vec::new();
+        let mut ledger = self.ledger(&loaded);
+        // A stand-in of the environment is held by nobody else.
+        if content.environment.name == self.config.environment.name {
+            ledger.hold_elsewhere = remote_hold(&self.config).unwrap_or_default();
+        }
+        match said_of_hold(&ledger, &content.environment.name).and_then(|(_, hold)| hold) {
             Some(hold) => {
-                let words = format!("held by {} since {}: {}", hold.by.user, hold.at.iso(), hold.reason);
+                let words = format!("held by {} since {}: {}", hold.by, hold.at.iso(), hold.reason);
                 Err(OperationError::Refused(format!("{words} (lastgreen canary hold --release, or a commander's override)")))
             }
             None => Ok(()),
+        }
+    }
+
+    /// What whoever holds a canary has to know: where it would not be heard of.
+    pub(super) fn hold_binds_here_only(&self, content: &Content) -> Option<String> {
+        if content.runbook != HOLD {
+            return None;
+        }
+        match remote_hold(&self.config) {
+            Ok(_) if audit_database(&self.config).is_some_and(|database| !database.url.starts_with("sqlite:")) => None,
+            Ok(_) => Some("it binds only those who share this state folder: records go to no PostgreSQL".into()),
+            Err(why) => Some(format!("it binds only those who share this state folder: {why}")),
+        }
+    }
+
+    /// Tells everybody who keeps records in the same database that a canary is held, or let go.
+    pub(super) fn spread_hold(&self, plan: &Plan, run: &str) {
+        let content = &plan.content;
+        let Some(database) = audit_database(&self.config).filter(|_| content.runbook == HOLD) else { return };
+        let (at, reason) = (self.now(), content.reason.clone().unwrap_or_default());
+        let held = content.inputs.get("held").and_then(serde_json::Value::as_bool).unwrap_or(true);
+        let hold = Hold { at, by: self.operator.clone(), reason, run: run.into() };
+        let text = held.then(|| serde_json::to_string(&hold).unwrap_or_default());
+        if let Err(why) = briefly(put_hold(&database, &content.environment.name, &(at, text))) {
+            log::warn!("whether the canary is held is known only where this state folder is: {why}");
         }
     }
 
@@ -128,4 +161,28 @@ impl Operations {
 /// Why a step goes on against what speaks against it.
 fn overridden(content: &Content) -> &str {
     content.inputs.get(OVERRIDE).and_then(|value| value.as_str()).unwrap_or("").trim()
+}
+
+/// How long the database is asked whether somebody holds the canary.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Waits so long for a database, and no longer.
+fn briefly<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let slow = |_| format!("the database did not answer within {}", short(PATIENCE));
+        tokio::time::timeout(PATIENCE, asking).await.map_err(slow)?
+    })
+}
+
+/// What was said about holding the canary by whoever keeps records in the same database.
+fn remote_hold(config: &Config) -> Result<Option<SaidOfHold>, String> {
+    let Some(database) = audit_database(config) else { return Ok(None) };
+    let said = briefly(said_of_hold_there(&database, &config.environment.name))?;
+    Ok(said.map(read_hold))
+}
+
+/// What stands in the database of it, read.
+pub(super) fn read_hold((at, text): Said) -> SaidOfHold {
+    (at, text.and_then(|text| serde_json::from_str(&text).ok()))
 }

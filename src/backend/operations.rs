@@ -209,7 +209,9 @@ impl Operations {
         let id = Ulid::generate().to_string();
         state.make_run(&id, plan).map_err(OperationError::Unavailable)?;
         // Somebody who was quicker drives it: it has begun.
-        self.started(&id, &[]).map(|_| id)
+        self.started(&id, &[])?;
+        self.spread_hold(plan, &id);
+        Ok(id)
     }
 
     /// Starts a runner for a run, and waits for its first word. `Ok(false)`: another one drives it already.
@@ -398,7 +400,7 @@ impl Operations {
         let open = runs.iter().filter(|r| r.driven && r.status().is_open());
         let stuck = open.filter_map(|run| Some((run.id.clone(), self.keeps(&run.id)?))).collect();
         let runbooks = Ledger::lines(loaded, &runs, &self.config.environment.name, self.clock.now());
-        Ledger { runs, runbooks, stuck, fault, unreadable: self.unreadable.clone(), elsewhere: None, known: true }
+        Ledger { runs, runbooks, stuck, fault, unreadable: self.unreadable.clone(), elsewhere: None, hold_elsewhere: None, known: true }
     }
 
     /// What keeps a run, by its runner's own word, which is asked for now and then.

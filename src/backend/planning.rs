@@ -103,6 +103,7 @@ impl Operations {
         }
         let mut content = content(runbook, &context, &asked)?;
         self.permit_held(&content)?;
+        content.warnings.extend(self.hold_binds_here_only(&content));
         content.warnings.splice(0..0, warnings.into_iter().chain(found.findings.iter().map(|f| f.cause.clone())));
         for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
             if path.exists() {

@@ -5,27 +5,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::deploy::read_hold;
 use super::reach::audit_database;
 use crate::base::endpoint::DatabaseOptions;
 use crate::config::Config;
-use crate::record::journal::{Holder, remote_holder};
+use crate::plan::deploy::SaidOfHold;
+use crate::record::journal::{Holder, remote_holder, said_of_hold};
 
 /// How often the database is asked.
 const ASK: Duration = Duration::from_secs(15);
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Who acts there, and what was said about holding the canary.
+type Known = (Option<Holder>, Option<SaidOfHold>);
+
 #[derive(Default)]
 pub struct RemoteHolder {
-    known: Arc<Mutex<Option<Holder>>>,
+    known: Arc<Mutex<Known>>,
     busy: Arc<AtomicBool>,
     asked: Option<Instant>,
 }
 
 impl RemoteHolder {
     /// Who held the environment when the database was last asked; asks again when it is time.
-    pub fn look(&mut self, config: &Config) -> Option<Holder> {
-        let database = audit_database(config).filter(|database| !database.url.starts_with("sqlite:"))?;
+    pub fn look(&mut self, config: &Config) -> Known {
+        let Some(database) = audit_database(config).filter(|database| !database.url.starts_with("sqlite:")) else {
+            return Known::default();
+        };
         if self.asked.is_none_or(|at| at.elapsed() > ASK) && !self.busy.swap(true, Ordering::SeqCst) {
             self.asked = Some(Instant::now());
             let (known, busy, environment) = (self.known.clone(), self.busy.clone(), config.environment.name.clone());
@@ -33,8 +40,15 @@ impl RemoteHolder {
                 let _busy = Busy(busy);
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 // Without the database nobody knows; what was known before would look fresh.
-                let holder = runtime.ok().and_then(|runtime| runtime.block_on(holder(&database, &environment)));
-                *known.lock().unwrap_or_else(|p| p.into_inner()) = holder;
+                let Ok(runtime) = runtime else { return };
+                let (holder, said) =
+                    runtime.block_on(async { tokio::join!(holder(&database, &environment), hold(&database, &environment)) });
+                let mut known = known.lock().unwrap_or_else(|p| p.into_inner());
+                known.0 = holder;
+                // A hold that was heard of stands until something else is heard.
+                if let Some(said) = said {
+                    known.1 = said;
+                }
             };
             // Without a thread it is asked again the next time.
             let _ = std::thread::Builder::new().name("remote-lease".into()).spawn(work);
@@ -55,4 +69,11 @@ impl Drop for Busy {
 async fn holder(database: &DatabaseOptions, environment: &str) -> Option<Holder> {
     let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
     tokio::time::timeout(PATIENCE, remote_holder(&options, environment)).await.ok()?.ok().flatten()
+}
+
+/// What was said about holding the canary; `None` where that cannot be told now.
+async fn hold(database: &DatabaseOptions, environment: &str) -> Option<Option<SaidOfHold>> {
+    let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
+    let said = tokio::time::timeout(PATIENCE, said_of_hold(&options, environment)).await.ok()?.ok()?;
+    Some(said.map(read_hold))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ledger::Ledger;
 use crate::base::clock::Stamp;
 use crate::config::Config;
-use crate::plan::deploy::{Compared, DeployState, Turn, TurnState, compare, holds, turns};
+use crate::plan::deploy::{Compared, DeployState, SaidOfHold, Turn, TurnState, compare, holds, turns};
 use crate::plan::runbook::Observation;
 
 /// An observation that is older than this says nothing about now.
@@ -23,7 +23,7 @@ pub fn deploy_state(
     let environment = &config.environment.name;
     let here = || ledger.runs.iter().filter(|run| run.plan.content.environment.name == *environment);
     let desired = here().flat_map(|run| turns(&run.id, &run.plan, &run.run)).max_by_key(|turn| turn.at);
-    let hold = here().find_map(|run| holds(&run.id, &run.plan, &run.run)).flatten();
+    let hold = said_of_hold(ledger, environment).and_then(|(_, hold)| hold);
     let open_run = ledger.open(environment).map(|run| (run.id.clone(), run.plan.content.runbook.clone()));
     let mut state = DeployState { observed: observed.map(|seen| fresh(seen, now)), desired, hold, open_run, analysis: None };
     if let Some(canary) = &config.acting.canary
@@ -35,6 +35,13 @@ pub fn deploy_state(
         state.analysis = Some(compare(&canary.analysis, &|signal| points(signal, begun)));
     }
     Some(state)
+}
+
+/// What was said last about holding the canary: by a run that is known here, or by somebody elsewhere.
+pub fn said_of_hold(ledger: &Ledger, environment: &str) -> Option<SaidOfHold> {
+    let here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment);
+    let own = here.filter_map(|run| holds(&run.id, &run.plan, &run.run)).next();
+    own.into_iter().chain(ledger.hold_elsewhere.clone()).max_by_key(|(at, _)| *at)
 }
 
 fn fresh(seen: &Observation, now: Stamp) -> Observation {

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::plan::deploy::improvements;
+use crate::plan::deploy::{SaidOfHold, improvements};
 use crate::plan::runbook::{
     Frequency, LoadedRunbook, Phase, Plan, Progress, Run, RunResult, Runbook, RunbookStatus, StepProgress, StepRun, StepState, Trigger,
 };
@@ -293,6 +293,8 @@ pub struct Ledger {
     pub unreadable: Vec<(String, String)>,
     /// Who acts on this environment from another host or account, where the database tells.
     pub elsewhere: Option<String>,
+    /// What was said last about holding the canary, by whoever keeps records in the same database.
+    pub hold_elsewhere: Option<SaidOfHold>,
     /// Whether anything was read yet.
     pub known: bool,
 }

@@ -8,7 +8,7 @@ mod store;
 mod summary;
 mod verdicts;
 
-pub use deploy::deploy_state;
+pub use deploy::{deploy_state, said_of_hold};
 pub use ledger::{Due, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};

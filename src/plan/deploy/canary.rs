@@ -89,7 +89,7 @@ fn wanted(traffic: &Traffic, output: &Json) -> Option<Weight> {
 }
 
 /// A canary is to stay where it is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hold {
     pub at: Stamp,
     pub by: Operator,
@@ -97,13 +97,16 @@ pub struct Hold {
     pub run: String,
 }
 
-/// What a run says about holding: `Some(None)` lets go.
-pub fn holds(id: &str, plan: &Plan, run: &Run) -> Option<Option<Hold>> {
+/// What was said about holding, and when; none where it was let go.
+pub type SaidOfHold = (Stamp, Option<Hold>);
+
+/// What a run says about holding.
+pub fn holds(id: &str, plan: &Plan, run: &Run) -> Option<SaidOfHold> {
     let c = &plan.content;
     if c.runbook != HOLD || !run.steps.values().all(|step| step.state == StepState::Done) {
         return None;
     }
     let at = run.started?;
     let held = c.inputs.get("held").and_then(Json::as_bool).unwrap_or(true);
-    Some(held.then(|| Hold { at, by: run.by.clone(), reason: c.reason.clone().unwrap_or_default(), run: id.into() }))
+    Some((at, held.then(|| Hold { at, by: run.by.clone(), reason: c.reason.clone().unwrap_or_default(), run: id.into() })))
 }

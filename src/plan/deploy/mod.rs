@@ -10,7 +10,7 @@ mod rollback;
 mod snapshot;
 
 pub use analysis::{AnalysisSettings, Compared, MetricPair, compare};
-pub use canary::{CanarySettings, HOLD, Hold, STEP, Turn, TurnState, holds, turns};
+pub use canary::{CanarySettings, HOLD, Hold, STEP, SaidOfHold, Turn, TurnState, holds, turns};
 pub use drill::improvements;
 pub use gate::{Fact, Gate, GateAnswer, GateCheck, GateKind, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
 pub use promotion::{DeployState, Promotion};

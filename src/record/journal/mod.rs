@@ -6,6 +6,7 @@ mod file;
 mod lease;
 mod mirror;
 mod record;
+mod remote_hold;
 mod remote_lease;
 mod schema;
 mod state;
@@ -15,5 +16,6 @@ pub use file::{Failpoint, FailpointAt, Journal, JournalError, has_begun, is_driv
 pub use lease::{Holder, HostLease, Life, Tried, began, holder_of, place, shared_lease};
 pub use mirror::{Difference, Mirror, compare, note, noted};
 pub use record::{GENESIS, JournalLine, Replay, VERSION, Wrong, frame, parse, replay};
+pub use remote_hold::{Said, put_hold, said_of_hold};
 pub use remote_lease::{Other, RemoteLease, RemoteTried, RemoteWord, Wanted, remote_holder};
 pub use state::{StateDir, private, trusted};

@@ -229,7 +229,7 @@ pub async fn remote_holder(options: &DatabaseOptions, environment: &str) -> Resu
     Ok(holder)
 }
 
-fn words(error: sqlx::Error) -> String {
+pub(super) fn words(error: sqlx::Error) -> String {
     // Where the error comes from in the library or the server is of no use to anybody here.
     let Some(said) = error.as_database_error() else { return crate::base::secret::sanitize(&error.to_string()) };
     let message = crate::base::secret::sanitize(said.message());
