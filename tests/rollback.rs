@@ -293,6 +293,20 @@ fn a_canary_in_the_middle_of_its_bake_gives_way() {
 }
 
 #[test]
+fn a_promotion_that_waits_for_a_human_holds_up_no_automatic_rollback() {
+    let router = Router::default();
+    let server = router.start();
+    let host = host(&server, "");
+    host.runbook("walk", "title: Walk\nsteps:\n  - {name: up, id: up, type: traffic, to: 10}\n  - {name: sure, type: manual, text: Go on?}\n  - {name: more, type: traffic, to: 25}\n");
+    let id = host.begin("walk");
+    host.until(&id, "waiting");
+    assert_eq!(router.share(), 10.0);
+    let (code, said) = host.run(&["rollback", "--automatic", "--reason", "a threshold is breached", "--confirm", "here"]);
+    assert_eq!((code, router.share()), (0, 0.0), "{said}");
+    host.until(&id, "superseded");
+}
+
+#[test]
 fn a_switch_that_says_the_same_for_every_share_is_a_mistake() {
     let router = Router::default();
     let server = router.start();

@@ -33,6 +33,13 @@ pub struct Points {
     pub canary: usize,
 }
 
+/// The values in the middle of what was compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Medians {
+    pub baseline: Option<f64>,
+    pub canary: Option<f64>,
+}
+
 /// What a metric comes to, and why. The shift is that of the canary against the baseline, in the metric's unit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MetricVerdict {
@@ -46,6 +53,7 @@ pub struct MetricVerdict {
     /// By the measure of its limits; without limits, the mean ratio.
     pub effect: Option<f64>,
     pub points: Points,
+    pub medians: Medians,
     pub reason: String,
 }
 
@@ -60,6 +68,7 @@ pub fn classify(metric: &CanaryMetric, analysis: &CanaryAnalysis) -> MetricVerdi
         estimate: None,
         effect: None,
         points: Points { baseline: baseline.len(), canary: canary.len() },
+        medians: Medians { baseline: baseline.median(), canary: canary.median() },
         reason: String::new(),
     };
     let few = canary.len().min(baseline.len());

@@ -32,6 +32,11 @@ impl Sample {
         self.sorted.iter().sum::<f64>() / self.len() as f64
     }
 
+    /// The value in the middle; of an empty sample none.
+    pub fn median(&self) -> Option<f64> {
+        (!self.sorted.is_empty()).then(|| self.quantile(0.5))
+    }
+
     /// Between the two nearest points, in proportion (R's type 7). Of a sample that is not empty.
     fn quantile(&self, share: f64) -> f64 {
         let place = share * (self.len() - 1) as f64;

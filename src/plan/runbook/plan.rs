@@ -13,12 +13,14 @@ use super::kinds::{Check, Kind};
 use super::millis;
 use super::model::{Channel, Checklists, Danger, Occasion, OnFailure, Retry};
 use crate::base::clock::Stamp;
-use crate::base::text::hex;
+use crate::base::text::{fit, hex};
 use crate::base::tier::Tier;
 use crate::base::units::short;
 
 /// The format of `plan.json`. A runner refuses any other.
 pub const VERSION: u32 = 2;
+/// So many of the steps that change something are named before everything else is said.
+const GIST: usize = 6;
 /// The oldest that is still read.
 const OLDEST: u32 = 1;
 
@@ -271,21 +273,19 @@ impl Plan {
             (None, true) => "  DRILL: nothing is changed".into(),
             (None, false) => String::new(),
         };
-        let mut lines = vec![
-            format!("{} on {} ({}): {}{drill}", c.title, c.environment.name, c.environment.tier.name(), c.danger.word()),
-            format!("runbook {}  fingerprint {}  good until {}", c.runbook, &self.fingerprint[..12], self.expires.iso()),
-        ];
+        let mut lines = vec![format!("{} on {} ({}): {}{drill}", c.title, c.environment.name, c.environment.tier.name(), c.danger.word())];
         if c.emergency {
             lines.push("EMERGENCY: whoever has the environment is told to stop, and it begins at once".into());
         }
+        for warning in &c.warnings {
+            lines.push(format!("warning  {warning}"));
+        }
+        lines.extend(self.gist());
         if let Some(reason) = &c.reason {
             lines.push(format!("reason   {reason}"));
         }
         for (name, value) in &c.inputs {
             lines.push(format!("input    {name} = {}", value.as_str().map_or_else(|| value.to_string(), str::to_string)));
-        }
-        for warning in &c.warnings {
-            lines.push(format!("warning  {warning}"));
         }
         let lists = &c.checklists;
         for (when, items) in [("before", &lists.before), ("during", &lists.during), ("after", &lists.after)] {
@@ -313,6 +313,21 @@ impl Plan {
             for (i, step) in rollback.steps.iter().enumerate() {
                 step.lines(&format!("r{}", i + 1), None, &mut lines);
             }
+        }
+        let until = self.expires.iso();
+        lines.push(String::new());
+        lines.push(format!("plan     runbook {}, fingerprint {}, good until {}Z", c.runbook, &self.fingerprint[..12], &until[..19]));
+        lines
+    }
+
+    /// What is changed, a line a step: what a small screen has to show first.
+    fn gist(&self) -> Vec<String> {
+        let changes = |(_, step): &(usize, &Planned)| step.kind.mutates();
+        let all: Vec<(usize, &Planned)> = self.content.steps.iter().enumerate().filter(changes).collect();
+        let mut lines: Vec<String> =
+            all.iter().take(GIST).map(|(i, step)| format!("does     {} {}", i + 1, fit(&step.kind.describe(), 160))).collect();
+        if all.len() > GIST {
+            lines.push(format!("         and {} more", all.len() - GIST));
         }
         lines
     }

@@ -11,7 +11,6 @@ use crate::plan::deploy::{CanarySettings, DeployState, MetricPair, Promotion, Tu
 use crate::plan::runbook::percent;
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
-use crate::status::shown;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     let Some(deploy) = &state.summary().deploy else {
@@ -116,7 +115,7 @@ fn metrics(state: &State, paint: &mut Paint, area: Rect, deploy: &DeployState, s
     };
     rows.sort_by_key(|(verdict, _)| rank(verdict));
     let wide = area.width >= 90;
-    let names = rows.iter().map(|(verdict, _)| width(&verdict.name)).max().unwrap_or(0).clamp(6, 22) as u16;
+    let names = rows.iter().map(|(verdict, _)| width(&verdict.name)).max().unwrap_or(0).clamp(9, 22) as u16;
     let columns = columns(names, wide);
     heading(paint, area, &columns, wide);
     let fits = usize::from(area.height.saturating_sub(1));
@@ -139,7 +138,7 @@ fn columns(names: u16, wide: bool) -> [u16; 6] {
 
 fn heading(paint: &mut Paint, area: Rect, columns: &[u16; 6], wide: bool) {
     let titles = ["stable", "canary", "shift", "interval", "points", "verdict"];
-    paint.text(area, 0, 0, "metric", Role::Dim);
+    paint.text(area, 0, 0, "median of", Role::Dim);
     for (x, title) in columns.iter().zip(titles) {
         if wide || !["shift", "interval"].contains(&title) {
             paint.text(area, *x, 0, title, Role::Dim);
@@ -159,13 +158,11 @@ fn metric(
     wide: bool,
 ) {
     let unit = state.config.signal(&pair.canary).map_or(Unit::None, |signal| signal.unit);
-    let value = |name: &str| {
-        let reading = state.store().signals.get(name).and_then(|track| track.good.as_ref()?.value());
-        reading.map_or_else(|| "—".into(), |value| shown(value, unit))
-    };
+    // Of the same points that the verdict is of: the newest value may say something else.
+    let value = |median: Option<f64>| median.map_or_else(|| "—".into(), |value| unit.format(value));
     paint.text(area, 0, y, &fit(&verdict.name, usize::from(columns[0].saturating_sub(1))), Role::Text);
-    paint.text(area, columns[0], y, &fit(&value(&pair.stable), 10), Role::Text);
-    paint.text(area, columns[1], y, &fit(&value(&pair.canary), 10), Role::Text);
+    paint.text(area, columns[0], y, &fit(&value(verdict.medians.baseline), 10), Role::Text);
+    paint.text(area, columns[1], y, &fit(&value(verdict.medians.canary), 10), Role::Text);
     if wide {
         let signed = |x: f64| format!("{}{}", if x > 0.0 { "+" } else { "" }, unit.format(x));
         if let Some(estimate) = verdict.estimate {
@@ -175,7 +172,7 @@ fn metric(
             paint.text(area, columns[3], y, &fit(&format!("{} … {}", signed(lower), signed(upper)), 21), Role::Dim);
         }
     }
-    paint.text(area, columns[4], y, &format!("{}/{}", verdict.points.canary, verdict.points.baseline), Role::Dim);
+    paint.text(area, columns[4], y, &format!("{}/{}", verdict.points.baseline, verdict.points.canary), Role::Dim);
     let (judged, word) = match verdict.classification {
         Classification::Pass => (Verdict::Pass, "pass"),
         Classification::High => (Verdict::Fail, "high"),
