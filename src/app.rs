@@ -387,7 +387,8 @@ fn open(cli: &Cli, path: &Path, script: Option<KeyScript>, endings: &Endings) ->
     }
     install_panic_hook()?;
     let runtime = sources_runtime()?;
-    let screen = Screen::enter(files.config.ui.mouse).wrap_err("cannot take the terminal")?;
+    let mut screen = Screen::enter(files.config.ui.mouse).wrap_err("cannot take the terminal")?;
+    screen.in_sixteen_colours(files.theme.depth == Depth::Ansi);
     let mailbox = Arc::new(Mailbox::default());
     let window = files.config.ui.window;
     let poller = connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;

@@ -52,6 +52,8 @@ pub struct Screen {
     next: Buffer,
     cursor: Option<Position>,
     mouse: bool,
+    /// The terminal knows no more than the sixteen colours of old.
+    sixteen: bool,
 }
 
 impl Screen {
@@ -64,8 +66,14 @@ impl Screen {
         crossterm::style::force_color_output(true);
         let (width, height) = crossterm::terminal::size()?;
         let area = Rect::new(0, 0, width, height);
-        let mut screen =
-            Screen { bytes: Vec::with_capacity(1 << 14), shown: Buffer::empty(area), next: Buffer::empty(area), cursor: None, mouse };
+        let mut screen = Screen {
+            bytes: Vec::with_capacity(1 << 14),
+            shown: Buffer::empty(area),
+            next: Buffer::empty(area),
+            cursor: None,
+            mouse,
+            sixteen: false,
+        };
         screen.take()?;
         Ok(screen)
     }
@@ -85,6 +93,11 @@ impl Screen {
         let (width, height) = crossterm::terminal::size()?;
         self.resize(width, height);
         Ok(())
+    }
+
+    /// Whether the terminal knows no more than the sixteen colours of old.
+    pub fn in_sixteen_colours(&mut self, sixteen: bool) {
+        self.sixteen = sixteen;
     }
 
     pub fn area(&self) -> Rect {
@@ -137,7 +150,12 @@ impl Screen {
             queue!(self.bytes, Clear(ClearType::All))?;
         }
         if !updates.is_empty() {
+            let from = self.bytes.len();
             CrosstermBackend::new(&mut self.bytes).draw(updates.into_iter())?;
+            if self.sixteen {
+                let drawn = self.bytes.split_off(from);
+                self.bytes.extend(in_sixteen(&drawn));
+            }
         }
         match cursor {
             Some(at) => queue!(self.bytes, MoveTo(at.x, at.y), Show)?,
@@ -168,5 +186,53 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         restore();
+    }
+}
+/// The same with the sixteen colours by their own codes: the library writes those of the 256, which a terminal may not know.
+fn in_sixteen(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(2).position(|pair| pair == b"\x1b[") {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest.iter().skip(2).position(|b| b.is_ascii_alphabetic()).map_or(rest.len(), |end| end + 3);
+        let (sequence, after) = rest.split_at(end);
+        match sequence.strip_suffix(b"m").map(|inner| String::from_utf8_lossy(&inner[2..]).into_owned()) {
+            Some(colours) => out.extend_from_slice(format!("\x1b[{}m", by_their_codes(&colours)).as_bytes()),
+            None => out.extend_from_slice(sequence),
+        }
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// `38;5;9` is `91`.
+fn by_their_codes(colours: &str) -> String {
+    let mut fields = colours.split(';');
+    let mut out = Vec::new();
+    while let Some(field) = fields.next() {
+        let ahead = fields.clone().take(2).collect::<Vec<_>>();
+        match (field, ahead.as_slice()) {
+            ("38" | "48", ["5", number]) if number.parse::<u8>().is_ok_and(|n| n < 16) => {
+                let (number, base) = (number.parse::<u8>().unwrap_or(0), if field == "38" { 30 } else { 40 });
+                out.push(if number < 8 { base + number } else { base + 52 + number }.to_string());
+                fields.by_ref().take(2).for_each(drop);
+            }
+            _ => out.push(field.to_string()),
+        }
+    }
+    out.join(";")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_colours_have_codes_of_their_own() {
+        let of = |text: &str| String::from_utf8(in_sixteen(text.as_bytes())).expect("text");
+        assert_eq!(of("a\x1b[38;5;9;48;5;0mb\x1b[1;38;5;3m\x1b[3;4Hc"), "a\x1b[91;40mb\x1b[1;33m\x1b[3;4Hc");
+        assert_eq!(of("\x1b[38;5;200m 38;5;9 \x1b[0m"), "\x1b[38;5;200m 38;5;9 \x1b[0m");
     }
 }

@@ -62,6 +62,8 @@ pub struct Theme {
     pub name: String,
     styles: Vec<Style>,
     pub glyphs: Glyphs,
+    /// How many colours the terminal has.
+    pub depth: Depth,
 }
 
 impl Theme {
@@ -92,13 +94,18 @@ impl Theme {
                 *style = style.add_modifier(modifier);
             }
         }
-        self.glyphs = glyphs;
+        (self.glyphs, self.depth) = (glyphs, depth);
         self
     }
 }
 
 impl Default for Theme {
     fn default() -> Theme {
-        Theme { name: "plain".into(), styles: vec![Style::default().fg(Color::Reset); Role::ALL.len()], glyphs: Glyphs::Unicode }
+        Theme {
+            name: "plain".into(),
+            styles: vec![Style::default().fg(Color::Reset); Role::ALL.len()],
+            glyphs: Glyphs::Unicode,
+            depth: Depth::Truecolor,
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::base::text::{fit, width, wrap};
@@ -46,6 +46,17 @@ impl<'a> Paint<'a> {
     /// Writes text at a place relative to the area, cut to it. Returns the cells used.
     pub fn text(&mut self, area: Rect, x: u16, y: u16, text: &str, role: Role) -> u16 {
         self.styled(area, x, y, text, self.theme.style(role))
+    }
+
+    /// A role's style for what is drawn over data: a line, and no slab of its background.
+    pub fn drawn(&self, role: Role) -> Style {
+        let (style, text) = (self.theme.style(role), self.theme.style(Role::Text));
+        // What tells it apart by its background alone has that as its colour.
+        let fg = match (style.bg, text.bg) {
+            (Some(own), behind) if Some(own) != behind => Some(own),
+            _ => style.fg,
+        };
+        Style { fg, bg: text.bg, ..style }.remove_modifier(Modifier::REVERSED)
     }
 
     pub fn styled(&mut self, area: Rect, x: u16, y: u16, text: &str, style: Style) -> u16 {

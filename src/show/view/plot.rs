@@ -126,10 +126,11 @@ pub fn lines(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, lines: &[P
     for (verdict, value) in thresholds.iter().filter(|(_, v)| *v >= scale.low && *v <= scale.high) {
         let y = ((1.0 - scale.share(*value)) * f64::from(area.height.saturating_sub(1))).round() as u16;
         let dash = if paint.unicode() { "┈" } else { "." };
-        paint.text(area, 0, y, &dash.repeat(usize::from(area.width)), super::paint::role(*verdict));
+        let style = paint.drawn(super::paint::role(*verdict));
+        paint.styled(area, 0, y, &dash.repeat(usize::from(area.width)), style);
         // Which threshold it is, besides its colour.
         let symbol = paint.symbol(*verdict);
-        paint.text(area, area.width.saturating_sub(width(symbol) as u16), y, symbol, super::paint::role(*verdict));
+        paint.styled(area, area.width.saturating_sub(width(symbol) as u16), y, symbol, style);
     }
     for line in lines {
         if paint.unicode() { braille(paint, area, axis, scale, line) } else { ascii(paint, area, axis, scale, line) }
@@ -207,12 +208,31 @@ fn ascii(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &PlotLin
     }
 }
 
-/// How many columns may lie between two points of the same line.
+/// So many of the newest points say how far apart points are.
+const SPACED: usize = 16;
+
+/// How many half cells may lie between two points of the same line.
 fn gap_columns(axis: Axis, series: &Series) -> usize {
-    let mut newest = series.iter().rev().map(|(at, _)| at);
-    let (Some(last), Some(before)) = (newest.next(), newest.next()) else { return 2 };
-    let spacing = last.since(before).as_millis() * 3;
-    (spacing * 2 / axis.step.as_millis().max(1)).clamp(2, 1000) as usize
+    let newest: Vec<Stamp> = series.iter().rev().map(|(at, _)| at).take(SPACED).collect();
+    let mut between: Vec<u128> = newest.windows(2).map(|pair| pair[0].since(pair[1]).as_millis()).collect();
+    between.sort_unstable();
+    // The one in the middle: an outage is no spacing.
+    let Some(spacing) = between.get(between.len() / 2) else { return 2 };
+    (spacing * 3 * 2 / axis.step.as_millis().max(1)).clamp(2, 1000) as usize
+}
+
+/// Columns between two points that are near take the earlier one's value: a narrow step must not leave stripes, and an outage
+/// must not look like data. The newest value holds as long.
+pub fn hold(columns: &mut [Option<f64>], axis: Axis, series: &Series) {
+    let most = gap_columns(axis, series).div_ceil(2);
+    let known: Vec<usize> = (0..columns.len()).filter(|x| columns[*x].is_some()).collect();
+    let ends = known.iter().skip(1).copied().chain([columns.len()]);
+    for (from, to) in known.iter().copied().zip(ends) {
+        let value = columns[from];
+        if to - from <= most {
+            columns[from..to].fill(value);
+        }
+    }
 }
 
 const BLOCKS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
@@ -225,16 +245,16 @@ pub fn level(paint: &Paint, share: f64) -> &'static str {
     if paint.unicode() { BLOCKS[index] } else { STEPS[index] }
 }
 
-/// A line of small bars.
-pub fn spark(paint: &mut Paint, area: Rect, y: u16, axis: Axis, series: &Series, role: Role) {
-    let columns = axis.columns(series, 1);
-    let Some(scale) = Scale::of(columns.iter().flatten().copied()) else { return };
-    let mut text = String::new();
-    let mut held = None;
-    for value in columns {
-        held = value.or(held);
-        text.push_str(held.map_or(" ", |v| level(paint, scale.share(v).max(0.1))));
-    }
+/// A line of small bars, on a scale that takes in what the signal is held to: a small change looks small.
+pub fn spark(paint: &mut Paint, area: Rect, y: u16, axis: Axis, series: &Series, (role, marks): (Role, &[f64])) {
+    let mut columns = axis.columns(series, 1);
+    hold(&mut columns, axis, series);
+    let largest = columns.iter().flatten().fold(0.0, |most: f64, value| most.max(value.abs()));
+    let newest = columns.iter().rev().flatten().next().copied();
+    // A quarter of the value at least.
+    let room = newest.into_iter().flat_map(|value| [value - largest / 8.0, value + largest / 8.0]);
+    let Some(scale) = Scale::of(columns.iter().flatten().copied().chain(marks.iter().copied()).chain(room)) else { return };
+    let text: String = columns.into_iter().map(|value| value.map_or(" ", |v| level(paint, scale.share(v).max(0.1)))).collect();
     paint.text(area, 0, y, &text, role);
 }
 

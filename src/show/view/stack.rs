@@ -41,8 +41,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let Some(scale) = Scale::of(totals.into_iter().chain([0.0])) else { return };
     let area = plot::value_axis(paint, area, scale, signal.unit);
     let (axis, mut parts) = columns(area.width);
-    for part in &mut parts {
-        hold(part);
+    for (part, series) in parts.iter_mut().zip(history.lines.values()) {
+        plot::hold(part, axis, series);
     }
     for x in 0..area.width {
         let mut below = 0.0;
@@ -59,16 +59,6 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     }
     if let Some(cursor) = state.cursor_in(panel) {
         plot::cursor(paint, area, axis, cursor.at);
-    }
-}
-
-/// Columns between two points take the earlier one's value: a narrow step must not leave stripes.
-fn hold(part: &mut [Option<f64>]) {
-    let last = part.iter().rposition(Option::is_some).unwrap_or(0);
-    let mut held = None;
-    for value in &mut part[..=last] {
-        held = value.or(held);
-        *value = held;
     }
 }
 

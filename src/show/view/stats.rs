@@ -46,7 +46,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
         if let Some(series) = series.filter(|_| each >= 2) {
             let axis = Axis::new(state.shown_at(), state.window, area.width.min(120));
             let old = is_old(track);
-            spark(paint, area, y + 1, axis, series, if old { Role::Stale } else { Role::Line1 });
+            let marks: Vec<f64> = signal.lines().map(|(_, value)| value).collect();
+            spark(paint, area, y + 1, axis, series, (if old { Role::Stale } else { Role::Line1 }, &marks));
             if let Some(cursor) = state.cursor_in(panel) {
                 super::plot::cursor(paint, Rect { y: area.y + y + 1, height: 1, ..area }, axis, cursor.at);
             }
