@@ -53,6 +53,9 @@ pub fn main() -> Result<u8> {
             cli::print_man(&mut std::io::stdout())?;
             return Ok(exit::DONE);
         }
+        Some(Sub::Show(args)) => {
+            return Ok(cli::show(args).unwrap_or_else(|error| error.report(false)));
+        }
         Some(Sub::Demo(args)) => return run_demo(&cli, args),
         Some(Sub::Init(args)) => {
             start_plain_logging();

@@ -281,7 +281,6 @@ fn hostile_text_draws_in_its_cell_and_nowhere_else() {
     }
     let mut attacked = state("empty");
     update(&mut attacked, Message::Delivered(Box::new(delivery), NOW), &mut size);
-    let calm = state("live");
     for board in 0..4 {
         for zoomed in [false, true] {
             for (width, height) in [(80, 24), (200, 60), (1, 1), (7, 3), (30, 2)] {
@@ -295,18 +294,50 @@ fn hostile_text_draws_in_its_cell_and_nowhere_else() {
             }
         }
     }
-    // The lines between the panels stand where they stand without it.
+    // The lines between the panels stand where their panels end.
     attacked.nav.board = 0;
     attacked.nav.zoomed = false;
     let (_, hostile_board) = picture(&attacked, &theme, 120, 40);
-    let (_, calm_board) = picture(&calm, &theme, 120, 40);
-    for y in 2..39 {
-        for x in 0..120 {
-            if calm_board[(x, y)].symbol() == "│" {
-                assert_eq!(hostile_board[(x, y)].symbol(), "│", "{x},{y}");
-            }
+    let areas = lastgreen::show::view::panel_areas(&attacked, ratatui::layout::Rect::new(0, 0, 120, 40));
+    let inner: Vec<_> = areas.iter().map(|(_, area)| *area).filter(|area| area.right() < 120).collect();
+    assert_eq!(inner.len(), 6, "two lines in each of three rows: {areas:?}");
+    for area in inner {
+        for y in area.top()..area.bottom() {
+            assert_eq!(hostile_board[(area.right() - 2, y)].symbol(), "│", "{area:?} {y}");
         }
     }
+}
+
+#[test]
+fn what_fails_is_there_on_every_screen_and_has_more_room() {
+    let mut state = state("live");
+    state.nav.board = 0;
+    let panels = state.config.boards[0].panels.clone();
+    let failing: Vec<usize> = (0..panels.len()).filter(|i| state.panel_verdict(*i) == Some(lastgreen::judge::Verdict::Fail)).collect();
+    assert!(!failing.is_empty(), "the picture has something that fails");
+    for (width, height) in [(40, 10), (60, 16), (80, 24), (120, 40), (200, 60)] {
+        let area = ratatui::layout::Rect::new(0, 0, width, height);
+        let areas = lastgreen::show::view::panel_areas(&state, area);
+        let shown: Vec<usize> = areas.iter().map(|(panel, _)| *panel).collect();
+        let room = shown.len();
+        assert!(failing.iter().take(room).all(|panel| shown.contains(panel)), "{width}x{height}: {shown:?} without {failing:?}");
+        assert!(areas.iter().all(|(_, rect)| rect.right() <= width && rect.bottom() <= height), "{width}x{height}: {areas:?}");
+    }
+    // The one that is looked at stays, wherever it would be by its verdict.
+    let calm = (0..panels.len()).rev().find(|i| !failing.contains(i)).expect("one that is well");
+    state.nav.panels.insert(0, calm);
+    let areas = lastgreen::show::view::panel_areas(&state, ratatui::layout::Rect::new(0, 0, 60, 16));
+    assert!(areas.iter().any(|(panel, _)| *panel == calm), "{areas:?}");
+}
+
+#[test]
+fn a_wide_screen_says_what_has_happened() {
+    let mut state = state("live");
+    let theme = theme(Glyphs::Unicode);
+    state.nav.board = 0;
+    let (text, _) = picture(&state, &theme, 200, 60);
+    assert!(text.contains("What has happened") && text.contains("fail: "), "{text}");
+    assert!(!picture(&state, &theme, 120, 40).0.contains("What has happened"));
 }
 
 #[test]

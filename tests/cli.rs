@@ -340,3 +340,37 @@ fn a_secret_that_a_runbook_needs_is_missed_by_check() {
     let said = text(&output);
     assert!(output.status.code() == Some(0) && said.contains("warning") && said.contains("env:NOBODY_SET_THIS"), "{said}");
 }
+
+#[test]
+fn what_is_shipped_can_be_read_and_laid_over() {
+    let host = common::host::Host::plain("");
+    for (what, name, wanted) in [
+        ("profile", "rag", "[signals.faithfulness]"),
+        ("theme", "dark", "[roles]"),
+        ("keymap", "default", "[keys]"),
+        ("runbook", "rollback-full", "emergency: true"),
+        ("runbook", "rag/rollback-traffic", "task_events"),
+    ] {
+        let (code, names) = host.run(&["show", what]);
+        assert!(code == 0 && names.lines().any(|line| line == name), "{names}");
+        let (code, text) = host.run(&["show", what, name]);
+        assert!(code == 0 && text.contains(wanted), "{text}");
+    }
+    let (code, said) = host.run(&["show", "theme", "drak"]);
+    assert!(code == 64 && said.contains("did you mean `dark`?"), "{said}");
+}
+
+#[test]
+fn an_unknown_key_hides_nothing_else() {
+    let host = common::host::Host::new(
+        "[environment]\nname = \"here\"\ntiers = \"staging\"\n[sources.db]\nkind = \"database\"\nurll = \"sqlite:app.db\"\nurl = \"sqlite:app.db\"\ntimeout = \"5 parsecs\"\n\
+         [[boards]]\nname = \"B\"\n[[boards.panels]]\ntitle = \"P\"\nkind = \"alerts\"\ncolour = \"red\"\n",
+    );
+    let (code, said) = host.run(&["check", "--offline"]);
+    let errors: Vec<&str> = said.lines().filter(|line| line.contains("error:")).collect();
+    assert_eq!(code, 65, "{said}");
+    for wanted in ["unknown field `tiers`", "unknown field `urll`", "parsecs", "unknown field `colour`"] {
+        assert_eq!(errors.iter().filter(|line| line.contains(wanted)).count(), 1, "{wanted}: {said}");
+    }
+    assert_eq!(errors.len(), 4, "nothing follows from them: {said}");
+}

@@ -49,9 +49,9 @@ const CASES: &[(&str, &str)] = &[
     ("o", "toast there is no run yet"),
     ("R", "toast there is nothing to roll back with: add [traffic] to the configuration"),
     ("c", "toast there is no canary here: add [traffic] and [canary] to the configuration"),
-    ("x", "nothing"),
+    ("x", "toast x is no key here (? shows those there are)"),
     ("T", "command next theme"),
-    ("<f12>", "nothing"),
+    ("<f12>", "toast F12 is no key here (? shows those there are)"),
 ];
 
 /// The same with a switch and a canary.

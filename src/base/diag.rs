@@ -71,6 +71,11 @@ impl Findings {
     fn add(&mut self, severity: Severity, span: Range<usize>, cause: String, hint: Option<String>) {
         let Some((start, path, text)) = self.files.iter().rfind(|(start, ..)| *start <= span.start) else { return };
         let (line, column) = position(text, span.start - start);
+        // What nobody knows is said once.
+        let same = |d: &Diagnostic| d.line == line && d.column == column && d.file == *path && d.cause.starts_with("unknown field");
+        if self.found.iter().any(same) {
+            return;
+        }
         self.found.push(Diagnostic { severity, file: path.clone(), line, column, cause, hint });
     }
 

@@ -19,6 +19,7 @@ use super::rollback::RollbackArgs;
 use super::run::RunArgs;
 use super::runner::RunnerArgs;
 use super::runs::RunsArgs;
+use super::show::ShowArgs;
 use super::snapshot::SnapshotArgs;
 use super::status::StatusArgs;
 use crate::config::{ColorChoice, GlyphChoice};
@@ -125,6 +126,8 @@ pub enum Sub {
     /// Drive one run: started by the others, not by hand.
     #[command(hide = true)]
     Runner(RunnerArgs),
+    /// Print what is shipped: a profile, theme, keymap or runbook, as a file to copy.
+    Show(ShowArgs),
     /// Print completions for a shell.
     Completions { shell: Shell },
     /// Print the man page.

@@ -27,6 +27,7 @@ mod rollback;
 mod run;
 mod runner;
 mod runs;
+mod show;
 mod snapshot;
 mod status;
 
@@ -46,5 +47,6 @@ pub use rollback::rollback;
 pub use run::run;
 pub use runner::runner;
 pub use runs::runs;
+pub use show::show;
 pub use snapshot::snapshot;
 pub use status::{blind, status};

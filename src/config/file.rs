@@ -238,14 +238,35 @@ const SECTIONS: [&str; 23] = [
     "runbooks",
 ];
 
+/// Reads an entry. A key that nobody knows is said and hides nothing: the entry is read again without it.
 fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
-    match T::deserialize(ValueDeserializer::from(value.clone())) {
-        Ok(found) => Some(found),
-        Err(error) => {
-            let (message, hint) = explain(error.message());
-            findings.error(error.span().unwrap_or_else(|| value.span()), message, hint);
-            None
+    let mut value = value.clone();
+    loop {
+        let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
+            Ok(found) => return Some(found),
+            Err(error) => error,
+        };
+        let (message, hint) = explain(error.message());
+        let span = error.span().unwrap_or_else(|| value.span());
+        findings.error(span.clone(), message, hint);
+        if !error.message().starts_with("unknown field") || !without(&mut value, &span) {
+            return None;
         }
+    }
+}
+
+/// Takes the key out that stands at a place. Whether there was one.
+fn without(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+    match value.get_mut() {
+        DeValue::Table(table) => {
+            let found = table.keys().find(|key| key.span() == *span).cloned();
+            match found {
+                Some(key) => table.remove(key.get_ref().as_ref()).is_some(),
+                None => table.iter_mut().any(|(_, inner)| without(inner, span)),
+            }
+        }
+        DeValue::Array(items) => items.iter_mut().any(|item| without(item, span)),
+        _ => false,
     }
 }
 

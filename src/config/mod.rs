@@ -33,5 +33,5 @@ pub use model::{
     SourceConfig, SourceKind, Ui, WINDOWS,
 };
 pub use planning::{planning_context, runbook_text, runbooks};
-pub use profiles::profile_names;
+pub use profiles::{PROFILES, SHIPPED, profile_names};
 pub use roles::{OperatorRole, Roles};

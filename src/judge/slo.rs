@@ -38,10 +38,12 @@ impl BurnRate {
 impl Objective {
     /// The slower of the two burn rates of a pair, as PromQL: above the factor only when both windows are.
     pub fn query(&self, rate: BurnRate) -> String {
-        let budget = 1.0 - self.target;
+        // A budget is small, and never rounded to nothing.
+        let budget = format!("{:.12}", 1.0 - self.target);
+        let budget = budget.trim_end_matches('0');
         let burn = |window: &str| {
             let (good, total) = (self.good.replace("$window", window), self.total.replace("$window", window));
-            format!("(1 - ({good}) / ({total})) / {budget:.6}")
+            format!("(1 - ({good}) / ({total})) / {budget}")
         };
         let (long, short) = (burn(rate.long), burn(rate.short));
         format!("({long}) < ({short}) or ({short})")
@@ -62,7 +64,9 @@ mod tests {
             total: "sum(rate(all[$window]))".into(),
         };
         let query = objective.query(BurnRate::ALL[0]);
-        assert!(query.contains("sum(rate(ok[1h]))") && query.contains("sum(rate(all[5m]))") && query.contains("/ 0.005000"), "{query}");
+        assert!(query.contains("sum(rate(ok[1h]))") && query.contains("sum(rate(all[5m]))") && query.contains("/ 0.005"), "{query}");
         promql_parser::parser::parse(&query).expect("the query is PromQL");
+        let strict = Objective { target: 0.999_999_9, ..objective };
+        assert!(strict.query(BurnRate::ALL[0]).contains("/ 0.0000001)"), "{}", strict.query(BurnRate::ALL[0]));
     }
 }

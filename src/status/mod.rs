@@ -6,6 +6,7 @@ mod ledger;
 mod requests;
 mod store;
 mod summary;
+mod timeline;
 mod verdicts;
 
 pub use deploy::{deploy_state, said_of_hold};
@@ -13,7 +14,8 @@ pub use ledger::{Due, Ledger, RunLine, RunStatus, RunbookLine, expected, step_ma
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};
 pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown};
+pub use timeline::{Moment, Timeline};
 pub use verdicts::{BoardVerdicts, verdicts};
 
 /// The targets this program logs under.
-pub const LOG_TARGETS: [&str; 3] = ["source", "config", "cockpit"];
+pub const LOG_TARGETS: [&str; 4] = ["source", "config", "cockpit", "verdicts"];

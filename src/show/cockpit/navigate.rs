@@ -173,7 +173,10 @@ pub(super) fn copy(state: &mut State) -> Vec<Command> {
     };
     match text {
         Some(text) => {
-            notice(state, "copied", false);
+            let first = text.lines().next().unwrap_or_default().replace('\t', "  ");
+            let more = text.lines().count().saturating_sub(1);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more lines") };
+            notice(state, format!("copied: {}{more}", crate::base::text::fit(&first, 60)), false);
             vec![Command::Copy(text)]
         }
         None => {

@@ -13,7 +13,7 @@ use crate::judge::Verdict;
 use crate::plan::deploy::{DeployState, Readiness};
 use crate::plan::runbook::Observation as TrafficSeen;
 use crate::show::keymap::{Chord, Keymap};
-use crate::status::{BoardVerdicts, Ledger, OutputTail, Store, Summary, deploy_state, verdicts};
+use crate::status::{BoardVerdicts, Ledger, OutputTail, Store, Summary, Timeline, deploy_state, verdicts};
 
 /// Where the operator looks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,6 +80,10 @@ pub struct State {
     pub dialogs: u64,
     /// Runs whose view was left: they do not open by themselves again.
     pub left: HashSet<String>,
+    /// What was pressed and is no key: said once.
+    pub unknown_keys: HashSet<String>,
+    /// Which verdicts have changed since it looks.
+    pub timeline: Timeline,
     /// The number of the read that keys came in last.
     pub read: u64,
     /// Nothing may be run or answered here.
@@ -131,6 +135,8 @@ impl State {
             output: None,
             dialogs: 0,
             left: HashSet::new(),
+            unknown_keys: HashSet::new(),
+            timeline: Timeline::default(),
             read: 0,
             read_only: false,
         }
@@ -150,6 +156,9 @@ impl State {
         let summary = Summary::new(&self.config, &self.live, self.now);
         self.live_summary = summary.with_deployment(self.deploy.clone(), self.readiness.clone());
         self.live_verdicts = verdicts(&self.config, &self.live, &self.live_summary);
+        for moment in self.timeline.note(&self.config, &self.live, self.now) {
+            log::info!(target: "verdicts", "{}", moment.words);
+        }
     }
 
     /// Looks at the deployment anew: the record, the switch, and how the canary is judged.
@@ -183,7 +192,10 @@ impl State {
     /// The index of the focused panel on this board.
     pub fn focus(&self) -> usize {
         let count = self.board().map_or(0, |b| b.panels.len());
-        self.nav.panels.get(&self.nav.board).copied().unwrap_or(0).min(count.saturating_sub(1))
+        // Before anybody has chosen one it is the one that fails.
+        let worst = || (0..count).find(|panel| self.panel_verdict(*panel) == Some(Verdict::Fail));
+        let chosen = self.nav.panels.get(&self.nav.board).copied();
+        chosen.or_else(worst).unwrap_or(0).min(count.saturating_sub(1))
     }
 
     pub fn panel(&self) -> Option<&Panel> {

@@ -137,7 +137,13 @@ fn on_key(state: &mut State, key: KeyEvent, (width, height): (u16, u16)) -> Vec<
     match state.keymap.lookup(&state.pending) {
         Lookup::Prefix => Vec::new(),
         Lookup::Nothing => {
+            let keys = state.pending.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             state.pending.clear();
+            // Once: whoever types elsewhere by mistake is not to be talked at.
+            if state.unknown_keys.insert(keys.clone()) {
+                let help = state.keymap.keys(Action::Help).into_iter().next().unwrap_or_default();
+                notice(state, format!("{keys} is no key here ({help} shows those there are)"), false);
+            }
             Vec::new()
         }
         Lookup::Act(action) => {

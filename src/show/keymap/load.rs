@@ -8,7 +8,7 @@ use super::{Action, Chord, KeyTable, Keymap};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::layer;
 
-const SHIPPED: [(&str, &str); 2] =
+pub const SHIPPED: [(&str, &str); 2] =
     [("default", include_str!("../../../keymaps/default.toml")), ("vim", include_str!("../../../keymaps/vim.toml"))];
 
 pub fn shipped_names() -> impl Iterator<Item = &'static str> {

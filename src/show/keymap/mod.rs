@@ -8,5 +8,5 @@ mod trie;
 
 pub use action::{Action, Scope};
 pub use chord::Chord;
-pub use load::{load, parse, shipped_names};
+pub use load::{SHIPPED, load, parse, shipped_names};
 pub use trie::{KeyTable, Keymap, Lookup};

@@ -10,7 +10,7 @@ use super::{Role, Theme};
 use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::layer;
 
-const SHIPPED: [(&str, &str); 5] = [
+pub const SHIPPED: [(&str, &str); 5] = [
     ("dark", include_str!("../../../themes/dark.toml")),
     ("light", include_str!("../../../themes/light.toml")),
     ("high-contrast", include_str!("../../../themes/high-contrast.toml")),

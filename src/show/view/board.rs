@@ -5,13 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ratatui::layout::Rect;
 
 use super::paint::Paint;
-use super::{deploy, distribution, logs, panel, rollback, runbooks, series, stack, stats, table};
+use super::{deploy, distribution, logs, panel, rollback, runbooks, series, stack, stats, table, timeline};
 use crate::config::{Panel, PanelKind};
+use crate::judge::Verdict;
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
 
 /// The rows a panel needs to say anything: its title, a value, a line of chart.
 const LOWEST: u16 = 4;
+/// The columns in which it can be read.
+const LEAST_WIDE: u16 = 24;
+/// From which size on there is room beside the panels.
+const WIDE: u16 = 160;
+const HIGH: u16 = 40;
+/// How much more room a panel has that fails.
+const LARGER: u16 = 2;
 
 pub fn areas(state: &State, area: Rect) -> Vec<(usize, Rect)> {
     let count = state.board().map_or(0, |b| b.panels.len());
@@ -21,20 +29,62 @@ pub fn areas(state: &State, area: Rect) -> Vec<(usize, Rect)> {
     if state.nav.zoomed {
         return vec![(state.focus(), area)];
     }
+    let (area, _) = beside(state, area);
     let columns = state.columns(area.width);
     let rows = count.div_ceil(columns);
-    // More rows than fit: those around the focused panel.
     let visible = usize::from((area.height / LOWEST).max(1)).min(rows);
-    let focus_row = state.focus() / columns;
-    let first = focus_row.saturating_sub(visible / 2).min(rows - visible);
-    let mut out = Vec::with_capacity(count);
-    for row in first..first + visible {
-        let in_row = columns.min(count - row * columns);
-        let (y, height) = share(area.height, visible, row - first);
-        for column in 0..in_row {
-            let (x, width) = share(area.width, in_row, column);
-            out.push((row * columns + column, Rect { x: area.x + x, y: area.y + y, width, height }));
+    let order = if visible < rows { worst_first(state, count, visible * columns) } else { (0..count).collect() };
+    let grows = |panel: &usize| if state.panel_verdict(*panel) == Some(Verdict::Fail) { LARGER } else { 1 };
+    let rows: Vec<&[usize]> = order.chunks(columns).collect();
+    let weights: Vec<u16> = rows.iter().map(|row| row.iter().map(grows).max().unwrap_or(1)).collect();
+    let mut out = Vec::with_capacity(order.len());
+    for (row, (y, height)) in rows.iter().zip(parts(area.height, &weights, LOWEST)) {
+        let weights: Vec<u16> = row.iter().map(grows).collect();
+        for (panel, (x, width)) in row.iter().zip(parts(area.width, &weights, LEAST_WIDE)) {
+            out.push((*panel, Rect { x: area.x + x, y: area.y + y, width, height }));
         }
+    }
+    out
+}
+
+/// The board's own room and, on a screen that has plenty, that of what has happened: beside the first board.
+fn beside(state: &State, area: Rect) -> (Rect, Option<Rect>) {
+    if area.width < WIDE || area.height < HIGH || state.nav.board != 0 || state.nav.zoomed {
+        return (area, None);
+    }
+    let own = area.width * 2 / 3;
+    (Rect { width: own, ..area }, Some(Rect { x: area.x + own + 1, width: area.width - own - 1, ..area }))
+}
+
+/// The panels that a screen has room for where it has none for all: the worst first, and the one that is looked at.
+fn worst_first(state: &State, count: usize, room: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    // What is well is left out before what nobody judges.
+    order.sort_by_key(|panel| std::cmp::Reverse(state.panel_verdict(*panel).filter(|verdict| *verdict != Verdict::Pass)));
+    let focus = state.focus();
+    if let Some(place) = order.iter().position(|panel| *panel == focus).filter(|place| *place >= room) {
+        let focus = order.remove(place);
+        order.insert(room.saturating_sub(1), focus);
+    }
+    order.truncate(room);
+    order
+}
+
+/// A length in parts by their weights, none under the least where there is room for that: where each begins and how long it is.
+fn parts(length: u16, weights: &[u16], least: u16) -> Vec<(u16, u16)> {
+    let n = weights.len();
+    let total: u32 = weights.iter().map(|weight| u32::from(*weight)).sum();
+    let spare = u32::from(length).saturating_sub(n as u32 * u32::from(least));
+    if total == n as u32 || spare == 0 {
+        return (0..n).map(|i| share(length, n, i)).collect();
+    }
+    let (mut before, mut at) = (0, 0);
+    let mut out = Vec::with_capacity(n);
+    for (i, weight) in weights.iter().enumerate() {
+        before += u32::from(*weight);
+        let end = ((i as u32 + 1) * u32::from(least) + spare * before / total) as u16;
+        out.push((at, end - at));
+        at = end;
     }
     out
 }
@@ -51,6 +101,10 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
         return;
     };
     let areas = areas(state, area);
+    let (area, happened) = beside(state, area);
+    if let Some(rect) = happened {
+        guarded(paint, rect, "What has happened", |paint| timeline::draw(state, paint, rect));
+    }
     for (index, rect) in &areas {
         // A line between neighbours, none at the edge.
         let edge = rect.x + rect.width >= area.x + area.width;
@@ -132,6 +186,18 @@ mod tests {
         assert!(!is_drawing_panel());
         let text: String = buffer.content.iter().map(|c| c.symbol()).collect();
         assert!(text.contains("Broken") && text.contains("could not be drawn"), "{text}");
+    }
+
+    #[test]
+    fn parts_fill_the_length_and_what_fails_has_more_of_it() {
+        for length in 8..120 {
+            for weights in [&[1, 2, 1][..], &[2, 1], &[2, 2, 1, 1], &[1, 1]] {
+                let parts = parts(length, weights, 4);
+                assert_eq!(parts.iter().map(|(_, size)| size).sum::<u16>(), length);
+                assert!(parts.windows(2).all(|pair| pair[0].0 + pair[0].1 == pair[1].0));
+            }
+        }
+        assert_eq!(parts(40, &[1, 2, 1], 4), [(0, 11), (11, 18), (29, 11)]);
     }
 
     #[test]

@@ -5,9 +5,17 @@ use ratatui::layout::Rect;
 use super::paint::Paint;
 use super::palette::window;
 use crate::base::text::width;
+use crate::judge::Verdict;
 use crate::show::cockpit::State;
 use crate::show::keymap::{Action, Scope};
 use crate::show::theme::Role;
+
+const SYMBOLS: [(Verdict, &str); 4] = [
+    (Verdict::Pass, "pass: within its thresholds"),
+    (Verdict::Warn, "warn: beyond the first threshold"),
+    (Verdict::Fail, "fail: beyond the second one, or a critical rule fires"),
+    (Verdict::Unknown, "unknown: nobody can tell; it is never taken for a pass"),
+];
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, scroll: u16) {
     let mut lines: Vec<(String, String)> = Vec::new();
@@ -27,6 +35,13 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, scroll: u16) {
             }
         }
     }
+    lines.push((String::new(), "what the symbols say".into()));
+    for (verdict, words) in SYMBOLS {
+        lines.push((paint.symbol(verdict).into(), words.into()));
+    }
+    lines.push((paint.stale_symbol().into(), "stale: what was read last, and longer ago than it should be".into()));
+    lines.push(("since".into(), "how long it has been so; `0:34 of 3:00` has to hold so long before it fires".into()));
+    lines.push(("2s".into(), "behind a title: how old the values are".into()));
     let keys = lines.iter().map(|(k, _)| width(k)).max().unwrap_or(0) as u16;
     let inner = window(paint, area, 76, lines.len() as u16 + 2, "Keys");
     let most = (lines.len() as u16).saturating_sub(inner.height);

@@ -24,6 +24,7 @@ mod series;
 mod stack;
 mod stats;
 mod table;
+mod timeline;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};

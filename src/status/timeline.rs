@@ -1,0 +1,71 @@
+//! What has happened since the cockpit looks: verdicts that changed, beside the runs that were begun and ended. Pure.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::ledger::Ledger;
+use super::store::Store;
+use crate::base::clock::Stamp;
+use crate::config::Config;
+use crate::judge::Verdict;
+use crate::plan::runbook::RunResult;
+
+/// So many changes are kept.
+const KEPT: usize = 200;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moment {
+    pub at: Stamp,
+    /// How bad it is; `None`: neither good nor bad.
+    pub verdict: Option<Verdict>,
+    pub words: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    seen: HashMap<Arc<str>, Verdict>,
+    /// The newest first.
+    moments: VecDeque<Moment>,
+}
+
+impl Timeline {
+    /// Notes which verdicts are others than they were, and gives what is new. What is seen for the first time has not changed.
+    pub fn note(&mut self, config: &Config, store: &Store, at: Stamp) -> Vec<Moment> {
+        let mut new = Vec::new();
+        for (name, track) in &store.signals {
+            let Some(signal) = config.signal(name).filter(|signal| signal.has_thresholds()) else { continue };
+            let verdict = track.judgement.verdict;
+            let before = self.seen.insert(name.clone(), verdict);
+            let is_new = match before {
+                Some(before) => before != verdict,
+                None => verdict == Verdict::Fail,
+            };
+            // From nobody knows to well is how everything begins.
+            if is_new && !(before == Some(Verdict::Unknown) && verdict == Verdict::Pass) {
+                let words = format!("{} {}: {}", signal.title, verdict.word(), track.judgement.reason);
+                new.push(Moment { at, verdict: Some(verdict), words });
+            }
+        }
+        for moment in &new {
+            self.moments.push_front(moment.clone());
+        }
+        self.moments.truncate(KEPT);
+        new
+    }
+
+    /// Everything, the newest first, with the runs of an environment.
+    pub fn with_runs(&self, ledger: &Ledger, environment: &str) -> Vec<Moment> {
+        let mut all: Vec<Moment> = self.moments.iter().cloned().collect();
+        for run in ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment).take(KEPT) {
+            let title = &run.plan.content.title;
+            all.extend(run.run.started.map(|at| Moment { at, verdict: None, words: format!("{title} begun by {}", run.run.by.user) }));
+            if let (Some(at), crate::plan::runbook::Phase::Ended { result, .. }) = (run.run.ended, &run.run.phase) {
+                let verdict = if *result == RunResult::Done { Verdict::Pass } else { Verdict::Warn };
+                all.push(Moment { at, verdict: Some(verdict), words: format!("{title} {}", run.status().word()) });
+            }
+        }
+        all.sort_by_key(|moment| std::cmp::Reverse(moment.at));
+        all
+    }
+}
