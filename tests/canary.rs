@@ -274,3 +274,19 @@ fn the_answer_in_full() {
     let (_, out, _) = judge(&document.to_string(), &[]);
     insta::assert_snapshot!("canary_judge_text", out);
 }
+
+#[test]
+fn a_shift_too_small_to_matter_is_neglected_even_beside_nothing() {
+    let (none, little) = (vec![0.0; 60], (0..60).map(|i| 0.004 + f64::from(i % 3) * 0.001).collect::<Vec<f64>>());
+    let limits = json!({"direction": "increase", "effect": {"measure": "mean_ratio", "allowed_increase": 10.0}});
+    let metric = with(metric("errors", &none, &little), &limits);
+    let verdict = |metric: &Value| {
+        let (_, out, _) = judge(&json!({"metrics": [metric]}).to_string(), &["--json"]);
+        let answer: Value = serde_json::from_str(&out).expect("JSON");
+        (answer["metrics"][0]["classification"].clone(), answer["metrics"][0]["reason"].to_string())
+    };
+    assert_eq!(verdict(&metric).0, "high", "a ratio to nothing excuses nothing");
+    let (found, why) = verdict(&with(metric.clone(), &json!({"least": 0.01})));
+    assert!(found == "pass" && why.contains("under 0.01, which is neglected"), "{why}");
+    assert_eq!(verdict(&with(metric, &json!({"least": 0.001}))).0, "high");
+}

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use super::operations::Operations;
 use super::reach::database_options;
 use super::rollback::{RollbackRequest, chosen, matrix_item};
-use crate::act::infra::snapshot::{check_part, count_all, may_restore, newest, room, server_rooms};
+use crate::act::infra::snapshot::{ServerRoom, check_part, count_all, may_restore, newest, room, server_rooms};
 use crate::act::infra::{gate, release};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
@@ -64,7 +64,7 @@ pub struct DataLooked {
     /// The room that is left for a safety snapshot, in bytes.
     pub room: Option<u64>,
     /// The same on the databases' servers, and what is needed there.
-    pub server_rooms: Vec<(String, Result<(u64, u64), String>)>,
+    pub server_rooms: Vec<ServerRoom>,
 }
 
 impl Looked {

@@ -10,6 +10,7 @@ use super::model::SignalConfig;
 use super::resolver::Resolver;
 use super::shape::{CanaryShape, MetricPairShape, SpannedText};
 use crate::base::diag::suggestion;
+use crate::base::units::Unit;
 use crate::plan::deploy::{AnalysisSettings, CanarySettings, MetricPair};
 use crate::plan::runbook::{ALL, Weight};
 
@@ -98,7 +99,17 @@ impl Resolver<'_> {
         if !(0.0..=1e9).contains(&weight) {
             self.findings.error(span, format!("the weight of `{name}` is {weight}"), Some("write 0 or more".into()));
         }
+        let unit = canary.as_ref().and_then(|name| signals.get(name.as_str())).map_or(Unit::None, |signal| signal.signal.unit);
+        let least = shape.least.as_ref().and_then(|text| match unit.parse(text.get_ref()) {
+            Ok(least) if least >= 0.0 => Some(least),
+            _ => {
+                let hint = Some("write it in the signals' unit: \"1%\", \"50ms\", \"3\"".into());
+                self.findings.error(text.span(), format!("`{}` is no size of a shift", text.get_ref()), hint);
+                None
+            }
+        });
         Some(MetricPair {
+            least,
             name: name.to_string(),
             canary: canary?,
             stable: stable?,

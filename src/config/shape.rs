@@ -325,6 +325,8 @@ pub struct MetricPairShape {
     pub group: Option<String>,
     pub outliers: Option<Outliers>,
     pub effect: Option<EffectLimits>,
+    /// A shift smaller than this, in the signals' unit, is neglected.
+    pub least: Option<SpannedText>,
 }
 
 /// How versions of the application are brought out and read, and which was green last.

@@ -94,7 +94,10 @@ pub fn classify(metric: &CanaryMetric, analysis: &CanaryAnalysis) -> MetricVerdi
         _ => Classification::Pass,
     };
     let mut why = words(verdict.classification, shift, metric.direction, analysis.confidence);
-    if let Some(limits) = metric.effect {
+    if let Some(least) = metric.least.filter(|least| verdict.classification != Classification::Pass && shift.estimate.abs() < *least) {
+        verdict.classification = Classification::Pass;
+        why += &format!("; under {least}, which is neglected");
+    } else if let Some(limits) = metric.effect {
         let (kept, critical, said) = limit(verdict.classification, effect, &limits);
         verdict.classification = kept;
         verdict.critical |= critical;

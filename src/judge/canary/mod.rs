@@ -55,6 +55,9 @@ pub struct CanaryMetric {
     #[serde(default)]
     pub outliers: Outliers,
     pub effect: Option<EffectLimits>,
+    /// A shift smaller than this, in the metric's own unit, is neglected: a ratio to nothing is large, however little it is.
+    #[serde(default)]
+    pub least: Option<f64>,
     pub baseline: Vec<Point>,
     pub canary: Vec<Point>,
 }

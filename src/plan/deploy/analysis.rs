@@ -31,6 +31,9 @@ pub struct MetricPair {
     pub group: String,
     pub outliers: Outliers,
     pub effect: Option<EffectLimits>,
+    /// A shift smaller than this is neglected.
+    #[serde(default)]
+    pub least: Option<f64>,
 }
 
 impl AnalysisSettings {
@@ -66,6 +69,7 @@ pub fn compare(settings: &AnalysisSettings, points: &dyn Fn(&str) -> Compared) -
         weight: pair.weight,
         group: pair.group.clone(),
         outliers: pair.outliers,
+        least: pair.least,
         effect: pair.effect,
         baseline: of(&pair.stable),
         canary: of(&pair.canary),
@@ -92,6 +96,7 @@ mod tests {
 
     fn settings() -> AnalysisSettings {
         let pair = |name: &str, critical| MetricPair {
+            least: None,
             name: name.into(),
             canary: format!("{name}_canary"),
             stable: format!("{name}_stable"),

@@ -392,8 +392,11 @@ pub fn room(settings: &SnapshotSettings) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// The room on the server of each database, and what a restore of it needs there, in bytes.
-pub async fn server_rooms(settings: &SnapshotSettings) -> Vec<(String, Result<(u64, u64), String>)> {
+/// A database, and how many bytes are free on its server and needed there; or why nobody can tell.
+pub type ServerRoom = (String, Result<(u64, u64), String>);
+
+/// The room on the server of each database, and what a restore of it needs there.
+pub async fn server_rooms(settings: &SnapshotSettings) -> Vec<ServerRoom> {
     let mut all = Vec::new();
     for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
         all.push((database_name(store), postgres::server_room(store, settings).await.map_err(|fault| fault.message)));
