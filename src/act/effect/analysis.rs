@@ -18,6 +18,8 @@ use crate::plan::runbook::{Analysis, Output, Progress, percent};
 
 /// How often the canary is judged while it bakes.
 const LOOK: Duration = Duration::from_secs(1);
+/// So many times its own time a bake goes on while there are too few points.
+const LONGEST: u32 = 2;
 
 impl Act for Analysis {
     fn perform<'a>(&'a self, context: &'a Context, _invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
@@ -44,7 +46,7 @@ async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &
         if let Some(words) = moved(context, &mut share).await {
             return Outcome::otherwise(words, false);
         }
-        let verdict = look(context, canary, since, time).await;
+        let verdict = look(context, canary, since, begun.elapsed().max(time)).await;
         let passed = begun.elapsed();
         if verdict.reason != said {
             log.say(&format!("{}: {}", verdict.verdict.word(), verdict.reason));
@@ -59,8 +61,9 @@ async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &
         if is_decided(&verdict) {
             return concluded(&verdict, &format!("after {}", short(passed)), log);
         }
-        if passed >= time {
-            return concluded(&verdict, &format!("after {}", short(time)), log);
+        // What cannot be told yet is looked at for as long again: a source that is slow gives few points.
+        if passed >= time && (verdict.verdict != Verdict::Unknown || passed >= time * LONGEST) {
+            return concluded(&verdict, &format!("after {}", short(passed)), log);
         }
         tokio::time::sleep(LOOK.min(time.saturating_sub(passed)).max(Duration::from_millis(50))).await;
     }

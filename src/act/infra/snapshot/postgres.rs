@@ -340,11 +340,18 @@ async fn fill(
         return Err(Fault::new(FaultKind::Garbage, words));
     }
     like_the_live_one(session, names).await?;
-    own_records(options, &new, file, session_name, settings.timeout).await
+    // In the private folder of the snapshots, under a name that an attempt after this one finds again.
+    let copy = settings.folder.join(format!(".own-{}", names.new));
+    let carried = own_records(options, &new, &copy, session_name, settings.timeout).await;
+    match std::fs::remove_file(&copy) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => log::warn!("{}: {e}", copy.display()),
+        _ => {}
+    }
+    carried
 }
 
 /// Records and leases go on in the new database where they are in the live one: a fence number never goes back.
-async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, file: &Path, session: &str, limit: Duration) -> Result<(), Fault> {
+async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, copy: &Path, session: &str, limit: Duration) -> Result<(), Fault> {
     let mut there = open(live).await?;
     let query = format!("SELECT count(*) AS v FROM pg_namespace WHERE nspname = {}", literal(OWN_SCHEMA));
     let has = there.run(&query, &[], true, CONNECTING).await;
@@ -352,8 +359,7 @@ async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, file: &Path,
     if has?.value != Some(json!(1)) {
         return Ok(());
     }
-    let folder = tempfile::Builder::new().prefix("lastgreen-own-").tempdir().map_err(|e| Fault::new(FaultKind::Local, e.to_string()))?;
-    let copy = folder.path().join(file.file_name().unwrap_or_default()).display().to_string();
+    let copy = copy.display().to_string();
     let schema = format!("--schema={OWN_SCHEMA}");
     let dump = ["pg_dump", "--format=custom", "--no-password", &schema, "--file", &copy, "--dbname", &live.url];
     program(&dump, environment(live, session).await?, limit).await?;
