@@ -519,6 +519,18 @@ fn what_writes_is_held_while_a_snapshot_is_taken_and_goes_on_whatever_comes_of_i
     let (code, words) = host.run(&["snapshot", "create", "--confirm", "here"]);
     assert_eq!(code, 21, "{words}");
     said("hold tried go");
+    // What was held before, by somebody else, stays held: this run did nothing that it could take back.
+    let probed = std::fs::read_to_string(at("runbooks/quiet.yaml")).expect("the runbook")
+        + &format!("    probe:\n      type: script\n      script: \"test -e {}\"\n      mutates: false\n", at("held").display());
+    std::fs::write(at("runbooks/quiet.yaml"), probed).expect("written");
+    std::fs::write(at("held"), "").expect("written");
+    program("create", "test -e held || exit 3; echo taken >> said; echo '{\"name\": \"one\", \"size\": 1}'");
+    create(&host, false);
+    assert!(at("held").exists() && std::fs::read_to_string(at("said")).is_ok_and(|all| all == "taken\n"), "still held");
+    let wrong = "title: W\nsteps:\n  - {name: go, type: runbook, back: nothing}\n";
+    std::fs::write(at("runbooks/wrong.yaml"), wrong).expect("written");
+    let (code, words) = host.run(&["check", "--offline"]);
+    assert!(code == 65 && words.contains("wrong.yaml:3") && words.contains("no earlier step `nothing` runs another runbook"), "{words}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::base::clock::Clock;
 use crate::base::units::short;
 use crate::config::{Config, OperatorRole};
 use crate::plan::deploy::{CanarySettings, DeployState, HOLD, Hold, STEP, SaidOfHold};
-use crate::plan::runbook::{Content, Plan, Weight};
+use crate::plan::runbook::{Content, Operator, Plan, Weight};
 use crate::record::journal::{Said, put_hold, said_of_hold as said_of_hold_there};
 use crate::status::{deploy_state, said_of_hold};
 
@@ -109,7 +109,11 @@ impl Operations {
         let mut ledger = self.ledger(&loaded);
         // A stand-in of the environment is held by nobody else.
         if content.environment.name == self.config.environment.name {
-            ledger.hold_elsewhere = remote_hold(&self.config).unwrap_or_default();
+            // Whoever cannot be asked may hold it: that is for a commander to override.
+            ledger.hold_elsewhere = remote_hold(&self.config).map_err(|why| {
+                let words = format!("whether somebody holds it cannot be told: {why}");
+                OperationError::Refused(format!("{words} (a commander's override goes on all the same)"))
+            })?;
         }
         match said_of_hold(&ledger, &content.environment.name).and_then(|(_, hold)| hold) {
             Some(hold) => {
@@ -140,8 +144,10 @@ impl Operations {
         let held = content.inputs.get("held").and_then(serde_json::Value::as_bool).unwrap_or(true);
         let hold = Hold { at, by: self.operator.clone(), reason, run: run.into() };
         let text = held.then(|| serde_json::to_string(&hold).unwrap_or_default());
-        if let Err(why) = briefly(put_hold(&database, &content.environment.name, &(at, text))) {
-            log::warn!("whether the canary is held is known only where this state folder is: {why}");
+        let said = (at, text);
+        let put = || briefly(put_hold(&database, &content.environment.name, &said));
+        if let Err(why) = put().or_else(|_| put()) {
+            log::error!("whether the canary is held is known only where this state folder is: {why}");
         }
     }
 
@@ -169,10 +175,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Waits so long for a database, and no longer.
 fn briefly<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    runtime.block_on(async {
+    let answer = runtime.block_on(async {
         let slow = |_| format!("the database did not answer within {}", short(PATIENCE));
         tokio::time::timeout(PATIENCE, asking).await.map_err(slow)?
-    })
+    });
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    answer
 }
 
 /// What was said about holding the canary by whoever keeps records in the same database.
@@ -184,5 +193,8 @@ fn remote_hold(config: &Config) -> Result<Option<SaidOfHold>, String> {
 
 /// What stands in the database of it, read.
 pub(super) fn read_hold((at, text): Said) -> SaidOfHold {
-    (at, text.and_then(|text| serde_json::from_str(&text).ok()))
+    // What cannot be read was said by somebody, and is no letting go.
+    let unreadable =
+        || Hold { at, by: Operator::default(), reason: "what stands in the database of it cannot be read".into(), run: String::new() };
+    (at, text.map(|text| serde_json::from_str(&text).unwrap_or_else(|_| unreadable())))
 }

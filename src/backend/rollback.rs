@@ -73,6 +73,18 @@ impl Operations {
         self.plan(PlanRequest { runbook: name.into(), inputs, reason, target, drill, warnings, automatic })
     }
 
+    /// The plan of a runbook, by whichever way it is asked for: taking a restore back always looks what there is to take back.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being made.
+    pub fn plan_runbook(&mut self, wanted: PlanRequest) -> Result<Plan, OperationError> {
+        if wanted.runbook != UNDO || wanted.target.is_some() || wanted.drill {
+            return self.plan(wanted);
+        }
+        let run = wanted.inputs.get("run").filter(|run| !run.trim().is_empty()).cloned();
+        self.plan_undo(run.as_deref(), wanted.reason)
+    }
+
     /// The plan that takes the restoring of a run back: of the one that is named, or of the last that restored here.
     ///
     /// # Errors

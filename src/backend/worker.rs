@@ -269,7 +269,7 @@ impl Work {
         let updates = match request {
             Request::Plan { serial, runbook, inputs, reason } => {
                 // Whoever may not run it is told before anything is typed.
-                let planned = self.operations.plan(PlanRequest { runbook, inputs, reason, ..PlanRequest::default() });
+                let planned = self.operations.plan_runbook(PlanRequest { runbook, inputs, reason, ..PlanRequest::default() });
                 let permitted = planned.and_then(|plan| self.operations.permit(&plan).map(|()| plan));
                 Update::Planned(serial, permitted.map(Arc::new).map_err(|r| r.words().to_string()))
             }

@@ -39,7 +39,7 @@ pub fn run(args: &RunArgs, operations: &mut Operations) -> CommandResult {
         }
         return Ok(exit::DONE);
     };
-    let plan = operations.plan(PlanRequest {
+    let plan = operations.plan_runbook(PlanRequest {
         runbook: name.clone(),
         inputs: args.inputs.iter().cloned().collect(),
         reason: args.begin.reason.clone(),

@@ -1,6 +1,6 @@
 //! What has happened since the cockpit looks: verdicts that changed, beside the runs that were begun and ended. Pure.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::ledger::Ledger;
@@ -25,6 +25,8 @@ pub struct Moment {
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     seen: HashMap<Arc<str>, Verdict>,
+    /// Those of which anything was ever known.
+    known: HashSet<Arc<str>>,
     /// The newest first.
     moments: VecDeque<Moment>,
 }
@@ -42,7 +44,11 @@ impl Timeline {
                 None => verdict == Verdict::Fail,
             };
             // From nobody knows to well is how everything begins.
-            if is_new && !(before == Some(Verdict::Unknown) && verdict == Verdict::Pass) {
+            let known = self.known.contains(name);
+            if verdict != Verdict::Unknown {
+                self.known.insert(name.clone());
+            }
+            if is_new && (known || verdict == Verdict::Fail || before.is_some_and(|before| before != Verdict::Unknown)) {
                 let words = format!("{} {}: {}", signal.title, verdict.word(), track.judgement.reason);
                 new.push(Moment { at, verdict: Some(verdict), words });
             }

@@ -46,7 +46,7 @@ async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &
         if let Some(words) = moved(context, &mut share).await {
             return Outcome::otherwise(words, false);
         }
-        let verdict = look(context, canary, since, begun.elapsed().max(time)).await;
+        let verdict = look(context, canary, since, time * LONGEST).await;
         let passed = begun.elapsed();
         if verdict.reason != said {
             log.say(&format!("{}: {}", verdict.verdict.word(), verdict.reason));
@@ -65,7 +65,8 @@ async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &
         if passed >= time && (verdict.verdict != Verdict::Unknown || passed >= time * LONGEST) {
             return concluded(&verdict, &format!("after {}", short(passed)), log);
         }
-        tokio::time::sleep(LOOK.min(time.saturating_sub(passed)).max(Duration::from_millis(50))).await;
+        let left = if passed < time { time - passed } else { LOOK };
+        tokio::time::sleep(LOOK.min(left).max(Duration::from_millis(50))).await;
     }
 }
 

@@ -81,6 +81,9 @@ impl Driver {
                 Err(e) => return self.finish(key, StepResult::Failed, format!("when: {e}")).await,
             }
         }
+        if planned.takes_back.as_ref().is_some_and(|of| !self.run.steps.get(of).is_some_and(|step| step.touched)) {
+            return self.finish(key, StepResult::Skipped, format!("{NOT_NEEDED}: nothing was done that it takes back")).await;
+        }
         if self.plan.content.only_pretends() && planned.kind.mutates() {
             return self.finish(key, StepResult::Skipped, "a drill of an earlier version changes nothing").await;
         }

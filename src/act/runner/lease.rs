@@ -304,12 +304,13 @@ impl Keeper {
     async fn preempt_across(&mut self, mut remote: RemoteLease, ends: watch::Receiver<bool>) {
         let holder = self.options.holder.clone();
         let wanted = Wanted { run: holder.run.clone(), by: holder.by.clone() };
-        let deadline = Instant::now() + LETS_GO;
+        let mut deadline = Instant::now() + LETS_GO;
         let mut asked: Option<Other> = None;
         loop {
             let by_force = Instant::now() >= deadline;
-            let from_its_like = asked.as_ref().and_then(|other| other.holder.as_ref()).is_some_and(|other| other.emergency);
-            let other = match timeout(PATIENCE, remote.take(&holder, self.fence(), by_force && !from_its_like)).await {
+            // Only whoever was asked, and is no emergency, is taken from by force.
+            let from_asked = asked.as_ref().is_some_and(|other| other.holder.as_ref().is_none_or(|holder| !holder.emergency));
+            let other = match timeout(PATIENCE, remote.take(&holder, self.fence(), by_force && from_asked)).await {
                 Ok(Ok(RemoteTried::Taken { fence, .. })) => {
                     self.had = Some(fence);
                     if let Some(other) = asked {
@@ -331,8 +332,11 @@ impl Keeper {
                 remote.close().await;
                 return self.give_way(emergency);
             }
-            if asked.is_none() {
+            let run = |other: &Other| other.holder.as_ref().map(|holder| holder.run.clone());
+            if asked.as_ref().is_none_or(|had| run(had) != run(&other)) {
                 let _ = timeout(PATIENCE, remote.want(&wanted)).await;
+                // Whoever has come in between has the same time.
+                deadline = Instant::now() + LETS_GO;
                 asked = Some(other);
             }
             let over = *ends.borrow();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::kinds;
-use super::kinds::Kind;
+use super::kinds::{Kind, RunbookCall};
 use super::model::{
     Channel, Checklists, Danger, Frequency, Front, Input, InputType, NotificationRule, Occasion, OnFailure, Rollback, Runbook,
     RunbookStatus, Step, Trigger,
@@ -14,7 +14,7 @@ use super::model::{
 use super::steps::{self, Ids};
 use super::template::{self, Fill};
 use crate::base::clock::Stamp;
-use crate::base::diag::{Diagnostic, Findings};
+use crate::base::diag::{Diagnostic, Findings, suggestion};
 use crate::base::secret::SecretRef;
 use crate::base::yaml::{self, Fields, LineIndex, Reader, Text};
 
@@ -357,6 +357,15 @@ fn placeholders(text: &str) -> Vec<(String, usize)> {
 /// Every template and expression uses only what will be there: inputs that are declared, steps that come before.
 fn check_uses(r: &mut Reader, inputs: &[Input], steps: &[Step], rollback: &Rollback) {
     let mut scope = LoadScope { inputs: inputs.iter().map(|i| i.name.as_str()).collect(), ..LoadScope::default() };
+    for (i, step) in steps.iter().enumerate() {
+        if let Kind::Runbook(RunbookCall::Back { back }) = &step.kind
+            && !steps[..i].iter().any(|before| before.id == *back && before.kind.nested().is_some())
+        {
+            let at = r.lines.find(step.at, "back");
+            let hint = suggestion(back, steps[..i].iter().filter(|before| before.kind.nested().is_some()).map(|before| before.id.as_str()));
+            r.error(at, format!("step `{}`: no earlier step `{back}` runs another runbook", step.name), hint);
+        }
+    }
     for step in steps.iter().chain(&rollback.steps) {
         check_texts(r, step, &[Some(&step.kind), step.probe.as_ref()], &scope);
         if let Some(when) = &step.when {

@@ -206,9 +206,16 @@ impl Run {
         told.into_iter().try_fold(false, |_, one| one)
     }
 
+    /// Whether a later step has taken a step back already.
+    fn is_taken_back(&self, plan: &Plan, key: &str) -> bool {
+        let done = |s: &&Planned| self.steps.get(&s.key).is_some_and(|run| run.state == StepState::Done);
+        plan.content.steps.iter().filter(|s| s.takes_back.as_deref() == Some(key)).any(|s| done(&s))
+    }
+
     /// What can be undone, the newest first, and then the rollback's own steps.
     pub fn way_back(&self, plan: &Plan) -> Vec<String> {
-        let touched = |s: &&Planned| s.undo.is_some() && self.steps.get(&s.key).is_some_and(|run| run.touched);
+        let touched =
+            |s: &&Planned| s.undo.is_some() && self.steps.get(&s.key).is_some_and(|run| run.touched) && !self.is_taken_back(plan, &s.key);
         let undo = plan.content.steps.iter().filter(touched).map(|s| format!("undo/{}", s.key));
         let mut steps: Vec<String> = undo.collect();
         steps.reverse();
@@ -232,7 +239,7 @@ impl Run {
     pub fn left_behind(&self, plan: &Plan) -> Vec<String> {
         let mut lines = Vec::new();
         for step in &plan.content.steps {
-            let Some(run) = self.steps.get(&step.key) else { continue };
+            let Some(run) = self.steps.get(&step.key).filter(|_| !self.is_taken_back(plan, &step.key)) else { continue };
             let undo = if step.undo.is_some() { "can be undone" } else { "has no undo" };
             match run.state {
                 StepState::Running | StepState::Unknown if step.kind.mutates() => {

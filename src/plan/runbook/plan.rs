@@ -78,6 +78,9 @@ pub struct Planned {
     /// The runbook that leads on by hand when it has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<String>,
+    /// The earlier step that this one takes back, where that has done anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_back: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Kind>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "millis::maybe")]
@@ -232,6 +235,7 @@ impl Plan {
                 probe: None,
                 on_failure: Some(OnFailure::Ask),
                 by_hand: None,
+                takes_back: None,
                 undo: None,
                 undo_timeout: None,
                 inputs: step.inputs.clone(),

@@ -228,6 +228,7 @@ impl Planner<'_> {
                 probe,
                 on_failure: step.on_failure,
                 by_hand: self.by_hand(step),
+                takes_back: None,
                 undo,
                 undo_timeout: step.undo_timeout,
                 inputs: if prefix.is_empty() { Map::new() } else { inputs.clone() },
@@ -446,7 +447,7 @@ impl Planner<'_> {
     }
 }
 
-/// The way back of a step as a step of its own: where it was not done there is nothing to take back.
+/// The way back of a step as a step of its own; where that has done nothing it is left out.
 fn taken_back(step: &Step, planned: &Planned, (prefix, inputs): (&str, &Map<String, Json>)) -> Option<Planned> {
     let kind = planned.undo.clone()?;
     Some(Planned {
@@ -461,6 +462,7 @@ fn taken_back(step: &Step, planned: &Planned, (prefix, inputs): (&str, &Map<Stri
         probe: None,
         on_failure: step.on_failure,
         by_hand: None,
+        takes_back: Some(planned.key.clone()),
         undo: None,
         undo_timeout: None,
         kind,

@@ -387,7 +387,7 @@ impl Run {
             "inputs": inputs,
             "environment": {"name": c.environment.name, "tier": c.environment.tier.name()},
             "vars": c.vars,
-            "operator": {"user": plan.by.user, "host": plan.by.host},
+            "operator": {"user": plan.by.user, "host": plan.by.host, "automatic": c.automatic},
             "steps": steps,
         })
     }

@@ -339,6 +339,11 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         go_to_board(state, board);
         return Vec::new();
     }
+    // Whoever works in a panel stays in it, whatever fails meanwhile.
+    if state.board().is_some() {
+        let focus = state.focus();
+        state.nav.panels.entry(state.nav.board).or_insert(focus);
+    }
     match action {
         Action::Quit => return vec![Command::Quit],
         Action::Help => toggle(state, Overlay::Help { scroll: 0 }),

@@ -172,7 +172,7 @@ fn metric(
             paint.text(area, columns[3], y, &fit(&format!("{} … {}", signed(lower), signed(upper)), 21), Role::Dim);
         }
     }
-    paint.text(area, columns[4], y, &format!("{}/{}", verdict.points.baseline, verdict.points.canary), Role::Dim);
+    paint.text(area, columns[4], y, &format!("{}/{}", verdict.points.canary, verdict.points.baseline), Role::Dim);
     let (judged, word) = match verdict.classification {
         Classification::Pass => (Verdict::Pass, "pass"),
         Classification::High => (Verdict::Fail, "high"),

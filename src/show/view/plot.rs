@@ -252,7 +252,9 @@ pub fn spark(paint: &mut Paint, area: Rect, y: u16, axis: Axis, series: &Series,
     let largest = columns.iter().flatten().fold(0.0, |most: f64, value| most.max(value.abs()));
     let newest = columns.iter().rev().flatten().next().copied();
     // A quarter of the value at least.
-    let room = newest.into_iter().flat_map(|value| [value - largest / 8.0, value + largest / 8.0]);
+    // What is never below nothing has no room there.
+    let least = if columns.iter().flatten().all(|value| *value >= 0.0) { 0.0 } else { f64::NEG_INFINITY };
+    let room = newest.into_iter().flat_map(|value| [(value - largest / 8.0).max(least), value + largest / 8.0]);
     let Some(scale) = Scale::of(columns.iter().flatten().copied().chain(marks.iter().copied()).chain(room)) else { return };
     let text: String = columns.into_iter().map(|value| value.map_or(" ", |v| level(paint, scale.share(v).max(0.1)))).collect();
     paint.text(area, 0, y, &text, role);

@@ -371,21 +371,41 @@ async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, copy: &Path,
 /// done the numbers on the host stand.
 pub async fn carry_leases(options: &DatabaseOptions, run: &str) -> Result<(), Fault> {
     let names = Names::of(options, run)?;
-    let table = format!("{OWN_SCHEMA}.locks");
     let mut from = open(options).await?;
-    let query = format!("SELECT coalesce(json_agg(l), '[]')::text AS v FROM {table} l");
-    let given = from.run(&query, &[], true, CONNECTING).await;
+    let mut rows = Vec::new();
+    for table in ["locks", "holds"] {
+        let table = format!("{OWN_SCHEMA}.{table}");
+        let there = format!("SELECT to_regclass({}) IS NOT NULL AS v", literal(&table));
+        if from.run(&there, &[], true, CONNECTING).await.is_ok_and(|given| given.value == Some(json!(true))) {
+            let query = format!("SELECT coalesce(json_agg(l), '[]')::text AS v FROM {table} l");
+            let given = from.run(&query, &[], true, CONNECTING).await;
+            rows.push((table, given?.value.and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default()));
+        }
+    }
     from.close().await;
-    let rows = given?.value.and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default();
     let mut to = open(&at_database(options, &names.old)?).await?;
-    let statements = [
-        format!("DELETE FROM {table}"),
-        format!("INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, {})", literal(&rows)),
-    ];
     let mut done = Ok(());
-    for statement in statements {
-        if done.is_ok() {
-            done = say(&mut to, statement).await;
+    for (table, rows) in rows {
+        // What is there already is overwritten; nothing is ever missing in between. The table may be younger than the database.
+        let make = if table.ends_with("holds") {
+            format!("CREATE TABLE IF NOT EXISTS {table} (environment text PRIMARY KEY, at bigint NOT NULL, hold text)")
+        } else {
+            String::from("SELECT 1")
+        };
+        let put = format!(
+            "WITH new AS (SELECT * FROM json_populate_recordset(NULL::{table}, {})), gone AS (DELETE FROM {table} t WHERE NOT EXISTS \
+             (SELECT 1 FROM new WHERE new.environment = t.environment)) INSERT INTO {table} SELECT * FROM new ON CONFLICT (environment) DO UPDATE SET {}",
+            literal(&rows),
+            if table.ends_with("holds") {
+                "at = excluded.at, hold = excluded.hold"
+            } else {
+                "holder = excluded.holder, beat = excluded.beat, session = excluded.session, fence = excluded.fence, wanted = excluded.wanted"
+            },
+        );
+        for statement in [make, put] {
+            if done.is_ok() {
+                done = say(&mut to, statement).await;
+            }
         }
     }
     to.close().await;
