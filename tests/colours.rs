@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lastgreen::show::theme::{Role, Theme, load, shipped_names};
+use lastgreen::show::theme::{ANSI, Role, Theme, load, shipped_names};
 use ratatui::style::Color;
 
 type Rgb = [u8; 3];
@@ -18,28 +18,12 @@ fn backgrounds(theme: &str) -> Vec<Rgb> {
 }
 
 fn rgb(color: Color) -> Option<Rgb> {
-    const NAMED: [(Color, Rgb); 14] = [
-        (Color::Black, [0, 0, 0]),
-        (Color::Red, [205, 0, 0]),
-        (Color::Cyan, [0, 205, 205]),
-        (Color::Gray, [229, 229, 229]),
-        (Color::DarkGray, [127, 127, 127]),
-        (Color::LightRed, [255, 0, 0]),
-        (Color::LightGreen, [0, 255, 0]),
-        (Color::LightYellow, [255, 255, 0]),
-        (Color::LightBlue, [92, 92, 255]),
-        (Color::LightMagenta, [255, 0, 255]),
-        (Color::LightCyan, [0, 255, 255]),
-        (Color::White, [255, 255, 255]),
-        (Color::Green, [0, 205, 0]),
-        (Color::Yellow, [205, 205, 0]),
-    ];
     match color {
         Color::Rgb(r, g, b) => Some([r, g, b]),
         Color::Indexed(i) => Some(<[u8; 3]>::from(ansi_colours::rgb_from_ansi256(i))),
         // The terminal's own text on its own background is the user's choice.
         Color::Reset => None,
-        named => Some(NAMED.iter().find(|(color, _)| *color == named).unwrap_or_else(|| panic!("{named:?} is not known here")).1),
+        named => Some(ANSI.iter().find(|(color, _)| *color == named).unwrap_or_else(|| panic!("{named:?} is not known here")).1),
     }
 }
 

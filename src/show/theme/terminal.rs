@@ -42,7 +42,8 @@ pub fn detect_glyphs(var: impl Fn(&str) -> Option<String>) -> Glyphs {
     if utf8 && !console { Glyphs::Unicode } else { Glyphs::Ascii }
 }
 
-const ANSI: [(Color, [u8; 3]); 16] = [
+/// The sixteen colours of old, as most terminals have them.
+pub const ANSI: [(Color, [u8; 3]); 16] = [
     (Color::Black, [0, 0, 0]),
     (Color::Red, [205, 0, 0]),
     (Color::Green, [0, 205, 0]),
