@@ -277,3 +277,23 @@ fn two_users_of_one_configuration_keep_each_other_out_whatever_becomes_of_the_fi
     let (code, said) = host.run(&["run", "quick", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
 }
+
+/// After a reboot, or in a container made anew with the old one's state folder, nobody can look at the process.
+#[test]
+fn a_holder_of_a_place_that_is_no_more_is_taken_over_from() {
+    let host = host();
+    let id = host.begin("long");
+    until("the script to be at work", || host.has("waits-for-go"));
+    let lease = std::fs::read_dir(host.path().join("state/lock")).expect("a folder").flatten().next().expect("a lease").path();
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&lease).expect("readable")).expect("JSON");
+    std::fs::write(host.path().join("go"), "").expect("written");
+    host.until(&id, "done");
+    record["holder"]["run"] = "01OTHER".into();
+    record["holder"]["runner"]["place"] = "another boot".into();
+    for (beat, code) in [(lastgreen::base::clock::Clock::System.now(), 24), (lastgreen::base::clock::Stamp(0), 0)] {
+        record["holder"]["beat"] = serde_json::to_value(beat).expect("JSON");
+        std::fs::write(&lease, record.to_string()).expect("written");
+        let (given, said) = host.run(&["run", "quick", "--confirm", "here"]);
+        assert!(given == code && said.contains("01OTHER"), "{given}: {said}");
+    }
+}

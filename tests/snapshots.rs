@@ -535,6 +535,16 @@ fn what_writes_is_held_while_a_snapshot_is_taken_and_goes_on_whatever_comes_of_i
 
 #[test]
 fn a_store_s_own_program_is_not_begun_a_second_time_beside_the_first() {
+    never_two_at_once("");
+}
+
+/// As behind `sudo`: nobody can read there what the program carries.
+#[test]
+fn a_program_that_shows_nothing_of_its_step_is_found_all_the_same() {
+    never_two_at_once("[ \"$HOME\" ] && exec env -i PATH=\"$PATH\" \"$0\"\n");
+}
+
+fn never_two_at_once(first: &str) {
     let host = Host::new(
         "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.own]\nkind = \"command\"\ncommand = [\"true\"]\n[snapshots]\nfolder = \"snaps\"\n\
          [snapshots.programs.own]\ncreate = [\"./create\"]\nverify = [\"true\"]\nrestore = [\"./restore\"]\n",
@@ -548,7 +558,9 @@ fn a_store_s_own_program_is_not_begun_a_second_time_beside_the_first() {
     // What it begins for good, in a session of its own, is nothing that anybody waits for.
     program(
         "restore",
-        "setsid sleep 600 >/dev/null 2>&1 & echo $! >> stays; echo begin >> said; until [ -e go ]; do sleep 0.05; done; echo end >> said",
+        &format!(
+            "{first}setsid sleep 600 >/dev/null 2>&1 & until [ \"$(cut -d' ' -f6 /proc/$!/stat)\" = $! ]; do :; done; echo $! >> stays; echo begin >> said; until [ -e go ]; do sleep 0.05; done; echo end >> said"
+        ),
     );
     let id = create(&host, false);
     let (code, run) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here", "--detach"]);
@@ -557,6 +569,9 @@ fn a_store_s_own_program_is_not_begun_a_second_time_beside_the_first() {
     let said = || std::fs::read_to_string(at("said")).unwrap_or_default().replace('\n', " ").trim().to_string();
     until("the restore to begin", || said() == "begin");
     kill_process(host.runner_pid(&run), Signal::KILL).expect("killed");
+    host.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
+    let (code, words) = host.run(&["run", "quick", "--confirm", "here"]);
+    assert!(code == 24 && words.contains("still at work") && words.contains(&run), "{code}: {words}");
     let (code, words) = host.run(&["resume", &run, "--detach"]);
     assert_eq!(code, 0, "{words}");
     until("the second runner to wait", || std::fs::read_to_string(host.journal(&run)).is_ok_and(|text| text.contains("is waited for")));

@@ -12,8 +12,12 @@ use common::{Canned, Postgres, alertmanager, install_tls_provider, redis, respon
 use lastgreen::base::endpoint::DatabaseOptions;
 use lastgreen::base::endpoint::{Auth, Endpoint, Tls};
 use lastgreen::base::secret::SecretRef;
-use lastgreen::observe::reading::{AlertState, Ask, EventOutcome, Fact, Fault, FaultKind, Health, ProbeSpec, Shape, Value};
-use lastgreen::observe::source::{Alertmanager, Client, CommandClient, Database, Probe, Prometheus, Qdrant, Redis, Web};
+use lastgreen::observe::reading::{
+    AlertState, Ask, EventOutcome, Fact, Fault, FaultKind, Health, ProbeSpec, Question, Shape, SourceState, Value,
+};
+use lastgreen::observe::source::{
+    Alertmanager, Client, CommandClient, Database, Mailbox, Poller, Probe, Prometheus, Qdrant, Redis, Source, Web,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -354,11 +358,57 @@ fn probes_count_failures_in_a_row() {
     assert_eq!(ask(&probe, &json), Ok(Value::Number(12.0)));
 }
 
+/// A probe answers also while its source is away, whatever else asks that; and the source is said to be away.
+#[test]
+fn a_probe_beside_another_question_is_answered_while_nobody_listens() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port();
+    let source = Source {
+        name: "api".into(),
+        kind: "http",
+        client: Arc::new(Probe::new(web(&format!("http://127.0.0.1:{port}")))),
+        concurrency: 4,
+        timeout: TIMEOUT,
+    };
+    let question = |name: &str, ask: Ask| Question {
+        name: name.into(),
+        source: "api".into(),
+        ask,
+        every: Duration::from_millis(20),
+        timeout: TIMEOUT,
+        history: false,
+        or: None,
+        numbers: false,
+        past: None,
+    };
+    let spec = ProbeSpec { path: "/healthz".into(), method: "GET".into(), status: 200, body: None, within: None };
+    let questions =
+        vec![question("pointer", Ask::Json { path: "/x".into(), pointer: "/queue".into() }), question("probe", Ask::Probe(spec))];
+    let mailbox = Arc::new(Mailbox::default());
+    let _poller = Poller::start(runtime.handle(), vec![source], questions, Duration::from_secs(60), mailbox.clone());
+    let (mut failures, mut away) = (0.0, false);
+    until("ten failures of the probe", || {
+        let delivery = mailbox.take();
+        for (_, reading) in &delivery.readings {
+            if let Ok(value) = &reading.outcome {
+                let Value::Number(n) = value else { panic!("{value:?}") };
+                assert!(*n > failures, "the failures are counted in a row");
+                failures = *n;
+            }
+        }
+        assert!(delivery.readings.iter().all(|(name, reading)| **name != *"probe" || reading.outcome.is_ok()), "{delivery:?}");
+        away |= delivery.sources.iter().any(|(_, health)| health.state == SourceState::Failing);
+        failures >= 10.0
+    });
+    assert!(away, "the source is away");
+}
+
 #[test]
 fn commands_are_ended_with_their_whole_group() {
     let command = |argv: &[&str], timeout| CommandClient {
         argv: argv.iter().map(|a| (*a).to_string()).collect(),
         environment: Vec::new(),
+        names: None,
         timeout,
         max_output: 1000,
     };

@@ -47,9 +47,13 @@ fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<A
         SourceKind::Http(endpoint) => Arc::new(Probe::new(web(endpoint))),
         SourceKind::Qdrant { endpoint, collection } => Arc::new(Qdrant::new(web(endpoint), collection.clone())),
         SourceKind::Redis { url, password, tls } => Arc::new(Redis::new(url.clone(), password.clone(), tls.clone(), source.timeout)),
-        SourceKind::Command { argv, max_output } => {
-            Arc::new(CommandClient { argv: argv.clone(), environment: Vec::new(), timeout: source.timeout, max_output: *max_output })
-        }
+        SourceKind::Command { argv, max_output } => Arc::new(CommandClient {
+            argv: argv.clone(),
+            environment: Vec::new(),
+            names: None,
+            timeout: source.timeout,
+            max_output: *max_output,
+        }),
         SourceKind::Database { url, password, tls, connections } => {
             let options = DatabaseOptions {
                 url: url.clone(),

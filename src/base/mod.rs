@@ -6,6 +6,7 @@ pub mod diag;
 pub mod endpoint;
 pub mod exit;
 pub mod layer;
+pub mod process;
 pub mod secret;
 pub mod text;
 pub mod tier;

@@ -218,7 +218,10 @@ fn distance(condition: &Condition, value: f64, limit: f64) -> f64 {
 
 /// One number for a window, or why there is none.
 fn windowed(signal: &Signal, observed: &Observed, label: &str, aggregate: Aggregate, span: Span) -> Result<f64, String> {
-    let nothing = || "nothing in the window yet".to_string();
+    let nothing = || match observed.recent.dropped {
+        0 => "nothing in the window yet".to_string(),
+        n => format!("{n} series too many to keep the past of: aggregate them (sum, max, topk)"),
+    };
     let series = observed.recent.lines.get(label).ok_or_else(nothing)?;
     let mut points: Vec<(Stamp, f64)> = match span {
         Span::Samples(n) => {

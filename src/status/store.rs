@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use crate::base::clock::Stamp;
 use crate::config::{Config, SignalConfig};
 use crate::judge::{Baseline, Evidence, Judgement, Observation, Observed, Rule, RuleState, Verdict, judge, observe};
-use crate::observe::reading::{Delivery, Freshness, History, Reading, SourceHealth, Tail};
+use crate::observe::reading::{Delivery, Freshness, History, MOST_LINES, Reading, SourceHealth, Tail};
 
 /// How long readings are kept for windows and rules.
 const RECENT: Duration = Duration::from_secs(3 * 3600);
@@ -260,10 +260,14 @@ fn replay(rule: &Rule, signal: &SignalConfig, track: &Track) -> RuleState {
 }
 
 impl Track {
-    fn take(&mut self, reading: Reading, signal: &SignalConfig) {
+    fn take(&mut self, mut reading: Reading, signal: &SignalConfig) {
         if let Some(value) = reading.value() {
             self.recent.push(reading.at, &value.lines());
             self.recent.trim(reading.at.minus(RECENT));
+            if self.recent.dropped > 0 {
+                let all = MOST_LINES + self.recent.dropped;
+                reading.notes.push(format!("of {all} series the past of {MOST_LINES} is kept: aggregate them (sum, max, topk)"));
+            }
             // Without a history of the source's own, the chart shows the readings: at most one line fewer than before.
             if !signal.question.history {
                 self.chart = None;

@@ -6,18 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
-use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::net::unix::pipe::{OpenOptions, Receiver};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::act::infra::processes::{Stat, carrying};
+use crate::act::infra::processes::{carrying, named_at_work};
+use crate::base::process::{DEATH, GroupName, is_gone};
 
 /// Between asking a group to end and ending it.
 const GRACE: Duration = Duration::from_secs(3);
-/// How long the end of a group is waited for that was told to end at once.
-const DEATH: Duration = Duration::from_secs(5);
 /// As long as what is written into the file when the script begins: a full disk then has room for it.
 const ROOM: usize = 96;
 
@@ -90,40 +88,41 @@ pub fn reserve(home: &Path) -> std::io::Result<()> {
 
 /// Whether the file names a group: one that is empty was never begun.
 pub fn is_named(home: &Path) -> bool {
-    read_mark(home).is_some()
+    GroupName::read(&mark(home)).is_some()
 }
 
-fn read_mark(home: &Path) -> Option<(Pid, String, String)> {
-    let text = std::fs::read_to_string(mark(home)).ok()?;
-    let mut words = text.split_whitespace();
-    let group = Pid::from_raw(words.next()?.parse().ok()?)?;
-    Some((group, words.next()?.to_string(), words.next()?.to_string()))
+/// The script that a runner which is gone has left at work, if it has.
+fn is_at_work(home: &Path) -> Option<Pid> {
+    GroupName::read(&mark(home))?.at_work()
 }
 
-/// The process group of a step that a runner which is gone has left at work, if it has.
-pub fn is_at_work(home: &Path) -> Option<Pid> {
-    let (group, began, boot) = read_mark(home)?;
-    let booted = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    // A number is not given again while a group has it; so only its leader could be another program.
-    let leader = Stat::of(&group.as_raw_nonzero().to_string());
-    let ours = booted.trim() == boot && leader.is_none_or(|leader| leader.began == began);
-    (ours && lives(group)).then_some(group)
+/// What a step has begun and nobody has seen the end of.
+pub struct LeftAtWork {
+    what: &'static str,
+    group: Pid,
 }
 
-/// Whether anything of a group is still there. What belongs to somebody else (behind `sudo`) counts.
-fn lives(group: Pid) -> bool {
-    match test_kill_process_group(group) {
-        Err(Errno::PERM) => true,
-        Err(_) => false,
-        // Processes that have ended, and that nobody has taken note of, are not at work.
-        Ok(()) => {
-            let Ok(all) = std::fs::read_dir("/proc") else { return true };
-            let names = all.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-            let number = group.as_raw_nonzero().get().to_string();
-            names
-                .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
-                .any(|pid| Stat::of(&pid).is_some_and(|stat| stat.group == number && stat.state != "Z"))
+impl std::fmt::Display for LeftAtWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (process group {})", self.what, self.group.as_raw_nonzero())
+    }
+}
+
+/// A script or a program of a run that is at work.
+pub fn left_at_work(home: &Path) -> Option<LeftAtWork> {
+    let script = is_at_work(home).map(|group| LeftAtWork { what: "a script", group });
+    script.or_else(|| named_at_work(home).first().map(|group| LeftAtWork { what: "a program", group: *group }))
+}
+
+/// The same, once what was told to end has had the time for it.
+pub async fn stays_at_work(home: &Path) -> Option<LeftAtWork> {
+    let deadline = Instant::now() + DEATH;
+    loop {
+        let left = left_at_work(home);
+        if left.is_none() || Instant::now() >= deadline {
+            return left;
         }
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -135,18 +134,6 @@ pub async fn end(group: Option<Pid>, child: &mut tokio::process::Child) -> bool 
     let _ = kill_process_group(group, Signal::KILL);
     let _ = timeout(DEATH, child.wait()).await;
     is_gone(group).await
-}
-
-/// Waits a while for a group that was told to end at once.
-async fn is_gone(group: Pid) -> bool {
-    let deadline = Instant::now() + DEATH;
-    while lives(group) {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    true
 }
 
 /// Waits for what a runner that is gone has left running, and ends it when it takes longer than its step may.

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 pub use crate::act::infra::processes;
 pub use context::{Context, Outgoing, Points, Seen, Signals};
 pub use gate::{look_at_gates, word as gate_word};
-pub use group::{end_orphan, is_at_work};
+pub use group::{end_orphan, left_at_work, stays_at_work};
 pub use outcome::{Ended, Outcome, Settled};
 pub use output_log::{OutputLog, read_progress};
 pub use validation::look_once;
@@ -132,7 +132,7 @@ pub async fn perform(context: &Context, kind: &Kind, invocation: Invocation<'_>,
     if act.ends_itself() {
         return act.perform(context, &invocation, log).await;
     }
-    marked(invocation.run, invocation.key, limited(context, kind, act, &invocation, log)).await
+    marked(invocation.run, invocation.key, invocation.home, limited(context, kind, act, &invocation, log)).await
 }
 
 async fn limited(context: &Context, kind: &Kind, act: &dyn Act, invocation: &Invocation<'_>, log: &mut OutputLog) -> Outcome {

@@ -1,18 +1,23 @@
 //! Programs that a step has begun and that may outlive their runner: each carries the step and the session of its runner,
 //! so that a runner which comes later finds what is still at work, and does not begin it a second time beside that.
 
-use rustix::process::{Pid, Signal, getsid, kill_process_group};
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::base::process::{GroupName, Stat, is_gone};
+use crate::observe::source::NAMED;
 
 const SESSION: &str = "LASTGREEN_SESSION";
 
 /// What a program of a step carries in its environment.
 pub fn marks(run: &str, key: &str) -> Vec<(String, String)> {
-    let session = getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
+    let session = Stat::of("self").map_or_else(String::new, |own| own.session);
     vec![
         ("LASTGREEN_RUN".into(), run.into()),
         ("LASTGREEN_STEP".into(), key.into()),
         // Whoever makes itself a session of its own means to stay: a service that was begun is not the program that began it.
-        (SESSION.into(), session.to_string()),
+        (SESSION.into(), session),
     ]
 }
 
@@ -21,21 +26,46 @@ pub fn carrying(run: &str, key: &str) -> Vec<Pid> {
     all_carrying(run, key).into_iter().map(|(pid, ..)| pid).collect()
 }
 
-/// The programs of a step that are still at work.
-pub fn at_work(run: &str, key: &str) -> Vec<Pid> {
-    let own = |(pid, stat, session): (Pid, Stat, String)| (stat.session == session).then_some(pid);
-    all_carrying(run, key).into_iter().filter_map(own).collect()
+/// The groups of programs that are named in the folder of a run and still at work. Who belongs to somebody else (behind
+/// `sudo`) can only be seen by this; who made itself a session of its own only by what it carries.
+pub fn named_at_work(home: &Path) -> Vec<Pid> {
+    let Ok(files) = std::fs::read_dir(home) else { return Vec::new() };
+    let named = files.flatten().filter(|file| file.file_name().to_string_lossy().starts_with(NAMED));
+    let at_work = |file: std::fs::DirEntry| {
+        // One that is just being written names nothing yet.
+        let group = GroupName::read(&file.path())?.at_work();
+        if group.is_none() {
+            let _ = std::fs::remove_file(file.path());
+        }
+        group
+    };
+    named.filter_map(at_work).collect()
 }
 
-/// Ends them with everything that they have begun.
-pub fn end(programs: &[Pid]) {
-    for pid in programs {
-        let group = Stat::of(&pid.as_raw_nonzero().to_string()).and_then(|stat| Pid::from_raw(stat.group.parse().ok()?));
-        if let Some(group) = group {
-            // Nobody left in the group is as good.
-            let _ = kill_process_group(group, Signal::KILL);
+/// The groups of a step's programs that are still at work.
+pub fn at_work(run: &str, key: &str, home: &Path) -> Vec<Pid> {
+    let own = |(_, stat, session): (Pid, Stat, String)| {
+        let group = || Pid::from_raw(stat.group.parse().ok()?);
+        if stat.session == session { group() } else { None }
+    };
+    let mut groups: Vec<Pid> = all_carrying(run, key).into_iter().filter_map(own).chain(named_at_work(home)).collect();
+    groups.sort_by_key(|group| group.as_raw_nonzero());
+    groups.dedup();
+    groups
+}
+
+/// Ends them with everything that they have begun. Whether all of it is gone.
+pub async fn end(groups: &[Pid]) -> bool {
+    for group in groups {
+        // Nobody left in the group is as good.
+        let _ = kill_process_group(*group, Signal::KILL);
+    }
+    for group in groups {
+        if !is_gone(*group).await {
+            return false;
         }
     }
+    true
 }
 
 fn all_carrying(run: &str, key: &str) -> Vec<(Pid, Stat, String)> {
@@ -49,26 +79,8 @@ fn all_carrying(run: &str, key: &str) -> Vec<(Pid, Stat, String)> {
         }
         let session = pairs.iter().find_map(|pair| pair.strip_prefix(SESSION.as_bytes())?.strip_prefix(b"="));
         let number = entry.file_name().to_string_lossy().into_owned();
-        let stat = Stat::of(&number).filter(|stat| stat.state != "Z")?;
+        let stat = Stat::of(&number).filter(|stat| !stat.is_over())?;
         Some((Pid::from_raw(number.parse().ok()?)?, stat, String::from_utf8_lossy(session.unwrap_or_default()).into_owned()))
     };
     all.flatten().filter_map(found).collect()
-}
-
-/// What the kernel says of a process.
-pub struct Stat {
-    pub state: String,
-    pub group: String,
-    pub session: String,
-    pub began: String,
-}
-
-impl Stat {
-    pub fn of(pid: &str) -> Option<Stat> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in brackets may hold anything; behind it: state, parent, group, session, and much later when it began.
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let field = |i: usize| fields.get(i).map(|text| (*text).to_string());
-        Some(Stat { state: field(0)?, group: field(2)?, session: field(3)?, began: field(19)? })
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use super::driver::{Driver, Gone, ours};
-use crate::act::effect::{Ended, Invocation, Outcome, OutputLog, Settled, acting, is_at_work, look_once, perform};
+use crate::act::effect::{Ended, Invocation, Outcome, OutputLog, Settled, acting, look_once, perform, stays_at_work};
 use crate::base::clock::Stamp;
 use crate::plan::runbook::{
     Event, Fill, Kind, NOT_NEEDED, OperatorQuestion, Output, Planned, ProbeAnswer, QuestionKind, StepResult, StepState, holds, render,
@@ -176,11 +176,8 @@ impl Driver {
             output: outcome.output,
         })
         .await?;
-        match is_at_work(&self.home) {
-            Some(group) => {
-                let number = group.as_raw_nonzero();
-                self.pause_beside(format!("a script is still at work and cannot be ended from here: process group {number}")).await
-            }
+        match stays_at_work(&self.home).await {
+            Some(left) => self.pause_beside(format!("still at work, and cannot be ended from here: {left}")).await,
             None => Ok(()),
         }
     }

@@ -130,17 +130,20 @@ impl Driver {
         let deadline = Instant::now() + self.orphan_patience();
         let mut said = false;
         loop {
-            let left = processes::at_work(&self.id, &key);
+            let left = processes::at_work(&self.id, &key, &self.home);
             let Some(first) = left.first() else { return Ok(()) };
             let number = first.as_raw_nonzero();
             if Instant::now() >= deadline || self.run.is_aborting() {
-                processes::end(&left);
-                let text = format!("what step {key} had begun was still running (process {number}), and was ended");
+                if !processes::end(&left).await {
+                    let text = format!("what step {key} had begun is still running and cannot be ended from here: process group {number}");
+                    return self.pause_beside(text).await;
+                }
+                let text = format!("what step {key} had begun was still running (process group {number}), and was ended");
                 return self.append(Event::Noted { text, loud: false }).await;
             }
             if !said {
                 said = true;
-                let text = format!("what step {key} has begun is still running (process {number}), and is waited for");
+                let text = format!("what step {key} has begun is still running (process group {number}), and is waited for");
                 self.append(Event::Noted { text, loud: false }).await?;
             }
             if self.is_leaving() {

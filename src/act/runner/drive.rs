@@ -12,7 +12,7 @@ use super::begin::Begin;
 use super::control::{self, Control};
 use super::driver::{Driver, Gone, by_signal};
 use super::outgoing::StepNotifications;
-use crate::act::effect::{Context, Settled, is_at_work};
+use crate::act::effect::{Context, Settled, left_at_work};
 use crate::base::endpoint::DatabaseOptions;
 use crate::plan::runbook::{Channel, Event, Next, Operator, Phase, Plan, Run, RunResult, Runner};
 use crate::record::journal::{Failpoint, Journal, JournalError, StateDir};
@@ -155,7 +155,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
     if let Some(lease) = driver.lease.take() {
         lease.let_go().await;
     }
-    if driver.run.is_over() && is_at_work(&driver.home).is_none() {
+    if driver.run.is_over() && left_at_work(&driver.home).is_none() {
         driver.state.close_run(&driver.id);
     }
     let ending = match (ended, &driver.run.phase) {

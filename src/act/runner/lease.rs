@@ -15,6 +15,7 @@ use super::left_behind::{left_at_work, still_at_work};
 use super::preempt::{LETS_GO, LOOK, Preempted, preempt_on_host};
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
+use crate::base::process::Stat;
 use crate::base::units::short;
 use crate::plan::runbook::slug;
 use crate::record::journal::{Holder, HostLease, Life, Other, RemoteLease, RemoteTried, RemoteWord, StateDir, Tried, Wanted, shared_lease};
@@ -506,6 +507,5 @@ fn refusal(environment: &str, other: Option<&Holder>) -> String {
 }
 
 fn is_stopped(holder: &Holder) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{}/stat", holder.runner.pid)).unwrap_or_default();
-    text.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+    Stat::of(&holder.runner.pid.to_string()).is_some_and(|stat| stat.is_stopped())
 }

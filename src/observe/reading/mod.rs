@@ -12,8 +12,8 @@ pub use delivery::{Delivery, Lines, SourceHealth, SourceState, Tail};
 pub use fault::{Fault, FaultKind};
 pub use freshness::Freshness;
 pub use question::{Ask, Fact, Health, Past, ProbeSpec, Question, Shape};
-pub use series::{History, Series};
-pub use value::{Alert, AlertState, EventOutcome, LabelledValue, SourceEvent, Table, Value, number_in};
+pub use series::{History, MOST_LINES, Series};
+pub use value::{Alert, AlertState, EventOutcome, LabelledValue, SourceEvent, Table, Value, distinct, number_in};
 
 use std::time::Duration;
 

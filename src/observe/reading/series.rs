@@ -13,7 +13,7 @@ use crate::base::clock::Stamp;
 /// thins out with age instead of ending.
 pub const MOST_POINTS: usize = 2048;
 /// The most lines one signal keeps; a signal with more is cut, and the panel says so.
-pub const MOST_LINES: usize = 64;
+pub const MOST_LINES: usize = 256;
 
 /// Values over time, in order. NaN marks a time at which there was no number.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn too_many_lines_are_counted() {
         let mut history = History::default();
-        let lines: Vec<LabelledValue> = (0..100).map(|i| LabelledValue { label: format!("l{i}").into(), value: 1.0 }).collect();
+        let lines: Vec<LabelledValue> = (0..300).map(|i| LabelledValue { label: format!("l{i}").into(), value: 1.0 }).collect();
         history.push(Stamp(1), &lines);
-        assert_eq!((history.lines.len(), history.dropped), (MOST_LINES, 36));
+        assert_eq!((history.lines.len(), history.dropped), (MOST_LINES, 44));
     }
 }

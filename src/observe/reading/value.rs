@@ -13,6 +13,19 @@ pub struct LabelledValue {
     pub value: f64,
 }
 
+/// Names that are the same for two get a number: each line is told apart from its fellows.
+pub fn distinct<T>(lines: &mut [T], label: impl Fn(&mut T) -> &mut Arc<str>) {
+    let mut seen: std::collections::HashMap<Arc<str>, usize> = std::collections::HashMap::new();
+    for line in lines {
+        let label = label(line);
+        let n = seen.entry(label.clone()).or_default();
+        *n += 1;
+        if *n > 1 {
+            *label = format!("{label} #{n}").trim_start().into();
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Table {
     pub columns: Vec<String>,

@@ -1,6 +1,7 @@
 //! A script as a source: what it prints is a number, a text, or JSON. It runs in a process group of its own, which is
 //! ended whole when it takes too long or when nobody waits for it any more.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -8,26 +9,57 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 
 use super::{Answer, Boxed, Client, from_json, not_understood};
+use crate::base::process::{GroupName, is_gone};
 use crate::base::secret::sanitize;
 use crate::base::units::short;
 use crate::observe::reading::{Ask, Fault, FaultKind, Value};
+
+/// How the files begin that name process groups.
+pub const NAMED: &str = "program.";
 
 pub struct CommandClient {
     /// Program and arguments; no shell in between unless it is the program.
     pub argv: Vec<String>,
     /// Variables that it gets besides those of ours.
     pub environment: Vec<(String, String)>,
+    /// Where its process group is named while it runs, for whoever comes after the end of this process.
+    pub names: Option<PathBuf>,
     pub timeout: Duration,
     pub max_output: u64,
 }
 
 /// Ends the process group when dropped.
-struct ProcessGroup(Pid);
+struct ProcessGroup {
+    leader: Pid,
+    name: Option<PathBuf>,
+}
+
+impl ProcessGroup {
+    fn of(leader: Pid, names: Option<&Path>) -> ProcessGroup {
+        let name = names.map(|folder| folder.join(format!("{NAMED}{}", leader.as_raw_nonzero())));
+        if let (Some(file), Some(group)) = (&name, GroupName::of(leader)) {
+            // Without room for it the program runs all the same: it may be what brings the room back.
+            let _ = std::fs::write(file, group.to_string());
+        }
+        ProcessGroup { leader, name }
+    }
+
+    /// Ends whatever is left of it. Whether nothing is.
+    async fn end(self) -> bool {
+        let (leader, name) = (self.leader, self.name.clone());
+        drop(self);
+        let gone = is_gone(leader).await;
+        if let Some(file) = name.filter(|_| gone) {
+            let _ = std::fs::remove_file(file);
+        }
+        gone
+    }
+}
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         // Nobody left in the group is as good.
-        let _ = kill_process_group(self.0, Signal::KILL);
+        let _ = kill_process_group(self.leader, Signal::KILL);
     }
 }
 
@@ -49,17 +81,22 @@ impl CommandClient {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| local(format!("cannot start `{program}`: {e}")))?;
-        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).map(ProcessGroup);
+        let group =
+            child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).map(|leader| ProcessGroup::of(leader, self.names.as_deref()));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let work = async {
             let (out, err) = tokio::join!(self.drain(stdout), self.drain(stderr));
             Ok::<_, std::io::Error>((out?, err?, child.wait().await?))
         };
         let finished = tokio::time::timeout(self.timeout, work).await;
-        drop(group);
+        let gone = match group {
+            Some(group) => group.end().await,
+            None => true,
+        };
         let (out, err, status) = match finished {
             Err(_) => {
-                return Err(Fault::new(FaultKind::Timeout, format!("`{program}` took longer than {} and was ended", short(self.timeout))));
+                let became = if gone { "was ended" } else { "cannot be ended from here" };
+                return Err(Fault::new(FaultKind::Timeout, format!("`{program}` took longer than {} and {became}", short(self.timeout))));
             }
             Ok(done) => done.map_err(|e| local(format!("`{program}`: {e}")))?,
         };

@@ -4,6 +4,7 @@
 mod alertmanager;
 mod command;
 mod database;
+mod gate;
 mod mailbox;
 mod pg_url;
 mod poll;
@@ -20,11 +21,12 @@ mod sqlite;
 mod web;
 
 pub use alertmanager::Alertmanager;
-pub use command::CommandClient;
+pub use command::{CommandClient, NAMED};
 pub use database::Database;
+pub use gate::Source;
 pub use mailbox::Mailbox;
 pub use pg_url::connect_options as postgres_options;
-pub use poll::{Poller, Source};
+pub use poll::Poller;
 pub use probe::Probe;
 pub use prometheus::{Prometheus, read_answer};
 pub use qdrant::{Qdrant, qdrant_fault, tasks_running};
@@ -53,11 +55,13 @@ pub struct Answer {
     pub at: Option<Stamp>,
     pub notes: Vec<String>,
     pub partial: bool,
+    /// Why the source is away, where that is the answer.
+    pub away: Option<Fault>,
 }
 
 impl Answer {
     pub fn now(value: Value) -> Answer {
-        Answer { value, at: None, notes: Vec::new(), partial: false }
+        Answer { value, at: None, notes: Vec::new(), partial: false, away: None }
     }
 }
 

@@ -16,28 +16,34 @@ pub struct Probe {
     failures: Mutex<HashMap<String, u32>>,
 }
 
+/// Why a probe fails: nobody answers, or the answer is not the right one.
+enum Wrong {
+    Away(Fault),
+    Answer(String),
+}
+
 impl Probe {
     pub fn new(web: Web) -> Probe {
         Probe { web, failures: Mutex::default() }
     }
 
     /// How long a right answer took and its status, or what was wrong.
-    async fn try_once(&self, spec: &ProbeSpec) -> Result<String, String> {
+    async fn try_once(&self, spec: &ProbeSpec) -> Result<String, Wrong> {
         let started = Instant::now();
-        let request = self.web.request(&spec.method, &spec.path).map_err(|f| f.message)?;
-        let response = self.web.send(request).await.map_err(|f| f.message)?;
+        let request = self.web.request(&spec.method, &spec.path).map_err(Wrong::Away)?;
+        let response = self.web.send(request).await.map_err(Wrong::Away)?;
         let took = started.elapsed();
         if response.status.as_u16() != spec.status {
-            return Err(format!("status {} instead of {}", response.status.as_u16(), spec.status));
+            return Err(Wrong::Answer(format!("status {} instead of {}", response.status.as_u16(), spec.status)));
         }
         if let Some(pattern) = &spec.body {
-            let pattern = regex::Regex::new(pattern).map_err(|e| format!("the body pattern is wrong: {e}"))?;
+            let pattern = regex::Regex::new(pattern).map_err(|e| Wrong::Answer(format!("the body pattern is wrong: {e}")))?;
             if !pattern.is_match(&response.text()) {
-                return Err(format!("the body does not match `{pattern}`: {}", fit(&response.text(), 60)));
+                return Err(Wrong::Answer(format!("the body does not match `{pattern}`: {}", fit(&response.text(), 60))));
             }
         }
         if let Some(limit) = spec.within.filter(|limit| took > *limit) {
-            return Err(format!("answered after {}, allowed are {}", short(took), short(limit)));
+            return Err(Wrong::Answer(format!("answered after {}, allowed are {}", short(took), short(limit))));
         }
         Ok(format!("{} in {}", response.status.as_u16(), short(took)))
     }
@@ -66,8 +72,12 @@ impl Client for Probe {
                     let mut failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
                     let count = failures.entry(key).or_default();
                     *count = if result.is_ok() { 0 } else { count.saturating_add(1) };
-                    let note = crate::base::secret::sanitize(&result.unwrap_or_else(|why| why));
-                    Ok(Answer { notes: vec![note], ..Answer::now(Value::Number(f64::from(*count))) })
+                    let (note, away) = match result {
+                        Ok(words) | Err(Wrong::Answer(words)) => (words, None),
+                        Err(Wrong::Away(fault)) => (fault.message.clone(), Some(fault)),
+                    };
+                    let notes = vec![crate::base::secret::sanitize(&note)];
+                    Ok(Answer { notes, away, ..Answer::now(Value::Number(f64::from(*count))) })
                 }
                 Ask::Json { path, pointer } => {
                     let response = self.web.send(self.web.get(path)?).await?;

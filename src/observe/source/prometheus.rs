@@ -41,7 +41,7 @@ enum Data {
     String((f64, String)),
 }
 
-type LabelMap = BTreeMap<String, String>;
+pub(super) type LabelMap = BTreeMap<String, String>;
 
 #[derive(Deserialize)]
 struct InstantSeries {
@@ -178,11 +178,12 @@ fn value_of_data(data: Data) -> Result<Value, Fault> {
         Data::Scalar((_, value)) => Value::Number(number(&value)?),
         Data::String((_, text)) => Value::Text(sanitize(&text)),
         Data::Vector(series) => {
+            let names = labels(series.iter().map(|one| &one.metric));
             let mut lines = Vec::new();
-            for one in series {
+            for (one, label) in series.into_iter().zip(names) {
                 let missing = || Fault::new(FaultKind::Query, "the answer is a native histogram: take a quantile of it");
                 let (_, value) = one.value.ok_or_else(missing)?;
-                lines.push(LabelledValue { label: label(&one.metric), value: number(&value)? });
+                lines.push(LabelledValue { label, value: number(&value)? });
             }
             value_of(lines)
         }
@@ -239,7 +240,7 @@ fn notes(envelope: PrometheusEnvelope<Data>) -> Result<(Data, Answer), Fault> {
     let data = envelope.data.ok_or_else(|| Fault::new(FaultKind::Garbage, "a success without data"))?;
     let partial = envelope.warnings.iter().any(|w| !w.starts_with("PromQL "));
     let notes = envelope.warnings.iter().chain(&envelope.infos).map(|n| sanitize(n)).collect();
-    Ok((data, Answer { value: Value::Lines(Vec::new()), at: None, notes, partial }))
+    Ok((data, Answer { notes, partial, ..Answer::now(Value::Lines(Vec::new())) }))
 }
 
 fn number(text: &str) -> Result<f64, Fault> {
@@ -251,14 +252,28 @@ fn number(text: &str) -> Result<f64, Fault> {
     }
 }
 
-/// What names a series among its fellows: nothing for one without labels, the value of a single label, or all pairs.
-pub(super) fn label(metric: &LabelMap) -> Arc<str> {
-    let own: Vec<_> = metric.iter().filter(|(name, _)| *name != "__name__").collect();
-    match own.as_slice() {
-        [] => "".into(),
-        [(_, value)] => sanitize(value).into(),
-        many => sanitize(&many.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" ")).into(),
+/// What names each series among its fellows: nothing for one without labels, the value of a single label, or all pairs; and
+/// with the metric's name where that would be the same for two.
+pub(super) fn labels<'a>(metrics: impl Iterator<Item = &'a LabelMap>) -> Vec<Arc<str>> {
+    let metrics: Vec<_> = metrics.collect();
+    let pairs = |own: &[(&String, &String)]| sanitize(&own.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" "));
+    let short = |metric: &LabelMap| -> Arc<str> {
+        let own: Vec<_> = metric.iter().filter(|(name, _)| *name != "__name__").collect();
+        match own.as_slice() {
+            [] => "".into(),
+            [(_, value)] => sanitize(value).into(),
+            many => pairs(many).into(),
+        }
+    };
+    let mut named: Vec<Arc<str>> = metrics.iter().map(|metric| short(metric)).collect();
+    let mut times: HashMap<Arc<str>, usize> = HashMap::new();
+    named.iter().for_each(|label| *times.entry(label.clone()).or_default() += 1);
+    for (label, metric) in named.iter_mut().zip(&metrics).filter(|(label, _)| times[&**label] > 1) {
+        let name = metric.get("__name__").map_or("", String::as_str);
+        let own: Vec<_> = metric.iter().filter(|(name, _)| *name != "__name__").collect();
+        *label = format!("{} {}", sanitize(name), pairs(&own)).trim().into();
     }
+    named
 }
 
 /// Lines as a value: a single one without a label is a plain number.
@@ -303,13 +318,14 @@ impl Client for Prometheus {
             let envelope = self.call::<Data>(self.web.request("POST", "api/v1/query_range")?.form(&form)).await?;
             let (data, answer) = notes(envelope)?;
             let Data::Matrix(series) = data else { return Err(Fault::new(FaultKind::Garbage, "the answer to a range is none")) };
+            let names = labels(series.iter().map(|one| &one.metric));
             let mut lines = Vec::with_capacity(series.len());
-            for one in series {
+            for (one, label) in series.into_iter().zip(names) {
                 let mut points = Vec::with_capacity(one.values.len());
                 for (at, value) in one.values {
                     points.push((Stamp(Stamp::from_seconds(at).0 - skew), number(&value)?));
                 }
-                lines.push((label(&one.metric), points));
+                lines.push((label, points));
             }
             Ok((lines, answer))
         })

@@ -189,8 +189,9 @@ fn admitted(ask: &Ask) -> Result<crate::observe::engine::Supported, Fault> {
     supported(query).map_err(|e| Fault::new(FaultKind::Query, e.to_string()))
 }
 
-fn label(series: &Sampled) -> Arc<str> {
-    prometheus::label(&series.labels.iter().cloned().collect())
+fn labels(series: &[Sampled]) -> Vec<Arc<str>> {
+    let maps: Vec<prometheus::LabelMap> = series.iter().map(|one| one.labels.iter().cloned().collect()).collect();
+    prometheus::labels(maps.iter())
 }
 
 fn evaluation(error: EngineError) -> Fault {
@@ -204,8 +205,9 @@ impl Client for Scrape {
             let TargetRecord { oldest: at, mut notes, partial } = self.standing().await?;
             let partial = self.too_short(&query, &mut notes) || partial;
             let series = block_in_place(|| self.engine.instant(&query, prometheus::now())).map_err(evaluation)?;
-            let lines = series.iter().filter_map(|s| Some(LabelledValue { label: label(s), value: s.points.last()?.1 })).collect();
-            Ok(Answer { value: prometheus::value_of(lines), at, notes, partial })
+            let named = series.iter().zip(labels(&series));
+            let lines = named.filter_map(|(s, label)| Some(LabelledValue { label, value: s.points.last()?.1 })).collect();
+            Ok(Answer { at, notes, partial, ..Answer::now(prometheus::value_of(lines)) })
         })
     }
 
@@ -223,8 +225,8 @@ impl Client for Scrape {
             let TargetRecord { oldest: at, mut notes, partial } = self.standing().await?;
             let partial = self.too_short(&query, &mut notes) || partial;
             let series = block_in_place(|| self.engine.range(&query, start, end, step)).map_err(evaluation)?;
-            let lines = series.into_iter().map(|s| (label(&s), s.points)).collect();
-            Ok((lines, Answer { value: Value::Lines(Vec::new()), at, notes, partial }))
+            let lines = labels(&series).into_iter().zip(series.into_iter().map(|s| s.points)).collect();
+            Ok((lines, Answer { at, notes, partial, ..Answer::now(Value::Lines(Vec::new())) }))
         })
     }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::base::clock::Stamp;
+use crate::base::process::Stat;
 use crate::base::text::hex;
 use crate::plan::runbook::{Operator, Runner};
 
@@ -80,17 +81,25 @@ impl Holder {
             _ => Life::Alive,
         }
     }
+
+    /// Whether it may be taken over from, seen from a place, when nothing was heard of it for so long.
+    pub fn is_gone(&self, here: &str, silent: Duration) -> bool {
+        match self.life(here) {
+            // One that was stopped lives, however long it has been silent.
+            Life::Alive => false,
+            Life::Dead => true,
+            Life::Elsewhere => silent >= SILENT,
+        }
+    }
 }
+
+/// After this long without a word a holder of another host or container is taken for dead: many beats.
+const SILENT: Duration = Duration::from_secs(60);
 
 /// When a process began, in ticks since the boot; with its number it names the process.
 pub fn began(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     // One that has ended, and that nobody has taken note of, is none.
-    if fields.first() == Some(&"Z") {
-        return None;
-    }
-    fields.get(19)?.parse().ok()
+    Stat::of(&pid.to_string()).filter(|stat| !stat.is_over())?.began.parse().ok()
 }
 
 /// Where a process number means something: two containers of one name, or a machine before and after a boot, are two places.
@@ -150,7 +159,9 @@ impl HostLease {
                 Err(std::fs::TryLockError::Error(e)) => return Err(failed(e)),
             };
             let record = read(&mut file);
-            let lives = record.holder.as_ref().is_some_and(|other| other.run != holder.run && other.life(&here) != Life::Dead);
+            // Of a machine that has been started anew, or a container that is no more, nobody has it locked.
+            let silent = |other: &Holder| if locked { holder.beat.since(other.beat) } else { Duration::ZERO };
+            let lives = record.holder.as_ref().is_some_and(|other| other.run != holder.run && !other.is_gone(&here, silent(other)));
             if lives {
                 return Ok(Tried::Held(record.holder));
             }

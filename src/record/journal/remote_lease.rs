@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::lease::{Holder, Life};
+use super::lease::Holder;
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::source::Session;
 use crate::plan::runbook::Operator;
@@ -38,9 +38,6 @@ fn lock_parts(environment: &str) -> (i64, i64) {
 /// Whether a row of `pg_locks` is the lock of an environment.
 const HOLDS_IT: &str = "locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = $1 AND objid::bigint = $2 \
                         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-
-/// After this long without a word a holder of another host is taken for dead: many beats.
-const SILENT: Duration = Duration::from_secs(60);
 
 /// Somebody else who has an environment, and how long nothing was heard of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -268,12 +265,7 @@ fn is_free(row: &LeaseRow, ours: &Holder) -> bool {
     match &row.holder {
         None => true,
         Some(other) if other.run == ours.run => true,
-        Some(other) => match other.life(&ours.runner.place) {
-            // One that was stopped lives, however long it has been silent.
-            Life::Alive => false,
-            Life::Dead => true,
-            Life::Elsewhere => row.silent >= SILENT,
-        },
+        Some(other) => other.is_gone(&ours.runner.place, row.silent),
     }
 }
 

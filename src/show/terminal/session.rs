@@ -16,6 +16,7 @@ use super::clipboard;
 use super::screen::{Screen, restore};
 use super::script::{KeyScript, PATIENCE, ScriptedStep};
 use crate::base::clock::{Clock, Stamp};
+use crate::base::process::Stat;
 use crate::config::Config;
 use crate::observe::reading::Delivery;
 use crate::show::cockpit::{Command, Message, State, update};
@@ -376,9 +377,9 @@ impl<O: Outside> CockpitSession<O> {
     /// Gives the terminal back, stops, and takes it again when continued. The key stops the whole group, as it would
     /// without us in raw mode.
     fn suspend(&mut self, group: bool) -> io::Result<()> {
-        use rustix::process::{Signal, getpgrp, getpid, getsid, kill_current_process_group, kill_process};
+        use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
         // Nobody could bring back the leader of a session.
-        if group && getsid(None).is_ok_and(|session| session == getpgrp()) {
+        if group && Stat::of("self").is_some_and(|own| own.session == own.group) {
             self.say("there is no shell behind this terminal to come back from", true);
             return Ok(());
         }

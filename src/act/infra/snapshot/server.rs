@@ -61,7 +61,7 @@ pub(super) async fn environment(options: &DatabaseOptions, session: &str) -> Res
 
 pub(super) async fn program(argv: &[&str], environment: Vec<(String, String)>, limit: Duration) -> Result<String, Fault> {
     let argv = argv.iter().map(|word| (*word).to_string()).collect();
-    CommandClient { argv, environment, timeout: limit, max_output: 1 << 20 }.run().await
+    CommandClient { argv, environment, names: None, timeout: limit, max_output: 1 << 20 }.run().await
 }
 
 /// A program of PostgreSQL must not be older than its server.
