@@ -404,6 +404,21 @@ fn a_probe_beside_another_question_is_answered_while_nobody_listens() {
 }
 
 #[test]
+fn an_answer_out_of_a_cache_is_as_old_as_it_is() {
+    let aged = Canned::new(|_, stream| respond(stream, "200 OK", &["Age: 300"], "{\"queue\": 3}"));
+    let one_date = Canned::new(|_, stream| respond(stream, "200 OK", &["Date: Thu, 26 Nov 2026 03:00:00 GMT"], "{\"queue\": 3}"));
+    let json = Ask::Json { path: "/x".into(), pointer: "/queue".into() };
+    let age = |probe: &Probe| {
+        let answer = runtime().block_on(probe.ask(&json)).expect("an answer");
+        answer.at.map(|at| lastgreen::base::clock::Clock::System.now().since(at).as_secs())
+    };
+    assert!(age(&Probe::new(web(&aged.url()))).is_some_and(|age| (300..330).contains(&age)), "it says so");
+    let probe = Probe::new(web(&one_date.url()));
+    assert_eq!(age(&probe), None, "the first may be of now");
+    until("one that bears the same date for seconds to be old", || age(&probe).is_some());
+}
+
+#[test]
 fn commands_are_ended_with_their_whole_group() {
     let command = |argv: &[&str], timeout| CommandClient {
         argv: argv.iter().map(|a| (*a).to_string()).collect(),

@@ -263,6 +263,49 @@ fn something_else_on_that_port_is_not_the_source() {
     }
 }
 
+#[test]
+fn what_a_signal_names_and_is_not_there_is_said_with_what_is() {
+    let pages = page("text/plain", "errors_total{path=\"/a\"} 1\n".into());
+    let prometheus = Canned::new(|head, stream| {
+        let data =
+            if head.contains("/label/__name__/values") { "[\"http_requests_total\"]" } else { "{\"resultType\":\"vector\",\"result\":[]}" };
+        respond(stream, "200 OK", &[], &format!("{{\"status\":\"success\",\"data\":{data}}}"));
+    });
+    let qdrant = Canned::new(|head, stream| {
+        let result = match head.split(' ').nth(1).unwrap_or_default() {
+            "/collections" => "{\"collections\":[{\"name\":\"docs_v1\"}]}",
+            "/aliases" => "{\"aliases\":[{\"alias_name\":\"docs\",\"collection_name\":\"docs_v1\"}]}",
+            _ => {
+                return respond(
+                    stream,
+                    "404 Not Found",
+                    &[],
+                    "{\"status\":{\"error\":\"Not found: Collection `dox` doesn't exist!\"},\"time\":0}",
+                );
+            }
+        };
+        respond(stream, "200 OK", &[], &format!("{{\"result\":{result},\"status\":\"ok\",\"time\":0}}"));
+    });
+    let host = Host::new(&format!(
+        "[environment]\nname = \"here\"\n[audit]\ndatabase = \"none\"\n[sources.pages]\nkind = \"scrape\"\ntargets = [{{url = \"{}\"}}]\n\
+         [sources.prom]\nkind = \"prometheus\"\nurl = \"{}\"\n[sources.q]\nkind = \"qdrant\"\nurl = \"{}\"\n\
+         [signals.a]\nsource = \"pages\"\nquery = \"sum(errors_totl)\"\n[signals.b]\nsource = \"prom\"\nquery = \"sum(rate(http_request_total[1m]))\"\n\
+         [signals.c]\nsource = \"q\"\nfact = \"status\"\ncollection = \"dox\"\n",
+        pages.url(),
+        prometheus.url(),
+        qdrant.url()
+    ));
+    let (code, said) = host.run(&["check"]);
+    assert_ne!(code, 0, "{said}");
+    for wanted in [
+        "no metric `errors_totl`: did you mean `errors_total`?",
+        "no metric `http_request_total`: did you mean `http_requests_total`?",
+        "no collection `dox`; there is: docs_v1, docs",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
 /// What `check` says of a signal or whatever else stands in the file.
 fn checked(more: &str) -> (i32, String) {
     let sources = "[vars]\ndb = \"app\"\n[environment]\nname = \"here\"\n[environment.expect]\ncluster = \"eu\"\n[sources.pages]\nkind = \"scrape\"\ntargets = [{url = \"http://127.0.0.1:1/\"}]\n[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n";

@@ -1,20 +1,24 @@
 //! `lastgreen check`: everything that is wrong with the files at once, then whether the sources answer.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::status::ask_once;
+use super::status::ask_and_stay;
 use crate::backend::absent_secrets;
 use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::exit;
+use crate::base::text::nearest;
 use crate::config::{Config, load_file, planning_context, runbooks};
-use crate::observe::reading::SourceState;
+use crate::observe::reading::{Ask, SourceState};
+use crate::observe::source::Poller;
 use crate::plan::runbook::{Asked, plan};
 use crate::show::{keymap, theme};
-use crate::status::SourceLine;
+use crate::status::{SourceLine, Summary};
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -59,11 +63,10 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
         report.findings.extend(theme::load(named.theme.unwrap_or(&config.ui.theme), folder).err().unwrap_or_default());
         report.findings.extend(check_runbooks(config));
         if !args.offline {
-            match ask_once(config, runtime) {
-                Ok(summary) => {
-                    let unread = |s: &crate::status::SignalLine| s.value == "—";
-                    report.unanswered =
-                        summary.signals.iter().filter(|s| unread(s)).map(|s| (s.name.clone(), s.judgement.reason.clone())).collect();
+            match ask_and_stay(config, runtime) {
+                Ok((summary, poller)) => {
+                    report.unanswered = runtime.block_on(unanswered(config, &summary, &poller));
+                    runtime.block_on(poller.end());
                     report.sources = summary.sources;
                 }
                 Err(words) => return (words + "\n", exit::BAD_FILE),
@@ -90,6 +93,48 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
     };
     (text, code)
 }
+
+/// Signals without an answer, or with an empty one, with why; of what they name and is not there, what is.
+async fn unanswered(config: &Config, summary: &Summary, poller: &Poller) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let mut known: HashMap<&str, Vec<String>> = HashMap::new();
+    for line in &summary.signals {
+        let Some(signal) = config.signals.get(line.name.as_str()) else { continue };
+        let unread = line.value.is_empty() || line.value == "—";
+        // A collection that is missing is an answer to some questions.
+        if !unread && !matches!(signal.question.ask, Ask::Qdrant { .. }) {
+            continue;
+        }
+        let there = match known.entry(&signal.question.source) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(poller.names(&signal.question.source).await),
+        };
+        let missing = missing(&signal.question.ask, there);
+        let reason = unread.then(|| line.judgement.reason.clone());
+        let why: Vec<String> = reason.into_iter().chain(missing).collect();
+        if !why.is_empty() {
+            all.push((line.name.clone(), why.join("; ")));
+        }
+    }
+    all
+}
+
+/// What a question names that is not there.
+fn missing(ask: &Ask, there: &[String]) -> Option<String> {
+    let (what, names): (_, Vec<&str>) = match ask {
+        Ask::Promql { selectors, .. } => ("metric", selectors.iter().map(|s| s.split('{').next().unwrap_or_default().trim()).collect()),
+        Ask::Qdrant { collection, .. } => ("collection", vec![collection]),
+        _ => return None,
+    };
+    let absent = |name: &&str| !name.is_empty() && !there.iter().any(|known| known == name);
+    let name = names.into_iter().filter(|_| !there.is_empty()).find(absent)?;
+    let near = nearest(name, there.iter().map(String::as_str)).map(|near| format!(": did you mean `{near}`?"));
+    let few = || (there.len() <= FEW).then(|| format!("; there is: {}", there.join(", ")));
+    Some(format!("there is no {what} `{name}`{}", near.or_else(few).unwrap_or_default()))
+}
+
+/// So many names are worth reading.
+const FEW: usize = 12;
 
 /// What is wrong with runbooks: in themselves, and in what they name of this configuration.
 fn check_runbooks(config: &Config) -> Vec<Diagnostic> {

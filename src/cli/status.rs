@@ -13,7 +13,7 @@ use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::{RulePhase, Verdict};
 use crate::observe::reading::SourceState;
-use crate::observe::source::Mailbox;
+use crate::observe::source::{Mailbox, Poller};
 use crate::status::{Store, Summary};
 
 #[derive(Debug, Args)]
@@ -28,6 +28,16 @@ pub struct StatusArgs {
 /// # Errors
 /// When a client cannot be made.
 pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Summary, String> {
+    let (summary, poller) = ask_and_stay(config, runtime)?;
+    runtime.block_on(poller.end());
+    Ok(summary)
+}
+
+/// The same, and goes on asking.
+///
+/// # Errors
+/// When a client cannot be made.
+pub fn ask_and_stay(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<(Summary, Poller), String> {
     let mailbox = Arc::new(Mailbox::default());
     let poller = connect(config, runtime.handle(), config.ui.window, mailbox.clone())?;
     let clock = Clock::System;
@@ -46,8 +56,7 @@ pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Su
         }
         store.apply(config, mailbox.take(), clock.now());
     });
-    runtime.block_on(poller.end());
-    Ok(Summary::new(config, &store, clock.now()))
+    Ok((Summary::new(config, &store, clock.now()), poller))
 }
 
 /// Prints the summary and returns the exit code.

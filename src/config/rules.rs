@@ -121,5 +121,5 @@ impl Resolver<'_> {
 
 /// The longest silence between two observations that still counts as watching.
 fn gap(question: &Question, sampled: Duration) -> Duration {
-    (question.every * 4).max(sampled * 3).max(Duration::from_secs(30))
+    (question.every * 4).max(sampled * 3).max(Duration::from_secs(5))
 }

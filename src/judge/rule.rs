@@ -104,6 +104,9 @@ pub enum RulePhase {
 pub struct RuleState {
     #[serde(flatten)]
     pub phase: RulePhase,
+    /// It held already when it was first seen: since when, is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub since_before: bool,
     /// The newest observation in words.
     pub reason: String,
     /// The last valid observation: when, and whether the condition held.
@@ -119,7 +122,14 @@ pub struct RuleState {
 
 impl Default for RuleState {
     fn default() -> Self {
-        RuleState { phase: RulePhase::Inactive, reason: "not observed yet".into(), last: None, fired: None, held: None }
+        RuleState {
+            phase: RulePhase::Inactive,
+            since_before: false,
+            reason: "not observed yet".into(),
+            last: None,
+            fired: None,
+            held: None,
+        }
     }
 }
 
@@ -137,7 +147,8 @@ impl RuleState {
             Observation::Unknown(reason) => self.unobserved(rule, at, reason),
             Observation::Holds(reason) => {
                 let (phase, fired) = self.holding(rule, at);
-                RuleState { phase, reason, last: Some((at, true)), fired, held: None }
+                let since_before = self.last.is_none() || self.since_before;
+                RuleState { phase, since_before, reason, last: Some((at, true)), fired, held: None }
             }
             Observation::HoldsNot(reason) => {
                 let phase = match self.phase {
@@ -146,7 +157,7 @@ impl RuleState {
                     RulePhase::Resolved { at: then } if at.since(then) < SHOWN_RESOLVED => self.phase,
                     _ => RulePhase::Inactive,
                 };
-                RuleState { phase, reason, last: Some((at, false)), fired: None, held: None }
+                RuleState { phase, since_before: false, reason, last: Some((at, false)), fired: None, held: None }
             }
         }
     }
@@ -183,7 +194,7 @@ impl RuleState {
             RulePhase::Pending { since, held } => Some((since, held)),
             _ => self.held,
         };
-        RuleState { phase, reason, last: self.last, fired: self.fired, held }
+        RuleState { phase, reason, last: self.last, fired: self.fired, held, since_before: self.since_before }
     }
 
     /// What the rule says about the system.
@@ -236,5 +247,10 @@ mod tests {
         state = state.step(&rule, Stamp(40_000), Observation::Unknown("away".into()));
         state = state.step(&rule, Stamp(50_000), Observation::Holds("2 > 1".into()));
         assert_eq!(state.phase, RulePhase::Firing { since: Stamp(0) });
+        // It held when it was first seen: who knows for how long before. One that was seen to begin has begun then.
+        assert!(state.since_before);
+        state = state.step(&rule, Stamp(60_000), Observation::HoldsNot("1 <= 1".into()));
+        state = state.step(&rule, Stamp(61_000), Observation::Holds("2 > 1".into()));
+        assert!(!state.since_before);
     }
 }

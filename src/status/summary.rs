@@ -276,7 +276,9 @@ fn rule_lines(config: &Config, store: &Store, now: Stamp) -> Vec<RuleLine> {
         runbook: rule.runbook.clone(),
         words: match state.phase {
             RulePhase::Pending { held, .. } => format!("{} of {}", watch(held), watch(rule.hold)),
-            RulePhase::Firing { since } => format!("firing for {}", short(now.since(since))),
+            RulePhase::Firing { since } => {
+                format!("firing for {}{}", if state.since_before { "over " } else { "" }, short(now.since(since)))
+            }
             RulePhase::Resolved { at } => format!("resolved {} ago", short(now.since(at))),
             RulePhase::NoData { since } => format!("no data for {}", short(now.since(since))),
             RulePhase::Inactive => String::new(),

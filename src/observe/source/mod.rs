@@ -96,6 +96,11 @@ pub trait Client: Send + Sync + 'static {
         None
     }
 
+    /// What there is that a question can name: metrics, collections. Empty where nobody can tell.
+    fn names(&self) -> Boxed<'_, Result<Vec<String>, Fault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     /// Something to know about the source although it answers.
     fn trouble(&self) -> Option<String> {
         None

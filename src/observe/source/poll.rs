@@ -20,6 +20,7 @@ use crate::observe::reading::{Ask, Fault, FaultKind, LabelledValue, Lines, Past,
 /// The tasks that ask. They end when this is dropped.
 pub struct Poller {
     tasks: JoinSet<()>,
+    clients: HashMap<Arc<str>, Arc<dyn Client>>,
     window: watch::Sender<Duration>,
     refresh: watch::Sender<u64>,
 }
@@ -30,6 +31,7 @@ impl Poller {
         let (refresh, _) = watch::channel(0);
         let mut tasks = JoinSet::new();
         let mut gates = HashMap::new();
+        let clients = sources.iter().map(|source| (source.name.clone(), source.client.clone())).collect();
         for source in sources {
             if let Some(work) = source.client.clone().background() {
                 tasks.spawn_on(work, runtime);
@@ -48,12 +50,18 @@ impl Poller {
             let asker = Asker { question, gate, second, mailbox: mailbox.clone(), chart: Chart::default() };
             tasks.spawn_on(asker.run(window.subscribe(), refresh.subscribe()), runtime);
         }
-        Poller { tasks, window, refresh }
+        Poller { tasks, clients, window, refresh }
     }
 
     /// Ends, and comes back when nothing runs any more.
     pub async fn end(mut self) {
         self.tasks.shutdown().await;
+    }
+
+    /// What there is at a source that a question can name; nothing where that cannot be told.
+    pub async fn names(&self, source: &str) -> Vec<String> {
+        let Some(client) = self.clients.get(source) else { return Vec::new() };
+        tokio::time::timeout(NAMES, client.names()).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// Changes the window that charts show; their histories are fetched anew.
@@ -83,6 +91,9 @@ fn all_selectors(questions: &[Question], source: &str) -> Vec<String> {
     all.dedup();
     all
 }
+
+/// How long a source is asked for what there is.
+const NAMES: Duration = Duration::from_secs(3);
 
 /// What the chart of a question has so far.
 #[derive(Default)]

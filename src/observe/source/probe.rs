@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::web::{Web, json, status_fault};
+use super::prometheus::now;
+use super::web::{Response, Web, json, status_fault};
 use super::{Answer, Boxed, Client, from_json, not_understood};
+use crate::base::clock::Stamp;
 use crate::base::text::fit;
 use crate::base::units::short;
 use crate::observe::reading::{Ask, Fault, FaultKind, ProbeSpec, Value};
@@ -14,7 +16,12 @@ use crate::observe::reading::{Ask, Fault, FaultKind, ProbeSpec, Value};
 pub struct Probe {
     web: Web,
     failures: Mutex<HashMap<String, u32>>,
+    /// The date that each path's answer bore last, and since when it bears that.
+    dates: Mutex<HashMap<String, (Stamp, Stamp)>>,
 }
+
+/// A date has no parts of a second, and some servers make theirs only every second or two.
+const SAME_DATE: Duration = Duration::from_secs(3);
 
 /// Why a probe fails: nobody answers, or the answer is not the right one.
 enum Wrong {
@@ -24,11 +31,26 @@ enum Wrong {
 
 impl Probe {
     pub fn new(web: Web) -> Probe {
-        Probe { web, failures: Mutex::default() }
+        Probe { web, failures: Mutex::default(), dates: Mutex::default() }
     }
 
-    /// How long a right answer took and its status, or what was wrong.
-    async fn try_once(&self, spec: &ProbeSpec) -> Result<String, Wrong> {
+    /// When an answer was made. One out of a cache says how old it is, or goes on bearing one date while time goes by.
+    fn made(&self, path: &str, response: &Response) -> Option<Stamp> {
+        let now = now();
+        let mut dates = self.dates.lock().unwrap_or_else(|p| p.into_inner());
+        let since = response.date.map(|date| {
+            let seen = dates.entry(path.into()).or_insert((date, now));
+            if seen.0 != date {
+                *seen = (date, now);
+            }
+            now.since(seen.1)
+        });
+        let age = response.age.unwrap_or_default().max(since.unwrap_or_default());
+        (age > SAME_DATE).then(|| now.minus(age))
+    }
+
+    /// How long a right answer took and its status, or what was wrong; and when the answer was made, if not now.
+    async fn try_once(&self, spec: &ProbeSpec) -> Result<(String, Option<Stamp>), Wrong> {
         let started = Instant::now();
         let request = self.web.request(&spec.method, &spec.path).map_err(Wrong::Away)?;
         let response = self.web.send(request).await.map_err(Wrong::Away)?;
@@ -45,7 +67,9 @@ impl Probe {
         if let Some(limit) = spec.within.filter(|limit| took > *limit) {
             return Err(Wrong::Answer(format!("answered after {}, allowed are {}", short(took), short(limit))));
         }
-        Ok(format!("{} in {}", response.status.as_u16(), short(took)))
+        let at = self.made(&spec.path, &response);
+        let cached = if at.is_some() { ", out of a cache" } else { "" };
+        Ok((format!("{} in {}{cached}", response.status.as_u16(), short(took)), at))
     }
 }
 
@@ -72,19 +96,22 @@ impl Client for Probe {
                     let mut failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());
                     let count = failures.entry(key).or_default();
                     *count = if result.is_ok() { 0 } else { count.saturating_add(1) };
-                    let (note, away) = match result {
-                        Ok(words) | Err(Wrong::Answer(words)) => (words, None),
-                        Err(Wrong::Away(fault)) => (fault.message.clone(), Some(fault)),
+                    let (note, at, away) = match result {
+                        Ok((words, at)) => (words, at, None),
+                        Err(Wrong::Answer(words)) => (words, None, None),
+                        Err(Wrong::Away(fault)) => (fault.message.clone(), None, Some(fault)),
                     };
                     let notes = vec![crate::base::secret::sanitize(&note)];
-                    Ok(Answer { notes, away, ..Answer::now(Value::Number(f64::from(*count))) })
+                    Ok(Answer { at, notes, away, ..Answer::now(Value::Number(f64::from(*count))) })
                 }
                 Ask::Json { path, pointer } => {
                     let response = self.web.send(self.web.get(path)?).await?;
                     if !response.status.is_success() {
                         return Err(status_fault(response.status, &response.text()));
                     }
-                    from_json(&json(&response.body)?, pointer).map(Answer::now)
+                    let at = self.made(path, &response);
+                    let notes = at.map(|_| "the answer comes out of a cache".to_string()).into_iter().collect();
+                    from_json(&json(&response.body)?, pointer).map(|value| Answer { at, notes, ..Answer::now(value) })
                 }
                 other => Err(not_understood(other)),
             }

@@ -301,6 +301,13 @@ impl Client for Prometheus {
         Box::pin(async move { self.query("1", false).await.map(drop) })
     }
 
+    fn names(&self) -> Boxed<'_, Result<Vec<String>, Fault>> {
+        Box::pin(async move {
+            let envelope = self.call::<Vec<String>>(self.web.get("api/v1/label/__name__/values")?).await?;
+            Ok(envelope.data.unwrap_or_default())
+        })
+    }
+
     fn has_range(&self, ask: &Ask) -> bool {
         matches!(ask, Ask::Promql { .. })
     }
@@ -408,6 +415,18 @@ mod tests {
         assert!(!answer.partial && answer.notes.len() == 2);
         assert!(parse("<html>").is_err());
         assert!(number("0x1").is_err() && number("+Inf").is_ok_and(f64::is_infinite));
+    }
+
+    #[test]
+    fn series_with_the_same_short_name_stay_apart() {
+        let body = br#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{"x":"a"},"value":[1,"1"]},{"metric":{"y":"a"},"value":[1,"100"]},{"metric":{"y":"b"},"value":[1,"2"]}]}}"#;
+        let Ok(Answer { value: Value::Lines(lines), .. }) = read_answer(body) else { panic!("lines") };
+        let labels: Vec<&str> = lines.iter().map(|line| &*line.label).collect();
+        assert_eq!(labels, ["x=a", "y=a", "b"]);
+        let mut lines = ["same", "other", "same", "", ""].map(Arc::<str>::from);
+        crate::observe::reading::distinct(&mut lines, |label| label);
+        assert_eq!(lines.map(|label| label.to_string()), ["same", "other", "same #2", "", "#2"]);
     }
 
     #[test]

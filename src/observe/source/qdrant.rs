@@ -389,6 +389,14 @@ impl Client for Qdrant {
         })
     }
 
+    fn names(&self) -> Boxed<'_, Result<Vec<String>, Fault>> {
+        Box::pin(async move {
+            let (all, aliases) = tokio::try_join!(self.get::<Collections>("collections"), self.get::<Aliases>("aliases"))?;
+            let collections = all.collections.into_iter().map(|one| one.name);
+            Ok(collections.chain(aliases.aliases.into_iter().map(|one| one.alias_name)).collect())
+        })
+    }
+
     fn there(&self) -> Boxed<'_, Result<(), Fault>> {
         Box::pin(async move { self.get::<Collections>("collections").await.map(drop) })
     }

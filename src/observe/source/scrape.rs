@@ -1,7 +1,7 @@
 //! Exposition pages read directly: the way to see when there is no Prometheus, or it is down. The pages go into an
 //! embedded engine that answers the same PromQL, or refuses.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub struct Scrape {
     options: ScrapeOptions,
     engine: Engine,
     /// The newest result of each target.
+    /// What the pages hold, also of what nobody asks.
+    names: Mutex<BTreeSet<String>>,
     seen: Mutex<HashMap<String, PageSeen>>,
     /// Whether every target has been tried once.
     tried: tokio::sync::watch::Sender<bool>,
@@ -69,7 +71,14 @@ impl Scrape {
             targets[at].key = if same == 0 { shown } else { format!("{shown} ({})", same + 1) };
         }
         let engine = Engine::new(options.limits)?.keeping(queries.iter().map(String::as_str));
-        Ok(Scrape { targets, options, engine, seen: Mutex::default(), tried: tokio::sync::watch::channel(false).0 })
+        Ok(Scrape {
+            targets,
+            options,
+            engine,
+            seen: Mutex::default(),
+            names: Mutex::default(),
+            tried: tokio::sync::watch::channel(false).0,
+        })
     }
 
     async fn read(self: &Arc<Self>, target: &PageTarget) {
@@ -112,6 +121,8 @@ impl Scrape {
         let up = Sample { name: "up".into(), labels: Vec::new(), value: f64::from(u8::from(fault.is_none())), at: None };
         let ahead = page.samples.iter().filter(|sample| sample.at.is_some_and(|own| own.since(at) > AHEAD)).count();
         let note = (ahead > 0).then(|| format!("{name}: {ahead} samples are from the future and left out: the clocks differ"));
+        let names = || page.samples.iter().map(|sample| sample.name.clone());
+        self.names.lock().unwrap_or_else(|p| p.into_inner()).extend(names());
         let mut samples = page.samples;
         samples.retain(|sample| sample.at.is_none_or(|own| own.since(at) <= AHEAD));
         samples.push(up);
@@ -213,6 +224,13 @@ impl Client for Scrape {
 
     fn there(&self) -> Boxed<'_, Result<(), Fault>> {
         Box::pin(async move { self.standing().await.map(drop) })
+    }
+
+    fn names(&self) -> Boxed<'_, Result<Vec<String>, Fault>> {
+        Box::pin(async move {
+            self.standing().await?;
+            Ok(self.names.lock().unwrap_or_else(|p| p.into_inner()).iter().cloned().collect())
+        })
     }
 
     fn has_range(&self, ask: &Ask) -> bool {

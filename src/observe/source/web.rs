@@ -30,6 +30,10 @@ pub struct Response {
     pub content_type: Option<String>,
     /// Where to, when it says to go elsewhere.
     pub location: Option<String>,
+    /// How old it is, where a cache says so.
+    pub age: Option<Duration>,
+    /// When its server says that it was made.
+    pub date: Option<Stamp>,
     pub body: Vec<u8>,
 }
 
@@ -99,6 +103,8 @@ impl Web {
         let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_string);
         let (retry_after, content_type) = (header("retry-after"), header("content-type"));
         let location = header("location").filter(|_| status.is_redirection());
+        let age = header("age").and_then(|age| age.trim().parse().ok()).map(Duration::from_secs);
+        let date = header("date").and_then(|date| Stamp::parse_http(&date));
         let limit = self.options.max_body;
         let too_large = || Fault::new(FaultKind::TooLarge, format!("the answer is larger than {}", bytesize::ByteSize(limit)));
         if answer.content_length().is_some_and(|length| length > limit) {
@@ -111,7 +117,7 @@ impl Web {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, retry_after, content_type, location, body })
+        Ok(Response { status, retry_after, content_type, location, age, date, body })
     }
 
     /// Copies a body into a file, piece by piece; gives its sha256 and its size.
