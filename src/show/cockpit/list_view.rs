@@ -21,6 +21,18 @@ pub struct Row {
     pub verdict: Option<Verdict>,
 }
 
+impl Row {
+    /// Whether it is what has this name: it stands in the first or the second column.
+    pub fn names(&self, name: &str) -> bool {
+        self.cells.iter().take(2).any(|cell| cell == name)
+    }
+
+    /// Whether it is the same thing, however it is by now: what may change stands behind the first three columns.
+    pub fn is_same(&self, other: &Row) -> bool {
+        self.cells.iter().skip(1).take(2).eq(other.cells.iter().skip(1).take(2))
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableData {
     pub columns: Vec<String>,

@@ -64,7 +64,7 @@ pub(super) fn step_panel(state: &mut State, by: isize) {
 }
 
 pub(super) fn move_focus(state: &mut State, action: Action, width: u16) {
-    if let Some(Overlay::Help { scroll } | Overlay::Query { scroll }) = &mut state.overlay {
+    if let Some(Overlay::Help { scroll } | Overlay::Query { scroll } | Overlay::Detail { scroll, .. }) = &mut state.overlay {
         *scroll = match action {
             Action::Up => scroll.saturating_sub(1),
             Action::Down => scroll.saturating_add(1),
@@ -131,7 +131,7 @@ pub(super) fn move_cursor(state: &mut State, by: isize) {
 }
 
 pub(super) fn scroll(state: &mut State, by: isize) {
-    if let Some(Overlay::Help { scroll } | Overlay::Query { scroll }) = &mut state.overlay {
+    if let Some(Overlay::Help { scroll } | Overlay::Query { scroll } | Overlay::Detail { scroll, .. }) = &mut state.overlay {
         // No overlay has more lines than there are actions and signals: what lies beyond would only eat keys.
         let most = (Action::ALL.len() + 4) as i64;
         *scroll = (i64::from(*scroll) + by as i64).clamp(0, most) as u16;

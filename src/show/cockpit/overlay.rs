@@ -1,10 +1,11 @@
-//! What can lie over the board: help, the palette, the query behind a panel, a line to type a search in, a runbook on its
+//! What can lie over the board: help, the palette, the query behind a panel, a row of a list, a line to type a search in, a runbook on its
 //! way to being run, a run.
 
 use tui_input::Input;
 
 use super::canary_menu::CanaryMenu;
 use super::dialog::Dialog;
+use super::list_view::Row;
 use super::palette::Palette;
 use super::rollback_dialog::RollbackDialog;
 use super::run_view::RunView;
@@ -16,6 +17,11 @@ pub enum Overlay {
     },
     Palette(Palette),
     Query {
+        scroll: u16,
+    },
+    /// A row of a list, whole.
+    Detail {
+        row: Row,
         scroll: u16,
     },
     /// A line of text; the focused list is filtered as it is typed.

@@ -1,5 +1,6 @@
 //! What the cockpit wants of the backend, and what the backend says: planning, beginning, answering. Nothing of it waits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::canary_menu::{CanaryChoice, CanaryContext, CanaryMenu};
@@ -10,13 +11,13 @@ use super::overlay::Overlay;
 use super::rollback_dialog::RollbackDialog;
 use super::run_view::RunView;
 use super::state::{State, Toast};
-use super::table::table_of;
+use super::table::selected_row;
 use crate::base::clock::Stamp;
 use crate::config::PanelKind;
 use crate::judge::Verdict;
 use crate::plan::deploy::{HOLD, STEP, Scope};
 use crate::plan::runbook::{Plan, percent};
-use crate::status::{RunLine, RunStatus, Update};
+use crate::status::{Ledger, RunLine, RunStatus, Update};
 
 /// How long a word of the backend stays.
 const SHOWN: std::time::Duration = std::time::Duration::from_secs(6);
@@ -25,6 +26,7 @@ pub fn heard(state: &mut State, update: Update, now: Stamp) -> Vec<Command> {
     state.now = now;
     match update {
         Update::Ledger(ledger) => {
+            tell_of_runs(&state.ledger, &ledger);
             state.ledger = *ledger;
             state.look_at_deployment();
             return open_by_itself(state);
@@ -132,17 +134,30 @@ fn open_by_itself(state: &mut State) -> Vec<Command> {
 
 /// Opens the dialog of the runbook selected on the board.
 pub fn begin_selected(state: &mut State) -> Vec<Command> {
-    let list = state.list(state.focus());
-    let rows = state.panel().map(|panel| list.shown(&table_of(state, panel))).unwrap_or_default();
-    let chosen = rows.get(list.selected.min(rows.len().saturating_sub(1))).and_then(|row| row.cells.first().cloned());
+    let chosen = selected_row(state).and_then(|row| row.cells.first().cloned());
     chosen.map(|name| begin_dialog(state, &name)).unwrap_or_default()
+}
+
+/// Puts into the log what has become of runs. What was over before anybody looked is no news.
+fn tell_of_runs(before: &Ledger, now: &Ledger) {
+    let was: HashMap<&str, RunStatus> = before.runs.iter().map(|run| (run.id.as_str(), run.status())).collect();
+    for run in &now.runs {
+        let (status, old) = (run.status(), was.get(run.id.as_str()));
+        if old != Some(&status) && (old.is_some() || status.is_open()) {
+            log::info!(target: "runs", "{} on {}: {} (run {})", run.plan.content.title, run.plan.content.environment.name, status.word(), run.id);
+        }
+    }
 }
 
 /// Opens the runbook that answers what is selected, or the worst of what fires; without one there is the board to choose on.
 pub fn begin_answer(state: &mut State) -> Vec<Command> {
-    let list = state.list(state.focus());
-    let alerts = state.panel().filter(|panel| panel.kind == PanelKind::Alerts).map(|panel| list.shown(&table_of(state, panel)));
-    let selected = alerts.and_then(|rows| rows.get(list.selected)?.cells.get(1).cloned());
+    let row = match &state.overlay {
+        // The one that is looked at, whatever has moved in the list meanwhile.
+        Some(Overlay::Detail { row, .. }) => Some(row.clone()),
+        _ => selected_row(state),
+    };
+    let alert = row.filter(|_| state.panel().is_some_and(|panel| panel.kind == PanelKind::Alerts));
+    let selected = alert.and_then(|row| row.cells.get(1).cloned());
     let summary = state.summary();
     let own = selected.and_then(|name| summary.rules.iter().find(|rule| rule.name == name)?.runbook.clone());
     match own.or_else(|| summary.answer().map(str::to_string)) {

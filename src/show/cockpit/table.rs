@@ -1,7 +1,7 @@
 //! The rows of every panel that shows rows.
 
 use super::list_view::{Row, TableData};
-use super::state::State;
+use super::state::{State, is_list};
 use crate::base::units::{Unit, short};
 use crate::config::{Panel, PanelKind};
 use crate::judge::{RulePhase, Verdict};
@@ -17,6 +17,15 @@ pub fn table_of(state: &State, panel: &Panel) -> TableData {
         PanelKind::Runbooks => runbooks(state),
         _ => values(state, panel),
     }
+}
+
+/// The selected row of the focused list, if it has any.
+pub fn selected_row(state: &State) -> Option<Row> {
+    let panel = state.panel().filter(|panel| is_list(panel.kind))?;
+    let list = state.list(state.focus());
+    let rows = list.shown(&table_of(state, panel));
+    let last = rows.len().checked_sub(1)?;
+    rows.into_iter().nth(list.selected.min(last))
 }
 
 fn columns(names: &[&str]) -> Vec<String> {

@@ -20,6 +20,7 @@ use super::requests;
 use super::rollback_dialog::RollbackDialog;
 use super::run_view::{RunContext, RunView, RunViewResult};
 use super::state::{State, is_list};
+use super::table::selected_row;
 use super::typed::Pressed;
 use crate::base::clock::Stamp;
 use crate::config::{Config, PanelKind};
@@ -361,6 +362,8 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         Action::OpenRun => return requests::open_latest(state),
         Action::Rollback => return requests::open_rollback(state),
         Action::Canary => return requests::open_canary(state),
+        Action::Zoom if state.overlay.is_some() => state.overlay = None,
+        Action::Zoom if opens_a_row(state) => state.overlay = selected_row(state).map(|row| Overlay::Detail { row, scroll: 0 }),
         Action::Zoom => state.nav.zoomed = !state.nav.zoomed && state.panel().is_some(),
         Action::NextBoard => go_to_board(state, (state.nav.board + 1) % state.config.boards.len().max(1)),
         Action::PreviousBoard => {
@@ -416,6 +419,13 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         | Action::Board9 => {}
     }
     Vec::new()
+}
+
+/// An alert is opened at once, the rows of another list once it has the screen to itself.
+fn opens_a_row(state: &State) -> bool {
+    let kind = state.panel().map(|panel| panel.kind);
+    let list = kind.is_some_and(is_list) && selected_row(state).is_some();
+    list && (kind == Some(PanelKind::Alerts) || state.nav.zoomed)
 }
 
 fn toggle(state: &mut State, overlay: Overlay) {

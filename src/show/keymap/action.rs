@@ -63,7 +63,7 @@ actions! {
     Right "right" Everywhere "go right; in a zoomed chart, move the cursor";
     Up "up" Everywhere "go up; in a zoomed list, scroll";
     Down "down" Everywhere "go down; in a zoomed list, scroll";
-    Zoom "zoom" Everywhere "show this panel on the whole screen, or go back";
+    Zoom "zoom" Everywhere "show this panel on the whole screen, or the selected alert or row; or go back";
     NextBoard "next-board" Everywhere "go to the next board";
     PreviousBoard "previous-board" Everywhere "go to the previous board";
     Board1 "board-1" Everywhere "go to board 1";

@@ -70,8 +70,12 @@ fn wanted(state: &State) -> Vec<(Action, &'static str)> {
         keys.push((Action::Back, "back"));
     }
     let kind = state.panel().map(|p| p.kind);
-    if !state.nav.zoomed {
-        keys.push((Action::Zoom, "zoom"));
+    match kind {
+        _ if state.overlay.is_some() => {}
+        Some(PanelKind::Alerts) => keys.push((Action::Zoom, "details")),
+        _ if !state.nav.zoomed => keys.push((Action::Zoom, "zoom")),
+        Some(kind) if is_list(kind) && kind != PanelKind::Runbooks => keys.push((Action::Zoom, "details")),
+        _ => {}
     }
     if kind.is_some_and(is_chart) {
         keys.push((Action::WindowLonger, "window"));

@@ -31,7 +31,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     let named = width(summary.tier.word()) + width(&summary.environment) + 5;
     let room = usize::from(area.width).saturating_sub(named + width(&verdict) + corner.len());
     let (reason, corner) = match width(&reason) > room && state.frozen.is_none() {
-        true => (reason.replace(", firing for ", ", "), format!(" {}Z ", state.now.hm())),
+        true => (reason.replace(", firing for over ", ", >").replace(", firing for ", ", "), format!(" {}Z ", state.now.hm())),
         false => (reason, corner),
     };
     let right = area.width.saturating_sub(corner.len() as u16);
