@@ -129,6 +129,12 @@ fn what_was_changed_on_record_is_found() {
     let (code, said) = host.run(&["audit", "verify"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("its folder is gone"), "{said}");
+    // What a colleague began here stands in a state folder of theirs.
+    let path = host.path().join("lastgreen.toml");
+    let mine = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::write(&path, mine.replace("state_dir = \"state\"", "state_dir = \"theirs\"")).expect("written");
+    let (code, said) = host.run(&["audit", "verify"]);
+    assert!(code == 0 && !said.contains("gone"), "{code}: {said}");
 }
 
 /// A server that takes mail, as far as a client needs it.

@@ -133,6 +133,33 @@ fn what_speaks_against_a_step_up_is_not_left_out_by_an_empty_word() {
     assert_eq!(code, 0, "{said}");
 }
 
+/// What is asked of sources that tell no past begins anew with every command: the bake has seen more.
+#[test]
+fn a_step_up_by_command_goes_by_what_the_bake_was_judged_by() {
+    let router = Router::default();
+    let server = router.start();
+    let host = Host::plain(&format!(
+        "[services.router]\nurl = \"{}\"\n[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/w\"\npointer = \"/canary\"\nwithin = \"2s\"\n\
+         [sources.new]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"cat new 2>/dev/null\"]\ninterval = \"200ms\"\n\
+         [sources.old]\nkind = \"command\"\ncommand = [\"echo\", \"5\"]\ninterval = \"200ms\"\n\
+         [signals.new]\nsource = \"new\"\n[signals.old]\nsource = \"old\"\n\
+         [canary]\nsteps = [0, 10, 25, 100]\nbake = \"3s\"\nat_least = 5\n[canary.metrics.m]\ncanary = \"new\"\nstable = \"old\"\n",
+        server.url()
+    ));
+    std::fs::write(host.path().join("new"), "5\n").expect("written");
+    let (code, said) = host.run(&["canary", "set", "10", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    // A source that says nothing now is not made up for by what it said.
+    std::fs::remove_file(host.path().join("new")).expect("removed");
+    let (code, said) = host.run(&["canary", "promote", "--confirm", "here"]);
+    assert!(code == 24 && router.share() == 10.0, "{code}: {said}");
+    std::fs::write(host.path().join("new"), "5\n").expect("written");
+    let (code, said) = host.run(&["canary", "status"]);
+    assert!(code == 0 && said.contains("judged at"), "{code}: {said}");
+    let (code, said) = host.run(&["canary", "promote", "--confirm", "here"]);
+    assert_eq!((code, router.share()), (0, 25.0), "{said}");
+}
+
 #[test]
 fn a_run_that_was_left_is_not_taken_up_after_an_emergency() {
     let router = Router::default();

@@ -92,6 +92,9 @@ impl Looked {
     }
 }
 
+/// The room that the record of a run takes at most, as a rule.
+const RECORD: u64 = 1 << 20;
+
 impl Operations {
     /// Finds out what is outside: which version was green last, and which runs.
     pub fn look(&self, runtime: &Runtime, at: LookAt) -> Looked {
@@ -121,7 +124,7 @@ impl Operations {
 
     /// Whether a rollback would work now. Nothing is touched.
     pub fn readiness(&mut self, looked: &Looked) -> Readiness {
-        let mut items = vec![switch_item(&self.config, looked)];
+        let mut items = vec![switch_item(&self.config, looked), self.record_item()];
         for scope in Scope::ALL {
             items.push(self.plan_item(scope, looked));
         }
@@ -194,6 +197,24 @@ impl Operations {
         let matrices = looked.matrices.iter().filter_map(|matrix| Some(matrix_item(matrix, version.as_deref()?)));
         let matrices: Vec<ReadinessItem> = matrices.collect();
         [item("last green", green), item("version", running)].into_iter().chain(matrices).collect()
+    }
+
+    /// Whether there is room for the record of a run: without one nothing begins.
+    fn record_item(&self) -> ReadinessItem {
+        let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
+        let free = self.state().map_err(|e| e.words().to_string()).and_then(|state| {
+            let told = rustix::fs::statvfs(state.runs()).map_err(|e| format!("{}: {e}", state.runs().display()))?;
+            Ok((told.f_bavail.saturating_mul(told.f_frsize), state.runs()))
+        });
+        let (verdict, words) = match free {
+            Ok((free, _)) if free >= RECORD => (Verdict::Pass, format!("{} free", bytes(free))),
+            Ok((free, folder)) => {
+                (Verdict::Fail, format!("{} free in {}, it takes up to {}", bytes(free), folder.display(), bytes(RECORD)))
+            }
+            Err(why) => (Verdict::Fail, why),
+        };
+        let mend = (verdict != Verdict::Pass).then(|| "make room there, or set another state_dir".to_string());
+        ReadinessItem { what: "room for the record".into(), verdict, words, scopes: Scope::ALL.to_vec(), mend }
     }
 
     /// When a rollback was tried out last.

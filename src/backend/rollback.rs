@@ -5,9 +5,11 @@ use indexmap::IndexMap;
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use crate::act::infra::snapshot::list;
+use crate::base::units::short;
 use crate::judge::Verdict;
 use crate::plan::deploy::{
-    CollectionStrategy, DatabaseStrategy, Manifest, Matrix, ReadinessItem, Scope, SnapshotSettings, brought_out, of_environment, pick,
+    CollectionStrategy, DatabaseStrategy, Manifest, Matrix, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, of_environment,
+    pick,
 };
 use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, NOT_NEEDED, Plan, StepRun, StepState};
 use crate::status::RunStatus;
@@ -62,10 +64,12 @@ impl Operations {
                     warnings.extend(items.filter(|item| item.verdict != Verdict::Pass).map(|item| format!("matrix: {}", item.words)));
                     inputs.insert(VERSION.to_string(), green.version);
                 }
-                Some(Err(why)) => return Err(OperationError::Unavailable(format!("which version was green last cannot be told: {why}"))),
+                Some(Err(why)) => {
+                    let words = format!("which version was green last cannot be told: {why}; scope traffic needs none");
+                    return Err(OperationError::Unavailable(words));
+                }
                 None => {
-                    let words =
-                        "no version was ever green here, by the record: say in [release] who knows (last_green, or query and source)";
+                    let words = "no version was ever green here, by the record: say in [release] who knows (last_green, or query and source); scope traffic needs none";
                     return Err(OperationError::Unavailable(words.into()));
                 }
             }
@@ -82,14 +86,14 @@ impl Operations {
             return self.plan(wanted);
         }
         let run = wanted.inputs.get("run").filter(|run| !run.trim().is_empty()).cloned();
-        self.plan_undo(run.as_deref(), wanted.reason)
+        self.plan_undo(run.as_deref(), wanted.reason, None)
     }
 
     /// The plan that takes the restoring of a run back: of the one that is named, or of the last that restored here.
     ///
     /// # Errors
     /// When there is none, or nothing of it can be taken back.
-    pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>) -> Result<Plan, OperationError> {
+    pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>, written: Option<&WriteLoss>) -> Result<Plan, OperationError> {
         let restored = |line: &crate::status::RunLine| {
             line.run.steps.iter().find_map(|(key, step)| match &line.plan.step(key)?.kind {
                 Kind::Restore(restore) if step.touched && restore.back.is_none() => Some(restore.snapshot.clone()),
@@ -125,12 +129,26 @@ impl Operations {
         let Some(snapshot) = restored(&line) else {
             return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
         };
+        let ended = line.run.ended.map_or_else(String::new, |at| format!(" {} ago", short(self.now().since(at))));
+        let counted = written.filter(|written| written.snapshot == snapshot).map(|written| written.more.as_slice());
+        let since = match counted {
+            None => "what was written since then (not counted here)".to_string(),
+            Some([]) => "what was written since then (no count has grown)".into(),
+            Some(more) => {
+                let one = |(name, n): &(String, u64)| format!("{n} {name}");
+                format!("what was written since then ({})", more.iter().map(one).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let warnings = vec![format!(
+            "run {} restored this{ended}: {since} goes out of use with it. It is kept beside, databases as NAME_undone_…, and nothing but hands brings it back",
+            line.id
+        )];
         let mut inputs = IndexMap::from([("run".to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
         let in_place = self.config.acting.snapshots.as_ref().is_some_and(|settings| {
             settings.restore_database == DatabaseStrategy::InPlace || settings.restore_collection == CollectionStrategy::InPlace
         });
         inputs.extend(in_place.then(|| ("safety".to_string(), "true".to_string())));
-        self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, ..PlanRequest::default() })
+        self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, ..PlanRequest::default() })
     }
 
     /// The snapshot that a full rollback goes back to: the newest golden one, or else the newest.

@@ -100,6 +100,7 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
             *counts.lock().unwrap_or_else(|p| p.into_inner()) = Some(counted);
         }
     });
+    let runner = Runner { state: state.root().display().to_string(), ..this_runner() };
     let setup = Setup {
         state,
         id,
@@ -108,7 +109,7 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
         database: audit_database(&config),
         plan,
         failpoint: no_failpoint(),
-        runner: this_runner(),
+        runner,
         resumed_by: by,
         abort: args.abort.as_ref().map(|how| (how == "undo", args.reason.clone())),
         shared: Some(config.path.clone()),
@@ -152,6 +153,7 @@ pub fn this_runner() -> Runner {
         pid,
         place: place_of_processes(),
         version: env!("CARGO_PKG_VERSION").into(),
+        state: String::new(),
         began: began(pid).unwrap_or(0),
     }
 }

@@ -237,11 +237,14 @@ async fn verify_mirrors(operations: &Operations, state: &StateDir, all: &mut Vec
     if let (true, Some(database)) = (whole, audit_database(&operations.config))
         && let Some(mut mirror) = open(&database).await?
     {
-        let host = crate::backend::host();
+        let (host, own) = (crate::backend::host(), state.root().display().to_string());
         for (run, line) in mirror.runs(&operations.config.environment.name).await.map_err(|e| e.to_string())? {
-            let begun_here =
-                serde_json::from_str::<serde_json::Value>(&line).ok().and_then(|v| Some(v.pointer("/event/runner/host")? == host.as_str()));
-            if begun_here == Some(true) && !all.iter().any(|v| v.run == run) && !state.run(&run).exists() {
+            // A colleague on this host has a state folder of their own.
+            let begun_here = serde_json::from_str::<serde_json::Value>(&line).is_ok_and(|v| {
+                let said = |what: &str| v.pointer(&format!("/event/runner/{what}")).and_then(|said| said.as_str());
+                said("host") == Some(host.as_str()) && said("state").is_none_or(|folder| *folder == *own)
+            });
+            if begun_here && !all.iter().any(|v| v.run == run) && !state.run(&run).exists() {
                 let difference = Some("is in the database, and its folder is gone from this host".to_string());
                 all.push(Verified { run, records: 0, ok: false, difference, behind: 0 });
             }

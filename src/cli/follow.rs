@@ -99,7 +99,8 @@ fn over_code(line: &RunLine, status: RunStatus) -> u8 {
 
 fn last_word(operations: &Operations, line: &RunLine, code: u8, json: bool) -> u8 {
     if json {
-        say!("{}", serde_json::to_string_pretty(&line.json(operations.now())).unwrap_or_default());
+        // The last of the lines that were streamed.
+        say!("{}", line.json(operations.now()));
         return code;
     }
     say!("{} after {}: {}", line.status().word(), short(line.elapsed(operations.now())), line.words());

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::ledger::Ledger;
 use crate::base::clock::Stamp;
 use crate::config::Config;
+use crate::judge::{CanaryVerdict, Verdict};
 use crate::plan::deploy::{Compared, DeployState, SaidOfHold, Turn, TurnState, compare, holds, turns};
-use crate::plan::runbook::Observation;
+use crate::plan::runbook::{Kind, Observation, StepState};
 
 /// An observation that is older than this says nothing about now.
 const OLD: Duration = Duration::from_secs(60);
@@ -32,9 +33,28 @@ pub fn deploy_state(
         // Both tracks over the same while: not before the canary had its share.
         let since = |turn: &Turn| if turn.state == TurnState::Done { turn.at.plus(canary.warm_up) } else { now };
         let begun = now.minus(canary.bake).max(state.desired.as_ref().map_or(Stamp(0), since));
-        state.analysis = Some(compare(&canary.analysis, &|signal| points(signal, begun)));
+        let judged = compare(&canary.analysis, &|signal| points(signal, begun));
+        state.analysis = Some(on_record(judged, ledger, state.desired.as_ref(), canary.bake, now));
     }
     Some(state)
+}
+
+/// Whoever has only just begun to look has too few points of sources that tell no past. The bake that ended last was judged by
+/// all of them, and its word counts for as long again (a minute at least); where a source says nothing now, it does not.
+fn on_record(judged: CanaryVerdict, ledger: &Ledger, turn: Option<&Turn>, bake: Duration, now: Stamp) -> CanaryVerdict {
+    if !judged.wants_points() {
+        return judged;
+    }
+    let Some(run) = turn.filter(|turn| turn.state == TurnState::Done).and_then(|turn| ledger.run(&turn.run)) else { return judged };
+    let analysis = |key: &String| run.plan.step(key).is_some_and(|step| matches!(step.kind, Kind::Analysis(_)));
+    let bakes = run.run.steps.iter().filter(|(key, step)| analysis(key) && step.state == StepState::Done);
+    let last = bakes.filter_map(|(_, step)| Some((step.ended?, step.message.as_str()))).max();
+    match last.filter(|(at, _)| now.since(*at) <= bake.max(Duration::from_secs(60))) {
+        Some((at, said)) => {
+            CanaryVerdict { verdict: Verdict::Pass, reason: format!("judged at {} by run {}: {said}", at.hms(), run.id), ..judged }
+        }
+        None => judged,
+    }
 }
 
 /// What was said last about holding the canary: by a run that is known here, or by somebody elsewhere.

@@ -31,7 +31,11 @@ impl Act for Analysis {
             if self.past {
                 let now = context.clock.now();
                 let verdict = look(context, canary, now.minus(time.saturating_sub(canary.warm_up)), time).await;
-                return concluded(&verdict, &format!("by the last {}", short(time)), log);
+                if !verdict.wants_points() {
+                    return concluded(&verdict, &format!("by the last {}", short(time)), log);
+                }
+                // Sources that tell no past are looked at for as long as they are to be judged by.
+                log.say("its sources tell too little of the past: looked at from now on");
             }
             bake(context, canary, time, log).await
         })

@@ -13,7 +13,11 @@ impl Act for Notify {
                 }
                 log.say(&format!("in the outbox for {channel}"));
             }
-            Outcome::done(format!("in the outbox for {}", self.channels.join(", ")), false)
+            let words = match self.channels.as_slice() {
+                [] => "nobody is to be told: no channel is configured".to_string(),
+                channels => format!("in the outbox for {}", channels.join(", ")),
+            };
+            Outcome::done(words, false)
         })
     }
 }

@@ -18,6 +18,14 @@ pub struct CanaryVerdict {
     pub metrics: Vec<MetricVerdict>,
 }
 
+impl CanaryVerdict {
+    /// Nobody can tell yet, though every metric has points on both sides: there are only too few of them.
+    pub fn wants_points(&self) -> bool {
+        let has = |metric: &MetricVerdict| metric.points.baseline > 0 && metric.points.canary > 0;
+        self.verdict == Verdict::Unknown && !self.metrics.is_empty() && self.metrics.iter().all(has)
+    }
+}
+
 /// Judges every metric and all of them together.
 pub fn judge_canary(analysis: &CanaryAnalysis) -> CanaryVerdict {
     let metrics: Vec<MetricVerdict> = analysis.metrics.iter().map(|metric| classify(metric, analysis)).collect();

@@ -339,7 +339,9 @@ impl WriteLoss {
         let iso = self.since.iso();
         let since = format!("since {}Z ({} ago)", iso.get(..19).unwrap_or(&iso), short(now.since(self.since)));
         let mut words = match self.more.as_slice() {
-            [] => format!("nothing that was counted {since}"),
+            // What was changed, or deleted and written anew, is no more than there was.
+            [] if self.fewer.is_empty() => format!("no count has changed {since}; rows that were changed or replaced are not seen"),
+            [] => format!("no more than there was {since}; rows that were changed or replaced are not seen"),
             more => format!("{}, written {since}", list(more)),
         };
         if !self.fewer.is_empty() {

@@ -47,6 +47,9 @@ pub struct Runner {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub place: String,
     pub version: String,
+    /// Its state folder: another one of the same host keeps other runs. Empty: not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state: String,
     /// When the process began, in ticks since the boot: a number may be given again. 0: not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub began: u64,

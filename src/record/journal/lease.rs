@@ -323,7 +323,8 @@ mod tests {
     use super::*;
 
     fn holder(run: &str, pid: u32) -> Holder {
-        let runner = Runner { host: "h".into(), pid, place: place(), version: "1".into(), began: began(pid).unwrap_or(0) };
+        let runner =
+            Runner { host: "h".into(), pid, place: place(), version: "1".into(), state: String::new(), began: began(pid).unwrap_or(0) };
         let by = Operator { user: "ana".into(), ..Operator::default() };
         let (since, beat) = (Stamp(1), Stamp(1));
         Holder { run: run.into(), runbook: "x".into(), by, runner, since, beat, folder: None, emergency: false, idle: false }

@@ -27,6 +27,10 @@ impl StateDir {
         Ok(state)
     }
 
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }

@@ -40,8 +40,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
 }
 
 fn scope_line(paint: &mut Paint, area: Rect, y: u16, readiness: &Readiness, scope: Scope) {
-    let works = readiness.works(scope);
-    let verdict = if works { Verdict::Pass } else { Verdict::Fail };
+    // What is only not known yet is no fault.
+    let verdict = readiness.against(scope).map(|item| item.verdict).max().unwrap_or(Verdict::Pass);
+    let works = verdict == Verdict::Pass;
     paint.text(area, 0, y, paint.symbol(verdict), role(verdict));
     paint.text(area, 3, y, scope.word(), Role::Title);
     let took = readiness
@@ -49,9 +50,14 @@ fn scope_line(paint: &mut Paint, area: Rect, y: u16, readiness: &Readiness, scop
         .iter()
         .find(|(of, _)| *of == scope)
         .map_or_else(|| "never done".into(), |(_, took)| format!("~ {}", short(*took)));
-    let why =
-        readiness.against(scope).next().map_or_else(|| "works".to_string(), |item| format!("does not work: {}: {}", item.what, item.words));
-    paint.text(area, 12, y, &fit(&why, usize::from(area.width.saturating_sub(24))), if works { Role::Text } else { Role::Fail });
+    let why = readiness.against(scope).next().map_or_else(
+        || "works".to_string(),
+        |item| {
+            let what = if verdict == Verdict::Unknown { "not known" } else { "does not work" };
+            format!("{what}: {}: {}", item.what, item.words)
+        },
+    );
+    paint.text(area, 12, y, &fit(&why, usize::from(area.width.saturating_sub(24))), if works { Role::Text } else { role(verdict) });
     paint.right(area, y, &took, Role::Dim);
 }
 
