@@ -95,7 +95,7 @@ fn a_newcomer_walks_through_the_demo() {
 #[test]
 fn the_story_of_the_bad_canary_is_told() {
     let mut t = Terminal::demo(160, 44, "bad-canary", &[]);
-    t.wait_for("in 10 s the canary turns bad");
+    t.wait_for("after 10 s the canary turns bad");
     t.wait("the trouble to be seen", |s| s.contains("WARN") || s.contains("FAIL"));
     t.press("7");
     t.wait("a rule to be on its way", |s| s.contains("pending") || s.contains("firing"));

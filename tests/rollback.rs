@@ -4,6 +4,7 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -88,6 +89,27 @@ fn it_is_sent_even_where_it_looks_done() {
     let (code, said) = rollback(&host);
     assert_eq!(code, 0, "{said}");
     assert!(router.puts.load(Ordering::SeqCst) >= 1, "0 % that is observed may be on its way elsewhere: {said}");
+}
+
+/// Its record is kept where there is room without a disk.
+#[test]
+fn no_room_for_its_record_holds_up_no_emergency() {
+    let router = Router::default();
+    *router.share.lock().expect("a lock") = 10.0;
+    let server = router.start();
+    let host = host(&server, "");
+    assert_eq!(host.run(&["runs"]).0, 0);
+    // A folder in which nobody can make anything, not even root.
+    let runs = host.path().join("state/runs");
+    std::fs::remove_dir_all(&runs).expect("removed");
+    std::os::unix::fs::symlink("/proc/self/fd", &runs).expect("linked");
+    let (code, said) = host.run(&["canary", "set", "25", "--confirm", "here", "--override", "a try"]);
+    assert!(code == 69 && said.contains("cannot write") && router.share() == 10.0, "an ordinary run is refused: {code}: {said}");
+    let (code, said) = rollback(&host);
+    assert_eq!((code, router.share()), (0, 0.0), "{said}");
+    let kept = said.split_whitespace().find(|word| word.starts_with("/dev/shm/lastgreen-")).expect("where it is").trim_end_matches(',');
+    assert!(std::fs::read_to_string(Path::new(kept).join("journal.jsonl")).is_ok_and(|text| text.contains("\"ended\"")), "{said}");
+    std::fs::remove_dir_all(kept).expect("removed");
 }
 
 #[test]

@@ -587,6 +587,18 @@ fn never_two_at_once(first: &str) {
 }
 
 #[test]
+fn a_target_has_stores_of_its_own() {
+    let config = "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.own]\nkind = \"command\"\ncommand = [\"true\"]\n\
+                  [snapshots]\nfolder = \"snaps\"\n[snapshots.programs.own]\ncreate = [\"a\"]\nverify = [\"a\"]\nrestore = [\"a\"]\n\
+                  [targets.next]\ntier = \"staging\"\n[targets.next.sources.own]\ncommand = [\"true\"]\n[targets.next.programs.own]\ncreate = [\"b\"]\nverify = [\"b\"]\nrestore = [\"b\"]\n";
+    let (code, said) = Host::new(config).run(&["check", "--offline"]);
+    assert_eq!(code, 0, "{said}");
+    // What it has is not the environment's: a drill would act there.
+    let (code, said) = Host::new(&config.replace("\"b\"", "\"a\"")).run(&["check", "--offline"]);
+    assert_eq!(code, 65, "{said}");
+}
+
+#[test]
 fn room_on_the_server_is_looked_at_or_told() {
     let (_pg, host) = with_data("");
     create(&host, true);

@@ -21,6 +21,8 @@ use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, Ste
 use crate::record::journal::{self, StateDir};
 use crate::status::{Ledger, RunLine, RunStatus};
 
+/// Where a record stands that no disk has room for.
+const MEMORY: &str = "/dev/shm";
 /// After this long without an answer that is said.
 const SILENT: Duration = Duration::from_secs(15);
 /// How often a runner is asked how it is.
@@ -37,6 +39,8 @@ pub struct Operations {
     /// Nothing may be run or answered, whoever asks.
     pub read_only: bool,
     state: Result<StateDir, String>,
+    /// What has to be said of the run that was begun last.
+    remark: Option<String>,
     clock: Clock,
     /// Journals that were read, with what the file looked like then.
     read: HashMap<String, (FileMark, Arc<RunLine>)>,
@@ -108,6 +112,7 @@ impl Operations {
             groups,
             read_only,
             state,
+            remark: None,
             clock: Clock::System,
             read: HashMap::new(),
             listed: None,
@@ -207,11 +212,37 @@ impl Operations {
             return Err(OperationError::Refused(format!("the plan expired at {}: make a new one", plan.expires.iso())));
         }
         let id = Ulid::generate().to_string();
-        state.make_run(&id, plan).map_err(OperationError::Unavailable)?;
+        match state.make_run(&id, plan) {
+            Ok(_) => {}
+            // An emergency waits for nothing, not for room either.
+            Err(why) if plan.content.emergency => {
+                state.unmake_run(&id);
+                self.keep_in_memory(&id, plan).map_err(|e| OperationError::Unavailable(format!("{why}; and {e}")))?;
+                self.remark = Some(format!("{why}: its record is kept in memory, in {}, until the machine ends", self.home(&id)));
+            }
+            Err(why) => return Err(OperationError::Unavailable(why)),
+        }
         // Somebody who was quicker drives it: it has begun.
         self.started(&id, &[])?;
         self.spread_hold(plan, &id);
         Ok(id)
+    }
+
+    /// Makes a run where there is room without a disk; from then on this process keeps its records there.
+    fn keep_in_memory(&mut self, id: &str, plan: &Plan) -> Result<(), String> {
+        let state = StateDir::open(&Path::new(MEMORY).join(format!("lastgreen-{}", rustix::process::getuid().as_raw())))?;
+        state.make_run(id, plan)?;
+        self.state = Ok(state);
+        Ok(())
+    }
+
+    fn home(&self, id: &str) -> String {
+        self.state.as_ref().map_or_else(Clone::clone, |state| state.run(id).display().to_string())
+    }
+
+    /// What has to be said of the run that was begun last.
+    pub fn take_remark(&mut self) -> Option<String> {
+        self.remark.take()
     }
 
     /// Starts a runner for a run, and waits for its first word. `Ok(false)`: another one drives it already.

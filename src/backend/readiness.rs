@@ -199,7 +199,7 @@ impl Operations {
         [item("last green", green), item("version", running)].into_iter().chain(matrices).collect()
     }
 
-    /// Whether there is room for the record of a run: without one nothing begins.
+    /// Whether there is room for the record of a run: without any, that of an emergency is kept in memory only.
     fn record_item(&self) -> ReadinessItem {
         let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
         let free = self.state().map_err(|e| e.words().to_string()).and_then(|state| {
@@ -209,12 +209,12 @@ impl Operations {
         let (verdict, words) = match free {
             Ok((free, _)) if free >= RECORD => (Verdict::Pass, format!("{} free", bytes(free))),
             Ok((free, folder)) => {
-                (Verdict::Fail, format!("{} free in {}, it takes up to {}", bytes(free), folder.display(), bytes(RECORD)))
+                (Verdict::Warn, format!("{} free in {}, it takes up to {}", bytes(free), folder.display(), bytes(RECORD)))
             }
-            Err(why) => (Verdict::Fail, why),
+            Err(why) => (Verdict::Warn, why),
         };
         let mend = (verdict != Verdict::Pass).then(|| "make room there, or set another state_dir".to_string());
-        ReadinessItem { what: "room for the record".into(), verdict, words, scopes: Scope::ALL.to_vec(), mend }
+        ReadinessItem { what: "room for the record".into(), verdict, words, scopes: Vec::new(), mend }
     }
 
     /// When a rollback was tried out last.

@@ -284,6 +284,9 @@ impl Work {
             }
             Request::Begin(plan) => {
                 let begun = self.operations.begin(&plan).map_err(|r| r.words().to_string());
+                if let Some(remark) = self.operations.take_remark() {
+                    log::warn!(target: "runs", "{remark}");
+                }
                 Update::Begun(plan, begun)
             }
             Request::Answer { run, asked, step, choice, note } => {

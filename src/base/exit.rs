@@ -1,5 +1,5 @@
-//! Exit codes: their one home. `status` and `gate` keep to the convention of monitoring plugins (0 pass, 1 warn, 2 fail,
-//! 3 unknown), which is the verdict's own affair.
+//! Exit codes: their one home. `status` keeps to the convention of monitoring plugins (0 pass, 1 warn, 2 fail, 3 unknown),
+//! which is the verdict's own affair.
 
 pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;

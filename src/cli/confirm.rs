@@ -42,6 +42,9 @@ pub fn begin(operations: &mut Operations, plan: &Plan, args: &BeginArgs) -> Comm
     operations.permit(plan)?;
     confirm(args.confirm.as_deref(), plan)?;
     let id = operations.begin(plan)?;
+    if let Some(remark) = operations.take_remark() {
+        eprintln!("warning: {remark}");
+    }
     if args.detach {
         say!("{id}");
         return Ok(exit::DONE);

@@ -112,6 +112,7 @@ fn last_word(operations: &Operations, line: &RunLine, code: u8, json: bool) -> u
             }
         }
         RunStatus::Paused | RunStatus::Orphaned => say!("go on: lastgreen resume {}", line.id),
+        RunStatus::Superseded => say!("what was left of it is not done: begin it again once that one is over"),
         status if !status.is_open() => {
             for item in &line.plan.content.checklists.after {
                 say!("  after: {item}");

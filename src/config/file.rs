@@ -336,8 +336,9 @@ fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<Tar
                 "services" => target.services = entries(findings, value),
                 "traffic" => target.traffic = entry(findings, value).map(|t| (t, field.span())),
                 "release" => target.release = entry(findings, value).map(|r| (r, field.span())),
+                "programs" => target.programs = entry(findings, value).unwrap_or_default(),
                 other => {
-                    let known = ["name", "tier", "vars", "sources", "services", "traffic", "release"];
+                    let known = ["name", "tier", "vars", "sources", "services", "traffic", "release", "programs"];
                     findings.error(field.span(), format!("a target has no `{other}`"), suggestion(other, known));
                 }
             }

@@ -68,7 +68,7 @@ impl Resolver<'_> {
     /// An objective's queries are asked over several windows.
     pub(super) fn has_window(&mut self, text: &SpannedText) {
         if !text.get_ref().contains("$window") {
-            let hint = "write sum(rate(requests_total[$window])): it is asked over an hour, six hours, a day and three";
+            let hint = "write sum(rate(requests_total[$window])): it is asked over six windows, from five minutes to three days";
             self.findings.error(text.span(), "this has no `$window`", Some(hint.into()));
         }
     }

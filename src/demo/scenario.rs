@@ -72,7 +72,7 @@ impl Scenario {
                 "DEMO  all is well. tab, enter: look closer; w: look back further; e: the query behind a panel; ?: keys; q: leave"
             }
             Scenario::BadCanary => {
-                "DEMO  in 10 s the canary turns bad (2: judged beside stable). R: roll back, type rag-demo; then c walks a mended release up. ?: keys"
+                "DEMO  after 10 s the canary turns bad (2: judged beside stable). R: roll back, type rag-demo; then c walks a mended release up. ?: keys"
             }
             Scenario::LatencySpike => {
                 "DEMO  after 10 s retrieval slows down: Latency by component says which part it is. tab, enter: look closer; ?: keys; q: leave"

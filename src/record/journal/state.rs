@@ -146,6 +146,12 @@ impl StateDir {
         Ok(folder)
     }
 
+    /// Takes away what there is of a run that could not be made.
+    pub fn unmake_run(&self, id: &str) {
+        let _ = std::fs::remove_dir_all(self.run(id));
+        let _ = std::fs::remove_file(self.open_marks().join(id));
+    }
+
     /// A run's plan.
     ///
     /// # Errors

@@ -23,7 +23,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, row: &Row, scroll: u16
     let rule = (panel.kind == PanelKind::Alerts).then(|| state.summary().rules.iter().find(|rule| row.names(&rule.name))).flatten();
     let mut lines: Vec<(String, Role)> = Vec::new();
     let cells = usize::from(area.width.min(100).saturating_sub(6));
-    let names = data.columns.iter().map(|name| width(name)).max().unwrap_or(0);
+    let own = if rule.is_some() { width("signal") } else { 0 };
+    let names = data.columns.iter().map(|name| width(name)).max().unwrap_or(0).max(own);
     for (column, cell) in data.columns.iter().zip(&row.cells).filter(|(_, cell)| !cell.is_empty()) {
         let verdict = row.verdict.filter(|_| column == "state").map_or(Role::Text, role);
         labelled(&mut lines, (column, names), cell, cells, verdict);

@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 
 use super::paint::Paint;
 use super::palette::window;
+use super::plot::moment_symbol;
 use crate::base::text::width;
 use crate::judge::Verdict;
 use crate::show::cockpit::State;
@@ -41,6 +42,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, scroll: u16) {
     }
     lines.push((paint.stale_symbol().into(), "stale: what was read last, and longer ago than it should be".into()));
     lines.push(("since".into(), "how long it has been so; `0:34 of 3:00` has to hold so long before it fires".into()));
+    lines.push((moment_symbol(paint).into(), "under a chart: a run began".into()));
     lines.push(("2s".into(), "behind a title: how old the values are".into()));
     let keys = lines.iter().map(|(k, _)| width(k)).max().unwrap_or(0) as u16;
     let inner = window(paint, area, 76, lines.len() as u16 + 2, "Keys");

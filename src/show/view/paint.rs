@@ -135,19 +135,22 @@ pub fn plain(text: &str, glyphs: Glyphs) -> String {
     if glyphs == Glyphs::Unicode || text.is_ascii() {
         return text.to_string();
     }
-    text.chars()
-        .map(|c| match c {
-            c if c.is_ascii() => c,
-            '·' | '…' => '.',
-            '—' | '–' | '─' | '┈' => '-',
-            '≥' => '>',
-            '≤' => '<',
-            '│' => '|',
-            '→' => '>',
-            'µ' => 'u',
-            _ => '?',
-        })
-        .collect()
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_ascii() => out.push(c),
+            '·' | '…' => out.push('.'),
+            '—' | '–' | '─' | '┈' => out.push('-'),
+            '≥' => out += ">=",
+            '≤' => out += "<=",
+            '│' => out.push('|'),
+            // A `>` alone would compare.
+            '→' => out += "->",
+            'µ' => out.push('u'),
+            _ => out.push('?'),
+        }
+    }
+    out
 }
 
 pub fn role(verdict: Verdict) -> Role {

@@ -99,19 +99,71 @@ fn round_step(wanted: f64) -> f64 {
     [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|n| n * magnitude).find(|step| *step >= wanted).unwrap_or(magnitude * 10.0)
 }
 
-/// Writes the scale's ends at the left; returns the area right of them.
+/// So many rows a chart needs for more than its lines: values between the ends, the time, names of thresholds.
+pub const ROOMY: u16 = 8;
+
+/// Writes the scale's ends at the left, and its middle where there is room; returns the area right of them.
 pub fn value_axis(paint: &mut Paint, area: Rect, scale: Scale, unit: Unit) -> Rect {
-    let labels = [unit.format(scale.high), unit.format(scale.low)];
-    let labels: Vec<String> = labels.iter().map(|l| l.replace(' ', "")).collect();
-    let wide = labels.iter().map(|l| width(l)).max().unwrap_or(0) as u16;
+    let last = area.height.saturating_sub(1);
+    let middle = (area.height >= ROOMY).then_some((last / 2, (scale.high + scale.low) / 2.0));
+    let ends = [(0, scale.high), (last, scale.low)];
+    let label = |(y, value): (u16, f64)| (y, unit.format(value).replace(' ', ""));
+    let labels: Vec<(u16, String)> = ends.into_iter().chain(middle).map(label).collect();
+    let wide = labels.iter().map(|(_, label)| width(label)).max().unwrap_or(0) as u16;
     if area.width < wide + 12 || area.height < 2 {
         return area;
     }
-    for (label, y) in [(&labels[0], 0), (&labels[1], area.height - 1)] {
+    for (y, label) in &labels {
         let x = wide.saturating_sub(width(label) as u16);
-        paint.text(area, x, y, label, Role::Dim);
+        paint.text(area, x, *y, label, Role::Dim);
     }
     Rect { x: area.x + wide + 1, width: area.width - wide - 1, ..area }
+}
+
+/// Writes the time under a plot, at its ends and between, and marks moments.
+pub fn time_axis(paint: &mut Paint, area: Rect, axis: Axis, moments: impl Iterator<Item = Stamp>) {
+    let parts = if area.width >= 60 { 4 } else { 2 };
+    for part in 0..=parts {
+        let cell = u32::from(axis.cells.saturating_sub(1)) * part / parts;
+        let label = axis.from.plus(axis.step * cell).hm();
+        let left = match part {
+            0 => 0,
+            last if last == parts => area.width.saturating_sub(width(&label) as u16),
+            _ => (cell as u16).saturating_sub(width(&label) as u16 / 2),
+        };
+        paint.text(area, left, 0, &label, Role::Dim);
+    }
+    for cell in moments.filter_map(|at| axis.cell_of(at)) {
+        paint.text(area, cell, 0, moment_symbol(paint), Role::Accent);
+    }
+}
+
+/// What marks the beginning of a run under a chart.
+pub fn moment_symbol(paint: &Paint) -> &'static str {
+    if paint.unicode() { "▴" } else { "^" }
+}
+
+/// Names thresholds at the right: on their lines, and at the edge that they lie beyond. None is written over another.
+pub fn name_thresholds(paint: &mut Paint, area: Rect, scale: Scale, thresholds: &[(Verdict, f64)], unit: Unit) {
+    let last = area.height.saturating_sub(1);
+    let (above, below) = if paint.unicode() { ("↑", "↓") } else { ("^", "v") };
+    let is_within = |value: f64| value >= scale.low && value <= scale.high;
+    let mut taken = Vec::new();
+    let (within, beyond): (Vec<(Verdict, f64)>, Vec<_>) = thresholds.iter().copied().partition(|(_, value)| is_within(*value));
+    for (verdict, value) in within.into_iter().chain(beyond) {
+        let mut y = ((1.0 - scale.share(value)) * f64::from(last)).round() as u16;
+        while taken.contains(&y) && taken.len() <= usize::from(last) {
+            y = if value > scale.high || y == 0 { y + 1 } else { y - 1 };
+        }
+        taken.push(y);
+        let arrow = match is_within(value) {
+            true => "",
+            false if value > scale.high => above,
+            false => below,
+        };
+        let label = format!(" {}{arrow} {}", unit.format(value), paint.symbol(verdict));
+        paint.right(area, y, &label, super::paint::role(verdict));
+    }
 }
 
 pub struct PlotLine<'a> {

@@ -49,10 +49,19 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let near = thresholds.iter().map(|(_, v)| *v).filter(|v| *v <= raw.high * 2.5 && *v >= raw.low - (raw.high - raw.low) * 2.5);
     let values = charted.iter().flat_map(|d| d.series.since(from).map(|(_, v)| v));
     let Some(scale) = Scale::of(values.chain(near)) else { return };
+    let roomy = area.height > plot::ROOMY && area.width >= 40;
+    let area = if roomy { Rect { height: area.height - 1, ..area } } else { area };
     let area = plot::value_axis(paint, area, scale, unit);
     let axis = Axis::new(state.shown_at(), state.window, area.width);
     let lines: Vec<PlotLine> = charted.iter().rev().map(|d| PlotLine { series: d.series, role: d.role, name: d.name }).collect();
     plot::lines(paint, area, axis, scale, &lines, &thresholds);
+    if roomy {
+        plot::name_thresholds(paint, area, scale, &thresholds, unit);
+        let environment = &state.config.environment.name;
+        let runs = state.ledger.runs.iter().filter(|run| run.plan.content.environment.name == *environment);
+        let under = Rect { y: area.y + area.height, height: 1, ..area };
+        plot::time_axis(paint, under, axis, runs.filter_map(|run| run.run.started));
+    }
     if let Some(cursor) = state.cursor_in(panel) {
         plot::cursor(paint, area, axis, cursor.at);
     }
