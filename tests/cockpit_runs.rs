@@ -50,9 +50,7 @@ fn only_the_typed_name_confirms_what_is_dangerous() {
     t.wait_for("pasted text confirms nothing");
     t.press("rag-demo\r");
     t.wait_for("too fast for fingers");
-    t.type_slowly("rag-demi");
-    t.press("\r");
-    t.wait_for("that is not it");
+    t.answer_slowly("rag-demi", "that is not it");
     t.press(ESC);
     t.wait_for("left: nothing has changed");
     t.wait("the board", |s| s.contains("never run here"));
@@ -64,11 +62,8 @@ fn only_the_typed_name_confirms_what_is_dangerous() {
 fn a_run_from_the_cockpit_asks_and_is_answered() {
     let mut t = Terminal::demo(120, 40, "healthy", &[]);
     at_the_plan(&mut t);
-    t.type_slowly("rag-demo");
-    t.press("\r");
-    t.wait_for("Traffic to the stable track");
+    t.answer_slowly("rag-demo", "waits for you");
     t.wait_for("Ask two questions in the application");
-    t.wait_for("waits for you");
     // A pause is asked for and taken back; leaving the view leaves the run alone.
     t.press("d");
     t.wait_for("Hold ingestion");

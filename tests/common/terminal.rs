@@ -122,6 +122,23 @@ impl Terminal {
         }
     }
 
+    /// A word and Enter, until that was slow enough: keys that a starved program reads together are none of fingers.
+    pub fn answer_slowly(&mut self, word: &str, wanted: &str) {
+        const TOO_FAST: &str = "too fast for fingers";
+        loop {
+            self.type_slowly(word);
+            self.wait_for(&format!(": {word}"));
+            self.press("\r");
+            super::until("an answer to what was typed", || {
+                let text = self.text();
+                text.contains(wanted) || text.contains(TOO_FAST)
+            });
+            if self.text().contains(wanted) {
+                return;
+            }
+        }
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.process_id().expect("a pid") as i32).expect("a pid");
         kill_process(pid, signal).expect("signalled");
