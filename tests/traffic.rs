@@ -98,11 +98,13 @@ fn nginx_splits_its_clients_by_the_written_file() {
         // A worker that is on its way out may take a last request of the old share.
         let want = if to == "stable" { "stable" } else { "canary" };
         until("the new share to count", || common::http_get(server.server.port, "/").is_some_and(|(_, body)| body == want));
-        if to != "30" {
-            until("the old workers to be gone", || tracks.count(server.server.port, 20).1 == if most == 0 { 0 } else { 20 });
+        let share = || tracks.count(server.server.port, 300).1;
+        if to == "30" {
+            let canary = share();
+            assert!((least..=most).contains(&canary), "{canary} of 300 at {to}");
+        } else {
+            until("the old workers to be gone", || (least..=most).contains(&share()));
         }
-        let (_, canary) = tracks.count(server.server.port, 300);
-        assert!((least..=most).contains(&canary), "{canary} of 300 at {to}");
     }
     // A file that nginx refuses is put back.
     let good = std::fs::read_to_string(&server.weights).expect("the file");
