@@ -99,7 +99,7 @@ fn over_code(line: &RunLine, status: RunStatus) -> u8 {
 
 fn last_word(operations: &Operations, line: &RunLine, code: u8, json: bool) -> u8 {
     if json {
-        // The last of the lines that were streamed.
+        // One line, as those are that may have been streamed before it.
         say!("{}", line.json(operations.now()));
         return code;
     }

@@ -20,7 +20,7 @@ use crate::observe::reading::{Ask, Fault, FaultKind, LabelledValue, Lines, Past,
 /// The tasks that ask. They end when this is dropped.
 pub struct Poller {
     tasks: JoinSet<()>,
-    clients: HashMap<Arc<str>, Arc<dyn Client>>,
+    gates: HashMap<Arc<str>, Arc<Gate>>,
     window: watch::Sender<Duration>,
     refresh: watch::Sender<u64>,
 }
@@ -30,8 +30,7 @@ impl Poller {
         let (window, _) = watch::channel(window);
         let (refresh, _) = watch::channel(0);
         let mut tasks = JoinSet::new();
-        let mut gates = HashMap::new();
-        let clients = sources.iter().map(|source| (source.name.clone(), source.client.clone())).collect();
+        let mut gates: HashMap<Arc<str>, Arc<Gate>> = HashMap::new();
         for source in sources {
             if let Some(work) = source.client.clone().background() {
                 tasks.spawn_on(work, runtime);
@@ -50,7 +49,7 @@ impl Poller {
             let asker = Asker { question, gate, second, mailbox: mailbox.clone(), chart: Chart::default() };
             tasks.spawn_on(asker.run(window.subscribe(), refresh.subscribe()), runtime);
         }
-        Poller { tasks, clients, window, refresh }
+        Poller { tasks, gates, window, refresh }
     }
 
     /// Ends, and comes back when nothing runs any more.
@@ -60,8 +59,8 @@ impl Poller {
 
     /// What there is at a source that a question can name; nothing where that cannot be told.
     pub async fn names(&self, source: &str) -> Vec<String> {
-        let Some(client) = self.clients.get(source) else { return Vec::new() };
-        tokio::time::timeout(NAMES, client.names()).await.ok().and_then(Result::ok).unwrap_or_default()
+        let Some(gate) = self.gates.get(source) else { return Vec::new() };
+        tokio::time::timeout(NAMES, gate.source.client.names()).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// Changes the window that charts show; their histories are fetched anew.

@@ -121,8 +121,14 @@ impl Scrape {
         let up = Sample { name: "up".into(), labels: Vec::new(), value: f64::from(u8::from(fault.is_none())), at: None };
         let ahead = page.samples.iter().filter(|sample| sample.at.is_some_and(|own| own.since(at) > AHEAD)).count();
         let note = (ahead > 0).then(|| format!("{name}: {ahead} samples are from the future and left out: the clocks differ"));
-        let names = || page.samples.iter().map(|sample| sample.name.clone());
-        self.names.lock().unwrap_or_else(|p| p.into_inner()).extend(names());
+        {
+            let mut names = self.names.lock().unwrap_or_else(|p| p.into_inner());
+            for sample in &page.samples {
+                if !names.contains(&sample.name) {
+                    names.insert(sample.name.clone());
+                }
+            }
+        }
         let mut samples = page.samples;
         samples.retain(|sample| sample.at.is_none_or(|own| own.since(at) <= AHEAD));
         samples.push(up);

@@ -27,9 +27,10 @@ impl Row {
         self.cells.iter().take(2).any(|cell| cell == name)
     }
 
-    /// Whether it is the same thing, however it is by now: what may change stands behind the first three columns.
-    pub fn is_same(&self, other: &Row) -> bool {
-        self.cells.iter().skip(1).take(2).eq(other.cells.iter().skip(1).take(2))
+    /// The same thing as it is now: the row itself, or else the one with the same cells in the columns that name it.
+    pub fn as_now<'r>(&self, rows: &'r [Row], named_by: std::ops::Range<usize>) -> Option<&'r Row> {
+        let named = |row: &&Row| row.cells.get(named_by.clone()).is_some_and(|cells| Some(cells) == self.cells.get(named_by.clone()));
+        rows.iter().find(|row| row.cells == self.cells).or_else(|| rows.iter().find(named))
     }
 }
 
@@ -90,6 +91,16 @@ mod tests {
         assert_eq!(names(&ListView { sort: Some(1), ..ListView::default() }), "abc");
         assert_eq!(names(&ListView { sort: Some(1), reverse: true, ..ListView::default() }), "cba");
         assert_eq!(names(&ListView { filter: "A".into(), ..ListView::default() }), "a");
+    }
+
+    #[test]
+    fn a_row_is_found_again_by_what_names_it() {
+        let row = |cells: [&str; 3]| Row { cells: cells.map(str::to_string).to_vec(), verdict: None };
+        let rows = [row(["a", "scrape", "up"]), row(["b", "scrape", "up"]), row(["c", "http", "failing"])];
+        let found = |was: [&str; 3]| row(was).as_now(&rows, 0..1).map(|now| now.cells[0].clone());
+        assert_eq!(found(["b", "scrape", "up"]).as_deref(), Some("b"), "not the first that looks alike");
+        assert_eq!(found(["c", "http", "up"]).as_deref(), Some("c"), "as it is now");
+        assert_eq!(found(["d", "scrape", "up"]), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::canary_menu::{CanaryChoice, CanaryMenu};
 use super::command::Command;
 use super::dialog::{Dialog, DialogResult, Stage};
 use super::line_edit::{edit, insert, leaves};
-use super::list_view::ListView;
+use super::list_view::{ListView, Row};
 use super::navigate::{
     back, copy, freeze, go_to_board, move_cursor, move_focus, notice, scroll, set_window, sort, step_panel, step_window,
 };
@@ -363,8 +363,10 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
         Action::Rollback => return requests::open_rollback(state),
         Action::Canary => return requests::open_canary(state),
         Action::Zoom if state.overlay.is_some() => state.overlay = None,
-        Action::Zoom if opens_a_row(state) => state.overlay = selected_row(state).map(|row| Overlay::Detail { row, scroll: 0 }),
-        Action::Zoom => state.nav.zoomed = !state.nav.zoomed && state.panel().is_some(),
+        Action::Zoom => match row_to_open(state) {
+            Some(row) => state.overlay = Some(Overlay::Detail { row, scroll: 0 }),
+            None => state.nav.zoomed = !state.nav.zoomed && state.panel().is_some(),
+        },
         Action::NextBoard => go_to_board(state, (state.nav.board + 1) % state.config.boards.len().max(1)),
         Action::PreviousBoard => {
             let count = state.config.boards.len().max(1);
@@ -422,10 +424,9 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
 }
 
 /// An alert is opened at once, the rows of another list once it has the screen to itself.
-fn opens_a_row(state: &State) -> bool {
-    let kind = state.panel().map(|panel| panel.kind);
-    let list = kind.is_some_and(is_list) && selected_row(state).is_some();
-    list && (kind == Some(PanelKind::Alerts) || state.nav.zoomed)
+fn row_to_open(state: &State) -> Option<Row> {
+    let opens = state.nav.zoomed || state.panel()?.kind == PanelKind::Alerts;
+    if opens { selected_row(state) } else { None }
 }
 
 fn toggle(state: &mut State, overlay: Overlay) {

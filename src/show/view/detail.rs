@@ -18,8 +18,13 @@ const CHART: (u16, u16) = (4, 10);
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, row: &Row, scroll: u16) {
     let Some(panel) = state.panel() else { return };
     let data = table_of(state, panel);
+    let named_by = match panel.kind {
+        PanelKind::Alerts => 1..3,
+        PanelKind::Services => 0..1,
+        _ => 0..row.cells.len(),
+    };
     // As it is now, where it is still there.
-    let row = data.rows.iter().find(|now| row.is_same(now)).unwrap_or(row);
+    let row = row.as_now(&data.rows, named_by).unwrap_or(row);
     let rule = (panel.kind == PanelKind::Alerts).then(|| state.summary().rules.iter().find(|rule| row.names(&rule.name))).flatten();
     let mut lines: Vec<(String, Role)> = Vec::new();
     let cells = usize::from(area.width.min(100).saturating_sub(6));

@@ -58,7 +58,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     if roomy {
         plot::name_thresholds(paint, area, scale, &thresholds, unit);
         let environment = &state.config.environment.name;
-        let runs = state.ledger.runs.iter().filter(|run| run.plan.content.environment.name == *environment);
+        // The newest come first: what lies before the chart is not gone through.
+        let shown = state.ledger.runs.iter().take_while(|run| run.run.started.is_none_or(|at| at >= from));
+        let runs = shown.filter(|run| run.plan.content.environment.name == *environment);
         let under = Rect { y: area.y + area.height, height: 1, ..area };
         plot::time_axis(paint, under, axis, runs.filter_map(|run| run.run.started));
     }
