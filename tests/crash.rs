@@ -286,7 +286,7 @@ impl CrashWorld {
                 let Ok(now) = Run::fold(&answering, replay.lines.iter().map(|l| &l.record)) else { continue };
                 if me.book == "superseded" && now.superseded_by.is_none() && now.phase == Phase::Running && me.applied(&run, "s1") > 0 {
                     let (reply, _) = oneshot::channel();
-                    let request = ControlRequest::Supersede { run: "E".into() };
+                    let request = ControlRequest::Supersede { run: "E".into(), runbook: "e".into() };
                     if sender.send(Control { request, by: Operator::default(), until: None, reply }).await.is_err() {
                         return;
                     }

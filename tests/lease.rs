@@ -109,6 +109,42 @@ fn an_emergency_that_waits_for_an_answer_gives_way_to_a_later_one() {
     assert!(!host.has("after"));
 }
 
+/// A rollback of a scope, by an operator's own runbooks: each does its first step; the code's takes long.
+fn scopes(host: &Host) {
+    let slow = format!(
+        "title: Code\nemergency: true\nsteps:\n  - {{name: first, type: script, cwd: .., script: touch code}}\n{}",
+        waits_for("go")
+    );
+    host.runbook("rollback-code", &(slow + "  - {name: after, type: script, cwd: .., script: touch after}\n"));
+    for scope in ["traffic", "full"] {
+        let text = EMERGENCY.replace("touch first", &format!("touch {scope}")).replace("touch second", &format!("touch {scope}-2"));
+        host.runbook(&format!("rollback-{scope}"), &text);
+    }
+}
+
+#[test]
+fn an_emergency_gives_way_to_one_that_takes_back_more_and_to_no_other() {
+    let pg = Postgres::start();
+    let (here, there) = two_hosts(&pg);
+    scopes(&here);
+    scopes(&there);
+    assert_eq!(here.run(&["run", "quick", "--confirm", "here"]).0, 0, "which makes the table");
+    // On this host by its socket, and across hosts by the row: each time the narrower and the equal one are refused.
+    for other in [&here, &there] {
+        let id = here.begin("rollback-code");
+        until("it to have begun", || here.has("code"));
+        until("it to have the lease", || pg.sql("SELECT count(*) FROM lastgreen.locks WHERE holder LIKE '%rollback-code%'") == "1");
+        let (code, said) = other.run(&["run", "rollback-traffic", "--confirm", "here"]);
+        assert!(code == 23 && said.contains("an emergency has it already") && !other.has("traffic-2"), "{said}");
+        assert_eq!(here.status(&id), "running");
+        let (code, said) = other.run(&["run", "rollback-full", "--confirm", "here"]);
+        assert!(code == 0 && other.has("full-2") && said.contains("let go"), "{said}");
+        here.until(&id, "superseded");
+        assert!(!here.has("after"), "it went on beside the wider one");
+        std::fs::remove_file(here.path().join("code")).expect("removed");
+    }
+}
+
 #[test]
 fn the_same_across_hosts() {
     let pg = Postgres::start();

@@ -278,6 +278,13 @@ fn a_hold_binds_whoever_keeps_records_in_the_same_database() {
     hold(&second, &["--release"]);
     let (code, said) = first.run(&step);
     assert!(code != 24 && router.share() == 10.0, "{said}");
+    // Who has turned it is known to all of them, too, and not taken for a stranger.
+    let turned = second.run(&["canary", "status"]).1;
+    let id = serde_json::from_str::<serde_json::Value>(&first.run(&["runs", "--json"]).1).expect("json")[0]["run"]
+        .as_str()
+        .expect("a run")
+        .to_string();
+    assert!(turned.contains(&id) && !turned.contains("somebody else"), "{turned}");
     // Where nobody else hears of it, that is said.
     let alone = host(&server, "");
     let (_, said) = alone.run(&["canary", "hold", "--reason", "a look at it first", "--dry-run"]);

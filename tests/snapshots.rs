@@ -149,6 +149,21 @@ fn undo_gives_the_one_before_its_name_back() {
     assert_eq!(count(), "11");
     let kept = pg.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'ragdb_undone_%'");
     assert_eq!(kept, "1", "what was restored is kept");
+    // It was right after all: the taking back is taken back, by its own number, as often as anybody likes.
+    let last = || json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
+    let undo = last();
+    assert!(said.contains(&format!("rollback undo {undo}")), "{said}");
+    let (code, said) = host.run(&["rollback", "undo", &undo, "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(count() == "1000" && said.contains("again what was restored"), "{said}");
+    let (code, said) = host.run(&["rollback", "undo", &undo, "--confirm", "here"]);
+    assert!(code == 24 && said.contains("already"), "{said}");
+    let again = last();
+    let (code, said) = host.run(&["rollback", "undo", &again, "--confirm", "here"]);
+    assert!(code == 64 && said.contains("brought back what"), "{said}");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(count(), "11", "with what was written in between");
 }
 
 #[test]
@@ -158,11 +173,16 @@ fn a_database_that_was_left_closed_is_not_ready() {
     let text = host.read("lastgreen.toml")
         + "[services.router]\nurl = \"http://127.0.0.1:9\"\n[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/\"\npointer = \"/canary\"\n";
     std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
-    let rights = || {
+    let words = |what: &str| {
         let status = json(&host, &["rollback", "status", "--json"]);
         let items = status["items"].as_array().expect("items").clone();
-        items.iter().find(|item| item["what"] == "rights db").expect("the rights")["words"].as_str().expect("words").to_string()
+        items.iter().find(|item| item["what"] == what).expect("the item")["words"].as_str().expect("words").to_string()
     };
+    // What was changed is no more than there was, and would be lost all the same: the server counts it.
+    pg.sql_in("ragdb", "UPDATE chunks SET body = 'new' WHERE id <= 7; DELETE FROM chunks WHERE id = 9");
+    pg.sql_in("ragdb", "INSERT INTO chunks (model, body) VALUES ('m', 'in its place')");
+    until("the server to have counted", || words("would lose").contains("; changed or deleted: 8 chunks"));
+    let rights = || words("rights db");
     assert!(rights().contains("may be restored"), "{}", rights());
     pg.sql("ALTER DATABASE ragdb ALLOW_CONNECTIONS false");
     assert!(rights().contains("takes no connections"), "{}", rights());
@@ -183,6 +203,13 @@ fn in_place_is_one_transaction_and_goes_back_by_the_safety_snapshot() {
     assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "10");
     let kept = json(&host, &["snapshot", "list", "--json"])["snapshots"][0].clone();
     assert_eq!((kept["safety"].as_bool(), kept["parts"][0]["counts"]["chunks"].as_u64()), (Some(true), Some(1001)), "{kept}");
+    let listed = host.run(&["snapshot", "list"]).1;
+    assert_eq!(listed.lines().filter(|line| line.contains("SAFETY")).count(), 2, "they are told from those of one's own: {listed}");
+    // And that is taken back in place as well, by what was kept before it.
+    let undo = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
+    let (code, said) = host.run(&["rollback", "undo", &undo, "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1001");
 }
 
 /// A `pg_restore` before the real one in PATH.

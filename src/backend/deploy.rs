@@ -15,9 +15,9 @@ use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::base::units::short;
 use crate::config::{Config, OperatorRole};
-use crate::plan::deploy::{CanarySettings, DeployState, HOLD, Hold, STEP, SaidOfHold};
+use crate::plan::deploy::{CanarySettings, DeployState, HOLD, Hold, STEP, SaidOfHold, Turn, TurnState};
 use crate::plan::runbook::{Content, Operator, Plan, Weight};
-use crate::record::journal::{Said, put_hold, said_of_hold as said_of_hold_there};
+use crate::record::journal::{RemoteTurn, Said, last_turn, put_hold, said_of_hold as said_of_hold_there};
 use crate::status::{Ledger, deploy_state, said_of_hold};
 
 /// The input of a step that says why it goes on against the analysis or a gate.
@@ -58,6 +58,9 @@ impl Operations {
         let loaded = self.runbooks();
         let mut ledger = self.ledger(&loaded);
         ledger.hold_elsewhere = remote_hold(&config).unwrap_or_default();
+        ledger.turn_elsewhere = audit_database(&config)
+            .and_then(|database| briefly(last_turn(&database, &config.environment.name)).ok().flatten())
+            .map(read_turn);
         let (names, bake) = match &config.acting.canary {
             Some(canary) => (canary.analysis.signals(), canary.bake),
             None => (Vec::new(), std::time::Duration::ZERO),
@@ -69,11 +72,7 @@ impl Operations {
         });
         runtime.block_on(signals.end());
         let by_name: HashMap<&str, &Points> = names.iter().map(String::as_str).zip(&points).collect();
-        let of = |signal: &str, since| match by_name.get(signal) {
-            Some(Ok(points)) => Ok(points.iter().filter(|(at, _)| *at >= since).map(|(_, value)| *value).collect()),
-            Some(Err(why)) => Err(why.clone()),
-            None => Err("not asked".into()),
-        };
+        let of = |signal: &str, _| by_name.get(signal).map_or_else(|| Err("not asked".into()), |points| (*points).clone());
         let state = deploy_state(&config, &ledger, Some(&observed), &of, self.now());
         state.ok_or_else(|| OperationError::Usage("there is no switch to look at".into()))
     }
@@ -189,6 +188,12 @@ fn remote_hold(config: &Config) -> Result<Option<SaidOfHold>, String> {
     let Some(database) = audit_database(config) else { return Ok(None) };
     let said = briefly(said_of_hold_there(&database, &config.environment.name))?;
     Ok(said.map(read_hold))
+}
+
+/// What somebody has turned, by the records of all.
+pub(super) fn read_turn(turn: RemoteTurn) -> Turn {
+    let RemoteTurn { at, to, run, runbook, by } = turn;
+    Turn { at, to: Some(to), state: TurnState::Done, run, runbook, by }
 }
 
 /// What stands in the database of it, read.

@@ -17,6 +17,7 @@ mod remote_lease;
 mod rollback;
 mod rollback_metrics;
 mod runner;
+mod undo;
 mod worker;
 
 pub use connect::{connect, describe_nowhere};

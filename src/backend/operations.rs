@@ -431,7 +431,7 @@ impl Operations {
         let open = runs.iter().filter(|r| r.driven && r.status().is_open());
         let stuck = open.filter_map(|run| Some((run.id.clone(), self.keeps(&run.id)?))).collect();
         let runbooks = Ledger::lines(loaded, &runs, &self.config.environment.name, self.clock.now());
-        Ledger { runs, runbooks, stuck, fault, unreadable: self.unreadable.clone(), elsewhere: None, hold_elsewhere: None, known: true }
+        Ledger { runs, runbooks, stuck, fault, unreadable: self.unreadable.clone(), known: true, ..Ledger::default() }
     }
 
     /// What keeps a run, by its runner's own word, which is asked for now and then.

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use super::operations::Operations;
 use super::reach::database_options;
 use super::rollback::{RollbackRequest, chosen, matrix_item};
-use crate::act::infra::snapshot::{ServerRoom, check_part, count_all, may_restore, newest, room, server_rooms};
+use crate::act::infra::snapshot::{ServerRoom, changes_now, check_part, count_all, may_restore, newest, room, server_rooms};
 use crate::act::infra::{gate, release};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
@@ -300,10 +300,10 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, files:
                 Err(why) => unknown.push(format!("{name}: {why}")),
             }
         }
-        let mut lost = WriteLoss::between(manifest, &now, unknown);
-        let asked = tokio::time::timeout(COUNTING, newest(&asking, manifest, &lost));
+        let changes = tokio::time::timeout(COUNTING, changes_now(&asking)).await.unwrap_or_default();
+        let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &changes);
         // It only helps to recognize what would be lost.
-        lost.newest = asked.await.unwrap_or_default();
+        lost.newest = tokio::time::timeout(COUNTING, newest(&asking, manifest, &lost)).await.unwrap_or_default();
         loss = Some(lost);
     }
     let rights = tokio::time::timeout(COUNTING, may_restore(&asking)).await;

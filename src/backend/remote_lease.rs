@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::deploy::read_hold;
+use super::deploy::{read_hold, read_turn};
 use super::reach::audit_database;
 use crate::base::endpoint::DatabaseOptions;
 use crate::config::Config;
-use crate::plan::deploy::SaidOfHold;
-use crate::record::journal::{Holder, remote_holder, said_of_hold};
+use crate::plan::deploy::{SaidOfHold, Turn};
+use crate::record::journal::{Holder, last_turn, remote_holder, said_of_hold};
 
 /// How often the database is asked.
 const ASK: Duration = Duration::from_secs(15);
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who acts there, and what was said about holding the canary.
-type Known = (Option<Holder>, Option<SaidOfHold>);
+/// Who acts there, what was said about holding the canary, and who has turned its traffic last.
+type Known = (Option<Holder>, Option<SaidOfHold>, Option<Turn>);
 
 #[derive(Default)]
 pub struct RemoteHolder {
@@ -41,13 +41,17 @@ impl RemoteHolder {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 // Without the database nobody knows; what was known before would look fresh.
                 let Ok(runtime) = runtime else { return };
-                let (holder, said) =
-                    runtime.block_on(async { tokio::join!(holder(&database, &environment), hold(&database, &environment)) });
+                let asked =
+                    async { tokio::join!(holder(&database, &environment), hold(&database, &environment), turn(&database, &environment)) };
+                let (holder, said, turn) = runtime.block_on(asked);
                 let mut known = known.lock().unwrap_or_else(|p| p.into_inner());
                 known.0 = holder;
                 // A hold that was heard of stands until something else is heard.
                 if let Some(said) = said {
                     known.1 = said;
+                }
+                if let Some(turn) = turn {
+                    known.2 = turn;
                 }
             };
             // Without a thread it is asked again the next time.
@@ -76,4 +80,11 @@ async fn hold(database: &DatabaseOptions, environment: &str) -> Option<Option<Sa
     let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
     let said = tokio::time::timeout(PATIENCE, said_of_hold(&options, environment)).await.ok()?.ok()?;
     Some(said.map(read_hold))
+}
+
+/// Who has turned the canary's traffic last; `None` where that cannot be told now.
+async fn turn(database: &DatabaseOptions, environment: &str) -> Option<Option<Turn>> {
+    let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
+    let turn = tokio::time::timeout(PATIENCE, last_turn(&options, environment)).await.ok()?.ok()?;
+    Some(turn.map(read_turn))
 }

@@ -5,22 +5,16 @@ use indexmap::IndexMap;
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use crate::act::infra::snapshot::list;
-use crate::base::units::short;
 use crate::judge::Verdict;
-use crate::plan::deploy::{
-    CollectionStrategy, DatabaseStrategy, Manifest, Matrix, ReadinessItem, Scope, SnapshotSettings, WriteLoss, brought_out, of_environment,
-    pick,
-};
-use crate::plan::runbook::{Kind, LastGreen, LastGreenFrom, NOT_NEEDED, Plan, StepRun, StepState};
-use crate::status::RunStatus;
+use crate::plan::deploy::{Manifest, Matrix, ReadinessItem, Scope, SnapshotSettings, brought_out, of_environment, pick};
+use crate::plan::runbook::{LastGreen, LastGreenFrom, Plan};
 
 /// The input of a runbook that is the version to go back to.
 const VERSION: &str = "version";
 /// The inputs of a runbook that are the snapshot to go back to, and what that loses.
-const SNAPSHOT: &str = "snapshot";
+pub(super) const SNAPSHOT: &str = "snapshot";
 const LOSES: &str = "loses";
-/// The runbook that takes a restore back.
-const UNDO: &str = "rollback-undo";
+
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct RollbackRequest {
@@ -75,80 +69,6 @@ impl Operations {
             }
         }
         self.plan(PlanRequest { runbook: name.into(), inputs, reason, target, drill, warnings, automatic })
-    }
-
-    /// The plan of a runbook, by whichever way it is asked for: taking a restore back always looks what there is to take back.
-    ///
-    /// # Errors
-    /// Everything that keeps it from being made.
-    pub fn plan_runbook(&mut self, wanted: PlanRequest) -> Result<Plan, OperationError> {
-        if wanted.runbook != UNDO || wanted.target.is_some() || wanted.drill {
-            return self.plan(wanted);
-        }
-        let run = wanted.inputs.get("run").filter(|run| !run.trim().is_empty()).cloned();
-        self.plan_undo(run.as_deref(), wanted.reason, None)
-    }
-
-    /// The plan that takes the restoring of a run back: of the one that is named, or of the last that restored here.
-    ///
-    /// # Errors
-    /// When there is none, or nothing of it can be taken back.
-    pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>, written: Option<&WriteLoss>) -> Result<Plan, OperationError> {
-        let restored = |line: &crate::status::RunLine| {
-            line.run.steps.iter().find_map(|(key, step)| match &line.plan.step(key)?.kind {
-                Kind::Restore(restore) if step.touched && restore.back.is_none() => Some(restore.snapshot.clone()),
-                _ => None,
-            })
-        };
-        let line = match run {
-            Some(wanted) => {
-                let id = self.find(wanted)?;
-                self.line(&id)?
-            }
-            None => {
-                let environment = self.config.environment.name.clone();
-                let runs = self.runs();
-                let found = runs.iter().find(|line| line.plan.content.environment.name == environment && restored(line).is_some());
-                found
-                    .cloned()
-                    .ok_or_else(|| OperationError::Usage("no run has restored anything here: there is nothing to take back".into()))?
-            }
-        };
-        let is_taken_back = |other: &crate::status::RunLine| {
-            let c = &other.plan.content;
-            let is_of = c.runbook == UNDO && c.inputs.get("run").and_then(|run| run.as_str()) == Some(&line.id);
-            // What it could not take back may be tried again.
-            let is_done = |step: &StepRun| step.state == StepState::Done || step.message.starts_with(NOT_NEEDED);
-            is_of && other.status() == RunStatus::Done && other.run.steps.values().all(is_done)
-        };
-        if let Some(before) = self.runs().iter().find(|other| is_taken_back(other)) {
-            let words =
-                format!("run {} was taken back by {} already: once more would throw away what was written since", line.id, before.id);
-            return Err(OperationError::Refused(words));
-        }
-        let Some(snapshot) = restored(&line) else {
-            return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
-        };
-        let ended = line.run.ended.map_or_else(String::new, |at| format!(" {} ago", short(self.now().since(at))));
-        let counted = written.filter(|written| written.snapshot == snapshot).map(|written| written.more.as_slice());
-        let since = match counted {
-            None => "what was written since then (not counted here)".to_string(),
-            Some([]) => "what was written since then (no count has grown)".into(),
-            Some(more) => {
-                let one = |(name, n): &(String, u64)| format!("{n} {name}");
-                format!("what was written since then ({})", more.iter().map(one).collect::<Vec<_>>().join(", "))
-            }
-        };
-        let warnings = vec![format!(
-            "run {} restored this{ended}: {since} goes out of use with it. It is kept beside, databases as NAME_undone_…, and nothing but hands brings it back",
-            line.id
-        )];
-        let mut inputs = IndexMap::from([("run".to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
-        let in_place = self.config.acting.snapshots.as_ref().is_some_and(|settings| {
-            settings.restore_database == DatabaseStrategy::InPlace || settings.restore_collection == CollectionStrategy::InPlace
-        });
-        inputs.extend(in_place.then(|| ("safety".to_string(), "true".to_string())));
-        self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, ..PlanRequest::default() })
     }
 
     /// The snapshot that a full rollback goes back to: the newest golden one, or else the newest.

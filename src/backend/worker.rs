@@ -189,8 +189,8 @@ impl Work {
         }
         let mut ledger = self.operations.ledger(&self.loaded);
         self.is_busy = self.looked_at.is_some() || ledger.runs.iter().any(|run| run.status().is_open());
-        let (holder, hold) = self.remote.look(&self.operations.config);
-        ledger.hold_elsewhere = hold;
+        let (holder, hold, turn) = self.remote.look(&self.operations.config);
+        (ledger.hold_elsewhere, ledger.turn_elsewhere) = (hold, turn);
         // Runs of ours speak for themselves.
         ledger.elsewhere = holder.filter(|holder| ledger.run(&holder.run).is_none()).map(|holder| holder.to_string());
         let seen = fingerprint(&ledger);
@@ -356,7 +356,8 @@ fn fingerprint(ledger: &Ledger) -> String {
         let text = line.loaded.runbook.as_ref().map_or(0, |runbook| hash(&runbook.text));
         out += &format!("{} {} {text} {:?} {:?};", line.name, line.due.words(), line.loaded.findings, line.last);
     }
-    format!("{out}{:?}{:?}{:?}{:?}{:?}", ledger.stuck, ledger.fault, ledger.unreadable, ledger.elsewhere, ledger.hold_elsewhere)
+    let elsewhere = (&ledger.elsewhere, &ledger.hold_elsewhere, &ledger.turn_elsewhere);
+    format!("{out}{:?}{:?}{:?}{elsewhere:?}", ledger.stuck, ledger.fault, ledger.unreadable)
 }
 
 fn hash(text: &str) -> u64 {

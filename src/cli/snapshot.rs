@@ -121,10 +121,11 @@ fn show(settings: &SnapshotSettings, as_json: bool, operations: &Operations) -> 
             let golden = manifest.golden.as_ref().map_or_else(String::new, |golden| {
                 format!("  GOLDEN by {}: {}", golden.by, golden.why.split_whitespace().collect::<Vec<_>>().join(" "))
             });
+            let safety = if manifest.safety { "  SAFETY: before a restore" } else { "" };
             let moved = if manifest.moved.is_empty() { "" } else { "  written to meanwhile" };
             let size = bytesize::ByteSize(manifest.size()).display().iec();
             let age = short(operations.now().since(manifest.at));
-            say!("{}  {age} ago  {size}  {} parts  by {}{golden}{moved}", manifest.id, manifest.parts.len(), manifest.by);
+            say!("{}  {age} ago  {size}  {} parts  by {}{golden}{safety}{moved}", manifest.id, manifest.parts.len(), manifest.by);
         }
         for why in &wrong {
             say!("UNREADABLE  {why}");

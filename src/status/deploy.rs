@@ -23,7 +23,9 @@ pub fn deploy_state(
     config.acting.switch.as_ref()?;
     let environment = &config.environment.name;
     let here = || ledger.runs.iter().filter(|run| run.plan.content.environment.name == *environment);
-    let desired = here().flat_map(|run| turns(&run.id, &run.plan, &run.run)).max_by_key(|turn| turn.at);
+    // What is known here of a run is newer than what the database has of it.
+    let elsewhere = ledger.turn_elsewhere.clone().filter(|turn| ledger.run(&turn.run).is_none());
+    let desired = elsewhere.into_iter().chain(here().flat_map(|run| turns(&run.id, &run.plan, &run.run))).max_by_key(|turn| turn.at);
     let hold = said_of_hold(ledger, environment).and_then(|(_, hold)| hold);
     let open_run = ledger.open(environment).map(|run| (run.id.clone(), run.plan.content.runbook.clone()));
     let mut state = DeployState { observed: observed.map(|seen| fresh(seen, now)), desired, hold, open_run, analysis: None };
@@ -33,7 +35,7 @@ pub fn deploy_state(
         // Both tracks over the same while: not before the canary had its share.
         let since = |turn: &Turn| if turn.state == TurnState::Done { turn.at.plus(canary.warm_up) } else { now };
         let begun = now.minus(canary.bake).max(state.desired.as_ref().map_or(Stamp(0), since));
-        let judged = compare(&canary.analysis, &|signal| points(signal, begun));
+        let judged = compare(&canary.analysis, (begun, now), &|signal| points(signal, begun));
         state.analysis = Some(on_record(judged, ledger, state.desired.as_ref(), canary.bake, now));
     }
     Some(state)

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::plan::deploy::{SaidOfHold, improvements};
+use crate::plan::deploy::{SaidOfHold, Turn, improvements};
 use crate::plan::runbook::{
     Frequency, LoadedRunbook, Phase, Plan, Progress, Run, RunResult, Runbook, RunbookStatus, StepProgress, StepRun, StepState, Trigger,
 };
@@ -295,6 +295,8 @@ pub struct Ledger {
     pub elsewhere: Option<String>,
     /// What was said last about holding the canary, by whoever keeps records in the same database.
     pub hold_elsewhere: Option<SaidOfHold>,
+    /// Who has turned the canary's traffic last, by the same records.
+    pub turn_elsewhere: Option<Turn>,
     /// Whether anything was read yet.
     pub known: bool,
 }

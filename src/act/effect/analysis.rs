@@ -92,11 +92,8 @@ async fn look(context: &Context, canary: &CanarySettings, since: Stamp, window: 
     let names = canary.analysis.signals();
     let points = context.signals.points(&names, window).await;
     let by_name: HashMap<&str, &Points> = names.iter().map(String::as_str).zip(&points).collect();
-    compare(&canary.analysis, &|signal| match by_name.get(signal) {
-        Some(Ok(points)) => Ok(points.iter().filter(|(at, _)| *at >= since).map(|(_, value)| *value).collect()),
-        Some(Err(why)) => Err(why.clone()),
-        None => Err("not asked".into()),
-    })
+    let of = |signal: &str| by_name.get(signal).map_or_else(|| Err("not asked".into()), |points| (*points).clone());
+    compare(&canary.analysis, (since, context.clock.now()), &of)
 }
 
 fn concluded(verdict: &CanaryVerdict, when: &str, log: &mut OutputLog) -> Outcome {

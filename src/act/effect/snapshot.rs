@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{Act, Context, Invocation, Outcome, OutputLog, Settled};
 use crate::act::infra::snapshot::{
     Before, Restored, Taken, at_work, bring_in, check_part, counts_now, forget_all, leads_to, list, mark_golden, prune, qdrant_probes,
-    restore, take, taken_up, unbroken, undo,
+    redo, restore, take, taken_up, unbroken, undo,
 };
 use crate::base::units::short;
 use crate::observe::reading::{Fault, FaultKind};
@@ -120,12 +120,17 @@ impl Act for RestoreStep {
             }
             match self.back.as_deref() {
                 None => bring_back(settings, &manifest, &parts, invocation, log).await,
-                Some("") => go_back(settings, &parts, (&taken(invocation), invocation.home), log).await,
                 Some(of) => {
-                    let Some((run, key)) = of.split_once('/') else { return Outcome::failed(format!("`{of}` is no RUN/STEP"), false) };
+                    let own = taken(invocation);
+                    let of = if of.is_empty() { Some((own.run, own.key)) } else { of.split_once('/') };
+                    let Some((run, key)) = of else { return Outcome::failed("what is taken back is no RUN/STEP", false) };
+                    let of = Taken { run, key, ..own };
+                    if !self.again.is_empty() {
+                        return go_back_again(settings, &parts, (&of, &Taken { run: &self.again, ..of.clone() }), log).await;
+                    }
                     // The other run's folder stands beside this one's.
                     let home = invocation.home.parent().unwrap_or(invocation.home).join(run);
-                    go_back(settings, &parts, (&Taken { run, key, ..taken(invocation) }, &home), log).await
+                    go_back(settings, &parts, (&of, &home), log).await
                 }
             }
         })
@@ -267,21 +272,37 @@ fn restored_as(part: &Part) -> String {
 async fn go_back(settings: &SnapshotSettings, parts: &[&Part], (taken, home): (&Taken<'_>, &Path), log: &mut OutputLog) -> Outcome {
     let kept = std::fs::read(place(home, taken.key)).unwrap_or_default();
     let before: BTreeMap<String, String> = serde_json::from_slice(&kept).unwrap_or_default();
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    let mut each = Vec::new();
     for part in parts.iter().rev() {
         let led_to = before.get(&format!("{} {}", part.store, part.name)).map(String::as_str);
         let was = Before { led_to, restored: before.contains_key(&restored_as(part)) };
-        match undo(settings, part, taken, was).await {
-            Ok(words) => {
-                log.say(&words);
-                done.push(words);
-            }
-            Err(fault) => {
-                log.say(&fault.message);
-                failed.push(fault.message);
-            }
-        }
+        each.push(undo(settings, part, taken, was).await);
     }
+    gone_back(each, log)
+}
+
+/// What a run had restored before another took that back is there again.
+async fn go_back_again(
+    settings: &SnapshotSettings,
+    parts: &[&Part],
+    (undone_by, restored_by): (&Taken<'_>, &Taken<'_>),
+    log: &mut OutputLog,
+) -> Outcome {
+    let mut each = Vec::new();
+    for part in parts {
+        each.push(redo(settings, part, undone_by, restored_by).await);
+    }
+    gone_back(each, log)
+}
+
+/// What came of taking each part back, together.
+fn gone_back(each: Vec<Result<String, Fault>>, log: &mut OutputLog) -> Outcome {
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for one in each {
+        let all = if one.is_ok() { &mut done } else { &mut failed };
+        all.push(one.unwrap_or_else(|fault| fault.message));
+    }
+    done.iter().chain(&failed).for_each(|words| log.say(words));
     match failed.as_slice() {
         [] => Outcome::done(done.join("; "), true),
         some => Outcome::failed(some.join("; "), !done.is_empty()),

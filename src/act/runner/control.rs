@@ -34,6 +34,9 @@ pub enum ControlRequest {
     /// An emergency takes the environment: end, and leave everything as it is.
     Supersede {
         run: String,
+        /// What that one does.
+        #[serde(default)]
+        runbook: String,
     },
     /// After the current step.
     Pause,

@@ -11,7 +11,7 @@ use super::control::{Control, ControlRequest, Reply};
 use super::lease::{Lease, LeaseCheck, LeaseEvent};
 use crate::act::effect::Context;
 use crate::base::clock::Clock;
-use crate::plan::runbook::{Event, Operator, Phase, Plan, Record, Run};
+use crate::plan::runbook::{Event, Operator, Phase, Plan, Record, Run, is_wider};
 use crate::record::journal::{Failpoint, Journal, JournalError, StateDir};
 use crate::record::notify::{Outbox, notifications};
 
@@ -190,11 +190,11 @@ impl Driver {
                     return Ok(());
                 }
             },
-            ControlRequest::Supersede { .. } if self.plan.content.emergency && !self.stands_still() => {
-                let _ = reply.send(Reply::no("this is an emergency itself, and at work: it gives way to none"));
+            ControlRequest::Supersede { runbook, .. } if !self.gives_way(&runbook) => {
+                let _ = reply.send(Reply::no("this is an emergency itself, and at work: it gives way to none but one of a wider scope"));
                 return Ok(());
             }
-            ControlRequest::Supersede { run } => Event::SupersedeWanted { by, run: crate::base::secret::sanitize(&run) },
+            ControlRequest::Supersede { run, .. } => Event::SupersedeWanted { by, run: crate::base::secret::sanitize(&run) },
             ControlRequest::Pause => Event::PauseWanted { by },
             ControlRequest::Continue => Event::Continued { by },
             ControlRequest::Abort { undo: true, .. }
@@ -216,11 +216,17 @@ impl Driver {
         matches!(self.run.phase, Phase::Waiting { .. } | Phase::Paused { .. })
     }
 
+    /// Whether it ends for an emergency: one that is at work itself does so only for what takes back more than it does.
+    fn gives_way(&self, runbook: &str) -> bool {
+        let c = &self.plan.content;
+        !c.emergency || self.stands_still() || is_wider(runbook, &c.runbook)
+    }
+
     /// What has come of the lease goes on record.
     async fn lease_event(&mut self, event: LeaseEvent) -> Result<(), Gone> {
         match event {
             LeaseEvent::Note { text, loud } => self.append(Event::Noted { text, loud }).await,
-            LeaseEvent::Wanted(_) if self.run.superseded_by.is_some() || self.plan.content.emergency && !self.stands_still() => Ok(()),
+            LeaseEvent::Wanted(wanted) if self.run.superseded_by.is_some() || !self.gives_way(&wanted.runbook) => Ok(()),
             LeaseEvent::Wanted(wanted) => self.append(Event::SupersedeWanted { by: wanted.by, run: wanted.run }).await,
         }
     }

@@ -17,7 +17,7 @@ use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::process::Stat;
 use crate::base::units::short;
-use crate::plan::runbook::slug;
+use crate::plan::runbook::{is_wider, slug};
 use crate::record::journal::{Holder, HostLease, Life, Other, RemoteLease, RemoteTried, RemoteWord, StateDir, Tried, Wanted, shared_lease};
 
 /// How long the database is waited for.
@@ -304,7 +304,7 @@ impl Keeper {
 
     async fn preempt_across(&mut self, mut remote: RemoteLease, ends: watch::Receiver<bool>) {
         let holder = self.options.holder.clone();
-        let wanted = Wanted { run: holder.run.clone(), by: holder.by.clone() };
+        let wanted = Wanted { run: holder.run.clone(), runbook: holder.runbook.clone(), by: holder.by.clone() };
         let mut deadline = Instant::now() + LETS_GO;
         let mut asked: Option<Other> = None;
         loop {
@@ -325,8 +325,9 @@ impl Keeper {
                 Ok(Err(why)) => return self.not_across(&why),
                 Err(_) => return self.not_across(&format!("the database did not answer within {}", short(PATIENCE))),
             };
-            // One that stands still is asked to end, and gives way or goes on; one that is at work is left alone.
-            if let Some(emergency) = other.holder.as_ref().filter(|h| h.emergency && (!h.idle || by_force)) {
+            // One that stands still, or does less, is asked to end, and gives way or goes on; another at work is left alone.
+            let gives_way = |other: &Holder| other.idle || is_wider(&holder.runbook, &other.runbook);
+            if let Some(emergency) = other.holder.as_ref().filter(|h| h.emergency && (by_force || !gives_way(h))) {
                 if asked.is_some() {
                     let _ = timeout(PATIENCE, remote.want_no_more(&wanted)).await;
                 }
@@ -370,6 +371,10 @@ impl Keeper {
                 }
             }
         }
+        // It may be a session that a restore ended, and the row that is there now still names this run.
+        if self.across.is_none() && self.had.is_some() && self.gone.is_none() && self.missed.is_none_or(|at| at.elapsed() > BEAT) {
+            drop(self.take_again().await);
+        }
         if let Some(mut remote) = self.across.take() {
             // The row only says who it was; without it the next one waits for a beat that does not come.
             let _ = timeout(PATIENCE, remote.let_go()).await;
@@ -404,8 +409,12 @@ impl Keeper {
                 Ok(Ok(RemoteWord::Fenced(other))) => return self.lose(other),
                 Ok(Err(_)) | Err(_) => {
                     self.across = None;
-                    self.missed = None;
-                    self.note("the lease across hosts is lost: the database has gone", true);
+                    // A restore of one's own ends the session that keeps it, and what is there then has the row, too.
+                    let check = self.take_again().await;
+                    if self.across.is_none() && check == LeaseCheck::Ours {
+                        self.note("the lease across hosts is lost: the database has gone", true);
+                    }
+                    return check;
                 }
             }
         }

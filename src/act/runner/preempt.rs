@@ -71,7 +71,7 @@ pub(super) async fn preempt_on_host(
 /// Tells the runner that has an environment to stop, where it can be told from here.
 async fn ask_to_stop(other: &Holder, ours: &Holder) -> Result<(), String> {
     let folder = other.folder.clone().ok_or("it does not say where its run is")?;
-    let request = ControlRequest::Supersede { run: ours.run.clone() };
+    let request = ControlRequest::Supersede { run: ours.run.clone(), runbook: ours.runbook.clone() };
     let by = ours.by.clone();
     let asking = tokio::task::spawn_blocking(move || ask(&folder, &request, &by, HEARS));
     match asking.await {

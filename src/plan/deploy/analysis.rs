@@ -1,8 +1,12 @@
 //! What a canary is judged by: pairs of signals over the same window, and how their points become an analysis.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::judge::{CanaryAnalysis, CanaryMetric, CanaryVerdict, Direction, EffectLimits, Outliers, Point, judge_canary};
+use crate::base::clock::Stamp;
+use crate::base::units::short;
+use crate::judge::{CanaryAnalysis, CanaryMetric, CanaryVerdict, Direction, EffectLimits, Outliers, Point, Verdict, judge_canary};
 
 /// How a canary is judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,14 +53,22 @@ impl AnalysisSettings {
     }
 }
 
-/// The points of one signal over the window; or why they are not to be trusted.
-pub type Compared = Result<Vec<f64>, String>;
+/// The points of one signal, in the order of time; or why they are not to be trusted.
+pub type Compared = Result<Vec<(Stamp, f64)>, String>;
 
-/// Judges the pairs by their points. What cannot be trusted has none, and is said.
-pub fn compare(settings: &AnalysisSettings, points: &dyn Fn(&str) -> Compared) -> CanaryVerdict {
-    let mut faults = Vec::new();
+/// A while without points that is shorter than this is none: sources are asked now and then.
+const A_WHILE: Duration = Duration::from_secs(10);
+
+/// Judges the pairs by their points of a span. What cannot be trusted has none, and is said; nothing is good by points of a
+/// part of the span alone.
+pub fn compare(settings: &AnalysisSettings, (since, until): (Stamp, Stamp), points: &dyn Fn(&str) -> Compared) -> CanaryVerdict {
+    let (mut faults, mut holes) = (Vec::new(), Vec::new());
     let mut of = |signal: &str| match points(signal) {
-        Ok(values) => values.into_iter().map(|value| Point::from(Some(value))).collect(),
+        Ok(mut points) => {
+            points.retain(|(at, _)| *at >= since);
+            holes.extend(hole(&points, since, until).map(|words| format!("{signal}: {words}")));
+            points.into_iter().map(|(_, value)| Point::from(Some(value))).collect()
+        }
         Err(why) => {
             faults.push(format!("{signal}: {why}"));
             Vec::new()
@@ -86,13 +98,26 @@ pub fn compare(settings: &AnalysisSettings, points: &dyn Fn(&str) -> Compared) -
     if let Some(first) = faults.first() {
         verdict.reason = format!("{} ({first})", verdict.reason);
     }
+    if let Some(first) = holes.first().filter(|_| matches!(verdict.verdict, Verdict::Pass | Verdict::Warn)) {
+        (verdict.verdict, verdict.reason) = (Verdict::Unknown, first.clone());
+    }
     verdict
+}
+
+/// The longest while of a span without points, in words, where it is more than a third of it.
+fn hole(points: &[(Stamp, f64)], since: Stamp, until: Stamp) -> Option<String> {
+    let edges = std::iter::once(since).chain(points.iter().map(|(at, _)| *at));
+    let next = points.iter().map(|(at, _)| *at).chain([until]);
+    let longest = edges.zip(next).map(|(from, to)| to.since(from)).max().filter(|_| !points.is_empty())?;
+    let whole = until.since(since);
+    // A source that is asked seldom has few of them, far apart.
+    let apart = whole / u32::try_from(points.len()).unwrap_or(u32::MAX);
+    (longest > A_WHILE.max(whole / 3).max(apart * 3)).then(|| format!("no points for {} of {}", short(longest), short(whole)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::Verdict;
 
     fn settings() -> AnalysisSettings {
         let pair = |name: &str, critical| MetricPair {
@@ -117,20 +142,53 @@ mod tests {
         }
     }
 
+    /// Of so many seconds, a point in each.
+    const SPAN: (Stamp, Stamp) = (Stamp(1_000), Stamp(31_000));
+
+    fn every_second(values: Vec<f64>) -> Compared {
+        Ok(values.into_iter().zip(1..).map(|(value, n)| (Stamp(n * 1_000), value)).collect())
+    }
+
+    fn level(base: f64) -> Vec<f64> {
+        (0..30).map(|i| base + f64::from(i % 7) * 0.001).collect()
+    }
+
+    fn good(signal: &str) -> Compared {
+        every_second(level(if signal.starts_with("errors") { 0.01 } else { 1.0 }))
+    }
+
     #[test]
     fn what_cannot_be_trusted_is_unknown_and_never_a_pass() {
-        let level = |base: f64| (0..30).map(|i| base + f64::from(i % 7) * 0.001).collect::<Vec<f64>>();
-        let good = |signal: &str| -> Compared { Ok(level(if signal.starts_with("errors") { 0.01 } else { 1.0 })) };
-        assert_eq!(compare(&settings(), &good).verdict, Verdict::Pass);
-        let worse = |signal: &str| -> Compared { Ok(level(if signal == "errors_canary" { 0.2 } else { 0.01 })) };
-        let verdict = compare(&settings(), &worse);
+        assert_eq!(compare(&settings(), SPAN, &good).verdict, Verdict::Pass);
+        let worse = |signal: &str| every_second(level(if signal == "errors_canary" { 0.2 } else { 0.01 }));
+        let verdict = compare(&settings(), SPAN, &worse);
         assert_eq!((verdict.verdict, verdict.reason.as_str()), (Verdict::Fail, "critical: errors"));
-        let away =
-            |signal: &str| -> Compared { if signal == "latency_stable" { Err("connection refused".into()) } else { Ok(level(0.01)) } };
-        let verdict = compare(&settings(), &away);
+        let away = |signal: &str| if signal == "latency_stable" { Err("connection refused".into()) } else { every_second(level(0.01)) };
+        let verdict = compare(&settings(), SPAN, &away);
         assert_eq!(verdict.verdict, Verdict::Unknown);
         assert!(verdict.reason.contains("latency_stable: connection refused"), "{}", verdict.reason);
-        let few = |_: &str| -> Compared { Ok(vec![0.01; 9]) };
-        assert_eq!(compare(&settings(), &few).verdict, Verdict::Unknown);
+        let few = |_: &str| every_second(vec![0.01; 9]);
+        assert_eq!(compare(&settings(), SPAN, &few).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn points_of_a_part_of_the_span_are_no_pass() {
+        let without = |from: i64, to: i64| {
+            let points = move |signal: &str| {
+                let all = good(signal)?;
+                let is_out = |at: Stamp| signal == "latency_canary" && (from..to).contains(&(at.0 / 1_000));
+                Ok(all.into_iter().filter(|(at, _)| !is_out(*at)).collect())
+            };
+            compare(&settings(), SPAN, &points)
+        };
+        assert_eq!(without(3, 12).verdict, Verdict::Pass, "a short while is none");
+        for (from, to) in [(0, 14), (9, 21), (18, 40)] {
+            let verdict = without(from, to);
+            assert_eq!(verdict.verdict, Verdict::Unknown, "{from} to {to}");
+            assert!(verdict.reason.starts_with("latency_canary: no points for 1") && verdict.wants_points(), "{}", verdict.reason);
+        }
+        // What is bad already is bad.
+        let worse = |signal: &str| every_second(level(if signal == "errors_canary" { 0.2 } else { 0.01 })[..18].to_vec());
+        assert_eq!(compare(&settings(), SPAN, &worse).verdict, Verdict::Fail);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::base::clock::Stamp;
 use crate::base::endpoint::Endpoint;
 use crate::judge::Verdict;
-use crate::plan::runbook::{Kind, LastGreen, NOT_NEEDED, Plan, Run, RunResult, StepState};
+use crate::plan::runbook::{Kind, LastGreen, NOT_NEEDED, Plan, Run, RunResult, Scope, StepState};
 
 /// Where rollbacks are counted.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -17,48 +17,6 @@ pub struct RollbackSettings {
     /// A file that a textfile collector reads.
     pub textfile: Option<std::path::PathBuf>,
     pub pushgateway: Option<Endpoint>,
-}
-
-/// How much is taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// The canary's share of the traffic.
-    Traffic,
-    /// That, and the version that runs.
-    Code,
-    /// That, and the data.
-    Full,
-}
-
-impl Scope {
-    pub const ALL: [Scope; 3] = [Scope::Traffic, Scope::Code, Scope::Full];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Scope::Traffic => "traffic",
-            Scope::Code => "code",
-            Scope::Full => "full",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Scope> {
-        Scope::ALL.into_iter().find(|scope| scope.word() == word)
-    }
-
-    /// The runbook that does it.
-    pub fn runbook(self) -> &'static str {
-        match self {
-            Scope::Traffic => "rollback-traffic",
-            Scope::Code => "rollback-code",
-            Scope::Full => "rollback-full",
-        }
-    }
-
-    /// The scope whose runbook this is.
-    pub fn of(runbook: &str) -> Option<Scope> {
-        Scope::ALL.into_iter().find(|scope| scope.runbook() == runbook)
-    }
 }
 
 /// The version that a run brought out, if it is done, by its own account.

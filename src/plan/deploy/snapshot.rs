@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Stamp;
 use crate::base::endpoint::{DatabaseOptions, Endpoint};
 use crate::base::secret::SecretRef;
-use crate::base::units::{short, thousands};
+use crate::base::units::thousands;
 use crate::plan::runbook::millis;
 
 /// What is taken together, where it goes, and how it comes back.
@@ -161,6 +161,17 @@ pub struct Part {
     /// Stored points that were asked for their neighbours, and the mean of the scores.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeQuery>,
+    /// What its server had counted of changes by then, where it counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
+}
+
+/// Rows that were changed or deleted, by a server's own counters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Which counters these are: others, or ones set to zero in between, cannot be compared.
+    pub of: String,
+    pub rows: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -283,82 +294,11 @@ pub fn drifted(then: &[ProbeQuery], now: &[ProbeQuery]) -> Vec<String> {
     then.iter().filter_map(one).collect()
 }
 
-/// What going back to a snapshot would throw away.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct WriteLoss {
-    pub snapshot: String,
-    pub since: Stamp,
-    /// By table or collection: how many more there are now than there were, where that is so.
-    pub more: Vec<(String, u64)>,
-    /// Where there are fewer now: they would come back.
-    pub fewer: Vec<(String, u64)>,
-    /// What could not be counted, and why.
-    pub unknown: Vec<String>,
-    /// The newest key of tables that have more rows, where that can be told.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub newest: BTreeMap<String, String>,
-}
-
-impl WriteLoss {
-    /// From exact counts then and now.
-    pub fn between(manifest: &Manifest, now: &BTreeMap<String, BTreeMap<String, u64>>, unknown: Vec<String>) -> WriteLoss {
-        let mut loss = WriteLoss { snapshot: manifest.id.clone(), since: manifest.at, unknown, ..WriteLoss::default() };
-        let mut seen = std::collections::BTreeSet::new();
-        // Every node of a cluster counts all of it.
-        for part in manifest.parts.iter().filter(|part| seen.insert(part.counted_as())) {
-            let Some(counted) = now.get(part.counted_as()) else {
-                let known = |words: &String| words.starts_with(part.counted_as());
-                if part.kind != StoreKind::Program && !loss.unknown.iter().any(known) {
-                    loss.unknown.push(format!("{} is not there", part.counted_as()));
-                }
-                continue;
-            };
-            // A table that is gone comes back whole.
-            let gone = part.counts.iter().filter(|(name, n)| **n > 0 && !counted.contains_key(*name) && part.kind != StoreKind::Qdrant);
-            loss.fewer.extend(gone.map(|(name, n)| (name.clone(), *n)));
-            // So many groups that they are only counted cannot be compared with the groups themselves.
-            let comparable = |name: &&String| !name.ends_with(" groups") || part.counts.contains_key(*name);
-            for (name, count) in counted.iter().filter(|(name, _)| comparable(name)) {
-                let then = part.counts.get(name).copied().unwrap_or(0);
-                let shown = if part.kind == StoreKind::Qdrant { format!("points of {}", part.counted_as()) } else { name.clone() };
-                match count.cmp(&then) {
-                    std::cmp::Ordering::Greater => loss.more.push((shown, count - then)),
-                    std::cmp::Ordering::Less => loss.fewer.push((shown, then - count)),
-                    std::cmp::Ordering::Equal => {}
-                }
-            }
-        }
-        loss
-    }
-
-    /// `1,284 rag_chunks, 1,284 points of rag_main, written since 2026-11-12T21:02:00Z`.
-    pub fn words(&self, now: Stamp) -> String {
-        let newest = |name: &str| self.newest.get(name).map_or_else(String::new, |key| format!(" (newest {key})"));
-        let one = |(name, n): &(String, u64)| format!("{} {name}{}", thousands(*n as f64), newest(name));
-        let list = |all: &[(String, u64)]| all.iter().map(one).collect::<Vec<_>>().join(", ");
-        let iso = self.since.iso();
-        let since = format!("since {}Z ({} ago)", iso.get(..19).unwrap_or(&iso), short(now.since(self.since)));
-        let mut words = match self.more.as_slice() {
-            // What was changed, or deleted and written anew, is no more than there was.
-            [] if self.fewer.is_empty() => format!("no count has changed {since}; rows that were changed or replaced are not seen"),
-            [] => format!("no more than there was {since}; rows that were changed or replaced are not seen"),
-            more => format!("{}, written {since}", list(more)),
-        };
-        if !self.fewer.is_empty() {
-            words += &format!("; back come {}", list(&self.fewer));
-        }
-        if !self.unknown.is_empty() {
-            words += &format!("; NOT COUNTED: {}", self.unknown.join("; "));
-        }
-        words
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn manifest(id: &str, at: i64, golden: bool) -> Manifest {
+    pub(in crate::plan::deploy) fn manifest(id: &str, at: i64, golden: bool) -> Manifest {
         let golden = golden.then(|| Golden { by: "eva".into(), at: Stamp(at), why: "smoke passed".into() });
         let counts = BTreeMap::from([("chunks".to_string(), 10), ("old".to_string(), 5)]);
         let part = Part {
@@ -373,6 +313,7 @@ mod tests {
             until: BTreeMap::new(),
             of: String::new(),
             probes: Vec::new(),
+            changes: None,
         };
         Manifest {
             v: 1,
@@ -433,17 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_lost_is_counted() {
-        let now = BTreeMap::from([("db".to_string(), BTreeMap::from([("chunks".to_string(), 1294), ("old".to_string(), 4)]))]);
-        let loss = WriteLoss::between(&manifest("a", 0, false), &now, vec!["rag_main: refused".into()]);
-        assert_eq!(
-            loss.words(Stamp(60_000)),
-            "1,284 chunks, written since 1970-01-01T00:00:00Z (1m ago); back come 1 old; NOT COUNTED: rag_main: refused"
-        );
-        let newest = WriteLoss { newest: BTreeMap::from([("chunks".to_string(), "1294".to_string())]), ..loss };
-        assert!(newest.words(Stamp(60_000)).starts_with("1,284 chunks (newest 1294), written since"), "{}", newest.words(Stamp(60_000)));
-        let gone = WriteLoss::between(&manifest("a", 0, false), &BTreeMap::new(), Vec::new());
-        assert_eq!(gone.unknown, ["db is not there"], "what is not counted is not nothing");
+    fn what_differs_is_counted() {
         let mut part = manifest("a", 0, false).parts.remove(0);
         part.until.insert("chunks".into(), 14);
         let of = |n| part.differences(&BTreeMap::from([("chunks".to_string(), n), ("old".to_string(), 5)]));

@@ -12,6 +12,7 @@ mod plan;
 mod planner;
 mod release;
 mod run;
+mod scope;
 mod step_names;
 mod steps;
 mod switch;
@@ -37,6 +38,7 @@ pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironmen
 pub use planner::plan;
 pub use release::{Deploy, LastGreen, LastGreenFrom, Release};
 pub use run::{Back, Broken, NOT_NEEDED, Phase, Run, StepRun, StepState};
+pub use scope::{Scope, is_wider};
 pub use steps::slug;
 pub use switch::{ALL, KubeCommand, KubeResource, Kubectl, Observation, ReadBack, Scale, Seen, Switch, SwitchKind, Weight, percent};
 pub use template::{Fill, holds, is_template, render, render_with};

@@ -8,6 +8,7 @@ mod mirror;
 mod record;
 mod remote_hold;
 mod remote_lease;
+mod remote_turn;
 mod schema;
 mod state;
 
@@ -18,4 +19,5 @@ pub use mirror::{Difference, Mirror, compare, note, noted};
 pub use record::{GENESIS, JournalLine, Replay, VERSION, Wrong, frame, parse, replay};
 pub use remote_hold::{Said, put_hold, said_of_hold};
 pub use remote_lease::{Other, RemoteLease, RemoteTried, RemoteWord, Wanted, remote_holder};
+pub use remote_turn::{RemoteTurn, last_turn};
 pub use state::{StateDir, private, trusted};

@@ -59,6 +59,8 @@ impl std::fmt::Display for Other {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wanted {
     pub run: String,
+    #[serde(default)]
+    pub runbook: String,
     pub by: Operator,
 }
 

@@ -163,8 +163,7 @@ impl State {
 
     /// Looks at the deployment anew: the record, the switch, and how the canary is judged.
     pub fn look_at_deployment(&mut self) {
-        let points =
-            |signal: &str, since| self.live.points(signal, since).map(|points| points.into_iter().map(|(_, value)| value).collect());
+        let points = |signal: &str, since| self.live.points(signal, since);
         self.deploy = deploy_state(&self.config, &self.ledger, self.observed.as_ref(), &points, self.now);
         self.sum_up();
     }

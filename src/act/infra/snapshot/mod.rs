@@ -20,13 +20,16 @@ use std::time::Duration;
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
-use crate::plan::deploy::{CollectionStrategy, DatabaseStore, DatabaseStrategy, Manifest, Part, SnapshotSettings, StoreKind, WriteLoss};
+use crate::plan::deploy::{
+    Changes, CollectionStrategy, DatabaseStore, DatabaseStrategy, Manifest, Part, SnapshotSettings, StoreKind, WriteLoss,
+};
 use crate::plan::runbook::Progress;
 
 /// Where it is told how far something is.
 pub type Told<'a> = dyn FnMut(Progress) + Send + 'a;
 
 /// Who takes a snapshot, and why.
+#[derive(Clone)]
 pub struct Taken<'a> {
     pub run: &'a str,
     pub key: &'a str,
@@ -178,6 +181,15 @@ pub async fn newest(settings: &SnapshotSettings, manifest: &Manifest, lost: &Wri
     all
 }
 
+/// What the servers have counted of changes, by store, where they do; it only helps to see what would be lost.
+pub async fn changes_now(settings: &SnapshotSettings) -> BTreeMap<String, Changes> {
+    let mut all = BTreeMap::new();
+    for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
+        all.extend(postgres::changes(&store.options, settings.timeout).await.ok().map(|told| (store.name.clone(), told)));
+    }
+    all
+}
+
 /// What a database is called where it is.
 pub fn database_name(store: &DatabaseStore) -> String {
     if is_sqlite(&store.options) {
@@ -285,15 +297,40 @@ pub struct Before<'a> {
 pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, before: Before<'_>) -> Result<String, Fault> {
     match part.kind {
         StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
-            if let Err(fault) = postgres::carry_leases(&store_of(settings, part)?.options, taken.run).await {
-                log::info!("who has the environment is not carried over: {}", fault.message);
-            }
-            names::undo(store_of(settings, part)?, settings, taken, before.restored).await
+            let options = &store_of(settings, part)?.options;
+            let names = names::Names::of(options, taken.run)?;
+            carry_leases(options, &names.old).await;
+            names::undo(options, &names, before.restored).await
         }
         StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
             qdrant::undo(node_of(settings, part)?, part, settings, (taken, before.led_to)).await
         }
         _ => by_safety(settings, part, taken).await,
+    }
+}
+
+/// What a run restored, and another took back, gets its names again, where that can be done.
+///
+/// # Errors
+/// Why not.
+pub async fn redo(settings: &SnapshotSettings, part: &Part, undone_by: &Taken<'_>, restored_by: &Taken<'_>) -> Result<String, Fault> {
+    match part.kind {
+        StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
+            let options = &store_of(settings, part)?.options;
+            let names = names::Names::of(options, restored_by.run)?;
+            carry_leases(options, &names.undone).await;
+            names::redo(options, &names).await
+        }
+        StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
+            qdrant::redo(node_of(settings, part)?, part, settings, restored_by).await
+        }
+        _ => by_safety(settings, part, undone_by).await,
+    }
+}
+
+async fn carry_leases(options: &DatabaseOptions, to: &str) {
+    if let Err(fault) = postgres::carry_leases(options, to).await {
+        log::info!("who has the environment is not carried over: {}", fault.message);
     }
 }
 

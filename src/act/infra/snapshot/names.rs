@@ -11,7 +11,6 @@ use super::{Restored, Taken, tag};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::Fault;
 use crate::observe::source::{Session, literal};
-use crate::plan::deploy::{DatabaseStore, DatabaseStrategy, SnapshotSettings};
 
 /// How long sessions are ended again and again before the names are changed.
 const CLEARING: Duration = Duration::from_secs(20);
@@ -23,7 +22,7 @@ fn cut(name: &str, behind: &str) -> String {
     format!("{}{behind}", &name[..end])
 }
 
-/// The three names that a restore goes through.
+/// The names that a restore goes through.
 #[derive(Clone)]
 pub(super) struct Names {
     pub(super) live: String,
@@ -31,13 +30,16 @@ pub(super) struct Names {
     pub(super) new: String,
     /// What was live before.
     pub(super) old: String,
+    /// What was restored, once that was taken back.
+    pub(super) undone: String,
 }
 
 impl Names {
     pub(super) fn of(options: &DatabaseOptions, run: &str) -> Result<Names, Fault> {
         let live = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
         let tag = tag(run);
-        Ok(Names { new: cut(&live, &format!("_restore_{tag}")), old: cut(&live, &format!("_before_{tag}")), live })
+        let named = |what: &str| cut(&live, &format!("_{what}_{tag}"));
+        Ok(Names { new: named("restore"), old: named("before"), undone: named("undone"), live })
     }
 
     pub(super) fn done(&self) -> String {
@@ -200,16 +202,11 @@ async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
 }
 
 /// The one before gets its name back; what was restored is kept beside it.
-pub async fn undo(store: &DatabaseStore, settings: &SnapshotSettings, taken: &Taken<'_>, restored: bool) -> Result<String, Fault> {
-    let options = &store.options;
-    let names = Names::of(options, taken.run)?;
-    if settings.restore_database == DatabaseStrategy::InPlace {
-        return Err(wrong(format!("{} was restored in place: restore the safety snapshot instead", names.live)));
-    }
-    let aside = cut(&names.live, &format!("_undone_{}", tag(taken.run)));
+pub async fn undo(options: &DatabaseOptions, names: &Names, restored: bool) -> Result<String, Fault> {
+    let aside = &names.undone;
     let mut session = maintenance(options).await?;
-    let there = there(&mut session, [&names.live, &names.old, &aside]).await?;
-    let back = Names { live: names.live.clone(), new: names.old.clone(), old: aside.clone() };
+    let there = there(&mut session, [&names.live, &names.old, aside]).await?;
+    let back = Names { new: names.old.clone(), old: aside.clone(), ..names.clone() };
     let done = format!("{} is again what it was; what was restored is {aside}", names.live);
     let result = match there {
         (true, true, false) => change_names_whole(options, &back).await.map(|()| done),
@@ -231,10 +228,34 @@ pub async fn undo(store: &DatabaseStore, settings: &SnapshotSettings, taken: &Ta
                 .await
                 .map(|()| format!("{} was never changed", names.live))
         }
-        _ => Err(wrong(format!("which of {}, {} and {aside} is which has to be looked at by hand", names.live, names.old))),
+        _ => Err(by_hand([&names.live, &names.old, aside])),
     };
     // Whatever it was, whoever has the name is open.
     let _ = open_door(&mut session, &names.live).await;
     session.close().await;
     result
+}
+
+/// What was restored, and taken back since, gets the name again: everything is as it was after the restore.
+pub async fn redo(options: &DatabaseOptions, names: &Names) -> Result<String, Fault> {
+    let mut session = maintenance(options).await?;
+    let there = there(&mut session, [&names.live, &names.undone, &names.old]).await?;
+    let again = Names { new: names.undone.clone(), ..names.clone() };
+    let result = match there {
+        (true, true, false) => change_names_whole(options, &again).await,
+        (false, true, true) => finish_whole(options, &again).await,
+        (true, false, true) => open_door(&mut session, &names.live).await,
+        (true, false, false) => {
+            Err(wrong(format!("{} is not there any more: there is nothing to bring back into {}", names.undone, names.live)))
+        }
+        _ => Err(by_hand([&names.live, &names.undone, &names.old])),
+    };
+    // Whatever it was, whoever has the name is open.
+    let _ = open_door(&mut session, &names.live).await;
+    session.close().await;
+    result.map(|()| format!("{} is again what was restored; what it was in between is {}", names.live, names.old))
+}
+
+fn by_hand([a, b, c]: [&str; 3]) -> Fault {
+    wrong(format!("which of {a}, {b} and {c} is which has to be looked at by hand"))
 }

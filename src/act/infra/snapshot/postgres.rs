@@ -17,7 +17,7 @@ use crate::act::infra::command::run;
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Given, Session, literal};
-use crate::plan::deploy::{DatabaseStore, DatabaseStrategy, Part, SnapshotSettings, StoreKind};
+use crate::plan::deploy::{Changes, DatabaseStore, DatabaseStrategy, Part, SnapshotSettings, StoreKind};
 use crate::plan::runbook::Progress;
 
 /// How often it is looked how far a program is.
@@ -93,14 +93,35 @@ async fn newest_in(session: &mut Session, tables: &[&str], limit: Duration) -> R
     Ok(all)
 }
 
+/// What the server has counted of rows that were changed or deleted.
+///
+/// # Errors
+/// Why that cannot be told.
+pub async fn changes(options: &DatabaseOptions, limit: Duration) -> Result<Changes, Fault> {
+    let mut session = open(options).await?;
+    let told = changes_in(&mut session, limit).await;
+    session.close().await;
+    told
+}
+
+async fn changes_in(session: &mut Session, limit: Duration) -> Result<Changes, Fault> {
+    let query = "SELECT json_build_object( \
+           'of', (SELECT s.datid || coalesce(' since ' || s.stats_reset, '') FROM pg_stat_database s WHERE s.datname = current_database()), \
+           'rows', (SELECT coalesce(json_object_agg(CASE schemaname WHEN 'public' THEN '' ELSE quote_ident(schemaname) || '.' END \
+             || quote_ident(relname), n_tup_upd + n_tup_del), '{}') FROM pg_stat_user_tables WHERE schemaname <> 'lastgreen')) AS v";
+    let told = session.run(query, &[], true, limit).await?.value.unwrap_or_default();
+    serde_json::from_value(told).map_err(|e| wrong(format!("what was changed is not told: {e}")))
+}
+
 /// A moment of the database that is counted and dumped, held as long as the session is.
-async fn moment(session: &mut Session, settings: &SnapshotSettings) -> Result<(String, BTreeMap<String, u64>), Fault> {
+async fn moment(session: &mut Session, settings: &SnapshotSettings) -> Result<(String, BTreeMap<String, u64>, Changes), Fault> {
     // It waits for the dump, however long that takes.
     say(session, "SET idle_in_transaction_session_timeout = 0".into()).await?;
     session.say("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let given = session.run("SELECT pg_export_snapshot() AS v", &[], true, CONNECTING).await?;
     let id = given.value.as_ref().and_then(Json::as_str).ok_or_else(|| wrong("the server exports no snapshot"))?.to_string();
-    Ok((id, counted(session, &settings.counts, settings.timeout).await?))
+    let changes = changes_in(session, settings.timeout).await?;
+    Ok((id, counted(session, &settings.counts, settings.timeout).await?, changes))
 }
 
 pub async fn take(
@@ -115,7 +136,7 @@ pub async fn take(
     let mut session = open(options).await?;
     let version = server_version(&mut session).await?;
     fits("pg_dump", &version).await?;
-    let (moment, counts) = moment(&mut session, settings).await?;
+    let (moment, counts, changes) = moment(&mut session, settings).await?;
     let file = format!("{}.dump", store.name);
     let path = folder.join(&file);
     let (target, place) = (path.display().to_string(), options.url.clone());
@@ -137,8 +158,8 @@ pub async fn take(
     session.close().await;
     let (sha256, size) = sha256_of(&path).map_err(|e| Fault::new(FaultKind::Local, e.to_string()))?;
     readable(&path, settings.timeout).await?;
-    let part =
-        Part { kind: StoreKind::Postgres, store: store.name.clone(), name, file, local: true, size, sha256, counts, ..Part::default() };
+    let (store, changes) = (store.name.clone(), Some(changes));
+    let part = Part { kind: StoreKind::Postgres, store, name, file, local: true, size, sha256, counts, changes, ..Part::default() };
     Ok((part, format!("postgres {version}")))
 }
 
@@ -340,18 +361,11 @@ async fn fill(
         return Err(Fault::new(FaultKind::Garbage, words));
     }
     like_the_live_one(session, names).await?;
-    // In the private folder of the snapshots, under a name that an attempt after this one finds again.
-    let copy = settings.folder.join(format!(".own-{}", names.new));
-    let carried = own_records(options, &new, &copy, session_name, settings.timeout).await;
-    match std::fs::remove_file(&copy) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => log::warn!("{}: {e}", copy.display()),
-        _ => {}
-    }
-    carried
+    own_records(options, &new, session_name, settings.timeout).await
 }
 
 /// Records and leases go on in the new database where they are in the live one: a fence number never goes back.
-async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, copy: &Path, session: &str, limit: Duration) -> Result<(), Fault> {
+async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, session: &str, limit: Duration) -> Result<(), Fault> {
     let mut there = open(live).await?;
     let query = format!("SELECT count(*) AS v FROM pg_namespace WHERE nspname = {}", literal(OWN_SCHEMA));
     let has = there.run(&query, &[], true, CONNECTING).await;
@@ -359,18 +373,16 @@ async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, copy: &Path,
     if has?.value != Some(json!(1)) {
         return Ok(());
     }
-    let copy = copy.display().to_string();
-    let schema = format!("--schema={OWN_SCHEMA}");
-    let dump = ["pg_dump", "--format=custom", "--no-password", &schema, "--file", &copy, "--dbname", &live.url];
-    program(&dump, environment(live, session).await?, limit).await?;
-    let restore = ["pg_restore", "--exit-on-error", "--no-password", "--dbname", &new.url, &copy];
-    program(&restore, environment(new, session).await?, limit).await.map(drop)
+    // From one into the other, without a file: there may be no room for one. A dump that is cut off is none that can be restored.
+    let pipe =
+        "pg_dump --format=custom --no-password --schema=\"$1\" --dbname=\"$2\" | pg_restore --exit-on-error --no-password --dbname=\"$3\"";
+    let argv = ["sh", "-c", pipe, "sh", OWN_SCHEMA, &live.url, &new.url];
+    program(&argv, environment(live, session).await?, limit).await.map(drop)
 }
 
 /// Who has which environment goes on in a database that gets its name back: what stands there is of before. Where that cannot be
 /// done the numbers on the host stand.
-pub async fn carry_leases(options: &DatabaseOptions, run: &str) -> Result<(), Fault> {
-    let names = Names::of(options, run)?;
+pub async fn carry_leases(options: &DatabaseOptions, to: &str) -> Result<(), Fault> {
     let mut from = open(options).await?;
     let mut rows = Vec::new();
     for table in ["locks", "holds"] {
@@ -383,7 +395,7 @@ pub async fn carry_leases(options: &DatabaseOptions, run: &str) -> Result<(), Fa
         }
     }
     from.close().await;
-    let mut to = open(&at_database(options, &names.old)?).await?;
+    let mut to = open(&at_database(options, to)?).await?;
     let mut done = Ok(());
     for (table, rows) in rows {
         // What is there already is overwritten; nothing is ever missing in between. The table may be younger than the database.

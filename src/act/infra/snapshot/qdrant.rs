@@ -182,6 +182,7 @@ pub async fn take(
         until: if points == before { BTreeMap::new() } else { BTreeMap::from([("points".to_string(), points)]) },
         of: collection.to_string(),
         probes: probes(&web, &real, &ids).await?,
+        changes: None,
     };
     if settings.download {
         download(&web, &real, &name, folder, &mut part, told).await?;
@@ -366,6 +367,19 @@ pub async fn undo(
     let Some(before) = before else { return Err(wrong(format!("what {alias} led to before is not on record: switch it by hand"))) };
     switch(&web, alias, before).await?;
     Ok(format!("{alias} leads to {before} again"))
+}
+
+/// The alias leads again to what a run had recovered, after another took that back.
+pub async fn redo(node: &NodeStore, part: &Part, settings: &SnapshotSettings, restored_by: &Taken<'_>) -> Result<String, Fault> {
+    let web = web(node, settings);
+    let name = configured(settings, node, part).await?;
+    let new = beside(part, restored_by.run);
+    if aliases(&web).await?.get(&name) != Some(&new) {
+        // What is not there any more says so before anything is switched.
+        count(&web, &new).await?;
+        switch(&web, &name, &new).await?;
+    }
+    Ok(format!("{name} leads to {new} again"))
 }
 
 /// What the alias of a part leads to, for the way back.

@@ -119,6 +119,9 @@ pub struct RestoreStep {
     /// The way back, to what there was before: this step, or `RUN/STEP` of another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back: Option<String>,
+    /// The run whose restoring that had taken back: what it restored gets the names again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub again: String,
 }
 
 /// The step itself.
@@ -128,7 +131,8 @@ impl StepKind for RestoreStep {
     fn read(r: &mut Reader, f: &mut Fields) -> Option<RestoreStep> {
         let snapshot = f.required(r, "snapshot", "golden, latest, or an id")?;
         let what = f.choice(r, "what", &RestoreWhat::WORDS).unwrap_or_default();
-        Some(RestoreStep { snapshot: snapshot.text, what, how: String::new(), back: f.string(r, "back") })
+        let (back, again) = (f.string(r, "back"), f.string(r, "again").unwrap_or_default());
+        Some(RestoreStep { snapshot: snapshot.text, what, how: String::new(), back, again })
     }
 
     fn describe(&self) -> String {
@@ -138,6 +142,7 @@ impl StepKind for RestoreStep {
             what => format!("{} ", what.word()),
         };
         match self.back.as_deref() {
+            Some(_) if !self.again.is_empty() => format!("{what}back to what run {} had restored", self.again),
             Some(OWN) => format!("{what}back to what there was before"),
             Some(of) => format!("{what}back to what there was before {of}"),
             None => format!("restore {what}from {}{how}", self.snapshot),
@@ -160,6 +165,7 @@ impl StepKind for RestoreStep {
     fn fill(&mut self, fill: &mut Fill) {
         fill.text(&mut self.snapshot);
         self.back.iter_mut().for_each(|back| fill.text(back));
+        fill.text(&mut self.again);
     }
 
     fn resolve(&mut self, names: &mut dyn Names) {
@@ -177,7 +183,16 @@ impl StepKind for RestoreStep {
     }
 
     fn own_undo(&self) -> Option<Kind> {
-        self.back.is_none().then(|| Kind::Restore(RestoreStep { back: Some(OWN.into()), how: String::new(), ..self.clone() }))
+        let back = RestoreStep { back: Some(OWN.into()), how: String::new(), ..self.clone() };
+        match self.back.as_deref() {
+            None => Some(Kind::Restore(back)),
+            // Of a step that takes a restore back.
+            Some(of) if self.again.is_empty() => {
+                let run = of.split_once('/').map_or("", |(run, _)| run);
+                Some(Kind::Restore(RestoreStep { again: run.into(), ..back }))
+            }
+            Some(_) => None,
+        }
     }
 }
 

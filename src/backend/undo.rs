@@ -1,0 +1,140 @@
+//! Taking the restoring of data back, and that again: which run it is of, and what goes out of use by it.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::operations::{OperationError, Operations};
+use super::planning::PlanRequest;
+use super::rollback::SNAPSHOT;
+use crate::base::units::{short, thousands};
+use crate::plan::deploy::{CollectionStrategy, DatabaseStrategy, WriteLoss};
+use crate::plan::runbook::{Kind, NOT_NEEDED, Plan, StepRun, StepState};
+use crate::status::{RunLine, RunStatus};
+
+/// The runbook that takes a restore back.
+const UNDO: &str = "rollback-undo";
+/// Its inputs: the run whose doing is taken back, and the one that restored, where that had only taken a restore back.
+const RUN: &str = "run";
+const AGAIN: &str = "again";
+
+/// What is taken back.
+struct Undone {
+    run: Arc<RunLine>,
+    snapshot: String,
+    /// The run that restored, where what is taken back is itself the taking back of that.
+    again: Option<String>,
+}
+
+/// The snapshot that a run brought back, if it did.
+fn restored(line: &RunLine) -> Option<String> {
+    line.run.steps.iter().find_map(|(key, step)| match &line.plan.step(key)?.kind {
+        Kind::Restore(restore) if step.touched && restore.back.is_none() => Some(restore.snapshot.clone()),
+        _ => None,
+    })
+}
+
+fn input<'a>(line: &'a RunLine, name: &str) -> Option<&'a str> {
+    let inputs = (line.plan.content.runbook == UNDO).then_some(&line.plan.content.inputs)?;
+    inputs.get(name)?.as_str().filter(|value| !value.trim().is_empty())
+}
+
+/// The run that took another back whole, and was not taken back itself. What could not be taken back may be tried again.
+fn taken_back<'r>(id: &str, runs: &'r [Arc<RunLine>]) -> Option<&'r RunLine> {
+    let is_done = |step: &StepRun| step.state == StepState::Done || step.message.starts_with(NOT_NEEDED);
+    let took = |line: &&RunLine| input(line, RUN) == Some(id) && line.status() == RunStatus::Done && line.run.steps.values().all(is_done);
+    runs.iter().map(Arc::as_ref).filter(took).find(|line| taken_back(&line.id, runs).is_none())
+}
+
+/// What went in since, as the record's words.
+fn since(snapshot: &str, written: Option<&WriteLoss>) -> String {
+    match written.filter(|written| written.snapshot == snapshot).map(|written| written.more.as_slice()) {
+        None => "what was written since then (not counted here)".to_string(),
+        Some([]) => "what was written since then (no count has grown)".into(),
+        Some(more) => {
+            let one = |(name, n): &(String, u64)| format!("{} {name}", thousands(*n as f64));
+            format!("what was written since then ({})", more.iter().map(one).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+impl Operations {
+    /// The plan of a runbook, by whichever way it is asked for: taking a restore back always looks what there is to take back.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being made.
+    pub fn plan_runbook(&mut self, wanted: PlanRequest) -> Result<Plan, OperationError> {
+        if wanted.runbook != UNDO || wanted.target.is_some() || wanted.drill {
+            return self.plan(wanted);
+        }
+        let run = wanted.inputs.get(RUN).filter(|run| !run.trim().is_empty()).cloned();
+        self.plan_undo(run.as_deref(), wanted.reason, None)
+    }
+
+    /// The plan that takes the restoring of a run back: of the one that is named, or of the last that restored here. Of a run
+    /// that took one back it brings back what was restored.
+    ///
+    /// # Errors
+    /// When there is none, or nothing of it can be taken back.
+    pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>, written: Option<&WriteLoss>) -> Result<Plan, OperationError> {
+        let Undone { run: line, snapshot, again } = self.undone(run)?;
+        let ended = line.run.ended.map_or_else(String::new, |at| format!(" {} ago", short(self.now().since(at))));
+        let (what, since) = (if again.is_some() { "took a restore back" } else { "restored this" }, since(&snapshot, written));
+        let kept = if again.is_some() { "before" } else { "undone" };
+        let warnings = vec![format!(
+            "run {} {what}{ended}: {since} goes out of use with it. It is kept beside, databases as NAME_{kept}_…; `lastgreen rollback undo` with the number of this run brings it back",
+            line.id
+        )];
+        let mut inputs = IndexMap::from([(RUN.to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
+        inputs.extend(again.map(|again| (AGAIN.to_string(), again)));
+        let in_place = self.config.acting.snapshots.as_ref().is_some_and(|settings| {
+            settings.restore_database == DatabaseStrategy::InPlace || settings.restore_collection == CollectionStrategy::InPlace
+        });
+        inputs.extend(in_place.then(|| ("safety".to_string(), "true".to_string())));
+        self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, ..PlanRequest::default() })
+    }
+
+    /// What is taken back: by the run that is named, or the last that restored here.
+    fn undone(&mut self, run: Option<&str>) -> Result<Undone, OperationError> {
+        let runs = self.runs();
+        let line = match run {
+            Some(wanted) => {
+                let id = self.find(wanted)?;
+                self.line(&id)?
+            }
+            None => {
+                let environment = self.config.environment.name.clone();
+                let found = runs.iter().find(|line| line.plan.content.environment.name == environment && restored(line).is_some());
+                found
+                    .cloned()
+                    .ok_or_else(|| OperationError::Usage("no run has restored anything here: there is nothing to take back".into()))?
+            }
+        };
+        if let Some(before) = taken_back(&line.id, &runs) {
+            let words = format!(
+                "run {} was taken back by {} already: once more would throw away what was written since. `lastgreen rollback undo {}` takes that back",
+                line.id, before.id, before.id
+            );
+            return Err(OperationError::Refused(words));
+        }
+        match (input(&line, RUN).map(str::to_string), input(&line, SNAPSHOT).map(str::to_string)) {
+            (Some(of), Some(_)) if input(&line, AGAIN).is_some() => {
+                // It is the state after the restore: that is what can be taken back.
+                let of = runs
+                    .iter()
+                    .find(|run| run.id == of)
+                    .and_then(|undo: &Arc<RunLine>| input(undo, RUN))
+                    .map_or(of.clone(), str::to_string);
+                let words = format!("run {} brought back what {of} had restored: lastgreen rollback undo {of}", line.id);
+                Err(OperationError::Usage(words))
+            }
+            (Some(of), Some(snapshot)) if line.run.steps.values().any(|step| step.touched) => {
+                Ok(Undone { run: line, snapshot, again: Some(of) })
+            }
+            _ => match restored(&line) {
+                Some(snapshot) => Ok(Undone { run: line, snapshot, again: None }),
+                None => Err(OperationError::Usage(format!("run {} has restored nothing", line.id))),
+            },
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What going back to a snapshot would throw away: what was written since, as exact counts and the servers' own tell.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::snapshot::{Changes, Manifest, StoreKind};
+use crate::base::clock::Stamp;
+use crate::base::units::{short, thousands};
+
+/// What going back to a snapshot would throw away.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WriteLoss {
+    pub snapshot: String,
+    pub since: Stamp,
+    /// By table or collection: how many more there are now than there were, where that is so.
+    pub more: Vec<(String, u64)>,
+    /// Where there are fewer now: they would come back.
+    pub fewer: Vec<(String, u64)>,
+    /// Rows that were changed or deleted since, where the server counts that.
+    pub changed: Vec<(String, u64)>,
+    /// Where nobody counts what was changed or replaced.
+    pub unseen: Vec<String>,
+    /// What could not be counted, and why.
+    pub unknown: Vec<String>,
+    /// The newest key of tables that have more rows, where that can be told.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub newest: BTreeMap<String, String>,
+}
+
+impl WriteLoss {
+    /// From exact counts then and now.
+    pub fn between(manifest: &Manifest, now: &BTreeMap<String, BTreeMap<String, u64>>, unknown: Vec<String>) -> WriteLoss {
+        let mut loss = WriteLoss { snapshot: manifest.id.clone(), since: manifest.at, unknown, ..WriteLoss::default() };
+        let mut seen = std::collections::BTreeSet::new();
+        // Every node of a cluster counts all of it.
+        for part in manifest.parts.iter().filter(|part| seen.insert(part.counted_as())) {
+            let Some(counted) = now.get(part.counted_as()) else {
+                let known = |words: &String| words.starts_with(part.counted_as());
+                if part.kind != StoreKind::Program && !loss.unknown.iter().any(known) {
+                    loss.unknown.push(format!("{} is not there", part.counted_as()));
+                }
+                continue;
+            };
+            // A table that is gone comes back whole.
+            let gone = part.counts.iter().filter(|(name, n)| **n > 0 && !counted.contains_key(*name) && part.kind != StoreKind::Qdrant);
+            loss.fewer.extend(gone.map(|(name, n)| (name.clone(), *n)));
+            // So many groups that they are only counted cannot be compared with the groups themselves.
+            let comparable = |name: &&String| !name.ends_with(" groups") || part.counts.contains_key(*name);
+            for (name, count) in counted.iter().filter(|(name, _)| comparable(name)) {
+                let then = part.counts.get(name).copied().unwrap_or(0);
+                let shown = if part.kind == StoreKind::Qdrant { format!("points of {}", part.counted_as()) } else { name.clone() };
+                match count.cmp(&then) {
+                    std::cmp::Ordering::Greater => loss.more.push((shown, count - then)),
+                    std::cmp::Ordering::Less => loss.fewer.push((shown, then - count)),
+                    std::cmp::Ordering::Equal => {}
+                }
+            }
+        }
+        loss
+    }
+
+    /// With what the servers have counted of changes since, by store. Only the same counters can be compared.
+    pub fn with_changes(mut self, manifest: &Manifest, now: &BTreeMap<String, Changes>) -> WriteLoss {
+        let mut seen = std::collections::BTreeSet::new();
+        for part in manifest.parts.iter().filter(|part| seen.insert(part.counted_as())) {
+            let pair = part.changes.as_ref().zip(now.get(&part.store)).filter(|(then, now)| then.of == now.of);
+            let since = pair.and_then(|(then, now)| {
+                let since = |(name, n): (&String, &u64)| Some((name.clone(), n.checked_sub(*then.rows.get(name).unwrap_or(&0))?));
+                // Fewer than there were: they were counted anew.
+                now.rows.iter().map(since).collect::<Option<Vec<_>>>()
+            });
+            match since {
+                Some(since) => self.changed.extend(since.into_iter().filter(|(_, n)| *n > 0)),
+                None => self.unseen.push(part.counted_as().to_string()),
+            }
+        }
+        self
+    }
+
+    /// `1,284 rag_chunks, 1,284 points of rag_main, written since 2026-11-12T21:02:00Z`.
+    pub fn words(&self, now: Stamp) -> String {
+        let newest = |name: &str| self.newest.get(name).map_or_else(String::new, |key| format!(" (newest {key})"));
+        let one = |(name, n): &(String, u64)| format!("{} {name}{}", thousands(*n as f64), newest(name));
+        let list = |all: &[(String, u64)]| all.iter().map(one).collect::<Vec<_>>().join(", ");
+        let iso = self.since.iso();
+        let since = format!("since {}Z ({} ago)", iso.get(..19).unwrap_or(&iso), short(now.since(self.since)));
+        let unseen = match self.unseen.as_slice() {
+            [] => String::new(),
+            some => format!("; what was changed or replaced in {} is not seen", some.join(", ")),
+        };
+        let nothing = self.fewer.is_empty() && self.changed.is_empty();
+        let mut words = match self.more.as_slice() {
+            [] if nothing && unseen.is_empty() => format!("nothing was written {since}"),
+            [] if nothing => format!("no count has changed {since}{unseen}"),
+            // What was changed, or deleted and written anew, is no more than there was.
+            [] => format!("no more than there was {since}{unseen}"),
+            more => format!("{}, written {since}", list(more)),
+        };
+        if !self.changed.is_empty() {
+            words += &format!("; changed or deleted: {}", list(&self.changed));
+        }
+        if !self.fewer.is_empty() {
+            words += &format!("; back come {}", list(&self.fewer));
+        }
+        if !self.unknown.is_empty() {
+            words += &format!("; NOT COUNTED: {}", self.unknown.join("; "));
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::tests::manifest;
+    use super::*;
+
+    fn counted(chunks: u64, old: u64) -> BTreeMap<String, BTreeMap<String, u64>> {
+        BTreeMap::from([("db".to_string(), BTreeMap::from([("chunks".to_string(), chunks), ("old".to_string(), old)]))])
+    }
+
+    #[test]
+    fn what_would_be_lost_is_counted() {
+        let loss = WriteLoss::between(&manifest("a", 0, false), &counted(1294, 4), vec!["rag_main: refused".into()]);
+        assert_eq!(
+            loss.words(Stamp(60_000)),
+            "1,284 chunks, written since 1970-01-01T00:00:00Z (1m ago); back come 1 old; NOT COUNTED: rag_main: refused"
+        );
+        let newest = WriteLoss { newest: BTreeMap::from([("chunks".to_string(), "1294".to_string())]), ..loss };
+        assert!(newest.words(Stamp(60_000)).starts_with("1,284 chunks (newest 1294), written since"), "{}", newest.words(Stamp(60_000)));
+        let gone = WriteLoss::between(&manifest("a", 0, false), &BTreeMap::new(), Vec::new());
+        assert_eq!(gone.unknown, ["db is not there"], "what is not counted is not nothing");
+    }
+
+    #[test]
+    fn rows_that_were_changed_are_seen_where_the_server_counts_them() {
+        let changes = |of: &str, n: u64| Changes { of: of.into(), rows: BTreeMap::from([("chunks".to_string(), n)]) };
+        let words = |then: Option<Changes>, now: Option<Changes>| {
+            let mut manifest = manifest("a", 0, false);
+            manifest.parts[0].changes = then;
+            let now = now.into_iter().map(|now| ("db".to_string(), now)).collect();
+            WriteLoss::between(&manifest, &counted(10, 5), Vec::new()).with_changes(&manifest, &now).words(Stamp(60_000))
+        };
+        let since = "since 1970-01-01T00:00:00Z (1m ago)";
+        assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 7))), format!("nothing was written {since}"));
+        assert_eq!(
+            words(Some(changes("1", 7)), Some(changes("1", 9))),
+            format!("no more than there was {since}; changed or deleted: 2 chunks")
+        );
+        let unseen = format!("no count has changed {since}; what was changed or replaced in db is not seen");
+        assert_eq!(words(Some(changes("1", 7)), Some(changes("2", 9))), unseen, "counters of another database");
+        assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 3))), unseen, "counted anew after a crash");
+        assert_eq!(words(None, Some(changes("1", 3))), unseen, "a snapshot of an older version");
+        assert_eq!(words(Some(changes("1", 7)), None), unseen, "not told now");
+    }
+}
