@@ -14,18 +14,18 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::{Operations, Worker, connect, describe_nowhere, first_snapshot, start_logging, start_plain_logging};
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, show_local};
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::exit;
 use crate::base::secret::keep_only;
 use crate::cli::{self, Cli, Sub};
-use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, Ui};
+use crate::config::{self, ColorChoice, Config, Discovered, GlyphChoice, TimeChoice, Ui};
 use crate::demo;
 use crate::judge::Verdict;
 use crate::observe::reading::Delivery;
 use crate::observe::source::{Mailbox, Poller};
 use crate::show::cockpit::State;
-use crate::show::terminal::{CockpitSession, KeyScript, Outside, Reload, Screen, give_back_raw_mode, restore};
+use crate::show::terminal::{CockpitSession, KeyScript, Outside, Reload, Screen, can_be_asked, give_back_raw_mode, restore, said_light};
 use crate::show::theme::{self, Depth, Glyphs, Theme};
 use crate::show::{keymap, view};
 use crate::status::{Request, Update};
@@ -189,7 +189,9 @@ fn export_rules(path: &Path) -> Result<u8> {
 /// A configuration, or what is wrong with it.
 fn load(path: &Path) -> Result<Config, String> {
     let loaded = config::load_file(path).map_err(|e| format!("{}: cannot be read: {e}\n", path.display()))?;
-    loaded.config.ok_or_else(|| words(&loaded.findings))
+    let config = loaded.config.ok_or_else(|| words(&loaded.findings))?;
+    show_local(config.ui.time == TimeChoice::Local);
+    Ok(config)
 }
 
 fn words(findings: &[Diagnostic]) -> String {
@@ -320,6 +322,8 @@ struct Wishes {
     keymap: Option<String>,
     color: Option<ColorChoice>,
     glyphs: Option<GlyphChoice>,
+    /// Whether the terminal's background is light, as far as that is known.
+    light: bool,
 }
 
 impl Wishes {
@@ -346,14 +350,16 @@ fn read_files(path: &Path, wishes: &Wishes) -> Result<Files, String> {
         log::warn!(target: "config", "{warning}");
     }
     config.ui = wishes.over(config.ui);
+    show_local(config.ui.time == TimeChoice::Local);
     let folder = path.parent().unwrap_or(Path::new("."));
     let keymap = keymap::load(&config.ui.keymap, folder).map_err(|f| words(&f))?;
-    let theme = themed(&config.ui, folder)?;
+    let theme = themed(&config.ui, wishes.light, folder)?;
     Ok(Files { config: Arc::new(config), keymap: Arc::new(keymap), theme })
 }
 
-fn themed(ui: &Ui, folder: &Path) -> Result<Theme, String> {
-    let theme = theme::load(&ui.theme, folder).map_err(|f| words(&f))?;
+fn themed(ui: &Ui, light: bool, folder: &Path) -> Result<Theme, String> {
+    let name = if ui.theme == theme::AUTO { theme::BY_BACKGROUND[usize::from(light)] } else { &ui.theme };
+    let theme = theme::load(name, folder).map_err(|f| words(&f))?;
     let var = |name: &str| std::env::var(name).ok();
     let depth = match ui.color {
         ColorChoice::Auto => theme::detect_depth(var),
@@ -380,6 +386,7 @@ fn open(cli: &Cli, path: &Path, script: Option<KeyScript>, endings: &Endings) ->
         keymap: cli.keymap.clone(),
         color: cli.color.map(Into::into),
         glyphs: cli.glyphs.map(Into::into),
+        light: said_light(|name| std::env::var(name).ok()),
     };
     let files = match read_files(path, &wishes) {
         Ok(files) => files,
@@ -410,7 +417,12 @@ fn open(cli: &Cli, path: &Path, script: Option<KeyScript>, endings: &Endings) ->
         config: files.config,
         clerk,
     };
-    let session = CockpitSession::new(screen, state, files.theme, joined);
+    let asks =
+        joined.config.ui.theme == theme::AUTO && files.theme.depth >= Depth::Indexed && can_be_asked(|name| std::env::var(name).ok());
+    let mut session = CockpitSession::new(screen, state, files.theme, joined);
+    if asks {
+        session.ask_for_background().wrap_err("cannot write to the terminal")?;
+    }
     let looks = tokio::runtime::Builder::new_current_thread().enable_all().build().wrap_err("cannot start the loop")?;
     let ended = looks.block_on(session.run(endings.come(), script));
     restore();
@@ -529,10 +541,18 @@ impl Outside for Joined<'_> {
     }
 
     fn theme(&mut self, name: &str) -> Result<Theme, String> {
-        let theme = themed(&Ui { theme: name.into(), ..self.config.ui.clone() }, self.folder())?;
+        let theme = themed(&Ui { theme: name.into(), ..self.config.ui.clone() }, self.wishes.light, self.folder())?;
         self.theme = name.to_string();
         self.wishes.theme = Some(name.to_string());
         Ok(theme)
+    }
+
+    fn background(&mut self, light: bool) -> Option<Theme> {
+        let is_other = std::mem::replace(&mut self.wishes.light, light) != light;
+        let ui = self.wishes.over(self.config.ui.clone());
+        let theme = themed(&ui, light, self.folder()).ok().filter(|_| is_other && ui.theme == theme::AUTO)?;
+        self.theme.clone_from(&theme.name);
+        Some(theme)
     }
 
     fn next_theme(&mut self) -> Theme {

@@ -91,7 +91,11 @@ fn point(name: &str, index: usize, i: i64) -> f64 {
 fn value(name: &str, ask: &Ask) -> Value {
     let table = |columns: &[&str], rows: &[&[&str]]| {
         let text = |row: &&[&str]| row.iter().map(|c| (*c).to_string()).collect();
-        Value::Table(Table { columns: columns.iter().map(|c| (*c).to_string()).collect(), rows: rows.iter().map(text).collect() })
+        Value::Table(Table {
+            columns: columns.iter().map(|c| (*c).to_string()).collect(),
+            rows: rows.iter().map(text).collect(),
+            ..Table::default()
+        })
     };
     match ask {
         Ask::Promql { .. } => {
@@ -260,6 +264,7 @@ fn hostile_text_draws_in_its_cell_and_nowhere_else() {
             Ok(Value::Table(t)) => Ok(Value::Table(Table {
                 columns: vec![hostile.clone(); t.columns.len()],
                 rows: vec![vec![hostile.clone(); t.columns.len()]; 3],
+                ..Table::default()
             })),
             Ok(Value::Text(_)) => Ok(Value::Text(hostile.clone())),
             Ok(Value::Lines(lines)) => {

@@ -129,6 +129,34 @@ fn a_plain_terminal_is_enough() {
 }
 
 #[test]
+fn the_theme_follows_the_background_and_its_answer_is_no_keys() {
+    // The borders of panels: 242 on dark, 244 on light.
+    let has = |t: &Terminal, colour: u8| {
+        let parser = t.parser.lock().expect("a lock");
+        let screen = parser.screen();
+        let (rows, columns) = screen.size();
+        let is = |row, column| screen.cell(row, column).is_some_and(|cell| cell.fgcolor() == vt100::Color::Idx(colour));
+        (0..rows).any(|row| (0..columns).any(|column| is(row, column)))
+    };
+    let mut t = Terminal::demo(120, 40, "healthy", &[]);
+    t.wait("the first frame", |_| has(&t, 242));
+    let asked = String::from_utf8_lossy(&t.raw.lock().expect("a lock")).contains("\u{1b}]11;?");
+    assert!(asked, "the terminal was not asked");
+    // As it comes over a bad link: late, and in pieces.
+    for piece in ["\u{1b}]", "11;rgb:", "ffff/ff", "ff/ffff", "\u{1b}\\"] {
+        t.press(piece);
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    t.wait("the light theme", |_| has(&t, 244) && !has(&t, 242));
+    t.press("?");
+    t.wait("help, and nothing that the answer would have opened", |s| s.contains("Keys") && !s.contains("Which runbook"));
+    // Whoever has said which one is not asked.
+    let named = Terminal::open(120, 40, &["--theme", "dark", "demo", "--scenario", "healthy"], &[]);
+    named.wait("the first frame", |_| has(&named, 242));
+    assert!(!String::from_utf8_lossy(&named.raw.lock().expect("a lock")).contains("\u{1b}]11;?"));
+}
+
+#[test]
 fn resized_to_nothing_and_back() {
     let mut t = Terminal::demo(120, 34, "healthy", &[]);
     t.wait_for("Quality");

@@ -464,8 +464,11 @@ fn qdrant_as_the_stand_in_answers() {
     assert_eq!(fact("rag_main", Fact::Optimizer), Ok(Value::Text("ok".into())));
     assert_eq!(fact("rag_main", Fact::InactiveReplicas), Ok(Value::Number(0.0)));
     assert_eq!(fact("", Fact::Cluster), Ok(Value::Text("disabled".into())));
+    assert_eq!(fact("", Fact::Unwell), Ok(Value::Number(0.0)));
     assert!(matches!(fact("rag_main", Fact::SnapshotAge), Ok(Value::Number(age)) if age < 600.0));
-    assert!(matches!(fact("", Fact::Collections), Ok(Value::Table(t)) if t.rows == [["rag_main", "green", "1,284", &t.rows[0][3]]]));
+    assert!(
+        matches!(fact("", Fact::Collections), Ok(Value::Table(t)) if t.rows == [["rag_main", "green", "1,284", &t.rows[0][3]]] && t.moments == [3])
+    );
     assert_eq!(fact("nothing", Fact::Status), Ok(Value::Text("red: there is no collection nothing".into())));
     let missing = fact("nothing", Fact::Points).expect_err("not there");
     assert!(missing.kind == FaultKind::Empty && missing.message.contains("doesn't exist"), "{missing:?}");
@@ -494,6 +497,8 @@ fn qdrant_that_looks_well_and_is_not() {
                 &[],
                 "{\"status\":{\"error\":\"Service internal error: Dirty shard - shard is not fully initialized\"},\"time\":0.1}",
             );
+        } else if head.starts_with("GET /collections ") {
+            respond(stream, "200 OK", &[], "{\"result\":{\"collections\":[{\"name\":\"c\"}]},\"status\":\"ok\",\"time\":0.1}");
         } else if head.contains("api-key: right") {
             respond(stream, "200 OK", &[], "{\"result\":{\"aliases\":[]},\"status\":\"ok\",\"time\":0.1}");
         } else {
@@ -503,6 +508,7 @@ fn qdrant_that_looks_well_and_is_not() {
     let client = Qdrant::new(web(&server.url()), None);
     let status = ask(&client, &Ask::Qdrant { collection: "c".into(), fact: Fact::Status });
     assert!(matches!(&status, Ok(Value::Text(text)) if text.starts_with("red: cannot be read: a shard is damaged")), "{status:?}");
+    assert_eq!(ask(&client, &Ask::Qdrant { collection: String::new(), fact: Fact::Unwell }), Ok(Value::Number(1.0)));
     for fact in [Fact::Segments, Fact::InactiveReplicas] {
         let fault = ask(&client, &Ask::Qdrant { collection: "c".into(), fact }).expect_err("dirty");
         assert!(fault.message.starts_with("cannot be read: a shard is damaged"), "nothing of it passes: {fault}");

@@ -2,11 +2,19 @@
 //! readings, samples and rules can be compared without conversions, and one clock that tests can set.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, FixedOffset, Local, Offset, Utc};
 use serde::{Deserialize, Serialize};
+
+/// Whether times are shown in the zone of this machine instead of UTC. Records are always UTC, and say so.
+static LOCAL: AtomicBool = AtomicBool::new(false);
+
+/// Shows times in the zone of this machine from now on, or in UTC.
+pub fn show_local(local: bool) {
+    LOCAL.store(local, Ordering::Relaxed);
+}
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,29 +59,44 @@ impl Stamp {
         self.date_time().date_naive()
     }
 
-    /// `03:12:44`, UTC.
+    /// As this process shows times.
+    fn shown(self) -> DateTime<FixedOffset> {
+        let at = self.date_time();
+        if LOCAL.load(Ordering::Relaxed) { at.with_timezone(&Local).fixed_offset() } else { at.fixed_offset() }
+    }
+
+    /// `03:12:44`.
     pub fn hms(self) -> String {
-        self.date_time().format("%H:%M:%S").to_string()
+        self.shown().format("%H:%M:%S").to_string()
     }
 
-    /// `03:12`, UTC.
+    /// `03:12`.
     pub fn hm(self) -> String {
-        self.date_time().format("%H:%M").to_string()
+        self.shown().format("%H:%M").to_string()
     }
 
-    /// `11-12 02:40`, UTC.
+    /// What belongs behind a time that stands alone: `Z`, or `+02:00`.
+    pub fn zone(self) -> String {
+        match self.shown().offset().fix().local_minus_utc() {
+            0 => "Z".into(),
+            _ => self.shown().format("%:z").to_string(),
+        }
+    }
+
+    /// `11-12 02:40`.
     pub fn day_hm(self) -> String {
-        self.date_time().format("%m-%d %H:%M").to_string()
+        self.shown().format("%m-%d %H:%M").to_string()
     }
 
     /// The same beside a now: of another year with its year.
     pub fn when(self, now: Stamp) -> String {
-        let format = if self.date_time().format("%Y").to_string() == now.date_time().format("%Y").to_string() {
-            "%m-%d %H:%M"
-        } else {
-            "%Y-%m-%d %H:%M"
-        };
-        self.date_time().format(format).to_string()
+        let same = self.shown().format("%Y").to_string() == now.shown().format("%Y").to_string();
+        self.shown().format(if same { "%m-%d %H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
+    }
+
+    /// The time of this day, or the day of another one.
+    pub fn today(self, now: Stamp) -> String {
+        if self.shown().date_naive() == now.shown().date_naive() { self.hms() } else { self.when(now) }
     }
 
     /// `2026-11-12T02:40:07.000Z`.

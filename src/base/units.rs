@@ -176,6 +176,7 @@ fn plain(value: f64) -> String {
 
 fn percent(value: f64) -> String {
     match value.abs() {
+        size if size >= 1000.0 => thousands(value),
         size if size >= 100.0 => format!("{value:.0}"),
         0.0 => "0".into(),
         size if size < 0.1 => format!("{value:.2}"),

@@ -81,7 +81,7 @@ impl Resolver<'_> {
             KindShape::Qdrant => match (shape.fact, shape.collection.as_deref().or(collection)) {
                 (None, _) => Err(missing("fact", "\"status\"")),
                 // What is asked of the whole server needs none.
-                (Some(fact @ (Fact::Collections | Fact::Aliases | Fact::Cluster)), None) => {
+                (Some(fact @ (Fact::Collections | Fact::Unwell | Fact::Aliases | Fact::Cluster)), None) => {
                     Ok((Ask::Qdrant { collection: String::new(), fact }, format!("{fact:?}")))
                 }
                 (Some(_), None) => Err(missing("collection", "\"rag_main\" (here or on the source)")),

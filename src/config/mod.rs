@@ -30,7 +30,7 @@ pub use frozen::{bare, freeze, planned_config};
 pub use load::{LoadedConfig, load_bare, load_file, load_text};
 pub use model::{
     Acting, AlertSettings, Board, ColorChoice, Config, Environment, GlyphChoice, Panel, PanelKind, ScrapeTarget, SignalConfig,
-    SourceConfig, SourceKind, Ui, WINDOWS,
+    SourceConfig, SourceKind, TimeChoice, Ui, WINDOWS,
 };
 pub use planning::{planning_context, runbook_text, runbooks};
 pub use profiles::{PROFILES, SHIPPED, profile_names};

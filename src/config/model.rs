@@ -156,6 +156,15 @@ pub enum GlyphChoice {
     Ascii,
 }
 
+/// In which zone times are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeChoice {
+    #[default]
+    Utc,
+    Local,
+}
+
 /// The windows that charts can show.
 pub const WINDOWS: [Duration; 5] = [
     Duration::from_secs(300),
@@ -168,12 +177,13 @@ pub const WINDOWS: [Duration; 5] = [
 impl Default for Ui {
     fn default() -> Ui {
         Ui {
-            theme: "dark".into(),
+            theme: "auto".into(),
             keymap: "default".into(),
             window: WINDOWS[1],
             mouse: false,
             color: ColorChoice::default(),
             glyphs: GlyphChoice::default(),
+            time: TimeChoice::default(),
         }
     }
 }
@@ -187,6 +197,7 @@ pub struct Ui {
     pub mouse: bool,
     pub color: ColorChoice,
     pub glyphs: GlyphChoice,
+    pub time: TimeChoice,
 }
 
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]

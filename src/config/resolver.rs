@@ -179,12 +179,13 @@ impl Resolver<'_> {
             }
         }
         Ui {
-            theme: shape.theme.clone().unwrap_or_else(|| "dark".into()),
+            theme: shape.theme.clone().unwrap_or_else(|| "auto".into()),
             keymap: shape.keymap.clone().unwrap_or_else(|| "default".into()),
             window,
             mouse: shape.mouse.unwrap_or(false),
             color: shape.color.unwrap_or_default(),
             glyphs: shape.glyphs.unwrap_or_default(),
+            time: shape.time.unwrap_or_default(),
         }
     }
 

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::model::{ColorChoice, GlyphChoice, PanelKind};
+use super::model::{ColorChoice, GlyphChoice, PanelKind, TimeChoice};
 use crate::base::tier::Tier;
 use crate::base::units::Unit;
 use crate::judge::{Direction, EffectLimits, Level, NoData, Outliers};
@@ -33,6 +33,7 @@ pub struct UiShape {
     pub mouse: Option<bool>,
     pub color: Option<ColorChoice>,
     pub glyphs: Option<GlyphChoice>,
+    pub time: Option<TimeChoice>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -544,7 +545,7 @@ macro_rules! overlay {
 }
 
 overlay! {
-    UiShape: theme, keymap, window, mouse, color, glyphs;
+    UiShape: theme, keymap, window, mouse, color, glyphs, time;
     SignalShape: title, source, or, query, unit, warn, fail, baseline, at_least, samples, interval, timeout, shape, health, fact, collection,
         alerts, path, pointer, method, status, body, within, command, field;
     RuleShape: signal, when, hold, level, no_data, summary, runbook;

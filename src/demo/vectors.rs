@@ -110,8 +110,8 @@ impl Storage {
     pub fn snapshot(&self, collection: &str, shard: Shard) -> Result<StoredSnapshot> {
         let Some(data) = self.collections.get(collection) else { return Err(Error::other("no such collection")) };
         let now = Clock::System.now();
-        let day = &now.iso()[..10];
-        let name = format!("{collection}-{}-{day}-{}.snapshot", shard.peer(), now.hms().replace(':', "-"));
+        let (day, time) = (&now.iso()[..10], &now.iso()[11..19]);
+        let name = format!("{collection}-{}-{day}-{}.snapshot", shard.peer(), time.replace(':', "-"));
         let folder = self.folder.join(collection);
         std::fs::create_dir_all(&folder)?;
         let own = data.points.iter().filter(|(id, _)| shard.has(**id)).map(|(id, point)| (*id, point.clone())).collect();

@@ -92,7 +92,7 @@ pub enum Past {
     Median(Duration),
 }
 
-/// What can be asked about a collection (or, for `Collections`, `Aliases` and `Cluster`, about the server).
+/// What can be asked about a collection (or, for `Collections`, `Unwell`, `Aliases` and `Cluster`, about the server).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
@@ -115,6 +115,8 @@ pub enum Fact {
     Snapshotting,
     /// Every collection with its status, points and newest snapshot.
     Collections,
+    /// How many collections are red or cannot be read.
+    Unwell,
     Aliases,
     /// `disabled`, `enabled`, and what is wrong.
     Cluster,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::base::clock::Stamp;
+use crate::base::units::short;
 
 /// One labelled number: a series of a vector, a bucket of a histogram, a row of `label, value`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,6 +31,26 @@ pub fn distinct<T>(lines: &mut [T], label: impl Fn(&mut T) -> &mut Arc<str>) {
 pub struct Table {
     pub columns: Vec<String>,
     pub rows: Vec<Vec<String>>,
+    /// Columns with moments, shown as ages that go on while nothing new is read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moments: Vec<usize>,
+}
+
+impl Table {
+    /// The rows as they are shown at a moment.
+    pub fn rows_at(&self, now: Stamp) -> impl Iterator<Item = Vec<String>> {
+        self.rows.iter().map(move |row| {
+            let mut cells = row.clone();
+            for column in &self.moments {
+                if let Some(cell) = cells.get_mut(*column)
+                    && let Some(at) = Stamp::parse(cell)
+                {
+                    *cell = format!("{} ago", short(now.since(at)));
+                }
+            }
+            cells
+        })
+    }
 }
 
 /// How something that happened ended.
@@ -131,5 +152,18 @@ impl Value {
             // No rows are an answer; no columns are none.
             Value::Table(table) => table.columns.is_empty(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_in_a_table_go_on_while_nothing_is_read() {
+        let rows = vec![vec!["a".to_string(), "1970-01-01T00:00:10Z".into()], vec!["b".into(), "none".into()]];
+        let table = Table { columns: Vec::new(), rows, moments: vec![1] };
+        let at = |now| table.rows_at(Stamp(now)).map(|row| row[1].clone()).collect::<Vec<_>>();
+        assert_eq!((at(15_000), at(70_000)), (vec!["5s ago".to_string(), "none".into()], vec!["1m ago".to_string(), "none".into()]));
     }
 }

@@ -131,7 +131,7 @@ fn shaped(rows: Rows, shape: Shape) -> Result<Value, Fault> {
         }
         Shape::Table => {
             let columns = rows.columns.iter().map(|c| sanitize(c)).collect();
-            Ok(Value::Table(Table { columns, rows: rows.rows.iter().map(|r| r.iter().map(text).collect()).collect() }))
+            Ok(Value::Table(Table { columns, rows: rows.rows.iter().map(|r| r.iter().map(text).collect()).collect(), ..Table::default() }))
         }
         Shape::Events => {
             let find = |name: &str| rows.columns.iter().position(|c| c == name);

@@ -1,8 +1,6 @@
 //! Qdrant over REST. Whether it is well is told by reading the collection itself: with a dirty shard every health page
 //! still says 200. Counts are exact ones; the collection's own numbers are approximate.
 
-use std::time::Duration;
-
 use futures_util::{StreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
@@ -12,7 +10,7 @@ use super::web::{Web, another_service, json, status_fault};
 use super::{Answer, Boxed, Client, Identity, not_understood};
 use crate::base::clock::Stamp;
 use crate::base::secret::sanitize;
-use crate::base::units::{Unit, short};
+use crate::base::units::Unit;
 use crate::observe::reading::{Ask, Fact, Fault, FaultKind, Table, Value};
 
 pub struct Qdrant {
@@ -213,15 +211,16 @@ impl Qdrant {
         Ok(all)
     }
 
-    /// How old the newest is that is whole.
-    async fn newest(&self, collection: &str) -> Result<Option<Duration>, Fault> {
+    /// When the newest was made that is whole.
+    async fn newest(&self, collection: &str) -> Result<Option<Stamp>, Fault> {
         let all = self.snapshots(collection).await?;
-        Ok(all.iter().find(|snapshot| is_whole(snapshot, &all)).and_then(|snapshot| self.age(snapshot)))
+        Ok(all.iter().find(|snapshot| is_whole(snapshot, &all)).and_then(|snapshot| self.made(snapshot)))
     }
 
-    fn age(&self, snapshot: &SnapshotEntry) -> Option<Duration> {
+    /// By our own clock.
+    fn made(&self, snapshot: &SnapshotEntry) -> Option<Stamp> {
         let made = snapshot.creation_time.as_deref().and_then(Stamp::parse)?;
-        Some(super::prometheus::now().since(Stamp(made.0 - self.web.skew())))
+        Some(Stamp(made.0 - self.web.skew()))
     }
 
     async fn overview(&self) -> Result<Value, Fault> {
@@ -233,7 +232,26 @@ impl Qdrant {
         });
         let rows: Vec<Vec<String>> = rows.buffered(AT_ONCE).collect().await;
         let columns = ["collection", "status", "points", "newest snapshot"].map(String::from).to_vec();
-        Ok(Value::Table(Table { columns, rows }))
+        Ok(Value::Table(Table { columns, rows, moments: vec![3] }))
+    }
+
+    /// How many are red or cannot be read; of those that were not read in time nobody can tell.
+    async fn unwell(&self) -> Result<Value, Fault> {
+        let deadline = tokio::time::Instant::now() + self.web.limit().mul_f64(ENOUGH);
+        let all: Collections = self.get("collections").await?;
+        let of = all.collections.len();
+        let each = stream::iter(all.collections).map(|Named { name }| async move {
+            let read = tokio::time::timeout_at(deadline, self.info(&name)).await;
+            // What was not read in time is neither.
+            read.ok().map(|info| info.map_or(true, |info| info.status == "red"))
+        });
+        let each: Vec<Option<bool>> = each.buffered(AT_ONCE).collect().await;
+        let (unread, unwell) = (each.iter().filter(|one| one.is_none()).count(), each.iter().filter(|one| **one == Some(true)).count());
+        if unread > 0 && unwell == 0 {
+            let words = format!("{unread} of {of} collections were not read in time: whether one of them is unwell cannot be told");
+            return Err(Fault::new(FaultKind::Timeout, words));
+        }
+        Ok(Value::Number(unwell as f64))
     }
 
     /// One that cannot be read, or not whole, is what the operator must see, and not a reason to show none.
@@ -249,7 +267,7 @@ impl Qdrant {
             })
         };
         let points = said(points.map(|points| Unit::Count.format(points as f64)));
-        let newest = said(newest.map(|age| age.map_or_else(|| "none".into(), |age| format!("{} ago", short(age)))));
+        let newest = said(newest.map(|made| made.map_or_else(|| "none".into(), Stamp::iso)));
         [sanitize(name), status, points, newest]
     }
 
@@ -274,18 +292,18 @@ impl Qdrant {
                 OptimizerStatus::Error { error } => sanitize(&format!("error: {error}")),
             }),
             Fact::SnapshotAge => match self.newest(c).await? {
-                Some(age) => Value::Number(age.as_secs_f64()),
+                Some(made) => Value::Number(super::prometheus::now().since(made).as_secs_f64()),
                 None => return Err(Fault::new(FaultKind::Empty, format!("`{c}` has no whole snapshot"))),
             },
             Fact::Snapshots => {
                 let all = self.snapshots(c).await?;
                 let row = |s: &SnapshotEntry| {
-                    let age = self.age(s).map_or_else(|| "?".into(), |age| format!("{} ago", short(age)));
+                    let made = self.made(s).map_or_else(|| "?".into(), Stamp::iso);
                     let note = if is_whole(s, &all) { "" } else { " (not whole)" };
-                    vec![sanitize(&s.name), age, Unit::Bytes.format(s.size as f64) + note]
+                    vec![sanitize(&s.name), made, Unit::Bytes.format(s.size as f64) + note]
                 };
                 let rows = all.iter().map(row).collect();
-                Value::Table(Table { columns: ["snapshot", "made", "size"].map(String::from).to_vec(), rows })
+                Value::Table(Table { columns: ["snapshot", "made", "size"].map(String::from).to_vec(), rows, moments: vec![1] })
             }
             Fact::InactiveReplicas => {
                 // A shard that cannot be read is listed as active.
@@ -295,10 +313,11 @@ impl Qdrant {
                 Value::Number(inactive as f64)
             }
             Fact::Collections => self.overview().await?,
+            Fact::Unwell => self.unwell().await?,
             Fact::Aliases => {
                 let all: Aliases = self.get("aliases").await?;
                 let rows = all.aliases.iter().map(|a| vec![sanitize(&a.alias_name), sanitize(&a.collection_name)]).collect();
-                Value::Table(Table { columns: ["alias", "collection"].map(String::from).to_vec(), rows })
+                Value::Table(Table { columns: ["alias", "collection"].map(String::from).to_vec(), rows, ..Table::default() })
             }
             Fact::Cluster => {
                 let cluster: Cluster = self.get("cluster").await?;

@@ -41,7 +41,7 @@ fn values(state: &State, panel: &Panel) -> TableData {
         match track.good.as_ref().and_then(|r| r.value()) {
             Some(Value::Table(table)) => {
                 data.columns.clone_from(&table.columns);
-                data.rows.extend(table.rows.iter().map(|cells| Row { cells: cells.clone(), verdict: None }));
+                data.rows.extend(table.rows_at(state.shown_at()).map(|cells| Row { cells, verdict: None }));
             }
             Some(value) => {
                 if data.columns.is_empty() {

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use ratatui::layout::Position;
 use tokio::time::{Instant, sleep_until};
 
+use super::background::{Awaited, QUESTION};
 use super::clipboard;
 use super::screen::{Screen, restore};
 use super::script::{KeyScript, PATIENCE, ScriptedStep};
@@ -51,6 +52,8 @@ pub trait Outside {
     /// What is wrong with the theme, in words.
     fn theme(&mut self, name: &str) -> Result<Theme, String>;
     fn next_theme(&mut self) -> Theme;
+    /// What the terminal's background is by its own word; a theme, where that makes it another one.
+    fn background(&mut self, light: bool) -> Option<Theme>;
     /// Something for the backend; what comes of it is heard later.
     fn request(&mut self, request: Request);
     /// What the backend has said since the last time.
@@ -78,6 +81,8 @@ pub struct CockpitSession<O: Outside> {
     due: Option<Instant>,
     leaving: bool,
     script: Option<Playing>,
+    /// What the terminal is to say of its background.
+    awaited: Option<Awaited>,
 }
 
 /// A script that is being played.
@@ -134,7 +139,17 @@ impl<O: Outside> CockpitSession<O> {
             due: Some(now),
             leaving: false,
             script: None,
+            awaited: None,
         }
+    }
+
+    /// Asks the terminal for its background. Whenever it answers the theme follows.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn ask_for_background(&mut self) -> io::Result<()> {
+        self.awaited = Some(Awaited::new(self.clock.now()));
+        self.screen.send(QUESTION)
     }
 
     /// Runs until the operator leaves, or `stop` comes back.
@@ -279,8 +294,20 @@ impl<O: Outside> CockpitSession<O> {
     }
 
     fn keys(&mut self, keys: &mut Vec<KeyEvent>) -> io::Result<()> {
+        let mut keys = std::mem::take(keys);
+        if let Some(awaited) = &mut self.awaited {
+            let (rest, light) = awaited.take(keys, self.state.now);
+            keys = rest;
+            if awaited.is_over() {
+                self.awaited = None;
+            }
+            if let Some(theme) = light.and_then(|light| self.outside.background(light)) {
+                self.theme = theme;
+                self.wish(Duration::ZERO);
+            }
+        }
         if !keys.is_empty() {
-            self.send(Message::Keys(std::mem::take(keys)))?;
+            self.send(Message::Keys(keys))?;
             self.wish(Duration::ZERO);
         }
         Ok(())

@@ -18,6 +18,10 @@ pub const SHIPPED: [(&str, &str); 5] = [
     ("mono", include_str!("../../../themes/mono.toml")),
 ];
 
+/// The theme that goes with the terminal's background, and those for a dark and a light one.
+pub const AUTO: &str = "auto";
+pub const BY_BACKGROUND: [&str; 2] = ["dark", "light"];
+
 pub fn shipped_names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
@@ -27,7 +31,7 @@ pub fn shipped_names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// Every mistake found, with its place.
 pub fn load(name: &str, folder: &Path) -> Result<Theme, Vec<Diagnostic>> {
-    load_deep(name, folder, 0)
+    load_deep(if name == AUTO { BY_BACKGROUND[0] } else { name }, folder, 0)
 }
 
 fn load_deep(name: &str, folder: &Path, depth: usize) -> Result<Theme, Vec<Diagnostic>> {

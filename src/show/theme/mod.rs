@@ -4,7 +4,7 @@
 mod load;
 mod terminal;
 
-pub use load::{SHIPPED, load, parse, shipped_names};
+pub use load::{AUTO, BY_BACKGROUND, SHIPPED, load, parse, shipped_names};
 pub use terminal::{ANSI, Depth, Glyphs, detect_depth, detect_glyphs};
 
 use ratatui::style::{Color, Modifier, Style};

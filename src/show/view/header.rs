@@ -19,8 +19,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     };
     // The right corner tells the time, or that it stands still.
     let (corner, corner_role) = match &state.frozen {
-        Some(frozen) => (format!(" FROZEN at {}Z ", frozen.at.hms()), Role::Match),
-        None => (format!(" {}Z ", state.now.hms()), Role::Dim),
+        Some(frozen) => (format!(" FROZEN at {}{} ", frozen.at.hms(), frozen.at.zone()), Role::Match),
+        None => (format!(" {}{} ", state.now.hms(), state.now.zone()), Role::Dim),
     };
     // How many signals fail, where it is more than the one that is said.
     let failing = summary.signals.iter().filter(|s| s.judged && s.judgement.verdict == Verdict::Fail).count();
@@ -31,7 +31,10 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     let named = width(summary.tier.word()) + width(&summary.environment) + 5;
     let room = usize::from(area.width).saturating_sub(named + width(&verdict) + corner.len());
     let (reason, corner) = match width(&reason) > room && state.frozen.is_none() {
-        true => (reason.replace(", firing for over ", ", >").replace(", firing for ", ", "), format!(" {}Z ", state.now.hm())),
+        true => (
+            reason.replace(", firing for over ", ", >").replace(", firing for ", ", "),
+            format!(" {}{} ", state.now.hm(), state.now.zone()),
+        ),
         false => (reason, corner),
     };
     let right = area.width.saturating_sub(corner.len() as u16);

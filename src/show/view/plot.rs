@@ -312,6 +312,22 @@ pub fn spark(paint: &mut Paint, area: Rect, y: u16, axis: Axis, series: &Series,
     paint.text(area, 0, y, &text, role);
 }
 
+/// Whether a series of seconds only counts the time since something: it rises by as much as passes, but for a few falls.
+pub fn is_age(series: &Series) -> bool {
+    let points: Vec<(Stamp, f64)> = series.iter().collect();
+    let steps = points.windows(2).map(|pair| (pair[1].0.since(pair[0].0).as_secs_f64(), pair[1].1 - pair[0].1));
+    let (mut passed, mut rose, mut falls) = (0.0, 0.0, 0);
+    for (time, by) in steps {
+        if by < 0.0 {
+            falls += 1;
+        } else {
+            (passed, rose) = (passed + time, rose + by);
+        }
+    }
+    // What is read is a little older or newer than the moment of the reading.
+    passed >= 5.0 && falls * 10 <= points.len() && (rose - passed).abs() <= passed / 10.0 + 1.0
+}
+
 /// Marks the reading cursor's column.
 pub fn cursor(paint: &mut Paint, area: Rect, axis: Axis, at: Stamp) {
     if let Some(x) = axis.cell_of(at).filter(|x| *x < area.width) {
@@ -325,6 +341,16 @@ pub fn cursor(paint: &mut Paint, area: Rect, axis: Axis, at: Stamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_no_course_of_anything() {
+        let of = |values: &[f64]| Series::from_points(values.iter().zip(1..).map(|(value, n)| (Stamp(n * 5_000), *value)));
+        assert!(is_age(&of(&[100.0, 105.0, 110.2, 115.0, 119.9])));
+        assert!(is_age(&of(&[40.0, 45.0, 50.0, 55.0, 60.0, 65.0, 0.4, 5.4, 10.4, 15.4, 20.4])), "something new came in between");
+        for other in [&[8.0; 6][..], &[0.2, 0.3, 0.2, 0.4, 0.3], &[1.0, 9.0, 2.0, 30.0, 4.0], &[1.0, 1.0, 2.0, 3.0, 4.0], &[5.0]] {
+            assert!(!is_age(&of(other)), "{other:?}");
+        }
+    }
 
     #[test]
     fn the_axis_moves_on_by_whole_cells() {

@@ -72,7 +72,7 @@ fn head(state: &State, paint: &mut Paint, area: Rect, line: &RunLine) -> u16 {
     x += paint.text(area, x, 0, status.word(), standing_role(status)) + 2;
     let drill = if c.drill { "DRILL  " } else { "" };
     let id = line.id.get(line.id.len().saturating_sub(6)..).unwrap_or(&line.id);
-    let started = line.run.started.map_or_else(String::new, |at| format!("  {}Z", at.hms()));
+    let started = line.run.started.map_or_else(String::new, |at| format!("  {}{}", at.hms(), at.zone()));
     let what = format!("{drill}{}  run …{id}  by {}{started}", c.title, line.run.by.user);
     paint.text(area, x, 0, &fit(&what, usize::from(area.width.saturating_sub(x))), Role::Title);
     if area.height == 1 {

@@ -97,7 +97,7 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
     let detailed = state.nav.zoomed && usize::from(area.height) > drawn.len() + 6;
     let (mut x, mut y) = (0, 0);
     if let Some(cursor) = state.cursor_in(panel) {
-        x += paint.text(area, 0, 0, &format!("{}Z ", cursor.at.hms()), Role::Selection) + 1;
+        x += paint.text(area, 0, 0, &format!("{}{} ", cursor.at.hms(), cursor.at.zone()), Role::Selection) + 1;
         if detailed {
             (x, y) = (0, 1);
         }

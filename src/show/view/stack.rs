@@ -9,7 +9,7 @@ use crate::base::text::width;
 use crate::config::Panel;
 use crate::observe::reading::Value;
 use crate::show::cockpit::State;
-use crate::show::theme::Role;
+use crate::show::theme::{Depth, Role};
 
 const FULL: [&str; 6] = ["█", "▓", "▒", "░", "▚", "▞"];
 const ASCII: [&str; 6] = ["#", "%", "+", ":", "x", "o"];
@@ -44,22 +44,42 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     for (part, series) in parts.iter_mut().zip(history.lines.values()) {
         plot::hold(part, axis, series);
     }
+    // Two halves a cell where there are colours to tell them apart.
+    let halves = if paint.unicode() && paint.theme.depth != Depth::None { 2 } else { 1 };
+    let style = |paint: &Paint, part: usize| paint.theme.style(if is_old(track) { Role::Stale } else { Role::line(part) });
     for x in 0..area.width {
-        let mut below = 0.0;
-        let mut drawn = 0;
-        for (i, part) in parts.iter().enumerate() {
-            below += part[usize::from(x)].unwrap_or(0.0);
-            let top = (below / scale.high * f64::from(area.height)).round() as u16;
-            for y in drawn..top.min(area.height) {
-                let role = if is_old(track) { Role::Stale } else { Role::line(i) };
-                paint.text(area, x, area.height - 1 - y, glyphs[i % glyphs.len()], role);
+        let column = heights(parts.iter().map(|part| part[usize::from(x)]), scale.high, area.height * halves);
+        for (y, cell) in column.chunks(usize::from(halves)).enumerate() {
+            let y = area.height - 1 - y as u16;
+            match (cell[0], cell[usize::from(halves) - 1]) {
+                (Some(lower), upper) if upper == Some(lower) => {
+                    paint.styled(area, x, y, glyphs[lower % glyphs.len()], style(paint, lower));
+                }
+                (Some(lower), upper) => {
+                    let above = upper.and_then(|upper| style(paint, upper).fg);
+                    let style = style(paint, lower);
+                    paint.styled(area, x, y, "▄", above.map_or(style, |above| style.bg(above)));
+                }
+                (None, _) => {}
             }
-            drawn = top.max(drawn);
         }
     }
     if let Some(cursor) = state.cursor_in(panel) {
         plot::cursor(paint, area, axis, cursor.at);
     }
+}
+
+/// Which part has each piece of a column, from below; none: nothing reaches so high.
+fn heights(values: impl Iterator<Item = Option<f64>>, high: f64, pieces: u16) -> Vec<Option<usize>> {
+    let mut column = vec![None; usize::from(pieces)];
+    let (mut below, mut drawn) = (0.0, 0);
+    for (i, value) in values.enumerate() {
+        below += value.unwrap_or(0.0);
+        let top = ((below / high * f64::from(pieces)).round() as usize).clamp(drawn, column.len());
+        column[drawn..top].fill(Some(i));
+        drawn = top;
+    }
+    column
 }
 
 fn legend(state: &State, paint: &mut Paint, area: Rect, panel: &Panel, glyphs: [&str; 6]) -> u16 {
@@ -89,4 +109,19 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, panel: &Panel, glyphs: [
         x += paint.text(area, x, y, &text, Role::Text) + 1;
     }
     y + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_stand_on_each_other_and_fill_the_column() {
+        let column = |values: &[Option<f64>], pieces| heights(values.iter().copied(), 10.0, pieces);
+        assert_eq!(column(&[Some(5.0), Some(2.5)], 4), [Some(0), Some(0), Some(1), None]);
+        assert_eq!(column(&[Some(5.0), None, Some(5.0)], 4), [Some(0), Some(0), Some(2), Some(2)]);
+        assert_eq!(column(&[Some(1.2), Some(8.8)], 8)[..2], [Some(0), Some(1)], "half a cell more than in whole ones");
+        assert_eq!(column(&[Some(99.0)], 2), [Some(0), Some(0)], "never beyond it");
+        assert_eq!(column(&[None], 2), [None, None]);
+    }
 }

@@ -6,9 +6,10 @@ use ratatui::layout::Rect;
 
 use super::paint::{Paint, role};
 use super::panel::is_old;
-use super::plot::{Axis, spark};
+use super::plot::{Axis, is_age, spark};
 use crate::base::clock::Stamp;
 use crate::base::text::{fit, width};
+use crate::base::units::Unit;
 use crate::config::Panel;
 use crate::judge::{Signal, Verdict};
 use crate::observe::reading::Value;
@@ -42,7 +43,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
             break;
         }
         value_row(paint, area, y, titles, signal, track, state.cursor_in(panel).map(|c| (c.at, state.window)));
-        let series = track.history().single().filter(|s| s.len() > 1);
+        // An age only says over and over that time goes by.
+        let series = track.history().single().filter(|s| s.len() > 1 && !(signal.unit == Unit::Seconds && is_age(s)));
         if let Some(series) = series.filter(|_| each >= 2) {
             let axis = Axis::new(state.shown_at(), state.window, area.width.min(120));
             let old = is_old(track);
@@ -76,7 +78,7 @@ fn value_row(paint: &mut Paint, area: Rect, y: u16, titles: usize, signal: &Sign
     x += paint.text(area, x, y, &text, value_role) + 1;
     // A verdict is about now: a value of the past has the time instead.
     if let Some((at, _)) = cursor {
-        paint.text(area, x, y, &format!("{}Z", at.hms()), Role::Selection);
+        paint.text(area, x, y, &format!("{}{}", at.hms(), at.zone()), Role::Selection);
         return;
     }
     if signal.has_thresholds() {

@@ -17,8 +17,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     for (y, moment) in all.iter().take(usize::from(area.height.saturating_sub(1))).enumerate() {
         let y = y as u16 + 1;
         // Of another day the day is said.
-        let (at, now) = (moment.at.iso(), state.now.iso());
-        let when = if at[..10] == now[..10] { moment.at.hms() } else { format!("{} {}", &at[5..10], &at[11..16]) };
+        let when = moment.at.today(state.now);
         let x = paint.text(area, 0, y, &when, Role::Dim) + 1;
         let (symbol, tone) = match moment.verdict {
             Some(verdict) => (paint.symbol(verdict), role(verdict)),
