@@ -1,6 +1,7 @@
 //! The screen: what is shown, and how the next frame gets there. A frame is the difference to the last one, written in
 //! one piece inside synchronized output; a frame without a difference writes nothing.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,8 +14,10 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 use ratatui::backend::{Backend, CrosstermBackend};
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Position, Rect};
+
+use crate::base::text::width;
 
 /// Whether the terminal is ours at the moment: what has to be given back when something goes wrong.
 static ENTERED: AtomicBool = AtomicBool::new(false);
@@ -141,21 +144,26 @@ impl Screen {
         if anew {
             self.shown = Buffer::empty(self.next.area);
         }
-        let updates = self.shown.diff(&self.next);
-        if updates.is_empty() && cursor == self.cursor && !anew {
+        let mut updates = self.shown.diff(&self.next);
+        let uncertain = uncertain_rows(&self.shown, &self.next, &updates);
+        updates.retain(|(_, y, _)| !uncertain.contains(y));
+        if updates.is_empty() && uncertain.is_empty() && cursor == self.cursor && !anew {
             return Ok(());
         }
         queue!(self.bytes, BeginSynchronizedUpdate)?;
         if anew {
             queue!(self.bytes, Clear(ClearType::All))?;
         }
+        let from = self.bytes.len();
         if !updates.is_empty() {
-            let from = self.bytes.len();
             CrosstermBackend::new(&mut self.bytes).draw(updates.into_iter())?;
-            if self.sixteen {
-                let drawn = self.bytes.split_off(from);
-                self.bytes.extend(in_sixteen(&drawn));
-            }
+        }
+        for y in uncertain {
+            draw_whole(&mut self.bytes, &self.next, y)?;
+        }
+        if self.sixteen {
+            let drawn = self.bytes.split_off(from);
+            self.bytes.extend(in_sixteen(&drawn));
         }
         match cursor {
             Some(at) => queue!(self.bytes, MoveTo(at.x, at.y), Show)?,
@@ -188,6 +196,44 @@ impl Drop for Screen {
         restore();
     }
 }
+/// Whether terminals differ in how wide this is: clusters of several characters (Hindi, families), and flags.
+fn is_uncertain(symbol: &str) -> bool {
+    symbol.chars().nth(1).is_some() || symbol.chars().any(|c| ('\u{1f1e6}'..='\u{1f1ff}').contains(&c))
+}
+
+/// The rows in which something changes that have, or had, what terminals take for wider or narrower than it is here.
+fn uncertain_rows(shown: &Buffer, next: &Buffer, updates: &[(u16, u16, &Cell)]) -> BTreeSet<u16> {
+    let has = |buffer: &Buffer, y: u16| row(buffer, y).iter().any(|cell| is_uncertain(cell.symbol()));
+    let rows: BTreeSet<u16> = updates.iter().map(|(_, y, _)| *y).collect();
+    rows.into_iter().filter(|y| has(shown, *y) || has(next, *y)).collect()
+}
+
+fn row(buffer: &Buffer, y: u16) -> &[Cell] {
+    let wide = usize::from(buffer.area.width);
+    &buffer.content[usize::from(y) * wide..][..wide]
+}
+
+/// A row from nothing: what was left of cells that the terminal has placed otherwise goes, and behind each cell that it may
+/// place otherwise the next one is placed by its own column.
+fn draw_whole(bytes: &mut Vec<u8>, buffer: &Buffer, y: u16) -> io::Result<()> {
+    queue!(bytes, ResetColor, MoveTo(0, y), Clear(ClearType::CurrentLine))?;
+    let mut together: Vec<(u16, u16, &Cell)> = Vec::new();
+    let mut x = 0;
+    for (column, cell) in (0u16..).zip(row(buffer, y)) {
+        // Covered by the wide one before it.
+        if column < x {
+            continue;
+        }
+        x = column + (width(cell.symbol()).max(1) as u16);
+        together.push((column, y, cell));
+        if is_uncertain(cell.symbol()) {
+            // Each begins with a move.
+            CrosstermBackend::new(&mut *bytes).draw(together.drain(..))?;
+        }
+    }
+    CrosstermBackend::new(&mut *bytes).draw(together.into_iter())
+}
+
 /// The same with the sixteen colours by their own codes: the library writes those of the 256, which a terminal may not know.
 fn in_sixteen(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
@@ -228,6 +274,37 @@ fn by_their_codes(colours: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the terminal shows in a row, by a parser that takes each character for itself.
+    fn as_shown(bytes: &[u8]) -> String {
+        let mut parser = vt100::Parser::new(2, 20, 0);
+        parser.process(bytes);
+        parser.screen().contents()
+    }
+
+    #[test]
+    fn a_row_that_terminals_measure_otherwise_is_drawn_whole() {
+        let area = Rect::new(0, 0, 20, 2);
+        let with = |text: &str, other: &str| {
+            let mut buffer = Buffer::empty(area);
+            buffer.set_string(0, 0, text, ratatui::style::Style::default());
+            buffer.set_string(0, 1, other, ratatui::style::Style::default());
+            buffer
+        };
+        let (flags, plain) = (with("\u{1f1e9}\u{1f1ea}x | end", "other"), with("y    | end", "other"));
+        let rows = |a: &Buffer, b: &Buffer| uncertain_rows(a, b, &a.diff(b)).into_iter().collect::<Vec<_>>();
+        assert_eq!((rows(&plain, &flags), rows(&flags, &plain)), (vec![0], vec![0]), "coming and going");
+        assert!(rows(&flags, &flags).is_empty() && rows(&plain, &with("z", "other")).is_empty());
+        // Whatever the terminal makes of them, what follows stands where it has to, and nothing is left of what was there.
+        let mut bytes = b"leftleftleftleftleft".to_vec();
+        draw_whole(&mut bytes, &flags, 0).expect("drawn");
+        let shown = as_shown(&bytes);
+        assert!(shown.trim_end().ends_with("x | end") && !shown.contains("left"), "{shown:?}");
+        let mut bytes = Vec::new();
+        draw_whole(&mut bytes, &with("\u{939}\u{93f}\u{928}|", ""), 0).expect("drawn");
+        let moves = bytes.windows(2).filter(|pair| pair == b"\x1b[").count();
+        assert!(moves >= 4, "one behind each: {:?}", String::from_utf8_lossy(&bytes));
+    }
 
     #[test]
     fn sixteen_colours_have_codes_of_their_own() {
