@@ -28,3 +28,4 @@ pub mod cli;
 pub mod demo;
 
 pub mod app;
+mod joined;

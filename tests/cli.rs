@@ -110,6 +110,96 @@ no_data = "unknown"
 }
 
 #[test]
+fn what_would_be_left_aside_without_a_word_is_a_mistake() {
+    let folder = TempDir::new().expect("a folder");
+    file(
+        &folder,
+        "lastgreen.toml",
+        r#"[environment]
+name = "x"
+tier = "staging"
+[sources.web]
+kind = "http"
+url = "http://127.0.0.1:1"
+user = "me"
+[sources.both]
+kind = "qdrant"
+url = "http://127.0.0.1:1"
+bearer_token = "env:A"
+api_key = "env:B"
+[sources.db]
+kind = "database"
+url = "sqlite:x.db"
+[signals.version]
+source = "web"
+path = "/version"
+pointer = "/n"
+status = 204
+[signals.connections]
+source = "db"
+health = "connections"
+query = "SELECT 1"
+[services.router]
+url = "http://127.0.0.1:2"
+[release]
+deploy = ["./deploy", "{{ version }}"]
+running = ["./running"]
+method = "PUT"
+[targets.stage.sources.db]
+url = "sqlite:y.db"
+collection = "c"
+"#,
+    );
+    let said = text(&run(folder.path(), &["check", "--offline", "--theme", "drak"]));
+    assert!(said.contains("drak") && said.contains("did you mean `dark`"), "beside all other mistakes: {said}");
+    for part in [
+        ":4:10: error: a user without a password",
+        ":8:10: error: `bearer_token` and `api_key` are two ways to get in",
+        ":20:1: error: `status` means nothing beside `pointer`",
+        ":24:1: error: `query` means nothing beside `health`",
+        ":30:10: error: a release by programs has no `method`",
+        "error: target `stage`: a database source has no `collection`",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_wrong_kind_of_value_is_said_in_words() {
+    let folder = TempDir::new().expect("a folder");
+    file(
+        &folder,
+        "lastgreen.toml",
+        "[environment]\nname = 5\n[sources.p]\nkind = \"prometheus\"\nurl = \"nonsense\"\n[sources.q]\nurl = \"http://127.0.0.1:1\"\n\
+         [signals.a]\nsource = \"p\"\nquery = [\"up\"]\n",
+    );
+    let said = text(&run(folder.path(), &["check", "--offline"]));
+    for part in [
+        ":2:8: error: this is a number, and has to be a text",
+        ":5:7: error: this is not a URL: it does not say how it is spoken to",
+        "begin with http://, as http://HOST:PORT",
+        "error: `kind` is missing",
+        ":10:9: error: this is a list, and has to be a text",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    // A program that is not there is seen before the night in which it is needed.
+    file(
+        &folder,
+        "lastgreen.toml",
+        "[environment]\nname = \"x\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"sqlite:x.db\"\n",
+    );
+    std::fs::create_dir(folder.path().join("runbooks")).expect("a folder");
+    let runbook = "title: X\nsteps:\n  - name: flush\n    type: script\n    script: |\n      echo now\n      ./flush.sh --all\n";
+    file(&folder, "runbooks/x.yaml", runbook);
+    let said = text(&run(folder.path(), &["check", "--offline"]));
+    assert!(said.contains("x.yaml:7") && said.contains("calls ./flush.sh, which is not in"), "{said}");
+    file(&folder, "runbooks/flush.sh", "");
+    let said = text(&run(folder.path(), &["check", "--offline"]));
+    assert!(!said.contains("flush.sh"), "{said}");
+}
+
+#[test]
 fn promql_mistakes_point_into_the_query() {
     let folder = TempDir::new().expect("a folder");
     file(

@@ -16,7 +16,7 @@ use crate::base::text::nearest;
 use crate::config::{Config, load_file, planning_context, runbooks};
 use crate::observe::reading::{Ask, SourceState};
 use crate::observe::source::Poller;
-use crate::plan::runbook::{Asked, plan};
+use crate::plan::runbook::{Asked, Kind, Runbook, is_template, plan};
 use crate::show::{keymap, theme};
 use crate::status::{SourceLine, Summary};
 
@@ -58,9 +58,10 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
     };
     let mut report = Report { findings: loaded.findings, sources: Vec::new(), unanswered: Vec::new() };
     let folder = path.parent().unwrap_or(Path::new("."));
+    let (theme, keymap) = &loaded.looks;
+    report.findings.extend(keymap::load(named.keymap.unwrap_or(keymap), folder).err().unwrap_or_default());
+    report.findings.extend(theme::load(named.theme.unwrap_or(theme), folder).err().unwrap_or_default());
     if let Some(config) = &loaded.config {
-        report.findings.extend(keymap::load(named.keymap.unwrap_or(&config.ui.keymap), folder).err().unwrap_or_default());
-        report.findings.extend(theme::load(named.theme.unwrap_or(&config.ui.theme), folder).err().unwrap_or_default());
         report.findings.extend(check_runbooks(config));
         if !args.offline {
             match ask_and_stay(config, runtime) {
@@ -166,6 +167,7 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
         if !runbook.placeholders.is_empty() {
             continue;
         }
+        found.extend(absent_programs(runbook));
         let asked = Asked { only_checks: true, ..Asked::default() };
         match plan(runbook, &context, &asked, &read) {
             Ok(plan) => {
@@ -174,6 +176,31 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
                 }))
             }
             Err(problems) => found.extend(problems.iter().map(|problem| placed(problem, &runbook.path, severity))),
+        }
+    }
+    found
+}
+
+/// Programs that scripts call by a path and that are not there; an earlier step may bring them, so it is no mistake.
+fn absent_programs(runbook: &Runbook) -> Vec<Diagnostic> {
+    let folder = runbook.path.parent().unwrap_or(Path::new("."));
+    let lines: Vec<&str> = runbook.text.lines().collect();
+    let mut found = Vec::new();
+    for step in &runbook.steps {
+        let Kind::Script(script) = &step.kind else { continue };
+        let text = script.inline.as_deref().unwrap_or_default();
+        // Elsewhere than where it begins nobody can tell.
+        if text.contains("cd ") || script.cwd.as_deref().is_some_and(is_template) {
+            continue;
+        }
+        let home = folder.join(script.cwd.as_deref().unwrap_or_default());
+        let words = text.lines().filter_map(|line| line.split_whitespace().next());
+        let called = words.filter(|word| (word.starts_with("./") || word.starts_with("../")) && !is_template(word));
+        for word in called.filter(|word| !home.join(word).exists()) {
+            let line = lines.iter().position(|line| line.contains(word)).map_or(1, |line| line + 1);
+            let cause = format!("step `{}` calls {word}, which is not in {}", step.id, home.display());
+            let file = runbook.path.clone();
+            found.push(Diagnostic { severity: Severity::Warning, file, line, column: 1, cause, hint: None });
         }
     }
     found

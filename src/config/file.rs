@@ -281,11 +281,29 @@ fn explain(message: &str) -> (String, Option<String>) {
         }
     }
     // The value itself is not repeated: it may be a secret of the wrong kind.
-    if let Some((before, rest)) = message.split_once('`')
-        && before.starts_with("invalid type")
-        && let Some((_, after)) = rest.split_once('`')
-    {
-        return (format!("{}{after}", before.trim_end()), None);
+    if let Some((found, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+        let found = match found.split([' ', '"']).next().unwrap_or_default() {
+            "sequence" => "a list",
+            "map" => "a table",
+            "string" => "a text",
+            "integer" | "floating" => "a number",
+            "boolean" => "true or false",
+            _ => "something else",
+        };
+        let wanted = match wanted {
+            "a string" => "a text",
+            "a sequence" => "a list",
+            "a boolean" => "true or false",
+            "f32" | "f64" => "a number",
+            "a map" => "a table",
+            number if number.starts_with(['u', 'i']) && number[1..].parse::<u8>().is_ok() || number == "usize" => "a whole number",
+            shape if shape.starts_with("struct ") => "a table",
+            other => other,
+        };
+        return (format!("this is {found}, and has to be {wanted}"), None);
+    }
+    if let Some(name) = message.strip_prefix("missing field ") {
+        return (format!("{name} is missing"), None);
     }
     (message.to_string(), None)
 }

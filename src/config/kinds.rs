@@ -1,9 +1,9 @@
 //! Which fields a kind of source, signal or channel has: one it does not have is a mistake, and not left aside.
 
-use super::file::FileShape;
+use super::file::{FileShape, Keys};
 use super::resolver::Resolver;
-use super::shape::{ChannelKind, KindShape};
-use crate::base::diag::suggestion;
+use super::shape::{ChannelKind, KindShape, TargetSourceShape};
+use crate::base::diag::{Findings, suggestion};
 
 const WEB: [&str; 8] = ["url", "headers", "bearer_token", "user", "password", "tls", "max_body", "proxy"];
 const EVERY_SOURCE: [&str; 4] = ["kind", "interval", "timeout", "concurrency"];
@@ -58,6 +58,37 @@ fn of_channel(kind: ChannelKind) -> Vec<&'static str> {
     [&["kind", "events"], own].concat()
 }
 
+/// The fields that a stand-in says.
+fn said(own: &TargetSourceShape) -> Vec<&'static str> {
+    let tls = &own.tls;
+    let all = [
+        ("url", own.url.is_some()),
+        ("headers", !own.headers.is_empty()),
+        ("bearer_token", own.bearer_token.is_some()),
+        ("user", own.user.is_some()),
+        ("password", own.password.is_some()),
+        ("api_key", own.api_key.is_some()),
+        ("tls", tls.ca.is_some() || tls.cert.is_some() || tls.key.is_some()),
+        ("targets", !own.targets.is_empty()),
+        ("collection", own.collection.is_some()),
+        ("command", own.command.is_some()),
+    ];
+    all.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect()
+}
+
+/// Reports what stands in a signal beside a field that leaves it no meaning. Of one file: what a profile says may be laid over.
+pub(super) fn one_question(findings: &mut Findings, keys: &Keys) {
+    const IDLE: [(&str, &[&str]); 3] =
+        [("pointer", &["method", "status", "body", "within"]), ("health", &["query", "shape"]), ("alerts", &["query"])];
+    for keys in keys.iter().filter(|((section, _), _)| *section == "signals").map(|(_, keys)| keys) {
+        for (field, idle) in IDLE.iter().filter(|(field, _)| keys.iter().any(|(key, _)| key == field)) {
+            for (key, span) in keys.iter().filter(|(key, _)| idle.contains(&key.as_str())) {
+                findings.error(span.clone(), format!("`{key}` means nothing beside `{field}`"), Some("leave one of them away".into()));
+            }
+        }
+    }
+}
+
 impl Resolver<'_> {
     /// Reports every field that its kind does not have.
     pub(super) fn fits_kinds(&mut self, file: &FileShape) {
@@ -81,6 +112,21 @@ impl Resolver<'_> {
             };
             for (key, span) in keys.iter().filter(|(key, _)| !fields.contains(&key.as_str())) {
                 self.findings.error(span.clone(), format!("{what} has no `{key}`"), suggestion(key, fields.iter().copied()));
+            }
+        }
+        self.targets_fit_kinds(file);
+    }
+
+    /// A stand-in has no more fields than the source that it stands in for.
+    fn targets_fit_kinds(&mut self, file: &FileShape) {
+        for (name, (target, _)) in &file.targets {
+            for (source, (own, span)) in &target.sources {
+                let Some((shape, _)) = file.sources.get(source) else { continue };
+                let fields = of_source(shape.kind);
+                for key in said(own).into_iter().filter(|key| !fields.contains(key)) {
+                    let words = format!("target `{name}`: a {} source has no `{key}`", shape.kind.word());
+                    self.findings.error(span.clone(), words, suggestion(key, fields.iter().copied()));
+                }
             }
         }
     }

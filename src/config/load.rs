@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 
 use super::acting::state_dir_of;
 use super::file::{FileShape, read};
-use super::model::{Acting, Config, Environment};
+use super::kinds::one_question;
+use super::model::{Acting, Config, Environment, Ui};
 use super::profiles::{PROFILES, Profile, profile_names};
 use super::resolver::Resolver;
 use super::targets::targets;
@@ -18,6 +19,8 @@ use crate::base::tier::Tier;
 pub struct LoadedConfig {
     pub config: Option<Config>,
     pub findings: Vec<Diagnostic>,
+    /// The theme and the keymap that are named, also where something else is wrong.
+    pub looks: (String, String),
 }
 
 /// Reads and checks a file.
@@ -35,6 +38,7 @@ pub fn load_text(path: &Path, text: &str) -> LoadedConfig {
     let mut findings = Findings::default();
     let mut file = FileShape::default();
     let user = read(&mut findings, path, text);
+    one_question(&mut findings, &user.keys);
     if let Some((name, span)) = user.profile.clone() {
         match PROFILES.iter().find(|known| known.name == name) {
             Some(Profile { text, .. }) => file = read(&mut findings, &PathBuf::from(format!("profile {name}")), text),
@@ -49,7 +53,9 @@ pub fn load_text(path: &Path, text: &str) -> LoadedConfig {
         config.targets = targets(&mut findings, path, &folder, &file, config);
     }
     let failed = findings.has_errors();
-    LoadedConfig { config: config.filter(|_| !failed), findings: findings.found }
+    let ui = Ui::default();
+    let looks = (file.ui.theme.clone().unwrap_or(ui.theme), file.ui.keymap.clone().unwrap_or(ui.keymap));
+    LoadedConfig { config: config.filter(|_| !failed), findings: findings.found, looks }
 }
 
 /// What can be known of a file whose configuration is not sound: where its runs are. Enough to look at runs, to take one up,

@@ -56,7 +56,9 @@ impl Resolver<'_> {
     }
 
     fn by_programs(&mut self, shape: &ReleaseShape, deploy: &Spanned<Vec<String>>, span: &Range<usize>) -> Option<Deploy> {
-        for (name, text) in [("path", &shape.path), ("body", &shape.body), ("pointer", &shape.pointer), ("read", &shape.read)] {
+        for (name, text) in
+            [("path", &shape.path), ("body", &shape.body), ("pointer", &shape.pointer), ("read", &shape.read), ("method", &shape.method)]
+        {
             if let Some(text) = text {
                 self.findings.error(text.span(), format!("a release by programs has no `{name}`"), None);
             }
@@ -76,6 +78,10 @@ impl Resolver<'_> {
         span: &Range<usize>,
         services: &IndexMap<String, Endpoint>,
     ) -> Option<Deploy> {
+        if let Some(running) = &shape.running {
+            let hint = "`read` and `pointer` say which version runs";
+            self.findings.error(running.span(), "a release by requests has no `running`", Some(hint.into()));
+        }
         let endpoint = services.get(service.get_ref()).cloned();
         if endpoint.is_none() {
             let hint = suggestion(service.get_ref(), services.keys().map(String::as_str));

@@ -167,6 +167,11 @@ impl Resolver<'_> {
                 self.findings.error(text.span(), format!("`{}` is not a scheme this source speaks", url.scheme()), hint);
                 return None;
             }
+            Err(url::ParseError::RelativeUrlWithoutBase) => {
+                let hint = format!("begin with {}://, as {0}://HOST:PORT", schemes.first().copied().unwrap_or("http"));
+                self.findings.error(text.span(), "this is not a URL: it does not say how it is spoken to", Some(hint));
+                return None;
+            }
             Err(e) => {
                 self.findings.error(text.span(), format!("this is not a URL: {e}"), None);
                 return None;
@@ -199,6 +204,15 @@ impl Resolver<'_> {
         }
         let (bearer, password, key) =
             (self.secret(shape.bearer_token.as_ref()), self.secret(shape.password.as_ref()), self.secret(shape.api_key.as_ref()));
+        let ways = [("bearer_token", bearer.is_some()), ("password", password.is_some()), ("api_key", key.is_some())];
+        let said: Vec<&str> = ways.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect();
+        if said.len() > 1 {
+            let words = format!("`{}` are two ways to get in", said.join("` and `"));
+            self.findings.error(span.clone(), words, Some("leave one of them away".into()));
+        }
+        if shape.user.is_some() && password.is_none() {
+            self.findings.error(span.clone(), "a user without a password", Some("write password = \"env:NAME\" beside it".into()));
+        }
         let auth = match (bearer, password, key, &shape.user) {
             (Some(token), ..) => Auth::Bearer(token),
             (_, Some(password), _, Some(user)) => Auth::Basic { user: user.clone(), password },

@@ -29,15 +29,16 @@ pub fn meets(value: &Json, condition: &str) -> Result<bool, String> {
     }
 }
 
-/// Whether a document has what is expected.
+/// Whether a document has what is expected: what it has there, in words.
 ///
 /// # Errors
 /// What it has instead.
-pub fn check(document: &Json, wanted: &JsonCheck) -> Result<(), String> {
+pub fn check(document: &Json, wanted: &JsonCheck) -> Result<String, String> {
     let Some(found) = document.pointer(&wanted.pointer) else { return Err(format!("the answer has nothing at `{}`", wanted.pointer)) };
+    let fact = || format!("{} is {found}", wanted.pointer);
     match &wanted.is {
         Json::String(text) if is_condition(text) => match meets(found, text) {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(fact()),
             Ok(false) => Err(format!("`{}` is {found}, wanted {text}", wanted.pointer)),
             Err(e) => Err(format!("`{}`: {e}", wanted.pointer)),
         },
@@ -46,7 +47,7 @@ pub fn check(document: &Json, wanted: &JsonCheck) -> Result<(), String> {
                 || matches!((found.as_f64(), want.as_f64()), (Some(a), Some(b)) if a == b)
                 // What a template made is a text.
                 || want.as_str().is_some_and(|text| !found.is_string() && format!("{found}") == text);
-            if same { Ok(()) } else { Err(format!("`{}` is {found}, wanted {want}", wanted.pointer)) }
+            if same { Ok(fact()) } else { Err(format!("`{}` is {found}, wanted {want}", wanted.pointer)) }
         }
     }
 }
@@ -61,11 +62,11 @@ mod tests {
     fn expectations() {
         let document = json!({"canary": 0.0, "status": "green", "list": [1, 2], "n": "7"});
         let check = |pointer: &str, is: Json| check(&document, &JsonCheck { pointer: pointer.into(), is });
-        assert_eq!(check("/canary", json!(0)), Ok(()));
-        assert_eq!(check("/canary", json!("0.0")), Ok(()));
-        assert_eq!(check("/status", json!("== green")), Ok(()));
-        assert_eq!(check("/list/1", json!(">= 2")), Ok(()));
-        assert_eq!(check("/n", json!("> 6")), Ok(()));
+        assert_eq!(check("/canary", json!(0)), Ok("/canary is 0.0".into()));
+        assert!(check("/canary", json!("0.0")).is_ok());
+        assert_eq!(check("/status", json!("== green")), Ok("/status is \"green\"".into()));
+        assert_eq!(check("/list/1", json!(">= 2")), Ok("/list/1 is 2".into()));
+        assert!(check("/n", json!("> 6")).is_ok());
         assert!(check("/status", json!("red")).is_err());
         assert!(check("/list", json!("> 1")).is_err());
         assert!(check("/missing", json!(1)).is_err());

@@ -44,13 +44,17 @@ async fn request(context: &Context, call: &HttpCall, invocation: &Invocation<'_>
         // Somebody in between, or a server in trouble, has not answered the question.
         return Outcome::failed_or_otherwise(words, touched, is_an_answer(status));
     }
+    let mut facts = Vec::new();
     for wanted in &call.expect {
-        if let Err(e) = expect::check(&json, wanted) {
-            return Outcome::failed_or_otherwise(e, touched, !json.is_null());
+        match expect::check(&json, wanted) {
+            Ok(fact) => facts.push(sanitize(&fact)),
+            Err(e) => return Outcome::failed_or_otherwise(e, touched, !json.is_null()),
         }
     }
+    // What is so by the answer says more than that there was one.
+    let words = if facts.is_empty() { format!("answered {status}") } else { fit(&facts.join(", "), 200).into_owned() };
     let output = Output { text: fit(&sanitize(text.trim()), 4000).into_owned(), json: redacted(json) }.bounded();
-    Outcome::done(format!("answered {status}"), touched).with(output)
+    Outcome::done(words, touched).with(output)
 }
 
 /// Whether a status says something about what was asked: a redirection, somebody in between who wants to know who asks,

@@ -18,6 +18,7 @@ mod scrape;
 mod secrets;
 mod session;
 mod sqlite;
+mod tls_words;
 mod web;
 
 pub use alertmanager::Alertmanager;

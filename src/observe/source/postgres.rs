@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row}
 
 use super::pg_url;
 use super::rows::{Columns, MOST_ROWS, Rows};
+use super::tls_words::{plain_words, tls_cause};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind, Health};
 
@@ -132,16 +133,19 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
             };
             Fault::new(kind, e.message())
         }
-        sqlx::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        sqlx::Error::Io(e) => match tls_cause(e) {
             Some(tls) => Fault::new(FaultKind::Tls, format!("TLS failed: {tls}")),
             None => Fault::new(
                 FaultKind::Unreachable,
                 format!("cannot reach the database: {}", e.to_string().split(" (os error").next().unwrap_or("").to_lowercase()),
             ),
         },
-        sqlx::Error::Tls(e) => Fault::new(FaultKind::Tls, format!("TLS failed: {e}")),
+        sqlx::Error::Tls(e) => {
+            let cause = tls_cause(e.as_ref()).unwrap_or_else(|| plain_words(&e.to_string()));
+            Fault::new(FaultKind::Tls, format!("TLS failed: {cause}"))
+        }
         sqlx::Error::PoolTimedOut => Fault::new(FaultKind::Timeout, "no connection in time"),
-        other => Fault::new(FaultKind::Garbage, other.to_string()),
+        other => Fault::new(FaultKind::Garbage, plain_words(&other.to_string())),
     }
 }
 

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteConnection};
 
 use super::postgres;
+use super::tls_words::plain_words;
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::secret::sanitize;
 use crate::observe::reading::{Fault, FaultKind};
@@ -50,7 +51,9 @@ impl Session {
                         .busy_timeout(options.timeout)
                         .disable_statement_logging();
                     let connection = lite.connect().await;
-                    connection.map(Session::Sqlite).map_err(|e| Fault::new(FaultKind::Unreachable, format!("{}: {e}", options.url)))
+                    connection
+                        .map(Session::Sqlite)
+                        .map_err(|e| Fault::new(FaultKind::Unreachable, format!("{}: {}", options.url, plain_words(&e.to_string()))))
                 }
                 None => {
                     let pg = postgres::writing_options(options).await?;

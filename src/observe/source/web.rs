@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 
+use super::tls_words::{plain_words, tls_cause};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::endpoint::{Auth, Endpoint};
 use crate::observe::reading::{Fault, FaultKind};
@@ -265,23 +266,7 @@ fn chain(error: &dyn StdError) -> String {
     if words.contains("invalid HTTP version") {
         return "what answers there is no HTTP: a gRPC port, or TLS where the URL says http".into();
     }
-    words.split(" (os error").next().unwrap_or(&words).to_lowercase()
-}
-
-/// What rustls said, wherever it hides in the chain: I/O errors carry it as a payload that is not their source.
-fn tls_cause(error: &(dyn StdError + 'static)) -> Option<String> {
-    let mut current: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(e) = current {
-        if let Some(tls) = e.downcast_ref::<rustls::Error>() {
-            return Some(tls.to_string());
-        }
-        let payload = e.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-        current = match payload {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => e.source(),
-        };
-    }
-    None
+    plain_words(words.split(" (os error").next().unwrap_or(&words)).to_lowercase()
 }
 
 /// The fault behind a status that is no success, from what the service said about it.
