@@ -181,7 +181,7 @@ fn a_database_that_was_left_closed_is_not_ready() {
     // What was changed is no more than there was, and would be lost all the same: the server counts it.
     pg.sql_in("ragdb", "UPDATE chunks SET body = 'new' WHERE id <= 7; DELETE FROM chunks WHERE id = 9");
     pg.sql_in("ragdb", "INSERT INTO chunks (model, body) VALUES ('m', 'in its place')");
-    until("the server to have counted", || words("would lose").contains("; changed or deleted: 8 chunks"));
+    until("the server to have counted", || words("would lose").contains("; changed or replaced: 8 chunks"));
     let rights = || words("rights db");
     assert!(rights().contains("may be restored"), "{}", rights());
     pg.sql("ALTER DATABASE ragdb ALLOW_CONNECTIONS false");
@@ -677,7 +677,9 @@ fn who_has_the_environment_is_known_in_a_database_that_got_its_name_back() {
     let before = fence();
     let (code, said) = host.run(&["rollback", "undo", "--reason", "it was right", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("is lost"), "its own doing ends the session that keeps the lease: {said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT holder FROM lastgreen.locks"), "", "it is over");
     let (code, said) = host.run(&["run", "quick", "--confirm", "here"]);
-    assert!(code == 0 && !said.contains("without letting go") && !said.contains("TAKEN"), "{said}");
+    assert!(code == 0 && !said.contains("without letting go") && !said.contains("TAKEN") && !said.contains("is dead"), "{said}");
     assert!(fence() > before, "a number never goes back");
 }

@@ -301,7 +301,7 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, files:
             }
         }
         let changes = tokio::time::timeout(COUNTING, changes_now(&asking)).await.unwrap_or_default();
-        let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &changes);
+        let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes);
         // It only helps to recognize what would be lost.
         lost.newest = tokio::time::timeout(COUNTING, newest(&asking, manifest, &lost)).await.unwrap_or_default();
         loss = Some(lost);

@@ -39,11 +39,17 @@ fn input<'a>(line: &'a RunLine, name: &str) -> Option<&'a str> {
     inputs.get(name)?.as_str().filter(|value| !value.trim().is_empty())
 }
 
-/// The run that took another back whole, and was not taken back itself. What could not be taken back may be tried again.
-fn taken_back<'r>(id: &str, runs: &'r [Arc<RunLine>]) -> Option<&'r RunLine> {
+/// Whether everything of a run was done, or not needed. What could not be taken back may be tried again.
+fn is_whole(line: &RunLine) -> bool {
     let is_done = |step: &StepRun| step.state == StepState::Done || step.message.starts_with(NOT_NEEDED);
-    let took = |line: &&RunLine| input(line, RUN) == Some(id) && line.status() == RunStatus::Done && line.run.steps.values().all(is_done);
-    runs.iter().map(Arc::as_ref).filter(took).find(|line| taken_back(&line.id, runs).is_none())
+    line.status() == RunStatus::Done && line.run.steps.values().all(is_done)
+}
+
+/// The newest run that took back what a run restored, or brought that back: the state is what it left.
+fn last_change<'r>(restorer: &str, runs: &'r [Arc<RunLine>]) -> Option<&'r RunLine> {
+    let is_of = |line: &&RunLine| input(line, AGAIN).or_else(|| input(line, RUN)) == Some(restorer);
+    let touched = |line: &&RunLine| line.run.steps.values().any(|step| step.touched);
+    runs.iter().map(Arc::as_ref).filter(is_of).find(touched)
 }
 
 /// What went in since, as the record's words.
@@ -79,7 +85,9 @@ impl Operations {
     pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>, written: Option<&WriteLoss>) -> Result<Plan, OperationError> {
         let Undone { run: line, snapshot, again } = self.undone(run)?;
         let ended = line.run.ended.map_or_else(String::new, |at| format!(" {} ago", short(self.now().since(at))));
-        let (what, since) = (if again.is_some() { "took a restore back" } else { "restored this" }, since(&snapshot, written));
+        let what = if again.is_some() { "took a restore back" } else { "restored this" };
+        // What is counted is counted against the snapshot, which says nothing of the time in between.
+        let since = since(&snapshot, written.filter(|_| again.is_none()));
         let kept = if again.is_some() { "before" } else { "undone" };
         let warnings = vec![format!(
             "run {} {what}{ended}: {since} goes out of use with it. It is kept beside, databases as NAME_{kept}_…; `lastgreen rollback undo` with the number of this run brings it back",
@@ -87,11 +95,17 @@ impl Operations {
         )];
         let mut inputs = IndexMap::from([(RUN.to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
         inputs.extend(again.map(|again| (AGAIN.to_string(), again)));
-        let in_place = self.config.acting.snapshots.as_ref().is_some_and(|settings| {
-            settings.restore_database == DatabaseStrategy::InPlace || settings.restore_collection == CollectionStrategy::InPlace
-        });
-        inputs.extend(in_place.then(|| ("safety".to_string(), "true".to_string())));
+        inputs.extend(self.is_in_place().then(|| ("safety".to_string(), "true".to_string())));
         self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, ..PlanRequest::default() })
+    }
+
+    /// Whether anything is restored where it is, so that only a safety snapshot has what there was.
+    fn is_in_place(&self) -> bool {
+        self.config.acting.snapshots.as_ref().is_some_and(|settings| {
+            settings.restore_database == DatabaseStrategy::InPlace
+                || settings.restore_collection == CollectionStrategy::InPlace
+                || settings.databases.iter().any(|store| store.options.url.starts_with("sqlite:"))
+        })
     }
 
     /// What is taken back: by the run that is named, or the last that restored here.
@@ -110,31 +124,64 @@ impl Operations {
                     .ok_or_else(|| OperationError::Usage("no run has restored anything here: there is nothing to take back".into()))?
             }
         };
-        if let Some(before) = taken_back(&line.id, &runs) {
-            let words = format!(
-                "run {} was taken back by {} already: once more would throw away what was written since. `lastgreen rollback undo {}` takes that back",
-                line.id, before.id, before.id
-            );
-            return Err(OperationError::Refused(words));
-        }
         match (input(&line, RUN).map(str::to_string), input(&line, SNAPSHOT).map(str::to_string)) {
-            (Some(of), Some(_)) if input(&line, AGAIN).is_some() => {
+            (Some(_), _) if input(&line, AGAIN).is_some() => {
                 // It is the state after the restore: that is what can be taken back.
-                let of = runs
-                    .iter()
-                    .find(|run| run.id == of)
-                    .and_then(|undo: &Arc<RunLine>| input(undo, RUN))
-                    .map_or(of.clone(), str::to_string);
-                let words = format!("run {} brought back what {of} had restored: lastgreen rollback undo {of}", line.id);
-                Err(OperationError::Usage(words))
+                let of = input(&line, AGAIN).unwrap_or_default();
+                Err(OperationError::Usage(format!("run {} brought back what {of} had restored: lastgreen rollback undo {of}", line.id)))
             }
             (Some(of), Some(snapshot)) if line.run.steps.values().any(|step| step.touched) => {
+                self.may_be_redone(&line, &of, &runs)?;
                 Ok(Undone { run: line, snapshot, again: Some(of) })
             }
-            _ => match restored(&line) {
-                Some(snapshot) => Ok(Undone { run: line, snapshot, again: None }),
-                None => Err(OperationError::Usage(format!("run {} has restored nothing", line.id))),
-            },
+            _ => {
+                let Some(snapshot) = restored(&line) else {
+                    return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
+                };
+                self.may_be_undone(&line, &runs)?;
+                Ok(Undone { run: line, snapshot, again: None })
+            }
+        }
+    }
+
+    /// Whether what a run restored can be taken back now.
+    fn may_be_undone(&self, line: &RunLine, runs: &[Arc<RunLine>]) -> Result<(), OperationError> {
+        let Some(last) = last_change(&line.id, runs) else { return Ok(()) };
+        let words = match input(last, AGAIN) {
+            Some(_) if self.is_in_place() => format!(
+                "run {} brought back what {} had restored, in place: what there was before that is in its safety snapshot (lastgreen snapshot list; lastgreen snapshot restore ID)",
+                last.id, line.id
+            ),
+            Some(_) => return Ok(()),
+            None if is_whole(last) => format!(
+                "run {} was taken back by {} already: once more would throw away what was written since. `lastgreen rollback undo {}` takes that back",
+                line.id, last.id, last.id
+            ),
+            None => return Ok(()),
+        };
+        Err(OperationError::Refused(words))
+    }
+
+    /// Whether what a run restored can be brought back, after another has taken that back.
+    fn may_be_redone(&self, undo: &RunLine, of: &str, runs: &[Arc<RunLine>]) -> Result<(), OperationError> {
+        let refused = |words: String| Err(OperationError::Refused(words));
+        let restorer = runs.iter().find(|run| run.id == of);
+        let is_good = |run: &Arc<RunLine>| {
+            let is_restore = |key: &String| run.plan.step(key).is_some_and(|step| matches!(step.kind, Kind::Restore(_)));
+            run.run.steps.iter().filter(|(key, _)| is_restore(key)).all(|(_, step)| step.state == StepState::Done)
+        };
+        // What was never whole was never in use.
+        if !restorer.is_some_and(is_good) {
+            return refused(format!("run {of} did not restore everything, or is not known here: there is nothing whole to bring back"));
+        }
+        match last_change(of, runs) {
+            Some(last) if input(last, AGAIN).is_some() && is_whole(last) => {
+                refused(format!("run {} was taken back by {} already: what {of} had restored is in use", undo.id, last.id))
+            }
+            Some(last) if input(last, AGAIN).is_none() && last.id != undo.id => {
+                refused(format!("run {} took it back since: lastgreen rollback undo {}", last.id, last.id))
+            }
+            _ => Ok(()),
         }
     }
 }

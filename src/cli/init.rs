@@ -319,7 +319,8 @@ fn source_text(source: &str, url: &str, what: &Found) -> String {
             "[sources.{source}]\nkind = \"prometheus\"\nurl = {url}\ninterval = \"5s\"\ntimeout = \"3s\"\n# headers = {{ \"X-Scope-OrgID\" = \"team\" }}   # Mimir, Thanos tenants\n{login}\n"
         ),
         Found::Qdrant { collections, keyed } => {
-            let key = if *keyed { "" } else { "# " };
+            // One way to get in is enough.
+            let key = if *keyed && login.is_empty() { "" } else { "# " };
             let main = collections.first().map_or_else(|| "# collection = \"main\"".into(), |c| format!("collection = {}", quote(c)));
             format!("[sources.{source}]\nkind = \"qdrant\"\nurl = {url}\n{main}\n{key}api_key = \"env:QDRANT_API_KEY\"\n{login}\n")
         }

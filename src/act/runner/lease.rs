@@ -309,8 +309,9 @@ impl Keeper {
         let mut asked: Option<Other> = None;
         loop {
             let by_force = Instant::now() >= deadline;
-            // Only whoever was asked, and is no emergency, is taken from by force.
-            let from_asked = asked.as_ref().is_some_and(|other| other.holder.as_ref().is_none_or(|holder| !holder.emergency));
+            // Only whoever was asked, and is no emergency of the same scope or a wider one, is taken from by force.
+            let narrower = |other: &Holder| is_wider(&holder.runbook, &other.runbook);
+            let from_asked = asked.as_ref().is_some_and(|other| other.holder.as_ref().is_none_or(|h| !h.emergency || narrower(h)));
             let other = match timeout(PATIENCE, remote.take(&holder, self.fence(), by_force && from_asked)).await {
                 Ok(Ok(RemoteTried::Taken { fence, .. })) => {
                     self.had = Some(fence);
@@ -326,8 +327,7 @@ impl Keeper {
                 Err(_) => return self.not_across(&format!("the database did not answer within {}", short(PATIENCE))),
             };
             // One that stands still, or does less, is asked to end, and gives way or goes on; another at work is left alone.
-            let gives_way = |other: &Holder| other.idle || is_wider(&holder.runbook, &other.runbook);
-            if let Some(emergency) = other.holder.as_ref().filter(|h| h.emergency && (by_force || !gives_way(h))) {
+            if let Some(emergency) = other.holder.as_ref().filter(|h| h.emergency && !narrower(h) && (by_force || !h.idle)) {
                 if asked.is_some() {
                     let _ = timeout(PATIENCE, remote.want_no_more(&wanted)).await;
                 }
@@ -371,16 +371,29 @@ impl Keeper {
                 }
             }
         }
-        // It may be a session that a restore ended, and the row that is there now still names this run.
-        if self.across.is_none() && self.had.is_some() && self.gone.is_none() && self.missed.is_none_or(|at| at.elapsed() > BEAT) {
-            drop(self.take_again().await);
+        self.let_go_across().await;
+        self.host.clear();
+    }
+
+    /// Gives the row back: it only says who it was, and without that the next one waits for a beat that does not come.
+    async fn let_go_across(&mut self) {
+        let given_back = match self.across.take() {
+            Some(mut remote) => {
+                let done = timeout(PATIENCE, remote.let_go()).await;
+                remote.close().await;
+                matches!(done, Ok(Ok(())))
+            }
+            // It never was ours, or is somebody else's by now.
+            None => self.had.is_none() || self.gone.is_some(),
+        };
+        if given_back || self.missed.is_some_and(|at| at.elapsed() < BEAT) {
+            return;
         }
-        if let Some(mut remote) = self.across.take() {
-            // The row only says who it was; without it the next one waits for a beat that does not come.
-            let _ = timeout(PATIENCE, remote.let_go()).await;
+        // A restore ends the session that keeps it, and the row that is there then still names this run. Nothing is taken.
+        if let Some(Ok(mut remote)) = self.open_across().await {
+            let _ = timeout(PATIENCE, remote.name_no_more(&self.options.holder.run)).await;
             remote.close().await;
         }
-        self.host.clear();
     }
 
     /// Says that the holder lives, and looks whether the lease is still ours. `acts`: something is about to be done.

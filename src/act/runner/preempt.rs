@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::control::{ControlRequest, ask};
 use crate::base::units::short;
+use crate::plan::runbook::is_wider;
 use crate::record::journal::{Holder, HostLease, Tried};
 
 /// How long a holder may take to let go for an emergency.
@@ -47,9 +48,11 @@ pub(super) async fn preempt_on_host(
         {
             asked = Some((other.clone(), ask_to_stop(other, holder).await));
         }
-        // Another emergency says itself whether it is at work, and is never taken from by force.
+        // Another emergency says itself whether it gives way, and is not taken from by force; one that has said so to a wider
+        // scope is on its way out, and nobody would roll back if that took too long.
         if let Some(emergency) = other.as_ref().filter(|other| other.emergency)
-            && (Instant::now() >= deadline || asked.as_ref().is_none_or(|(_, answer)| answer.is_err()))
+            && (Instant::now() >= deadline && !is_wider(&holder.runbook, &emergency.runbook)
+                || asked.as_ref().is_none_or(|(_, answer)| answer.is_err()))
         {
             return Ok(Preempted::Refused(Box::new(emergency.clone())));
         }

@@ -166,12 +166,13 @@ pub struct Part {
     pub changes: Option<Changes>,
 }
 
-/// Rows that were changed or deleted, by a server's own counters.
+/// What was written, by a server's own counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Changes {
     /// Which counters these are: others, or ones set to zero in between, cannot be compared.
     pub of: String,
-    pub rows: BTreeMap<String, u64>,
+    /// By table: rows that were changed, and rows that came in.
+    pub rows: BTreeMap<String, (u64, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

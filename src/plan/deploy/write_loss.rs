@@ -17,7 +17,7 @@ pub struct WriteLoss {
     pub more: Vec<(String, u64)>,
     /// Where there are fewer now: they would come back.
     pub fewer: Vec<(String, u64)>,
-    /// Rows that were changed or deleted since, where the server counts that.
+    /// Rows that were changed or replaced since, where the server counts that.
     pub changed: Vec<(String, u64)>,
     /// Where nobody counts what was changed or replaced.
     pub unseen: Vec<String>,
@@ -60,13 +60,25 @@ impl WriteLoss {
         loss
     }
 
-    /// With what the servers have counted of changes since, by store. Only the same counters can be compared.
-    pub fn with_changes(mut self, manifest: &Manifest, now: &BTreeMap<String, Changes>) -> WriteLoss {
+    /// With what the servers have counted of changes since, by store. Only the same counters can be compared: what came in beyond
+    /// what there is more of took the place of what is gone.
+    pub fn with_changes(
+        mut self,
+        manifest: &Manifest,
+        counted: &BTreeMap<String, BTreeMap<String, u64>>,
+        now: &BTreeMap<String, Changes>,
+    ) -> WriteLoss {
         let mut seen = std::collections::BTreeSet::new();
         for part in manifest.parts.iter().filter(|part| seen.insert(part.counted_as())) {
             let pair = part.changes.as_ref().zip(now.get(&part.store)).filter(|(then, now)| then.of == now.of);
             let since = pair.and_then(|(then, now)| {
-                let since = |(name, n): (&String, &u64)| Some((name.clone(), n.checked_sub(*then.rows.get(name).unwrap_or(&0))?));
+                let counted = counted.get(part.counted_as())?;
+                let since = |(name, (changed, came)): (&String, &(u64, u64))| {
+                    let (changed_then, came_then) = then.rows.get(name).copied().unwrap_or_default();
+                    let more = counted.get(name)?.saturating_sub(part.counts.get(name).copied().unwrap_or(0));
+                    let replaced = came.checked_sub(came_then)?.saturating_sub(more);
+                    Some((name.clone(), changed.checked_sub(changed_then)? + replaced))
+                };
                 // Fewer than there were: they were counted anew.
                 now.rows.iter().map(since).collect::<Option<Vec<_>>>()
             });
@@ -91,14 +103,14 @@ impl WriteLoss {
         };
         let nothing = self.fewer.is_empty() && self.changed.is_empty();
         let mut words = match self.more.as_slice() {
-            [] if nothing && unseen.is_empty() => format!("nothing was written {since}"),
+            [] if nothing && unseen.is_empty() && self.unknown.is_empty() => format!("nothing was written {since}"),
             [] if nothing => format!("no count has changed {since}{unseen}"),
             // What was changed, or deleted and written anew, is no more than there was.
             [] => format!("no more than there was {since}{unseen}"),
             more => format!("{}, written {since}", list(more)),
         };
         if !self.changed.is_empty() {
-            words += &format!("; changed or deleted: {}", list(&self.changed));
+            words += &format!("; changed or replaced: {}", list(&self.changed));
         }
         if !self.fewer.is_empty() {
             words += &format!("; back come {}", list(&self.fewer));
@@ -134,19 +146,22 @@ mod tests {
 
     #[test]
     fn rows_that_were_changed_are_seen_where_the_server_counts_them() {
-        let changes = |of: &str, n: u64| Changes { of: of.into(), rows: BTreeMap::from([("chunks".to_string(), n)]) };
+        let changes = |of: &str, n: u64| Changes { of: of.into(), rows: BTreeMap::from([("chunks".to_string(), (n, 100))]) };
         let words = |then: Option<Changes>, now: Option<Changes>| {
             let mut manifest = manifest("a", 0, false);
             manifest.parts[0].changes = then;
             let now = now.into_iter().map(|now| ("db".to_string(), now)).collect();
-            WriteLoss::between(&manifest, &counted(10, 5), Vec::new()).with_changes(&manifest, &now).words(Stamp(60_000))
+            WriteLoss::between(&manifest, &counted(10, 5), Vec::new()).with_changes(&manifest, &counted(10, 5), &now).words(Stamp(60_000))
         };
         let since = "since 1970-01-01T00:00:00Z (1m ago)";
         assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 7))), format!("nothing was written {since}"));
         assert_eq!(
             words(Some(changes("1", 7)), Some(changes("1", 9))),
-            format!("no more than there was {since}; changed or deleted: 2 chunks")
+            format!("no more than there was {since}; changed or replaced: 2 chunks")
         );
+        // Emptied and filled anew: no more than there was, and all of it is new.
+        let anew = Changes { of: "1".into(), rows: BTreeMap::from([("chunks".to_string(), (7, 110))]) };
+        assert!(words(Some(changes("1", 7)), Some(anew)).ends_with("; changed or replaced: 10 chunks"));
         let unseen = format!("no count has changed {since}; what was changed or replaced in db is not seen");
         assert_eq!(words(Some(changes("1", 7)), Some(changes("2", 9))), unseen, "counters of another database");
         assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 3))), unseen, "counted anew after a crash");

@@ -189,6 +189,17 @@ impl RemoteLease {
         sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock_key(&environment)).execute(&mut *pg).await.map(drop).map_err(words)
     }
 
+    /// Takes a run's name out of a row that this session does not hold: the run is over.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub async fn name_no_more(&mut self, run: &str) -> Result<(), String> {
+        let environment = self.environment.clone();
+        let named = format!("%\"run\":\"{run}\"%");
+        let query = "UPDATE lastgreen.locks SET holder = '', session = 0, wanted = NULL WHERE environment = $1 AND holder LIKE $2";
+        sqlx::query(query).bind(environment).bind(named).execute(self.postgres()?).await.map(drop).map_err(words)
+    }
+
     /// Names the last holder again: nothing has come of taking it over.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ pub const QUESTION: &str = "\x1b]11;?\x1b\\";
 /// After this long no answer comes any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer that has begun ends within this.
-const BROKEN_OFF: Duration = Duration::from_secs(2);
+const BROKEN_OFF: Duration = Duration::from_secs(5);
 /// The longest answer there is: `11;rgba:ffff/ffff/ffff/ffff`.
 const LONGEST: usize = 32;
 
@@ -21,12 +21,14 @@ pub struct Awaited {
     asked: Stamp,
     /// What came of it, and when it began.
     begun: Option<(String, Stamp)>,
+    /// The last key was an escape alone: the answer may be cut behind its first byte.
+    escaped: bool,
     over: bool,
 }
 
 impl Awaited {
     pub fn new(asked: Stamp) -> Awaited {
-        Awaited { asked, begun: None, over: false }
+        Awaited { asked, begun: None, escaped: false, over: false }
     }
 
     /// Takes the answer out of what was read. Gives the keys, and whether the background is light once that is known.
@@ -40,14 +42,19 @@ impl Awaited {
             let plain = !key.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::CONTROL);
             match (&mut self.begun, key.code) {
                 _ if self.over => rest.push(key),
-                (None, KeyCode::Char(']')) if key.modifiers == KeyModifiers::ALT => self.begun = Some((String::new(), at)),
-                (None, _) => rest.push(key),
+                (None, KeyCode::Char(']')) if key.modifiers == KeyModifiers::ALT || plain && self.escaped => {
+                    self.begun = Some((String::new(), at));
+                }
+                (None, code) => {
+                    self.escaped = code == KeyCode::Esc;
+                    rest.push(key);
+                }
                 // Its end, in one piece or in two.
                 (Some((said, _)), KeyCode::Char('\\' | 'g')) if !plain || said.ends_with('\u{1b}') => {
                     light = is_light(said);
                     self.over = true;
                 }
-                (Some((said, _)), KeyCode::Char(c)) if plain && said.len() < LONGEST => said.push(c),
+                (Some((said, _)), KeyCode::Char(c)) if plain && said.len() < LONGEST && is_of_an_answer(c) => said.push(c),
                 (Some((said, _)), KeyCode::Esc) => said.push('\u{1b}'),
                 _ => {
                     self.over = true;
@@ -62,6 +69,10 @@ impl Awaited {
     pub fn is_over(&self) -> bool {
         self.over
     }
+}
+
+fn is_of_an_answer(c: char) -> bool {
+    c.is_ascii_hexdigit() || ";:/?rg".contains(c)
 }
 
 /// `11;rgb:ffff/ffff/ffff`, of one to four digits each.
@@ -139,6 +150,11 @@ mod tests {
             seen.extend(said);
         }
         assert_eq!(seen, [true]);
+        // Cut behind the very first byte: that is an escape like any other, and what follows is none.
+        let mut awaited = Awaited::new(Stamp(0));
+        assert_eq!(awaited.take(keys("\u{1b}"), Stamp(0)).0, keys("\u{1b}"));
+        let (rest, said) = awaited.take(keys(&white[1..]), Stamp(40));
+        assert!(rest.is_empty() && said == Some(true), "{rest:?}");
     }
 
     #[test]
@@ -149,9 +165,11 @@ mod tests {
         // Somebody pressed Alt and the bracket: what follows goes on being keys.
         let mut pressed = Awaited::new(Stamp(0));
         assert!(pressed.take(keys("\u{1b}]"), Stamp(0)).0.is_empty());
-        assert_eq!(pressed.take(keys("rj"), Stamp(3_000)).0, keys("rj"));
+        assert_eq!(pressed.take(keys("rj"), Stamp(6_000)).0, keys("rj"));
         let mut long = Awaited::new(Stamp(0));
-        assert!(long.take(keys(&format!("\u{1b}]{}", "x".repeat(80))), Stamp(0)).0.len() > 40, "it was no answer");
+        assert!(long.take(keys(&format!("\u{1b}]{}", "1".repeat(80))), Stamp(0)).0.len() > 40, "it was no answer");
+        let mut other = Awaited::new(Stamp(0));
+        assert_eq!(other.take(keys("\u{1b}]q"), Stamp(0)).0, keys("q"), "nor this");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Parts of a whole over time, stacked; each part has a glyph of its own besides its colour.
 
 use ratatui::layout::Rect;
+use ratatui::style::Color;
 
 use super::paint::Paint;
 use super::panel::is_old;
@@ -55,11 +56,14 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
                 (Some(lower), upper) if upper == Some(lower) => {
                     paint.styled(area, x, y, glyphs[lower % glyphs.len()], style(paint, lower));
                 }
-                (Some(lower), upper) => {
-                    let above = upper.and_then(|upper| style(paint, upper).fg);
-                    let style = style(paint, lower);
-                    paint.styled(area, x, y, "▄", above.map_or(style, |above| style.bg(above)));
+                (Some(lower), None) => {
+                    paint.styled(area, x, y, "▄", style(paint, lower));
                 }
+                (Some(lower), Some(upper)) => match style(paint, upper).fg.filter(|above| *above != Color::Reset) {
+                    Some(above) => drop(paint.styled(area, x, y, "▄", style(paint, lower).bg(above))),
+                    // Without a colour of its own the upper part has no half.
+                    None => drop(paint.styled(area, x, y, glyphs[lower % glyphs.len()], style(paint, lower))),
+                },
                 (None, _) => {}
             }
         }

@@ -93,7 +93,7 @@ async fn newest_in(session: &mut Session, tables: &[&str], limit: Duration) -> R
     Ok(all)
 }
 
-/// What the server has counted of rows that were changed or deleted.
+/// What the server has counted of rows that were changed, and that came in.
 ///
 /// # Errors
 /// Why that cannot be told.
@@ -108,19 +108,20 @@ async fn changes_in(session: &mut Session, limit: Duration) -> Result<Changes, F
     let query = "SELECT json_build_object( \
            'of', (SELECT s.datid || coalesce(' since ' || s.stats_reset, '') FROM pg_stat_database s WHERE s.datname = current_database()), \
            'rows', (SELECT coalesce(json_object_agg(CASE schemaname WHEN 'public' THEN '' ELSE quote_ident(schemaname) || '.' END \
-             || quote_ident(relname), n_tup_upd + n_tup_del), '{}') FROM pg_stat_user_tables WHERE schemaname <> 'lastgreen')) AS v";
+             || quote_ident(relname), json_build_array(n_tup_upd, n_tup_ins)), '{}') FROM pg_stat_user_tables WHERE schemaname <> 'lastgreen')) AS v";
     let told = session.run(query, &[], true, limit).await?.value.unwrap_or_default();
     serde_json::from_value(told).map_err(|e| wrong(format!("what was changed is not told: {e}")))
 }
 
 /// A moment of the database that is counted and dumped, held as long as the session is.
-async fn moment(session: &mut Session, settings: &SnapshotSettings) -> Result<(String, BTreeMap<String, u64>, Changes), Fault> {
+async fn moment(session: &mut Session, settings: &SnapshotSettings) -> Result<(String, BTreeMap<String, u64>, Option<Changes>), Fault> {
+    // It only helps to see later what would be lost: without it a snapshot is one all the same.
+    let changes = changes_in(session, settings.timeout).await.ok();
     // It waits for the dump, however long that takes.
     say(session, "SET idle_in_transaction_session_timeout = 0".into()).await?;
     session.say("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let given = session.run("SELECT pg_export_snapshot() AS v", &[], true, CONNECTING).await?;
     let id = given.value.as_ref().and_then(Json::as_str).ok_or_else(|| wrong("the server exports no snapshot"))?.to_string();
-    let changes = changes_in(session, settings.timeout).await?;
     Ok((id, counted(session, &settings.counts, settings.timeout).await?, changes))
 }
 
@@ -158,7 +159,7 @@ pub async fn take(
     session.close().await;
     let (sha256, size) = sha256_of(&path).map_err(|e| Fault::new(FaultKind::Local, e.to_string()))?;
     readable(&path, settings.timeout).await?;
-    let (store, changes) = (store.name.clone(), Some(changes));
+    let store = store.name.clone();
     let part = Part { kind: StoreKind::Postgres, store, name, file, local: true, size, sha256, counts, changes, ..Part::default() };
     Ok((part, format!("postgres {version}")))
 }

@@ -183,16 +183,7 @@ impl StepKind for RestoreStep {
     }
 
     fn own_undo(&self) -> Option<Kind> {
-        let back = RestoreStep { back: Some(OWN.into()), how: String::new(), ..self.clone() };
-        match self.back.as_deref() {
-            None => Some(Kind::Restore(back)),
-            // Of a step that takes a restore back.
-            Some(of) if self.again.is_empty() => {
-                let run = of.split_once('/').map_or("", |(run, _)| run);
-                Some(Kind::Restore(RestoreStep { again: run.into(), ..back }))
-            }
-            Some(_) => None,
-        }
+        self.back.is_none().then(|| Kind::Restore(RestoreStep { back: Some(OWN.into()), how: String::new(), ..self.clone() }))
     }
 }
 
