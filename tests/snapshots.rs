@@ -489,6 +489,11 @@ fn damaged_data_comes_back_beside_the_live_one_and_goes_again() {
     let (code, said) = demo.run(&["rollback", "undo", "--confirm", "rag-demo", "--reason", "it was not that"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(points("rag_live"), all.map(|n| n - 5));
+    // And it was right after all: the alias leads to what was recovered, the database is again what was restored.
+    let undo = demo.json(&["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
+    let (code, said) = demo.run(&["rollback", "undo", &undo, "--confirm", "rag-demo", "--reason", "it was right"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(points("rag_live"), all, "{said}");
     assert!(demo.folder().join("state/snapshots").exists());
 }
 
