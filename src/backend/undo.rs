@@ -48,7 +48,9 @@ fn is_whole(line: &RunLine) -> bool {
 /// The newest run that took back what a run restored, or brought that back: the state is what it left.
 fn last_change<'r>(restorer: &str, runs: &'r [Arc<RunLine>]) -> Option<&'r RunLine> {
     let is_of = |line: &&RunLine| input(line, AGAIN).or_else(|| input(line, RUN)) == Some(restorer);
-    let touched = |line: &&RunLine| line.run.steps.values().any(|step| step.touched);
+    // A safety snapshot alone has changed nothing.
+    let restores = |line: &RunLine, key: &String| line.plan.step(key).is_some_and(|step| matches!(step.kind, Kind::Restore(_)));
+    let touched = |line: &&RunLine| line.run.steps.iter().any(|(key, step)| step.touched && restores(line, key));
     runs.iter().map(Arc::as_ref).filter(is_of).find(touched)
 }
 
