@@ -34,6 +34,12 @@ fn restored(line: &RunLine) -> Option<String> {
     })
 }
 
+/// The steps of a run that restore, or take that back.
+fn restores(line: &RunLine) -> impl Iterator<Item = &StepRun> {
+    let is_restore = |key: &String| line.plan.step(key).is_some_and(|step| matches!(step.kind, Kind::Restore(_)));
+    line.run.steps.iter().filter(move |(key, _)| is_restore(key)).map(|(_, step)| step)
+}
+
 fn input<'a>(line: &'a RunLine, name: &str) -> Option<&'a str> {
     let inputs = (line.plan.content.runbook == UNDO).then_some(&line.plan.content.inputs)?;
     inputs.get(name)?.as_str().filter(|value| !value.trim().is_empty())
@@ -49,8 +55,7 @@ fn is_whole(line: &RunLine) -> bool {
 fn last_change<'r>(restorer: &str, runs: &'r [Arc<RunLine>]) -> Option<&'r RunLine> {
     let is_of = |line: &&RunLine| input(line, AGAIN).or_else(|| input(line, RUN)) == Some(restorer);
     // A safety snapshot alone has changed nothing.
-    let restores = |line: &RunLine, key: &String| line.plan.step(key).is_some_and(|step| matches!(step.kind, Kind::Restore(_)));
-    let touched = |line: &&RunLine| line.run.steps.iter().any(|(key, step)| step.touched && restores(line, key));
+    let touched = |line: &&RunLine| restores(line).any(|step| step.touched);
     runs.iter().map(Arc::as_ref).filter(is_of).find(touched)
 }
 
@@ -126,24 +131,23 @@ impl Operations {
                     .ok_or_else(|| OperationError::Usage("no run has restored anything here: there is nothing to take back".into()))?
             }
         };
-        match (input(&line, RUN).map(str::to_string), input(&line, SNAPSHOT).map(str::to_string)) {
-            (Some(_), _) if input(&line, AGAIN).is_some() => {
-                // It is the state after the restore: that is what can be taken back.
-                let of = input(&line, AGAIN).unwrap_or_default();
-                Err(OperationError::Usage(format!("run {} brought back what {of} had restored: lastgreen rollback undo {of}", line.id)))
-            }
-            (Some(of), Some(snapshot)) if line.run.steps.values().any(|step| step.touched) => {
-                self.may_be_redone(&line, &of, &runs)?;
-                Ok(Undone { run: line, snapshot, again: Some(of) })
-            }
-            _ => {
-                let Some(snapshot) = restored(&line) else {
-                    return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
-                };
-                self.may_be_undone(&line, &runs)?;
-                Ok(Undone { run: line, snapshot, again: None })
-            }
+        if let Some(of) = input(&line, AGAIN) {
+            // It is the state after the restore: that is what can be taken back.
+            return Err(OperationError::Usage(format!(
+                "run {} brought back what {of} had restored: lastgreen rollback undo {of}",
+                line.id
+            )));
         }
+        let undone = input(&line, RUN).zip(input(&line, SNAPSHOT)).filter(|_| line.run.steps.values().any(|step| step.touched));
+        if let Some((of, snapshot)) = undone.map(|(of, snapshot)| (of.to_string(), snapshot.to_string())) {
+            may_be_redone(&line, &of, &runs)?;
+            return Ok(Undone { run: line, snapshot, again: Some(of) });
+        }
+        let Some(snapshot) = restored(&line) else {
+            return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
+        };
+        self.may_be_undone(&line, &runs)?;
+        Ok(Undone { run: line, snapshot, again: None })
     }
 
     /// Whether what a run restored can be taken back now.
@@ -163,27 +167,24 @@ impl Operations {
         };
         Err(OperationError::Refused(words))
     }
+}
 
-    /// Whether what a run restored can be brought back, after another has taken that back.
-    fn may_be_redone(&self, undo: &RunLine, of: &str, runs: &[Arc<RunLine>]) -> Result<(), OperationError> {
-        let refused = |words: String| Err(OperationError::Refused(words));
-        let restorer = runs.iter().find(|run| run.id == of);
-        let is_good = |run: &Arc<RunLine>| {
-            let is_restore = |key: &String| run.plan.step(key).is_some_and(|step| matches!(step.kind, Kind::Restore(_)));
-            run.run.steps.iter().filter(|(key, _)| is_restore(key)).all(|(_, step)| step.state == StepState::Done)
-        };
-        // What was never whole was never in use.
-        if !restorer.is_some_and(is_good) {
-            return refused(format!("run {of} did not restore everything, or is not known here: there is nothing whole to bring back"));
+/// Whether what a run restored can be brought back, after another has taken that back.
+fn may_be_redone(undo: &RunLine, of: &str, runs: &[Arc<RunLine>]) -> Result<(), OperationError> {
+    let refused = |words: String| Err(OperationError::Refused(words));
+    let restorer = runs.iter().find(|run| run.id == of);
+    let is_good = |run: &Arc<RunLine>| restores(run).all(|step| step.state == StepState::Done);
+    // What was never whole was never in use.
+    if !restorer.is_some_and(is_good) {
+        return refused(format!("run {of} did not restore everything, or is not known here: there is nothing whole to bring back"));
+    }
+    match last_change(of, runs) {
+        Some(last) if input(last, AGAIN).is_some() && is_whole(last) => {
+            refused(format!("run {} was taken back by {} already: what {of} had restored is in use", undo.id, last.id))
         }
-        match last_change(of, runs) {
-            Some(last) if input(last, AGAIN).is_some() && is_whole(last) => {
-                refused(format!("run {} was taken back by {} already: what {of} had restored is in use", undo.id, last.id))
-            }
-            Some(last) if input(last, AGAIN).is_none() && last.id != undo.id => {
-                refused(format!("run {} took it back since: lastgreen rollback undo {}", last.id, last.id))
-            }
-            _ => Ok(()),
+        Some(last) if input(last, AGAIN).is_none() && last.id != undo.id => {
+            refused(format!("run {} took it back since: lastgreen rollback undo {}", last.id, last.id))
         }
+        _ => Ok(()),
     }
 }

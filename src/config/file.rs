@@ -44,6 +44,8 @@ pub(super) struct FileShape {
     pub(super) is_target: bool,
     /// The keys that each entry has, with their places: which of them fit is known when its kind is.
     pub(super) keys: Keys,
+    /// Those of the sources of each target.
+    pub(super) target_keys: IndexMap<Arc<str>, Keys>,
     pub(super) notify: Entries<NotifyShape>,
     pub(super) roles: Option<RolesShape>,
     pub(super) audit: AuditShape,
@@ -134,6 +136,7 @@ impl FileShape {
             targets: overlaid(self.targets, below.targets, |own, _| own),
             is_target: false,
             keys: merged(self.keys, below.keys),
+            target_keys: self.target_keys,
             notify: overlaid(self.notify, below.notify, |own, _| own),
             roles: self.roles.or(below.roles),
             audit: AuditShape { database: self.audit.database.or(below.audit.database) },
@@ -198,7 +201,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
             "rollback" => file.rollback = entry(findings, value).map(|r| (r, span)),
             "alerts" => file.alerts = entry(findings, value),
             "gates" => file.gates = entries(findings, value),
-            "targets" => file.targets = targets(findings, value),
+            "targets" => file.targets = targets(findings, value, &mut file.target_keys),
             "roles" => file.roles = entry(findings, value),
             "audit" => file.audit = entry(findings, value).unwrap_or_default(),
             "state_dir" => file.state_dir = entry(findings, value),
@@ -333,7 +336,7 @@ fn keys_of(section: &'static str, value: &Spanned<DeValue<'_>>, keys: &mut Keys)
     }
 }
 
-fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<TargetFile> {
+fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>, keys: &mut IndexMap<Arc<str>, Keys>) -> Entries<TargetFile> {
     let DeValue::Table(table) = value.get_ref() else {
         findings.error(value.span(), "this must be a table of targets: write [targets.staging]", None);
         return Entries::new();
@@ -350,7 +353,10 @@ fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<Tar
                 "name" => target.name = entry(findings, value),
                 "tier" => target.tier = entry(findings, value),
                 "vars" => target.vars = entry(findings, value).unwrap_or_default(),
-                "sources" => target.sources = entries(findings, value),
+                "sources" => {
+                    target.sources = entries(findings, value);
+                    keys_of("sources", value, keys.entry(key.get_ref().as_ref().into()).or_default());
+                }
                 "services" => target.services = entries(findings, value),
                 "traffic" => target.traffic = entry(findings, value).map(|t| (t, field.span())),
                 "release" => target.release = entry(findings, value).map(|r| (r, field.span())),

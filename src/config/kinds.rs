@@ -2,7 +2,7 @@
 
 use super::file::{FileShape, Keys};
 use super::resolver::Resolver;
-use super::shape::{ChannelKind, KindShape, TargetSourceShape};
+use super::shape::{ChannelKind, KindShape};
 use crate::base::diag::{Findings, suggestion};
 
 const WEB: [&str; 8] = ["url", "headers", "bearer_token", "user", "password", "tls", "max_body", "proxy"];
@@ -58,24 +58,6 @@ fn of_channel(kind: ChannelKind) -> Vec<&'static str> {
     [&["kind", "events"], own].concat()
 }
 
-/// The fields that a stand-in says.
-fn said(own: &TargetSourceShape) -> Vec<&'static str> {
-    let tls = &own.tls;
-    let all = [
-        ("url", own.url.is_some()),
-        ("headers", !own.headers.is_empty()),
-        ("bearer_token", own.bearer_token.is_some()),
-        ("user", own.user.is_some()),
-        ("password", own.password.is_some()),
-        ("api_key", own.api_key.is_some()),
-        ("tls", tls.ca.is_some() || tls.cert.is_some() || tls.key.is_some()),
-        ("targets", !own.targets.is_empty()),
-        ("collection", own.collection.is_some()),
-        ("command", own.command.is_some()),
-    ];
-    all.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect()
-}
-
 /// Reports what stands in a signal beside a field that leaves it no meaning. Of one file: what a profile says may be laid over.
 pub(super) fn one_question(findings: &mut Findings, keys: &Keys) {
     const IDLE: [(&str, &[&str]); 2] = [("pointer", &["method", "status", "body", "within"]), ("health", &["query", "shape"])];
@@ -118,11 +100,11 @@ impl Resolver<'_> {
 
     /// A stand-in has no more fields than the source that it stands in for.
     fn targets_fit_kinds(&mut self, file: &FileShape) {
-        for (name, (target, _)) in &file.targets {
-            for (source, (own, span)) in &target.sources {
+        for (name, target) in &file.target_keys {
+            for ((_, source), keys) in target {
                 let Some((shape, _)) = file.sources.get(source) else { continue };
                 let fields = of_source(shape.kind);
-                for key in said(own).into_iter().filter(|key| !fields.contains(key)) {
+                for (key, span) in keys.iter().filter(|(key, _)| !fields.contains(&key.as_str())) {
                     let words = format!("target `{name}`: a {} source has no `{key}`", shape.kind.word());
                     self.findings.error(span.clone(), words, suggestion(key, fields.iter().copied()));
                 }

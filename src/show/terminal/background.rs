@@ -1,5 +1,5 @@
 //! Whether the terminal's background is light: it is asked once, and its answer comes among the keys whenever it comes. Nobody
-//! waits for it, and nothing of it is taken for keys, however late and in however many pieces it is read.
+//! waits for it, and nothing of it is taken for keys, in however many pieces it is read, as long as it begins within ten seconds.
 
 use std::time::Duration;
 

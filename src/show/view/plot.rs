@@ -314,8 +314,7 @@ pub fn spark(paint: &mut Paint, area: Rect, y: u16, axis: Axis, series: &Series,
 
 /// Whether a series of seconds only counts the time since something: it rises by as much as passes, but for a few falls.
 pub fn is_age(series: &Series) -> bool {
-    let points: Vec<(Stamp, f64)> = series.iter().collect();
-    let steps = points.windows(2).map(|pair| (pair[1].0.since(pair[0].0).as_secs_f64(), pair[1].1 - pair[0].1));
+    let steps = series.iter().zip(series.iter().skip(1)).map(|(a, b)| (b.0.since(a.0).as_secs_f64(), b.1 - a.1));
     let (mut passed, mut rose, mut falls) = (0.0, 0.0, 0);
     for (time, by) in steps {
         if by < 0.0 {
@@ -325,7 +324,7 @@ pub fn is_age(series: &Series) -> bool {
         }
     }
     // What is read is a little older or newer than the moment of the reading.
-    passed >= 5.0 && falls * 10 <= points.len() && (rose - passed).abs() <= passed / 10.0 + 1.0
+    passed >= 5.0 && falls * 10 <= series.len() && (rose - passed).abs() <= passed / 10.0 + 1.0
 }
 
 /// Marks the reading cursor's column.
