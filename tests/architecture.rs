@@ -176,7 +176,7 @@ fn rooms_import_only_what_their_row_names() {
     assert!(empty.is_empty(), "rooms with nobody in them: {empty:?}");
 }
 
-/// Where each public name of a room is defined, by its `mod.rs`: `pub use file::{Name, …}`.
+/// Where each public name of a room is defined, by its `mod.rs`: `pub use file::{Name, …}`, `pub use folder::*`.
 fn exports(module: &Path) -> BTreeMap<String, PathBuf> {
     let text = std::fs::read_to_string(module).unwrap_or_default();
     let folder = module.parent().expect("a folder");
@@ -185,8 +185,14 @@ fn exports(module: &Path) -> BTreeMap<String, PathBuf> {
         let mut out = Vec::new();
         lay_out(&text[at + "pub use ".len()..], &mut Vec::new(), &mut out);
         for path in out {
-            if let [file, .., name] = path.as_slice() {
-                found.insert(name.clone(), folder.join(format!("{file}.rs")));
+            let Some(file) = path.first() else { continue };
+            let inner = folder.join(file).join("mod.rs");
+            match (inner.is_file(), &path[1..]) {
+                (false, [.., name]) => drop(found.insert(name.clone(), folder.join(format!("{file}.rs")))),
+                (true, [.., name]) => found.extend(exports(&inner).remove_entry(name)),
+                // A glob.
+                (true, []) => found.extend(exports(&inner)),
+                (false, []) => {}
             }
         }
     }
@@ -283,4 +289,27 @@ fn files_stay_short() {
         })
         .collect();
     assert!(long.is_empty(), "a file this long is a design question:\n{}", long.join("\n"));
+}
+
+#[test]
+fn a_type_name_means_one_thing() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&src, &mut all);
+    let mut at: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in &all {
+        let text = std::fs::read_to_string(file).expect("readable");
+        // What is indented belongs to a trait, a test or a macro.
+        for line in text.lines() {
+            let rest = line.strip_prefix("pub ").or_else(|| line.split_once(") ").filter(|(a, _)| a.starts_with("pub(")).map(|(_, b)| b));
+            let Some((word, name)) = rest.unwrap_or(line).split_once(' ') else { continue };
+            if ["struct", "enum", "trait", "type"].contains(&word) {
+                let name = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+                at.entry(name).or_default().push(file.strip_prefix(&src).unwrap_or(file).display().to_string());
+            }
+        }
+    }
+    assert!(at.len() > 300, "the check sees too few types to mean anything: {}", at.len());
+    at.retain(|_, files| files.len() > 1);
+    assert!(at.is_empty(), "one name, several types: {at:#?}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::host::Host;
 use lastgreen::demo::qdrant::serve_shard;
-use lastgreen::demo::vectors::{Collection, Shard, Storage, StoredPoint};
+use lastgreen::demo::vectors::{Collection, DemoShard, Storage, StoredPoint};
 use serde_json::Value as Json;
 
 fn points(ids: std::ops::RangeInclusive<u64>) -> Collection {
@@ -40,7 +40,7 @@ impl Cluster {
             let shared = storage.clone();
             tasks.push(runtime.spawn(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-                serve_shard(listener, shared, None, Shard { number, of: nodes }).await;
+                serve_shard(listener, shared, None, DemoShard { number, of: nodes }).await;
             }));
         }
         let names: Vec<String> = (0..nodes).map(|number| format!("\"q{number}\"")).collect();

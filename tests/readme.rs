@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use lastgreen::show::keymap::{self, Action, Scope};
+use lastgreen::show::keymap::{self, Action, KeyScope};
 
 fn table() -> String {
     let keymap = keymap::load("default", Path::new(".")).expect("the default keymap");
     let mut out = String::from("| key | does | where |\n|---|---|---|\n");
-    for scope in Scope::ALL {
+    for scope in KeyScope::ALL {
         for action in Action::ALL.iter().filter(|a| a.scope() == scope) {
             let keys: Vec<String> = keymap.keys(*action).iter().map(|k| format!("`{k}`")).collect();
             match action.board() {

@@ -140,8 +140,12 @@ fn undo_gives_the_one_before_its_name_back() {
     assert_eq!(code, 0, "{said}");
     let count = || pg.sql_in("ragdb", "SELECT count(*) FROM chunks");
     assert_eq!(count(), "1000");
+    let restored = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
     let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
+    // Records go on: those of the restoring were only in the database that has lost the name.
+    let records = format!("SELECT count(*) FROM lastgreen.records WHERE run = '{restored}' AND type = 'ended'");
+    assert_eq!(pg.sql_in("ragdb", &records), "1");
     // Once more would throw away what was written since.
     pg.sql_in("ragdb", "INSERT INTO chunks (model, body) VALUES ('m', 'new')");
     let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);

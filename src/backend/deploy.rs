@@ -10,14 +10,14 @@ use super::live_signals::LiveSignals;
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::reach::audit_database;
-use crate::act::effect::{Points, Signals};
+use crate::act::effect::{SignalPoints, Signals};
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::base::units::short;
 use crate::config::{Config, OperatorRole};
-use crate::plan::deploy::{CanarySettings, DeployState, HOLD, Hold, STEP, SaidOfHold, Turn, TurnState};
-use crate::plan::runbook::{Content, Operator, Plan, Weight};
-use crate::record::journal::{RemoteTurn, Said, last_turn, put_hold, said_of_hold as said_of_hold_there};
+use crate::plan::deploy::{DeployState, HOLD, Hold, STEP, SaidOfHold, Turn, TurnState};
+use crate::plan::runbook::{CanarySettings, Content, Operator, Plan, Weight};
+use crate::record::journal::{RemoteTurn, RemoteView, Said, look_remotely, put_hold};
 use crate::status::{Ledger, deploy_state, said_of_hold};
 
 /// The input of a step that says why it goes on against the analysis or a gate.
@@ -40,10 +40,10 @@ impl Operations {
     /// What is missing in the configuration.
     pub fn canary(&self) -> Result<&CanarySettings, OperationError> {
         let words = |what: &str| OperationError::Usage(format!("{} says nothing about {what}", self.config.path.display()));
-        if self.config.acting.switch.is_none() {
+        if self.config.acting.settings.switch.is_none() {
             return Err(words("the switch of the traffic: add [traffic]"));
         }
-        self.config.acting.canary.as_ref().ok_or_else(|| words("how a canary is walked up and judged: add [canary]"))
+        self.config.acting.settings.canary.as_ref().ok_or_else(|| words("how a canary is walked up and judged: add [canary]"))
     }
 
     /// Looks at the deployment once: the switch, the record, and the signals over the last bake.
@@ -52,16 +52,15 @@ impl Operations {
     /// When there is no switch to look at.
     pub fn deploy(&mut self, runtime: &Runtime) -> Result<DeployState, OperationError> {
         let config = self.config.clone();
-        let Some(switch) = config.acting.switch.clone() else {
+        let Some(switch) = config.acting.settings.switch.clone() else {
             return Err(OperationError::Usage(format!("{} has no [traffic]: there is no switch to look at", config.path.display())));
         };
         let loaded = self.runbooks();
         let mut ledger = self.ledger(&loaded);
-        ledger.hold_elsewhere = remote_hold(&config).unwrap_or_default();
-        ledger.turn_elsewhere = audit_database(&config)
-            .and_then(|database| briefly(last_turn(&database, &config.environment.name)).ok().flatten())
-            .map(read_turn);
-        let (names, bake) = match &config.acting.canary {
+        let elsewhere = remote_view(&config).ok().flatten();
+        let (hold, turn) = elsewhere.map_or((None, None), |view| (view.hold.ok().flatten(), view.turn.ok().flatten()));
+        (ledger.hold_elsewhere, ledger.turn_elsewhere) = (hold.map(read_hold), turn.map(read_turn));
+        let (names, bake) = match &config.acting.settings.canary {
             Some(canary) => (canary.analysis.signals(), canary.bake),
             None => (Vec::new(), std::time::Duration::ZERO),
         };
@@ -71,7 +70,7 @@ impl Operations {
             tokio::join!(observe(&switch, &Clock::System), points)
         });
         runtime.block_on(signals.end());
-        let by_name: HashMap<&str, &Points> = names.iter().map(String::as_str).zip(&points).collect();
+        let by_name: HashMap<&str, &SignalPoints> = names.iter().map(String::as_str).zip(&points).collect();
         let of = |signal: &str, _| by_name.get(signal).map_or_else(|| Err("not asked".into()), |points| (*points).clone());
         let state = deploy_state(&config, &ledger, Some(&observed), &of, self.now());
         state.ok_or_else(|| OperationError::Usage("there is no switch to look at".into()))
@@ -183,10 +182,15 @@ fn briefly<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, Stri
     answer
 }
 
-/// What was said about holding the canary by whoever keeps records in the same database.
-fn remote_hold(config: &Config) -> Result<Option<SaidOfHold>, String> {
+/// What everybody who keeps records in the same database says of the environment.
+fn remote_view(config: &Config) -> Result<Option<RemoteView>, String> {
     let Some(database) = audit_database(config) else { return Ok(None) };
-    let said = briefly(said_of_hold_there(&database, &config.environment.name))?;
+    briefly(look_remotely(&database, &config.environment.name))
+}
+
+/// What was said there about holding the canary.
+fn remote_hold(config: &Config) -> Result<Option<SaidOfHold>, String> {
+    let said = remote_view(config)?.map_or(Ok(None), |view| view.hold)?;
     Ok(said.map(read_hold))
 }
 

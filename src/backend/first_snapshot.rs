@@ -10,7 +10,7 @@ use crate::plan::deploy::Golden;
 /// # Errors
 /// Why it could not be taken.
 pub async fn first_snapshot(config: &Config, why: &str) -> Result<(), String> {
-    let Some(settings) = &config.acting.snapshots else { return Ok(()) };
+    let Some(settings) = &config.acting.settings.snapshots else { return Ok(()) };
     let (by, clock) = (super::identity::operator().user, Clock::System);
     let taken = Taken { run: "first", key: "take", by: &by, reason: why, environment: &config.environment.name, safety: false };
     let manifest = take(settings, &taken, &clock, &mut |_| {}).await.map_err(|fault| fault.message)?;

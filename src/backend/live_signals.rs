@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::connect;
-use crate::act::effect::{Points, Seen, Signals};
+use crate::act::effect::{CheckSeen, SignalPoints, Signals};
 use crate::base::clock::{Clock, Stamp};
 use crate::config::Config;
 use crate::judge::{Condition, Verdict, observe};
@@ -102,13 +102,13 @@ impl LiveSignals {
         Ok(look(w, now))
     }
 
-    async fn see(&self, checks: &[Check]) -> Result<Vec<Seen>, String> {
+    async fn see(&self, checks: &[Check]) -> Result<Vec<CheckSeen>, String> {
         let names = checks.iter().map(|c| c.signal.clone()).collect();
         self.up_to_now(names, Duration::ZERO, |w, _| checks.iter().map(|check| self.judge(w, check)).collect()).await
     }
 
-    fn judge(&self, w: &Watching, check: &Check) -> Seen {
-        let unknown = |why: String| Seen { holds: Err(why.clone()), reason: why, at: None };
+    fn judge(&self, w: &Watching, check: &Check) -> CheckSeen {
+        let unknown = |why: String| CheckSeen { holds: Err(why.clone()), reason: why, at: None };
         let (Some(signal), Some(track)) = (w.config.signal(&check.signal), w.store.signals.get(check.signal.as_str())) else {
             return unknown(format!("there is no signal `{}`", check.signal));
         };
@@ -118,7 +118,7 @@ impl LiveSignals {
             return match judged.verdict {
                 Verdict::Pass if !signal.has_thresholds() => unknown(format!("`{}` has no thresholds to pass", check.signal)),
                 Verdict::Unknown => unknown(judged.reason.clone()),
-                verdict => Seen { holds: Ok(verdict == Verdict::Pass), reason: judged.reason.clone(), at },
+                verdict => CheckSeen { holds: Ok(verdict == Verdict::Pass), reason: judged.reason.clone(), at },
             };
         };
         let condition = match Condition::parse(condition, signal.unit) {
@@ -127,14 +127,14 @@ impl LiveSignals {
         };
         // Of several lines all have to meet it: none may meet the opposite.
         match observe(signal, &condition.opposite(), &track.observed(self.clock.now())) {
-            Ok((crossed, reason)) => Seen { holds: Ok(!crossed), reason, at },
+            Ok((crossed, reason)) => CheckSeen { holds: Ok(!crossed), reason, at },
             Err(why) => unknown(why),
         }
     }
 }
 
 impl Signals for LiveSignals {
-    fn points<'a>(&'a self, names: &'a [String], window: Duration) -> Boxed<'a, Vec<Points>> {
+    fn points<'a>(&'a self, names: &'a [String], window: Duration) -> Boxed<'a, Vec<SignalPoints>> {
         Box::pin(async move {
             let wanted = names.iter().cloned().collect();
             // What is asked of the past comes in steps: a little more of it than is wanted.
@@ -144,11 +144,11 @@ impl Signals for LiveSignals {
         })
     }
 
-    fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<Seen>> {
+    fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<CheckSeen>> {
         Box::pin(async move {
             self.see(checks)
                 .await
-                .unwrap_or_else(|why| checks.iter().map(|_| Seen { holds: Err(why.clone()), reason: why.clone(), at: None }).collect())
+                .unwrap_or_else(|why| checks.iter().map(|_| CheckSeen { holds: Err(why.clone()), reason: why.clone(), at: None }).collect())
         })
     }
 }

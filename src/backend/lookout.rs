@@ -10,8 +10,8 @@ use super::rollback::chosen;
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::config::Config;
-use crate::plan::deploy::{Manifest, SnapshotSettings};
-use crate::plan::runbook::SwitchKind;
+use crate::plan::deploy::Manifest;
+use crate::plan::runbook::{SnapshotSettings, SwitchKind};
 
 /// How often the switch is looked at.
 const OFTEN: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ impl Lookout {
     /// Begins to look; without a switch there is never anything to see.
     pub fn start(config: &Arc<Config>) -> Lookout {
         let lookout = Lookout::default();
-        if config.acting.switch.is_some() {
+        if config.acting.settings.switch.is_some() {
             for look in [look_at_switch, look_at_versions, look_at_snapshots] {
                 let (config, looked, over) = (config.clone(), lookout.looked.clone(), lookout.over.clone());
                 // Without a thread nothing is seen, and that is said where it is shown.
@@ -60,7 +60,7 @@ impl Lookout {
 }
 
 fn look_at_switch(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
-    let Some(switch) = &config.acting.switch else { return };
+    let Some(switch) = &config.acting.settings.switch else { return };
     let every = match switch.kind {
         SwitchKind::Command { .. } | SwitchKind::Kubectl(_) => SELDOM,
         SwitchKind::Http { .. } | SwitchKind::Haproxy { .. } | SwitchKind::File { .. } => OFTEN,
@@ -72,7 +72,7 @@ fn look_at_switch(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
 }
 
 fn look_at_versions(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
-    let Some(release) = &config.acting.release else { return };
+    let Some(release) = &config.acting.settings.release else { return };
     again_and_again((SELDOM, 1), over, async || {
         let ((green, running), matrices) = tokio::join!(look_at_release(config, Some(release)), look_at_matrices(config));
         let mut looked = looked.lock().unwrap_or_else(|p| p.into_inner());
@@ -90,7 +90,7 @@ struct FilesRead {
 }
 
 fn look_at_snapshots(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
-    let Some(settings) = &config.acting.snapshots else { return };
+    let Some(settings) = &config.acting.settings.snapshots else { return };
     // Files are read whole when another snapshot is the one to go back to, and then now and then.
     let read: Mutex<Option<FilesRead>> = Mutex::default();
     let environment = &config.environment.name;

@@ -17,7 +17,7 @@ use crate::base::exit;
 use crate::base::text::hex;
 use crate::base::units::short;
 use crate::config::{Config, OperatorRole, planned_config, runbook_text, runbooks};
-use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, StepProgress, StepRun};
+use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, Section, StepProgress, StepRun};
 use crate::record::journal::{self, StateDir};
 use crate::status::{Ledger, RunLine, RunStatus};
 
@@ -477,7 +477,9 @@ fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine 
             // What its steps gave is of no more use, and there may be thousands of runs.
             if run.is_over() {
                 // But for what says where traffic and code are.
-                let turns = |key: &str| plan.step(key).map(|step| step.kind.uses()).is_some_and(|uses| uses.traffic || uses.release);
+                let turns = |key: &str| {
+                    plan.step(key).map(|step| step.kind.uses()).is_some_and(|uses| uses.has(Section::Traffic) || uses.has(Section::Release))
+                };
                 let spent = run.steps.iter_mut().filter(|(key, _)| !turns(key));
                 spent.for_each(|(_, step)| step.output = Output::default());
             }

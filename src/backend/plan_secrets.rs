@@ -24,17 +24,12 @@ pub fn referenced(config: &Config, content: &Content) -> Vec<SecretRef> {
 
 /// Those that its steps need, undo and rollback included.
 fn needed(config: &Config, content: &Content) -> BTreeSet<SecretRef> {
-    let uses: Vec<_> = kinds(content).map(Kind::uses).collect();
-    let services = uses.iter().flat_map(|uses| &uses.services).filter_map(|name| config.acting.services.get(name));
-    let databases = uses.iter().flat_map(|uses| &uses.databases).filter_map(|name| config.sources.get(name.as_str()));
+    let uses = content.uses();
+    let services = uses.services.iter().filter_map(|name| config.acting.services.get(name));
+    let databases = uses.databases.iter().filter_map(|name| config.sources.get(name.as_str()));
     let mut needed: BTreeSet<SecretRef> = kinds(content).flat_map(Kind::secrets).cloned().collect();
     needed.extend(services.flat_map(|endpoint| endpoint.secrets()).cloned());
-    let switch = config.acting.switch.as_ref().filter(|_| uses.iter().any(|uses| uses.traffic));
-    let release = config.acting.release.as_ref().filter(|_| uses.iter().any(|uses| uses.release));
-    let snapshots = config.acting.snapshots.as_ref().filter(|_| uses.iter().any(|uses| uses.snapshots));
-    needed.extend(snapshots.iter().flat_map(|snapshots| snapshots.secrets()).cloned());
-    needed.extend(release.iter().flat_map(|release| release.secrets()).cloned());
-    needed.extend(switch.iter().flat_map(|switch| switch.secrets()).cloned());
+    needed.extend(config.acting.settings.only(&uses).secrets().into_iter().cloned());
     needed.extend(databases.filter_map(|source| match &source.kind {
         SourceKind::Database { password, .. } => password.clone(),
         _ => None,

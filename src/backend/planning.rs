@@ -13,7 +13,7 @@ use crate::act::infra::snapshot::list;
 use crate::base::tier::Tier;
 use crate::config::{Config, freeze, planning_context};
 use crate::plan::deploy::{Manifest, of_environment};
-use crate::plan::runbook::{Asked, Content, Kind, KnownSnapshot, Plan, PlanningContext, Runbook, RunbookStatus, plan};
+use crate::plan::runbook::{Asked, Content, Kind, KnownSnapshot, Plan, PlanningContext, Runbook, RunbookStatus, Section, plan};
 use crate::record::journal;
 use crate::status::{RunLine, expected};
 
@@ -93,13 +93,13 @@ impl Operations {
         let (user, host) = (self.operator.user.clone(), self.operator.host.clone());
         let asked = Asked { inputs, reason, drill, automatic, user, host, only_checks: false };
         let mut context = planning_context(&config, &loaded);
-        if let (Some(known), Some(settings)) = (&mut context.snapshots, &config.acting.snapshots)
+        if let Some(settings) = &config.acting.settings.snapshots
             && uses_snapshots(runbook)
         {
             // Also for a target: what is tried out there is the environment's own.
             let own = of_environment(list(&settings.folder).0, &self.config.environment.name);
             let one = |manifest: Manifest| KnownSnapshot { golden: manifest.golden.is_some(), safety: manifest.safety, id: manifest.id };
-            known.known = own.into_iter().map(one).collect();
+            context.snapshots = own.into_iter().map(one).collect();
         }
         let mut content = content(runbook, &context, &asked)?;
         self.permit_held(&content)?;
@@ -149,5 +149,5 @@ fn content(runbook: &Runbook, context: &PlanningContext, asked: &Asked) -> Resul
 fn uses_snapshots(runbook: &Runbook) -> bool {
     let steps = runbook.steps.iter().chain(&runbook.rollback.steps);
     let mut kinds = steps.flat_map(|step| std::iter::once(&step.kind).chain(&step.undo).chain(&step.probe));
-    kinds.any(|kind| matches!(kind, Kind::Runbook(_)) || kind.uses().snapshots)
+    kinds.any(|kind| matches!(kind, Kind::Runbook(_)) || kind.uses().has(Section::Snapshots))
 }

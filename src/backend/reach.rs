@@ -15,11 +15,7 @@ pub fn acting_context(config: &Config, clock: Clock) -> Context {
     Context {
         services: config.acting.services.iter().map(|(name, endpoint)| (name.clone(), endpoint.clone())).collect(),
         databases: databases.collect(),
-        switch: config.acting.switch.clone(),
-        release: config.acting.release.clone(),
-        snapshots: config.acting.snapshots.clone(),
-        gates: config.acting.gates.clone(),
-        canary: config.acting.canary.clone(),
+        settings: config.acting.settings.clone(),
         hidden: Vec::new(),
         signals: Arc::new(LiveSignals::new(config.clone(), tokio::runtime::Handle::current(), clock.clone())),
         outgoing: Arc::new(NothingOutgoing),

@@ -14,8 +14,8 @@ use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Manifest, Matrix, Readiness, ReadinessItem, Scope, SnapshotSettings, WriteLoss, improvements};
-use crate::plan::runbook::{LastGreen, LastGreenFrom, Observation, Occasion, Release};
+use crate::plan::deploy::{Manifest, Matrix, Readiness, ReadinessItem, Scope, WriteLoss, improvements};
+use crate::plan::runbook::{LastGreen, LastGreenFrom, Observation, Occasion, Release, SnapshotSettings};
 use crate::status::RunStatus;
 
 /// After this long without a drill nobody knows any more whether it works.
@@ -100,15 +100,15 @@ impl Operations {
     pub fn look(&self, runtime: &Runtime, at: LookAt) -> Looked {
         let config = self.config.clone();
         runtime.block_on(async {
-            let release = config.acting.release.as_ref();
+            let release = config.acting.settings.release.as_ref();
             let observed = async {
-                match &config.acting.switch {
+                match &config.acting.settings.switch {
                     Some(switch) => Some(crate::act::infra::traffic::observe(switch, &crate::base::clock::Clock::System).await),
                     None => None,
                 }
             };
             let data = async {
-                match &config.acting.snapshots {
+                match &config.acting.settings.snapshots {
                     Some(settings) if at != LookAt::Versions => {
                         Some(look_at_data(settings, &config.environment.name, at == LookAt::Files).await)
                     }
@@ -129,7 +129,9 @@ impl Operations {
             items.push(self.plan_item(scope, looked));
         }
         items.extend(self.release_items(looked));
-        items.extend(self.config.acting.snapshots.as_ref().map(|settings| data_items(settings, looked, self.now())).unwrap_or_default());
+        items.extend(
+            self.config.acting.settings.snapshots.as_ref().map(|settings| data_items(settings, looked, self.now())).unwrap_or_default(),
+        );
         items.push(notices_item(&self.config));
         items.push(self.drill_item());
         let expected = Scope::ALL.into_iter().filter_map(|scope| Some((scope, self.took(scope)?))).collect();
@@ -164,7 +166,7 @@ impl Operations {
     }
 
     fn release_items(&mut self, looked: &Looked) -> Vec<ReadinessItem> {
-        if self.config.acting.release.is_none() {
+        if self.config.acting.settings.release.is_none() {
             return Vec::new();
         }
         let scopes = vec![Scope::Code, Scope::Full];
@@ -269,7 +271,7 @@ pub async fn look_at_release(
 /// What the gates know of what goes with what.
 pub async fn look_at_matrices(config: &Config) -> Vec<Result<Matrix, String>> {
     let mut all = Vec::new();
-    for gate in &config.acting.gates {
+    for gate in config.acting.settings.all_gates() {
         for check in &gate.checks {
             all.extend(gate::matrix(&format!("{}/{}", gate.name, check.name), &check.kind, COUNTING).await);
         }
@@ -383,7 +385,7 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
 fn switch_item(config: &Config, looked: &Looked) -> ReadinessItem {
     let what = "traffic switch".to_string();
     let scopes = Scope::ALL.to_vec();
-    if config.acting.switch.is_none() {
+    if config.acting.settings.switch.is_none() {
         let mend = Some("add [traffic] to the configuration".into());
         return ReadinessItem { what, verdict: Verdict::Fail, words: "there is none".into(), scopes, mend };
     }

@@ -10,7 +10,7 @@ use super::reach::audit_database;
 use crate::base::endpoint::DatabaseOptions;
 use crate::config::Config;
 use crate::plan::deploy::{SaidOfHold, Turn};
-use crate::record::journal::{Holder, last_turn, remote_holder, said_of_hold};
+use crate::record::journal::{Holder, look_remotely};
 
 /// How often the database is asked.
 const ASK: Duration = Duration::from_secs(15);
@@ -18,20 +18,20 @@ const ASK: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who acts there, what was said about holding the canary, and who has turned its traffic last.
-type Known = (Option<Holder>, Option<SaidOfHold>, Option<Turn>);
+type RemoteKnown = (Option<Holder>, Option<SaidOfHold>, Option<Turn>);
 
 #[derive(Default)]
 pub struct RemoteHolder {
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<RemoteKnown>>,
     busy: Arc<AtomicBool>,
     asked: Option<Instant>,
 }
 
 impl RemoteHolder {
     /// Who held the environment when the database was last asked; asks again when it is time.
-    pub fn look(&mut self, config: &Config) -> Known {
+    pub fn look(&mut self, config: &Config) -> RemoteKnown {
         let Some(database) = audit_database(config).filter(|database| !database.url.starts_with("sqlite:")) else {
-            return Known::default();
+            return RemoteKnown::default();
         };
         if self.asked.is_none_or(|at| at.elapsed() > ASK) && !self.busy.swap(true, Ordering::SeqCst) {
             self.asked = Some(Instant::now());
@@ -41,17 +41,18 @@ impl RemoteHolder {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 // Without the database nobody knows; what was known before would look fresh.
                 let Ok(runtime) = runtime else { return };
-                let asked =
-                    async { tokio::join!(holder(&database, &environment), hold(&database, &environment), turn(&database, &environment)) };
-                let (holder, said, turn) = runtime.block_on(asked);
+                let options = DatabaseOptions { timeout: PATIENCE, ..database };
+                let asked = async { tokio::time::timeout(PATIENCE, look_remotely(&options, &environment)).await };
+                let view = runtime.block_on(asked).ok().and_then(Result::ok).flatten();
                 let mut known = known.lock().unwrap_or_else(|p| p.into_inner());
-                known.0 = holder;
+                known.0 = view.as_ref().and_then(|view| view.holder.clone().ok().flatten());
+                let Some(view) = view else { return };
                 // A hold that was heard of stands until something else is heard.
-                if let Some(said) = said {
-                    known.1 = said;
+                if let Ok(said) = view.hold {
+                    known.1 = said.map(read_hold);
                 }
-                if let Some(turn) = turn {
-                    known.2 = turn;
+                if let Ok(turn) = view.turn {
+                    known.2 = turn.map(read_turn);
                 }
             };
             // Without a thread it is asked again the next time.
@@ -68,23 +69,4 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
     }
-}
-
-async fn holder(database: &DatabaseOptions, environment: &str) -> Option<Holder> {
-    let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
-    tokio::time::timeout(PATIENCE, remote_holder(&options, environment)).await.ok()?.ok().flatten()
-}
-
-/// What was said about holding the canary; `None` where that cannot be told now.
-async fn hold(database: &DatabaseOptions, environment: &str) -> Option<Option<SaidOfHold>> {
-    let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
-    let said = tokio::time::timeout(PATIENCE, said_of_hold(&options, environment)).await.ok()?.ok()?;
-    Some(said.map(read_hold))
-}
-
-/// Who has turned the canary's traffic last; `None` where that cannot be told now.
-async fn turn(database: &DatabaseOptions, environment: &str) -> Option<Option<Turn>> {
-    let options = DatabaseOptions { timeout: PATIENCE, ..database.clone() };
-    let turn = tokio::time::timeout(PATIENCE, last_turn(&options, environment)).await.ok()?.ok()?;
-    Some(turn.map(read_turn))
 }

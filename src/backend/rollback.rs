@@ -6,8 +6,8 @@ use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use crate::act::infra::snapshot::list;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Manifest, Matrix, ReadinessItem, Scope, SnapshotSettings, brought_out, of_environment, pick};
-use crate::plan::runbook::{LastGreen, LastGreenFrom, Plan};
+use crate::plan::deploy::{Manifest, Matrix, ReadinessItem, Scope, brought_out, of_environment, pick};
+use crate::plan::runbook::{LastGreen, LastGreenFrom, Plan, SnapshotSettings};
 
 /// The input of a runbook that is the version to go back to.
 const VERSION: &str = "version";
@@ -73,13 +73,13 @@ impl Operations {
 
     /// The snapshot that a full rollback goes back to: the newest golden one, or else the newest.
     fn chosen_snapshot(&self) -> Result<Manifest, String> {
-        let Some(settings) = &self.config.acting.snapshots else { return Err("nothing says what a snapshot is taken of".into()) };
+        let Some(settings) = &self.config.acting.settings.snapshots else { return Err("nothing says what a snapshot is taken of".into()) };
         chosen(settings, &self.config.environment.name)
     }
 
     /// What was green last: as whoever knows has said, or by the record where nobody else is to be asked.
     pub(super) fn green(&mut self, said: Option<Result<LastGreen, String>>) -> Option<Result<LastGreen, String>> {
-        let by_record = self.config.acting.release.as_ref().is_none_or(|release| release.last_green == LastGreenFrom::Journal);
+        let by_record = self.config.acting.settings.release.as_ref().is_none_or(|release| release.last_green == LastGreenFrom::Journal);
         match said {
             None if by_record => self.green_on_record().map(Ok),
             None => Some(Err("not looked at yet".into())),

@@ -8,8 +8,8 @@ use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::rollback::SNAPSHOT;
 use crate::base::units::{short, thousands};
-use crate::plan::deploy::{CollectionStrategy, DatabaseStrategy, WriteLoss};
-use crate::plan::runbook::{Kind, NOT_NEEDED, Plan, StepRun, StepState};
+use crate::plan::deploy::WriteLoss;
+use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, StepRun, StepState};
 use crate::status::{RunLine, RunStatus};
 
 /// The runbook that takes a restore back.
@@ -108,7 +108,7 @@ impl Operations {
 
     /// Whether anything is restored where it is, so that only a safety snapshot has what there was.
     fn is_in_place(&self) -> bool {
-        self.config.acting.snapshots.as_ref().is_some_and(|settings| {
+        self.config.acting.settings.snapshots.as_ref().is_some_and(|settings| {
             settings.restore_database == DatabaseStrategy::InPlace
                 || settings.restore_collection == CollectionStrategy::InPlace
                 || settings.databases.iter().any(|store| store.options.url.starts_with("sqlite:"))

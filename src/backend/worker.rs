@@ -208,7 +208,7 @@ impl Work {
 
     /// Tells what was seen outside, and, now and then, whether a rollback would work.
     fn look_out(&mut self) {
-        if self.operations.config.acting.switch.is_none() {
+        if self.operations.config.acting.settings.switch.is_none() {
             return;
         }
         let looked = self.lookout.looked().fresh(self.operations.now());

@@ -17,7 +17,7 @@ use crate::base::text::clean;
 use crate::base::units::{short, watch};
 use crate::judge::{CanaryAnalysis, CanaryVerdict, MetricVerdict, judge_canary};
 use crate::plan::deploy::{DeployState, Promotion, Scope};
-use crate::plan::runbook::{ALL, Weight, percent};
+use crate::plan::runbook::{ALL, Section, Weight, percent};
 
 #[derive(Debug, Args)]
 pub struct CanaryArgs {
@@ -166,7 +166,7 @@ fn pause(operations: &mut Operations) -> CommandResult {
     let open = operations.runs().into_iter().find(|run| {
         let c = &run.plan.content;
         // What undoes damage is not held up by the word of another command.
-        let is_canary = !c.emergency && run.plan.all().any(|step| step.kind.uses().traffic);
+        let is_canary = !c.emergency && run.plan.all().any(|step| step.kind.uses().has(Section::Traffic));
         run.status().is_open() && c.environment.name == environment && is_canary
     });
     let Some(run) = open else { return Err(CommandError::refused("no run of the canary is under way: there is nothing to pause")) };
@@ -179,7 +179,7 @@ fn status(operations: &mut Operations, runtime: &Runtime, as_json: bool) -> Comm
     let state = operations.deploy(runtime)?;
     let now = operations.now();
     let (verdict, reason) = state.verdict(now);
-    let settings = operations.config.acting.canary.clone();
+    let settings = operations.config.acting.settings.canary.clone();
     let promotion = settings.as_ref().map(|settings| state.promotion(settings, now));
     if as_json {
         let steps = settings.as_ref().map(|settings| &settings.steps);

@@ -150,7 +150,7 @@ fn check_runbooks(config: &Config) -> Vec<Diagnostic> {
         let line = line_of(&config.path, "runbook", runbook);
         found.push(Diagnostic { severity: Severity::Warning, file: config.path.clone(), line, column: 1, cause, hint });
     }
-    if let Some(hold) = config.acting.snapshots.as_ref().and_then(|snapshots| snapshots.hold.as_deref())
+    if let Some(hold) = config.acting.settings.snapshots.as_ref().and_then(|snapshots| snapshots.hold.as_deref())
         && !loaded.iter().any(|one| one.name == hold)
     {
         let hint = crate::base::diag::suggestion(hold, loaded.iter().map(|one| one.name.as_str()));

@@ -10,7 +10,8 @@ use crate::backend::{Operations, acting_context};
 use crate::base::clock::Clock;
 use crate::base::diag::suggestion;
 use crate::base::exit;
-use crate::plan::deploy::{Gate, GateVerdict};
+use crate::plan::deploy::GateVerdict;
+use crate::plan::runbook::Gate;
 
 #[derive(Debug, Args)]
 pub struct GateArgs {
@@ -27,7 +28,7 @@ const CHECKING: std::time::Duration = std::time::Duration::from_secs(600);
 /// When there is no such gate.
 pub fn gate(args: &GateArgs, operations: &Operations, runtime: &Runtime) -> CommandResult {
     let config = operations.config.clone();
-    let all = &config.acting.gates;
+    let all = config.acting.settings.all_gates();
     if args.gates.is_empty() {
         for gate in all {
             say!("{}  {}", gate.name, gate.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>().join(", "));

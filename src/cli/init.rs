@@ -222,38 +222,43 @@ async fn http(text: &str) -> Result<Found, String> {
 }
 
 /// A known metric and the signal it makes.
-struct Known {
+struct KnownService {
     needs: &'static str,
     name: &'static str,
     query: &'static str,
     rest: &'static str,
 }
 
-const KNOWN: [Known; 9] = [
-    Known { needs: "up", name: "targets_down", query: "count(up == 0) or vector(0)", rest: "unit = \"count\"\nwarn = \"> 0\"" },
-    Known { needs: "http_requests_total", name: "requests", query: "sum(rate(http_requests_total[5m]))", rest: "unit = \"rate\"" },
-    Known {
+const KNOWN: [KnownService; 9] = [
+    KnownService { needs: "up", name: "targets_down", query: "count(up == 0) or vector(0)", rest: "unit = \"count\"\nwarn = \"> 0\"" },
+    KnownService { needs: "http_requests_total", name: "requests", query: "sum(rate(http_requests_total[5m]))", rest: "unit = \"rate\"" },
+    KnownService {
         needs: "http_requests_total",
         name: "http_5xx",
         query: "(sum(rate(http_requests_total{code=~\\\"5..\\\"}[5m])) or vector(0)) / sum(rate(http_requests_total[5m]))",
         rest: "unit = \"ratio\"\nwarn = \"> 1%\"\nfail = \"> 2%\"",
     },
-    Known {
+    KnownService {
         needs: "http_request_duration_seconds_bucket",
         name: "latency_p95",
         query: "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))",
         rest: "unit = \"seconds\"\nbaseline = \"median 24h\"\nwarn = \"> 2x baseline\"\nfail = \"> 3x baseline\"",
     },
-    Known { needs: "pg_up", name: "postgres_up", query: "min(pg_up)", rest: "fail = \"< 1\"" },
-    Known {
+    KnownService { needs: "pg_up", name: "postgres_up", query: "min(pg_up)", rest: "fail = \"< 1\"" },
+    KnownService {
         needs: "pg_stat_database_numbackends",
         name: "postgres_connections",
         query: "sum(pg_stat_database_numbackends)",
         rest: "unit = \"count\"",
     },
-    Known { needs: "redis_up", name: "redis_up", query: "min(redis_up)", rest: "fail = \"< 1\"" },
-    Known { needs: "collections_vector_total", name: "vectors", query: "sum(collections_vector_total)", rest: "unit = \"count\"" },
-    Known { needs: "process_resident_memory_bytes", name: "memory", query: "max(process_resident_memory_bytes)", rest: "unit = \"bytes\"" },
+    KnownService { needs: "redis_up", name: "redis_up", query: "min(redis_up)", rest: "fail = \"< 1\"" },
+    KnownService { needs: "collections_vector_total", name: "vectors", query: "sum(collections_vector_total)", rest: "unit = \"count\"" },
+    KnownService {
+        needs: "process_resident_memory_bytes",
+        name: "memory",
+        query: "max(process_resident_memory_bytes)",
+        rest: "unit = \"bytes\"",
+    },
 ];
 
 fn write_config(name: &str, found: &[(String, Found)]) -> String {

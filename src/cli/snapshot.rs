@@ -11,7 +11,8 @@ use crate::act::infra::snapshot::{check_part, list, mark_golden};
 use crate::backend::{LookAt, Operations, PlanRequest};
 use crate::base::exit;
 use crate::base::units::short;
-use crate::plan::deploy::{Golden, Manifest, SnapshotSettings, pick};
+use crate::plan::deploy::{Golden, Manifest, pick};
+use crate::plan::runbook::SnapshotSettings;
 
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
@@ -78,7 +79,7 @@ impl SnapshotArgs {
 /// # Errors
 /// What keeps it from being done.
 pub fn snapshot(args: &SnapshotArgs, operations: &mut Operations, runtime: &Runtime) -> CommandResult {
-    let Some(settings) = operations.config.acting.snapshots.clone() else {
+    let Some(settings) = operations.config.acting.settings.snapshots.clone() else {
         let words = format!("{} says nothing about snapshots", operations.config.path.display());
         return Err(CommandError::usage(words).hint("add [snapshots] with databases = [\"NAME\"] and collections = [\"NAME\"]"));
     };

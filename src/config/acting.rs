@@ -11,7 +11,7 @@ use super::file::FileShape;
 use super::model::{Acting, SourceConfig, SourceKind};
 use super::resolver::Resolver;
 use super::roles::{OperatorRole, Roles};
-use super::shape::{ChannelKind, KindShape, NotifyShape, RollbackShape, ServiceShape, SnapshotsShape, SourceShape, SpannedText};
+use super::shape::{ChannelKind, KindShape, NotifyShape, RollbackShape, ServiceShape, SourceShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
@@ -23,8 +23,8 @@ use crate::plan::runbook::{Channel, Notice, PAGERDUTY};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Resolver<'_> {
-    pub(super) fn acting(&mut self, path: &Path, file: &FileShape, sources: &IndexMap<Arc<str>, SourceConfig>) -> Acting {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    /// What steps talk to over HTTP: services of their own, and sources.
+    pub(super) fn services(&mut self, file: &FileShape, sources: &IndexMap<Arc<str>, SourceConfig>) -> IndexMap<String, Endpoint> {
         let mut services = IndexMap::new();
         for (name, source) in sources {
             if let SourceKind::Http(endpoint) | SourceKind::Qdrant { endpoint, .. } = &source.kind {
@@ -34,6 +34,11 @@ impl Resolver<'_> {
         for (name, (shape, span)) in &file.services {
             services.extend(self.service(shape, span).map(|endpoint| (name.to_string(), endpoint)));
         }
+        services
+    }
+
+    /// The rest of what runs need.
+    pub(super) fn acting(&mut self, file: &FileShape, sources: &IndexMap<Arc<str>, SourceConfig>) -> Acting {
         let (mut notify, mut always) = (IndexMap::new(), Vec::new());
         for (name, (shape, span)) in &file.notify {
             if let Some(channel) = self.channel(shape, span) {
@@ -43,31 +48,16 @@ impl Resolver<'_> {
                 notify.insert(name.to_string(), channel);
             }
         }
-        let switch = file.traffic.as_ref().and_then(|(shape, span)| self.switch(shape, span, &services));
-        let release = file.release.as_ref().and_then(|(shape, span)| self.release(shape, span, &services, sources));
-        let rollback = file.rollback.as_ref().and_then(|(shape, span)| self.rollback(shape, span));
-        let state_dir = state_dir_of(file.state_dir.as_deref(), folder);
-        // A target without stores of its own has none.
-        let has_some = |shape: &SnapshotsShape| !(shape.databases.is_empty() && shape.collections.is_empty() && shape.programs.is_empty());
-        let snapshots = file.snapshots.as_ref().filter(|(shape, _)| !file.is_target || has_some(shape));
-        let snapshots = snapshots.and_then(|(shape, span)| self.snapshots(shape, span, sources, &state_dir));
         Acting {
-            state_dir,
-            runbooks: folder.join(file.runbooks.as_deref().unwrap_or("runbooks")),
+            runbooks: self.folder.join(file.runbooks.as_deref().unwrap_or("runbooks")),
             profile: file.profile.as_ref().map(|(name, _)| name.clone()),
             vars: file.vars.clone(),
-            services,
-            switch,
-            canary: None,
-            gates: Vec::new(),
-            rollback,
-            release,
-            snapshots,
+            rollback: file.rollback.as_ref().and_then(|(shape, span)| self.rollback(shape, span)),
             notify,
             always,
             roles: self.roles(file),
-            further_secrets: Vec::new(),
             audit: self.audit(file, sources),
+            ..Acting::default()
         }
     }
 

@@ -62,7 +62,7 @@ impl Resolver<'_> {
     /// With a switch of the traffic there is a board of the canary and one of the rollback; without one there is neither.
     fn boards_of_deployment(&self, file: &FileShape, boards: &mut Vec<Board>) {
         let of_deployment = |panel: &Panel| matches!(panel.kind, PanelKind::Deploy | PanelKind::Rollback);
-        if file.traffic.is_none() {
+        if file.sections.traffic.is_none() {
             boards.retain(|board| board.panels.is_empty() || !board.panels.iter().all(of_deployment));
             return;
         }

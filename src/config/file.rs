@@ -5,19 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue};
 
+use super::entries::{Entries, Keys, entries, entry, keys_of, list, merged, overlaid};
+use super::sections::{Sections, TargetSections};
 use super::shape::{
-    AlertsShape, AuditShape, BoardShape, CanaryShape, EnvironmentShape, GateCheckShape, NotifyShape, ProgramShape, ReleaseShape,
-    RolesShape, RollbackShape, RuleShape, ServiceShape, SignalShape, SloShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape,
-    TrafficShape, UiShape,
+    AlertsShape, AuditShape, BoardShape, EnvironmentShape, NotifyShape, RolesShape, RollbackShape, RuleShape, ServiceShape, SignalShape,
+    SloShape, SourceShape, SpannedText, TargetSourceShape, UiShape,
 };
 use crate::base::diag::{Findings, suggestion};
 use crate::base::tier::Tier;
-
-pub(super) type Entries<T> = IndexMap<Arc<str>, (T, Range<usize>)>;
 
 /// A file's contents, entry by entry, each with the place of its heading.
 #[derive(Default)]
@@ -32,13 +30,9 @@ pub(super) struct FileShape {
     pub(super) slos: Entries<SloShape>,
     pub(super) boards: Vec<BoardShape>,
     pub(super) services: Entries<ServiceShape>,
-    pub(super) traffic: Option<(TrafficShape, Range<usize>)>,
-    pub(super) canary: Option<(CanaryShape, Range<usize>)>,
-    pub(super) release: Option<(ReleaseShape, Range<usize>)>,
-    pub(super) snapshots: Option<(SnapshotsShape, Range<usize>)>,
+    pub(super) sections: Sections,
     pub(super) rollback: Option<(RollbackShape, Range<usize>)>,
     pub(super) alerts: Option<AlertsShape>,
-    pub(super) gates: Entries<IndexMap<String, Spanned<GateCheckShape>>>,
     pub(super) targets: Entries<TargetFile>,
     /// This is what a target comes to: what it does not name is not there.
     pub(super) is_target: bool,
@@ -57,9 +51,6 @@ pub(super) struct FileShape {
     pub(super) profile_begins: Option<usize>,
 }
 
-/// The keys of an entry, by section and name.
-pub(super) type Keys = IndexMap<(&'static str, Arc<str>), Vec<(String, Range<usize>)>>;
-
 /// A target as a file describes it.
 #[derive(Clone, Default)]
 pub(super) struct TargetFile {
@@ -68,21 +59,7 @@ pub(super) struct TargetFile {
     pub(super) vars: IndexMap<String, String>,
     pub(super) sources: Entries<TargetSourceShape>,
     pub(super) services: Entries<ServiceShape>,
-    pub(super) traffic: Option<(TrafficShape, Range<usize>)>,
-    pub(super) release: Option<(ReleaseShape, Range<usize>)>,
-    pub(super) programs: IndexMap<String, ProgramShape>,
-}
-
-fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {
-    let mut out = Entries::new();
-    for (name, (shape, span)) in below {
-        match above.shift_remove(&name) {
-            Some((own, own_span)) => out.insert(name, (over(own, shape), own_span)),
-            None => out.insert(name, (shape, span)),
-        };
-    }
-    out.extend(above);
-    out
+    pub(super) sections: TargetSections,
 }
 
 impl FileShape {
@@ -94,10 +71,8 @@ impl FileShape {
     /// Whether a profile's signal is only there to compare a canary with, and there is none.
     pub(super) fn compares_in_vain(&self, name: &str) -> bool {
         let shipped = self.signals.get(name).and_then(|(shape, _)| shape.source.as_ref()).is_some_and(|source| self.is_shipped(source));
-        let compared = |(canary, _): &(CanaryShape, Range<usize>)| {
-            canary.metrics.values().any(|pair| [&pair.get_ref().canary, &pair.get_ref().stable].iter().any(|text| *text.get_ref() == *name))
-        };
-        shipped && self.traffic.is_none() && self.canary.as_ref().is_some_and(compared)
+        let compared = self.sections.canary.as_ref().is_some_and(|(canary, _)| canary.compares(name));
+        shipped && self.sections.traffic.is_none() && compared
     }
 
     pub(super) fn over(self, below: FileShape) -> FileShape {
@@ -126,13 +101,9 @@ impl FileShape {
             slos: overlaid(self.slos, below.slos, SloShape::over),
             boards,
             services: overlaid(self.services, below.services, |own, _| own),
-            traffic: self.traffic.or(below.traffic),
-            canary: self.canary.or(below.canary),
-            release: self.release.or(below.release),
-            snapshots: self.snapshots.or(below.snapshots),
+            sections: self.sections.over(below.sections),
             rollback: self.rollback.or(below.rollback),
             alerts: self.alerts.or(below.alerts),
-            gates: overlaid(self.gates, below.gates, |own, _| own),
             targets: overlaid(self.targets, below.targets, |own, _| own),
             is_target: false,
             keys: merged(self.keys, below.keys),
@@ -146,16 +117,6 @@ impl FileShape {
             profile_begins: (below.begins > self.begins).then_some(below.begins),
         }
     }
-}
-
-fn merged(mut keys: Keys, below: Keys) -> Keys {
-    for (entry, found) in below {
-        // Of what was replaced whole nothing is left; signals and rules are laid over field by field.
-        if !keys.contains_key(&entry) || entry.0 == "signals" {
-            keys.entry(entry).or_default().extend(found);
-        }
-    }
-    keys
 }
 
 /// Reads one file into entries; what is wrong goes into the findings, the rest is kept.
@@ -194,28 +155,26 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
                 file.notify = entries(findings, value);
                 keys_of("notify", value, &mut file.keys);
             }
-            "traffic" => file.traffic = entry(findings, value).map(|t| (t, span)),
-            "canary" => file.canary = entry(findings, value).map(|c| (c, span)),
-            "release" => file.release = entry(findings, value).map(|r| (r, span)),
-            "snapshots" => file.snapshots = entry(findings, value).map(|s| (s, span)),
             "rollback" => file.rollback = entry(findings, value).map(|r| (r, span)),
             "alerts" => file.alerts = entry(findings, value),
-            "gates" => file.gates = entries(findings, value),
             "targets" => file.targets = targets(findings, value, &mut file.target_keys),
             "roles" => file.roles = entry(findings, value),
             "audit" => file.audit = entry(findings, value).unwrap_or_default(),
             "state_dir" => file.state_dir = entry(findings, value),
             "runbooks" => file.runbooks = entry(findings, value),
             other => {
-                findings.error(span, format!("unknown section `{other}`"), suggestion(other, SECTIONS));
+                if !file.sections.read(other, span.clone(), value, findings) {
+                    let hint = suggestion(other, SECTIONS.into_iter().chain(Sections::WORDS));
+                    findings.error(span, format!("unknown section `{other}`"), hint);
+                }
             }
         }
     }
     file
 }
 
-/// What a file may have at its top.
-const SECTIONS: [&str; 23] = [
+/// What a file may have at its top besides the sections for steps.
+const SECTIONS: [&str; 18] = [
     "profile",
     "vars",
     "environment",
@@ -226,12 +185,7 @@ const SECTIONS: [&str; 23] = [
     "slos",
     "boards",
     "services",
-    "traffic",
-    "canary",
-    "release",
-    "snapshots",
     "alerts",
-    "gates",
     "rollback",
     "targets",
     "notify",
@@ -240,101 +194,6 @@ const SECTIONS: [&str; 23] = [
     "state_dir",
     "runbooks",
 ];
-
-/// Reads an entry. A key that nobody knows is said and hides nothing: the entry is read again without it.
-fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
-    let mut value = value.clone();
-    loop {
-        let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
-            Ok(found) => return Some(found),
-            Err(error) => error,
-        };
-        let (message, hint) = explain(error.message());
-        let span = error.span().unwrap_or_else(|| value.span());
-        findings.error(span.clone(), message, hint);
-        if !error.message().starts_with("unknown field") || !without(&mut value, &span) {
-            return None;
-        }
-    }
-}
-
-/// Takes the key out that stands at a place. Whether there was one.
-fn without(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
-    match value.get_mut() {
-        DeValue::Table(table) => {
-            let found = table.keys().find(|key| key.span() == *span).cloned();
-            match found {
-                Some(key) => table.remove(key.get_ref().as_ref()).is_some(),
-                None => table.iter_mut().any(|(_, inner)| without(inner, span)),
-            }
-        }
-        DeValue::Array(items) => items.iter_mut().any(|item| without(item, span)),
-        _ => false,
-    }
-}
-
-/// "unknown field `x`, expected one of `a`, `b`" with the nearest name as a hint.
-fn explain(message: &str) -> (String, Option<String>) {
-    for what in ["unknown field `", "unknown variant `"] {
-        if let Some(rest) = message.strip_prefix(what)
-            && let Some((word, expected)) = rest.split_once('`')
-        {
-            let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-            return (format!("{what}{word}`"), suggestion(word, known));
-        }
-    }
-    // The value itself is not repeated: it may be a secret of the wrong kind.
-    if let Some((found, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
-        let found = match found.split([' ', '"']).next().unwrap_or_default() {
-            "sequence" => "a list",
-            "map" => "a table",
-            "string" => "a text",
-            "integer" | "floating" => "a number",
-            "boolean" => "true or false",
-            _ => "something else",
-        };
-        let wanted = match wanted {
-            "a string" => "a text",
-            "a sequence" => "a list",
-            "a boolean" => "true or false",
-            "f32" | "f64" => "a number",
-            "a map" => "a table",
-            number if number.starts_with(['u', 'i']) && number[1..].parse::<u8>().is_ok() || number == "usize" => "a whole number",
-            shape if shape.starts_with("struct ") => "a table",
-            other => other,
-        };
-        return (format!("this is {found}, and has to be {wanted}"), None);
-    }
-    if let Some(name) = message.strip_prefix("missing field ") {
-        return (format!("{name} is missing"), None);
-    }
-    (message.to_string(), None)
-}
-
-fn entries<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<T> {
-    let DeValue::Table(table) = value.get_ref() else {
-        findings.error(value.span(), "this must be a table of named entries", None);
-        return Entries::new();
-    };
-    let mut out = Entries::new();
-    for (key, value) in table.iter() {
-        if let Some(found) = entry(findings, value) {
-            out.insert(key.get_ref().as_ref().into(), (found, key.span()));
-        }
-    }
-    out
-}
-
-/// The keys of each entry of a section.
-fn keys_of(section: &'static str, value: &Spanned<DeValue<'_>>, keys: &mut Keys) {
-    let DeValue::Table(table) = value.get_ref() else { return };
-    for (name, entry) in table.iter() {
-        if let DeValue::Table(entry) = entry.get_ref() {
-            let found = entry.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
-            keys.insert((section, name.get_ref().as_ref().into()), found);
-        }
-    }
-}
 
 fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>, keys: &mut IndexMap<Arc<str>, Keys>) -> Entries<TargetFile> {
     let DeValue::Table(table) = value.get_ref() else {
@@ -358,12 +217,11 @@ fn targets(findings: &mut Findings, value: &Spanned<DeValue<'_>>, keys: &mut Ind
                     keys_of("sources", value, keys.entry(key.get_ref().as_ref().into()).or_default());
                 }
                 "services" => target.services = entries(findings, value),
-                "traffic" => target.traffic = entry(findings, value).map(|t| (t, field.span())),
-                "release" => target.release = entry(findings, value).map(|r| (r, field.span())),
-                "programs" => target.programs = entry(findings, value).unwrap_or_default(),
                 other => {
-                    let known = ["name", "tier", "vars", "sources", "services", "traffic", "release", "programs"];
-                    findings.error(field.span(), format!("a target has no `{other}`"), suggestion(other, known));
+                    if !target.sections.read(other, field.span(), value, findings) {
+                        let known = ["name", "tier", "vars", "sources", "services"].into_iter().chain(TargetSections::WORDS);
+                        findings.error(field.span(), format!("a target has no `{other}`"), suggestion(other, known));
+                    }
                 }
             }
         }
@@ -379,12 +237,4 @@ fn told_apart(findings: &mut Findings, boards: &[BoardShape]) {
             findings.error(board.name.span(), format!("there is another board `{}`", board.name.get_ref()), None);
         }
     }
-}
-
-fn list<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Vec<T> {
-    let DeValue::Array(array) = value.get_ref() else {
-        findings.error(value.span(), "this must be a list: write [[boards]]", None);
-        return Vec::new();
-    };
-    array.iter().filter_map(|value| entry(findings, value)).collect()
 }

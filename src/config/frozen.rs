@@ -13,8 +13,8 @@ use super::model::{Acting, Config, Environment, SignalConfig, SourceConfig};
 use super::roles::Roles;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
-use crate::plan::deploy::{CanarySettings, Gate, GateKind, RollbackSettings, Scope, SnapshotSettings};
-use crate::plan::runbook::{Channel, Check, Content, Kind, Plan, Release, Switch};
+use crate::plan::deploy::{RollbackSettings, Scope};
+use crate::plan::runbook::{Channel, Content, Plan, StepSettings};
 
 /// The frozen values, as `plan.json` has them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,16 +23,8 @@ struct FrozenValues {
     sources: IndexMap<Arc<str>, SourceConfig>,
     signals: IndexMap<Arc<str>, SignalConfig>,
     notify: IndexMap<String, Channel>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    switch: Option<Switch>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    canary: Option<CanarySettings>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    release: Option<Release>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    snapshots: Option<SnapshotSettings>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    gates: Vec<Gate>,
+    #[serde(flatten)]
+    settings: StepSettings,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rollback: Option<RollbackSettings>,
     roles: Roles,
@@ -42,73 +34,26 @@ struct FrozenValues {
     audit: Option<Arc<str>>,
 }
 
-/// Everything that a plan names: services, databases, channels, signals.
-#[derive(Default)]
-struct Named {
-    services: BTreeSet<String>,
-    sources: BTreeSet<String>,
-    channels: BTreeSet<String>,
-    signals: BTreeSet<String>,
-    traffic: bool,
-    analysis: bool,
-    release: bool,
-    snapshots: bool,
-    gates: BTreeSet<String>,
-}
-
-impl Named {
-    fn of(content: &Content) -> Named {
-        let mut named = Named::default();
-        let checks = |named: &mut Named, checks: &[Check]| named.signals.extend(checks.iter().map(|check| check.signal.clone()));
-        checks(&mut named, &content.guard);
-        for step in content.steps.iter().chain(&content.rollback.steps) {
-            checks(&mut named, &step.guard);
-            for kind in [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()].into_iter().flatten() {
-                checks(&mut named, kind.checks());
-                let uses = Kind::uses(kind);
-                named.services.extend(uses.services);
-                named.sources.extend(uses.databases);
-                named.channels.extend(uses.channels);
-                named.traffic |= uses.traffic;
-                named.analysis |= uses.analysis;
-                named.release |= uses.release;
-                named.snapshots |= uses.snapshots;
-                named.gates.extend(uses.gates);
-            }
-        }
-        named
-    }
-}
-
 /// The values of a configuration that a plan's content needs.
 pub fn freeze(config: &Config, content: &Content) -> serde_json::Value {
-    let mut named = Named::of(content);
-    let canary = config.acting.canary.clone().filter(|_| named.analysis);
-    let gates: Vec<Gate> = config.acting.gates.iter().filter(|gate| named.gates.contains(&gate.name)).cloned().collect();
-    for check in gates.iter().flat_map(|gate| &gate.checks) {
-        if let GateKind::Signals(checks) = &check.kind {
-            named.signals.extend(checks.iter().map(|check| check.signal.clone()));
-        }
-    }
-    named.signals.extend(canary.iter().flat_map(|canary| canary.analysis.signals()));
+    let mut uses = content.uses();
+    let settings = config.acting.settings.only(&uses);
+    uses.signals.extend(settings.signals());
     let signals: IndexMap<Arc<str>, SignalConfig> =
-        config.signals.iter().filter(|(name, _)| named.signals.contains(&***name)).map(|(n, s)| (n.clone(), s.clone())).collect();
+        config.signals.iter().filter(|(name, _)| uses.signals.contains(&***name)).map(|(n, s)| (n.clone(), s.clone())).collect();
+    let mut sources = uses.databases;
     for signal in signals.values() {
-        named.sources.insert(signal.question.source.to_string());
-        named.sources.extend(signal.question.or.iter().map(|(name, _)| name.to_string()));
+        sources.insert(signal.question.source.to_string());
+        sources.extend(signal.question.or.iter().map(|(name, _)| name.to_string()));
     }
-    named.sources.extend(config.acting.audit.iter().map(ToString::to_string));
+    sources.extend(config.acting.audit.iter().map(ToString::to_string));
     let kept = |names: &BTreeSet<String>, name: &str| names.contains(name);
     let values = FrozenValues {
-        services: config.acting.services.iter().filter(|(n, _)| kept(&named.services, n)).map(|(n, s)| (n.clone(), s.clone())).collect(),
-        sources: config.sources.iter().filter(|(n, _)| kept(&named.sources, n)).map(|(n, s)| (n.clone(), s.clone())).collect(),
+        services: config.acting.services.iter().filter(|(n, _)| kept(&uses.services, n)).map(|(n, s)| (n.clone(), s.clone())).collect(),
+        sources: config.sources.iter().filter(|(n, _)| kept(&sources, n)).map(|(n, s)| (n.clone(), s.clone())).collect(),
         signals,
-        notify: config.acting.notify.iter().filter(|(n, _)| kept(&named.channels, n)).map(|(n, c)| (n.clone(), c.clone())).collect(),
-        switch: config.acting.switch.clone().filter(|_| named.traffic),
-        canary,
-        release: config.acting.release.clone().filter(|_| named.release),
-        snapshots: config.acting.snapshots.clone().filter(|_| named.snapshots),
-        gates,
+        notify: config.acting.notify.iter().filter(|(n, _)| kept(&uses.channels, n)).map(|(n, c)| (n.clone(), c.clone())).collect(),
+        settings,
         rollback: config.acting.rollback.clone().filter(|_| Scope::of(&content.runbook).is_some()),
         roles: config.acting.roles.clone(),
         secrets: config.secrets(),
@@ -133,11 +78,7 @@ pub fn planned_config(plan: &Plan) -> Result<(Config, Option<String>), String> {
     (config.sources, config.signals) = (values.sources, values.signals);
     config.acting.services = values.services;
     config.acting.notify = values.notify;
-    config.acting.switch = values.switch;
-    config.acting.canary = values.canary;
-    config.acting.release = values.release;
-    config.acting.snapshots = values.snapshots;
-    config.acting.gates = values.gates;
+    config.acting.settings = values.settings;
     config.acting.rollback = values.rollback;
     config.acting.roles = values.roles;
     config.acting.further_secrets = values.secrets;

@@ -1,6 +1,7 @@
 //! Which fields a kind of source, signal or channel has: one it does not have is a mistake, and not left aside.
 
-use super::file::{FileShape, Keys};
+use super::entries::Keys;
+use super::file::FileShape;
 use super::resolver::Resolver;
 use super::shape::{ChannelKind, KindShape};
 use crate::base::diag::{Findings, suggestion};

@@ -2,28 +2,27 @@
 //! (`discover`). A configuration is built whole or not at all; every mistake is reported at once, with its place.
 
 mod acting;
+mod address;
 mod ask;
 mod boards;
-mod canary;
 mod discover;
+mod entries;
 mod file;
 mod frozen;
-mod gates;
 mod kinds;
 mod load;
 mod model;
 mod planning;
 mod profiles;
-mod release;
+mod resolve;
 mod resolver;
 mod roles;
 mod rules;
+mod sections;
 mod sense;
 mod shape;
-mod snapshots;
 mod sources;
 mod targets;
-mod traffic;
 
 pub use discover::{Discovered, discover, places};
 pub use frozen::{bare, freeze, planned_config};

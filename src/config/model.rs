@@ -12,8 +12,8 @@ use crate::base::secret::SecretRef;
 use crate::base::tier::Tier;
 use crate::judge::{Objective, Rule, Signal, Verdict};
 use crate::observe::reading::Question;
-use crate::plan::deploy::{CanarySettings, Gate, RollbackSettings, SnapshotSettings};
-use crate::plan::runbook::{Channel, Notice, Release, Switch};
+use crate::plan::deploy::RollbackSettings;
+use crate::plan::runbook::{Channel, Notice, StepSettings};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -51,13 +51,8 @@ pub struct Acting {
     pub profile: Option<String>,
     pub vars: IndexMap<String, String>,
     pub services: IndexMap<String, Endpoint>,
-    /// What turns the canary's traffic.
-    pub switch: Option<Switch>,
-    pub canary: Option<CanarySettings>,
-    /// How versions of the application are brought out.
-    pub release: Option<Release>,
-    pub snapshots: Option<SnapshotSettings>,
-    pub gates: Vec<Gate>,
+    /// What its sections say for steps.
+    pub settings: StepSettings,
     /// Where rollbacks are counted.
     pub rollback: Option<RollbackSettings>,
     pub notify: IndexMap<String, Channel>,
@@ -113,8 +108,7 @@ impl Config {
         }
         all.extend(self.acting.notify.values().flat_map(|channel| channel.secrets()).cloned());
         all.extend(self.acting.services.values().flat_map(|endpoint| endpoint.secrets()).cloned());
-        all.extend(self.acting.release.iter().flat_map(|release| release.secrets()).cloned());
-        all.extend(self.acting.switch.iter().flat_map(|switch| switch.secrets()).cloned());
+        all.extend(self.acting.settings.secrets().into_iter().cloned());
         all
     }
 

@@ -1,6 +1,7 @@
 //! From a configuration to what plans are made against, and the runbooks it has: its folder's, over its profile's.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::Value as Json;
@@ -11,8 +12,7 @@ use super::profiles::{PROFILES, SHIPPED};
 use crate::base::clock::Stamp;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::text::hex;
-use crate::plan::deploy::{CollectionStrategy, DatabaseStrategy, SnapshotSettings};
-use crate::plan::runbook::{FrozenConfig, LoadedRunbook, PlanEnvironment, PlanningContext, SnapshotsContext, load};
+use crate::plan::runbook::{FrozenConfig, LoadedRunbook, PlanEnvironment, PlanningContext, load};
 
 /// Every runbook, by name; those with mistakes have findings instead.
 pub fn runbooks(config: &Config, now: Stamp) -> Vec<LoadedRunbook> {
@@ -65,13 +65,13 @@ fn finding(path: &Path, cause: String) -> Diagnostic {
 
 /// Whether a shipped runbook has what it is made for: without that it could not be planned, and is not offered.
 fn is_offered(config: &Config, name: &str) -> bool {
-    let acting = &config.acting;
+    let settings = &config.acting.settings;
     match name {
-        "canary-step" | "canary-hold" => acting.switch.is_some() && acting.canary.is_some(),
-        "rollback-traffic" => acting.switch.is_some(),
-        "rollback-code" => acting.switch.is_some() && acting.release.is_some(),
-        "rollback-full" => acting.switch.is_some() && acting.release.is_some() && acting.snapshots.is_some(),
-        "snapshot" | "restore" | "rollback-undo" => acting.snapshots.is_some(),
+        "canary-step" | "canary-hold" => settings.switch.is_some() && settings.canary.is_some(),
+        "rollback-traffic" => settings.switch.is_some(),
+        "rollback-code" => settings.switch.is_some() && settings.release.is_some(),
+        "rollback-full" => settings.switch.is_some() && settings.release.is_some() && settings.snapshots.is_some(),
+        "snapshot" | "restore" | "rollback-undo" => settings.snapshots.is_some(),
         _ => true,
     }
 }
@@ -109,28 +109,6 @@ pub(super) fn profile_sum(config: &Config) -> Option<String> {
     Some(hex(&Sha256::digest(profile.text)))
 }
 
-/// Snapshots as a plan sees them; which there are is looked up by whoever plans.
-fn snapshots_context(settings: &SnapshotSettings) -> SnapshotsContext {
-    let databases: Vec<&str> = settings.databases.iter().map(|store| store.name.as_str()).collect();
-    let programs = settings.programs.iter().map(|store| store.name.as_str());
-    let all = databases.into_iter().chain(settings.collections.iter().map(String::as_str)).chain(programs);
-    let database = match settings.restore_database {
-        DatabaseStrategy::Swap => "databases beside the live ones, then the names are changed",
-        DatabaseStrategy::InPlace => "databases in place",
-    };
-    let collection = match settings.restore_collection {
-        CollectionStrategy::Alias => "collections beside the live ones, then the alias is switched",
-        CollectionStrategy::InPlace => "collections in place",
-    };
-    let how = match (settings.databases.is_empty(), settings.collections.is_empty()) {
-        (false, false) => format!("{database}; {collection}"),
-        (false, true) => database.to_string(),
-        (true, false) => collection.to_string(),
-        (true, true) => "by the programs' own ways".to_string(),
-    };
-    SnapshotsContext { what: all.collect::<Vec<_>>().join(", "), how, hold: settings.hold.clone(), known: Vec::new() }
-}
-
 /// What a plan is made against.
 pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> PlanningContext {
     let databases = config.sources.iter().filter(|(_, s)| matches!(s.kind, SourceKind::Database { .. }));
@@ -142,17 +120,8 @@ pub fn planning_context(config: &Config, runbooks: &[LoadedRunbook]) -> Planning
         databases: databases.map(|(name, source)| (name.to_string(), source.kind.place())).collect(),
         signals: config.signals.iter().map(|(name, s)| (name.to_string(), s.signal.unit)).collect(),
         channels: config.acting.notify.clone(),
-        switch: config.acting.switch.clone(),
-        release: config.acting.release.clone(),
-        gates: config
-            .acting
-            .gates
-            .iter()
-            .map(|gate| (gate.name.clone(), gate.checks.iter().map(|check| check.name.clone()).collect()))
-            .collect(),
-        canary_gates: config.acting.canary.as_ref().map(|canary| canary.gates.clone()).unwrap_or_default(),
-        snapshots: config.acting.snapshots.as_ref().map(snapshots_context),
-        analysis: config.acting.canary.as_ref().map(|canary| (canary.bake, canary.analysis.words())),
+        settings: Arc::new(config.acting.settings.clone()),
+        snapshots: Vec::new(),
         always: config.acting.always.clone(),
         runbooks: runbooks.iter().filter_map(|l| Some((l.name.clone(), l.runbook.clone()?))).collect(),
         config: FrozenConfig { path: config.path.clone(), ..FrozenConfig::default() },

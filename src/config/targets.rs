@@ -2,20 +2,20 @@
 //! reaches production by an address that was forgotten.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use sqlx::postgres::PgConnectOptions;
 
-use super::file::{Entries, FileShape, TargetFile};
+use super::address::{database_address, web_address};
+use super::entries::Entries;
+use super::file::{FileShape, TargetFile};
 use super::model::{Config, SourceKind};
 use super::resolver::Resolver;
-use super::shape::{EnvironmentShape, SnapshotsShape, SourceShape, SpannedText, TargetSourceShape};
+use super::sections::reached as reached_by_steps;
+use super::shape::{EnvironmentShape, SourceShape, SpannedText, TargetSourceShape};
 use crate::base::diag::{Findings, suggestion};
 use crate::base::tier::Tier;
-use crate::plan::runbook::{Switch, SwitchKind};
 
 /// Resolves every target; what is wrong in them goes into the findings.
 pub(super) fn targets(
@@ -88,12 +88,7 @@ fn shape_of(name: &str, target: &TargetFile, file: &FileShape, main: &Config) ->
         sources,
         signals: file.signals.clone(),
         services: target.services.clone(),
-        traffic: target.traffic.clone(),
-        canary: file.canary.clone(),
-        release: target.release.clone(),
-        // A program of somebody's own brings back where it was told to: a target has others.
-        snapshots: file.snapshots.clone().map(|(own, span)| (SnapshotsShape { programs: target.programs.clone(), ..own }, span)),
-        gates: file.gates.clone(),
+        sections: file.sections.of_target(&target.sections),
         notify: file.notify.clone(),
         roles: file.roles.clone(),
         state_dir: file.state_dir.clone(),
@@ -142,81 +137,5 @@ fn reached(config: &Config) -> Vec<(String, String)> {
         SourceKind::Command { .. } => Vec::new(),
     });
     let services = config.acting.services.values().map(|endpoint| (web_address(&endpoint.url), endpoint.shown()));
-    let switch = config.acting.switch.iter().flat_map(switched);
-    let release = config.acting.release.iter().map(|release| (format!("release {}", release.place()), release.place()));
-    let programs = config.acting.snapshots.iter().flat_map(|snapshots| &snapshots.programs).flat_map(|program| {
-        let own = [&program.create, &program.restore].into_iter().filter(|argv| !argv.is_empty());
-        own.map(|argv| (format!("program {}", argv.join(" ")), argv.join(" "))).collect::<Vec<_>>()
-    });
-    sources.chain(services).chain(switch).chain(release).chain(programs).collect()
-}
-
-/// What a switch turns: two that are told the same turn the same.
-fn switched(switch: &Switch) -> Vec<(String, String)> {
-    if let SwitchKind::Haproxy { addresses, backend } = &switch.kind {
-        let one = |address: &String| match address.rsplit_once(':').filter(|_| !address.starts_with('/')) {
-            Some((host, port)) => (format!("switch {}:{port} {backend}", machine(host)), format!("{address} {backend}")),
-            None => (format!("switch {address} {backend}"), format!("{address} {backend}")),
-        };
-        return addresses.iter().map(one).collect();
-    }
-    switch.places().into_iter().map(|place| (format!("switch {place}"), place)).collect()
-}
-
-fn web_address(url: &url::Url) -> String {
-    let port = url.port_or_known_default().unwrap_or_default();
-    format!("{}:{port}{}", machine(url.host_str().unwrap_or_default()), url.path().trim_end_matches('/'))
-}
-
-/// A parameter of the URL may name another host or database than its beginning does.
-fn database_address(text: &str) -> String {
-    let Some(options) = text.starts_with("postgres").then(|| text.parse::<PgConnectOptions>().ok()).flatten() else {
-        return text.strip_prefix("sqlite:").map_or_else(|| text.to_string(), |path| format!("sqlite {}", path.trim_start_matches("//")));
-    };
-    let host = if options.get_socket().is_some() { HERE.to_string() } else { machine(options.get_host()) };
-    format!("{host}:{}/{}", options.get_port(), options.get_database().unwrap_or(options.get_username()))
-}
-
-/// This machine, under all of its names.
-const HERE: &str = "localhost";
-
-fn machine(host: &str) -> String {
-    let name = host.trim_matches(['[', ']']).trim_end_matches('.').to_lowercase();
-    let is_here = |ip: IpAddr| {
-        let ip = ip.to_canonical();
-        ip.is_loopback() || ip.is_unspecified()
-    };
-    match name.parse::<IpAddr>() {
-        Ok(ip) if is_here(ip) => HERE.into(),
-        Ok(_) => name,
-        Err(_) if name.starts_with('/') || name.ends_with(".localhost") => HERE.into(),
-        Err(_) => name,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_however_it_is_spelt() {
-        let database = database_address("postgres://u@127.0.0.1:5433/app");
-        for other in [
-            "postgres://u@localhost:5433/app",
-            "postgres://u@127.0.0.1:5433/other?dbname=app",
-            "postgres://u@elsewhere:5433/app?host=127.0.0.1",
-            "postgres://u@%2Frun%2Fpg:5433/app",
-        ] {
-            assert_eq!(database_address(other), database, "{other}");
-        }
-        for other in ["postgres://u@127.0.0.1:5433/stage", "postgres://u@127.0.0.1:5434/app", "postgres://u@db:5433/app"] {
-            assert_ne!(database_address(other), database, "{other}");
-        }
-        let web = |text: &str| web_address(&url::Url::parse(text).unwrap());
-        for other in ["http://LOCALHOST:80/", "http://0.0.0.0", "http://[::1]", "http://[::ffff:127.0.0.1]:80", "http://127.0.0.1./"] {
-            assert_eq!(web(other), web("http://127.0.0.1"), "{other}");
-        }
-        assert_ne!(web("http://127.0.0.1/stage"), web("http://127.0.0.1"));
-        assert_ne!(web("https://127.0.0.1"), web("http://127.0.0.1"));
-    }
+    sources.chain(services).chain(reached_by_steps(&config.acting.settings)).collect()
 }

@@ -14,7 +14,7 @@ pub struct DemoDatabase {
 }
 
 /// A chunk as the vector store knows it.
-pub struct Point {
+pub struct DemoPoint {
     pub id: u64,
     pub document: String,
     pub vector: Vec<f32>,
@@ -67,7 +67,7 @@ impl DemoDatabase {
         &self.path
     }
 
-    pub async fn points(&self) -> Result<Vec<Point>, sqlx::Error> {
+    pub async fn points(&self) -> Result<Vec<DemoPoint>, sqlx::Error> {
         let rows =
             sqlx::query("SELECT id, uri, content FROM rag_chunks WHERE deleted_at IS NULL ORDER BY id").fetch_all(&self.pool).await?;
         rows.iter()
@@ -75,7 +75,7 @@ impl DemoDatabase {
                 let (id, document, content): (i64, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
                 let hash = Sha256::digest(content.as_bytes());
                 let vector = hash.iter().take(8).map(|b| f32::from(*b) / 255.0).collect();
-                Ok(Point { id: id as u64, document, vector })
+                Ok(DemoPoint { id: id as u64, document, vector })
             })
             .collect()
     }

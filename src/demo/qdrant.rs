@@ -15,36 +15,36 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::data::Point;
-use super::qdrant_node::{Node, Wait, error, lock, missing, ok, read};
+use super::data::DemoPoint;
+use super::qdrant_node::{QdrantNode, WaitFor, error, lock, missing, ok, read};
 use super::qdrant_snapshots::{delete_snapshot, download, recover, snapshot, snapshots};
-use super::vectors::{Collection, Shard, Storage, StoredPoint};
+use super::vectors::{Collection, DemoShard, Storage, StoredPoint};
 
 /// Fills a collection and takes a snapshot of it, so that there is one to look at.
-pub fn fill(storage: &Arc<Mutex<Storage>>, name: &str, points: &[Point]) {
+pub fn fill(storage: &Arc<Mutex<Storage>>, name: &str, points: &[DemoPoint]) {
     let mut storage = storage.lock().unwrap_or_else(|p| p.into_inner());
     let stored =
         points.iter().map(|p| (p.id, StoredPoint { vector: p.vector.clone(), payload: json!({"document": p.document}) })).collect();
     storage.collections.insert(name.into(), Collection { size: 8, distance: "Cosine".into(), points: stored });
     storage.aliases.insert("rag_live".into(), name.into());
-    if let Err(e) = storage.snapshot(name, Shard::default()) {
+    if let Err(e) = storage.snapshot(name, DemoShard::default()) {
         log::error!("the demo's Qdrant cannot write a snapshot: {e}");
     }
 }
 
 /// Serves; with a key, what needs one is refused without it.
 pub async fn serve(listener: TcpListener, storage: Arc<Mutex<Storage>>, key: Option<String>) {
-    serve_shard(listener, storage, key, Shard::default()).await;
+    serve_shard(listener, storage, key, DemoShard::default()).await;
 }
 
 /// Serves one node of a cluster.
-pub async fn serve_shard(listener: TcpListener, storage: Arc<Mutex<Storage>>, key: Option<String>, shard: Shard) {
-    if let Err(e) = axum::serve(listener, router(Node { storage, shard }, key)).await {
+pub async fn serve_shard(listener: TcpListener, storage: Arc<Mutex<Storage>>, key: Option<String>, shard: DemoShard) {
+    if let Err(e) = axum::serve(listener, router(QdrantNode { storage, shard }, key)).await {
         log::error!("the demo's Qdrant ended: {e}");
     }
 }
 
-fn router(node: Node, key: Option<String>) -> Router {
+fn router(node: QdrantNode, key: Option<String>) -> Router {
     Router::new()
         .route("/", get(async || Json(json!({"title": "qdrant - vector search engine", "version": "1.18.3"}))))
         .route("/healthz", get(async || "healthz check passed"))
@@ -88,22 +88,22 @@ async fn authorize(State(key): State<Arc<Option<String>>>, request: Request, nex
     next.run(request).await
 }
 
-async fn cluster(State(s): State<Node>) -> Response {
+async fn cluster(State(s): State<QdrantNode>) -> Response {
     if s.shard.of == 1 {
         return ok(json!({"status": "disabled"}));
     }
     let peers: serde_json::Map<String, Value> = (0..s.shard.of)
-        .map(|number| (Shard { number, ..s.shard }.peer().to_string(), json!({"uri": format!("http://qdrant-{number}:6335/")})))
+        .map(|number| (DemoShard { number, ..s.shard }.peer().to_string(), json!({"uri": format!("http://qdrant-{number}:6335/")})))
         .collect();
     ok(json!({
         "status": "enabled", "peer_id": s.shard.peer(), "peers": peers,
-        "raft_info": {"term": 1, "commit": 9, "pending_operations": 0, "leader": Shard { number: 0, ..s.shard }.peer(), "role": if s.shard.number == 0 { "Leader" } else { "Follower" }, "is_voter": true},
+        "raft_info": {"term": 1, "commit": 9, "pending_operations": 0, "leader": DemoShard { number: 0, ..s.shard }.peer(), "role": if s.shard.number == 0 { "Leader" } else { "Follower" }, "is_voter": true},
         "consensus_thread_status": {"consensus_thread_status": "working", "last_update": crate::base::clock::Clock::System.now().iso()},
         "message_send_failures": {},
     }))
 }
 
-async fn collections(State(s): State<Node>) -> Response {
+async fn collections(State(s): State<QdrantNode>) -> Response {
     let names: Vec<Value> = lock(&s).collections.keys().map(|name| json!({"name": name})).collect();
     ok(json!({"collections": names}))
 }
@@ -126,7 +126,7 @@ fn readable<'s>(s: &'s Storage, c: &str) -> Result<&'s Collection, Box<Response>
     Ok(collection)
 }
 
-async fn info(State(s): State<Node>, Path(c): Path<String>) -> Response {
+async fn info(State(s): State<QdrantNode>, Path(c): Path<String>) -> Response {
     let s = lock(&s);
     let collection = match readable(&s, &c) {
         Ok(collection) => collection,
@@ -139,11 +139,11 @@ async fn info(State(s): State<Node>, Path(c): Path<String>) -> Response {
     }))
 }
 
-async fn exists(State(s): State<Node>, Path(c): Path<String>) -> Response {
+async fn exists(State(s): State<QdrantNode>, Path(c): Path<String>) -> Response {
     ok(json!({"exists": lock(&s).name(&c).is_some()}))
 }
 
-async fn create(State(s): State<Node>, Path(c): Path<String>, body: Bytes) -> Response {
+async fn create(State(s): State<QdrantNode>, Path(c): Path<String>, body: Bytes) -> Response {
     let wanted: Value = match read(&body) {
         Ok(wanted) => wanted,
         Err(response) => return *response,
@@ -158,20 +158,20 @@ async fn create(State(s): State<Node>, Path(c): Path<String>, body: Bytes) -> Re
     ok(json!(true))
 }
 
-async fn delete(State(s): State<Node>, Path(c): Path<String>) -> Response {
+async fn delete(State(s): State<QdrantNode>, Path(c): Path<String>) -> Response {
     let mut s = lock(&s);
     s.aliases.retain(|_, target| *target != c);
     let there = s.collections.remove(&c).is_some();
     ok(json!(there))
 }
 
-async fn shards(State(s): State<Node>, Path(c): Path<String>) -> Response {
+async fn shards(State(s): State<QdrantNode>, Path(c): Path<String>) -> Response {
     let shard = s.shard;
     let s = lock(&s);
     let Some(collection) = s.name(&c).and_then(|name| s.collections.get(name)) else { return missing(&c) };
     let others = (0..shard.of).filter(|number| *number != shard.number);
     let remote: Vec<Value> =
-        others.map(|number| json!({"shard_id": number, "peer_id": Shard { number, ..shard }.peer(), "state": "Active"})).collect();
+        others.map(|number| json!({"shard_id": number, "peer_id": DemoShard { number, ..shard }.peer(), "state": "Active"})).collect();
     ok(json!({
         "peer_id": shard.peer(), "shard_count": shard.of,
         "local_shards": [{"shard_id": shard.number, "points_count": collection.points.keys().filter(|id| shard.has(**id)).count(), "state": "Active"}],
@@ -197,7 +197,7 @@ fn acknowledged(s: &mut Storage, wait: bool) -> Response {
     ok(json!({"operation_id": s.next_operation(), "status": status}))
 }
 
-async fn upsert(State(s): State<Node>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+async fn upsert(State(s): State<QdrantNode>, Path(c): Path<String>, Query(wait): Query<WaitFor>, body: Bytes) -> Response {
     let (wanted, wait) = match read::<Upsert>(&body).and_then(|w| Ok((w, wait.read(false)?))) {
         Ok(both) => both,
         Err(response) => return *response,
@@ -221,7 +221,7 @@ struct DeletePoints {
     points: Vec<u64>,
 }
 
-async fn delete_points(State(s): State<Node>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+async fn delete_points(State(s): State<QdrantNode>, Path(c): Path<String>, Query(wait): Query<WaitFor>, body: Bytes) -> Response {
     let (wanted, wait) = match read::<DeletePoints>(&body).and_then(|w| Ok((w, wait.read(false)?))) {
         Ok(both) => both,
         Err(response) => return *response,
@@ -234,7 +234,7 @@ async fn delete_points(State(s): State<Node>, Path(c): Path<String>, Query(wait)
     acknowledged(&mut s, wait)
 }
 
-async fn count(State(s): State<Node>, Path(c): Path<String>) -> Response {
+async fn count(State(s): State<QdrantNode>, Path(c): Path<String>) -> Response {
     match readable(&lock(&s), &c) {
         Ok(collection) => ok(json!({"count": collection.points.len()})),
         Err(response) => *response,
@@ -249,7 +249,7 @@ struct Search {
     limit: Option<usize>,
 }
 
-async fn query(State(s): State<Node>, Path(c): Path<String>, body: Bytes) -> Response {
+async fn query(State(s): State<QdrantNode>, Path(c): Path<String>, body: Bytes) -> Response {
     let wanted: Search = match read(&body) {
         Ok(wanted) => wanted,
         Err(response) => return *response,
@@ -285,7 +285,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     dot / (length(a) * length(b)).max(f32::MIN_POSITIVE)
 }
 
-async fn scroll(State(s): State<Node>, Path(c): Path<String>, body: Bytes) -> Response {
+async fn scroll(State(s): State<QdrantNode>, Path(c): Path<String>, body: Bytes) -> Response {
     let wanted: Search = match read(&body) {
         Ok(wanted) => wanted,
         Err(response) => return *response,
@@ -306,7 +306,7 @@ struct Actions {
     actions: Vec<Value>,
 }
 
-async fn change_aliases(State(s): State<Node>, body: Bytes) -> Response {
+async fn change_aliases(State(s): State<QdrantNode>, body: Bytes) -> Response {
     let wanted: Actions = match read(&body) {
         Ok(wanted) => wanted,
         Err(response) => return *response,
@@ -329,12 +329,12 @@ async fn change_aliases(State(s): State<Node>, body: Bytes) -> Response {
     ok(json!(true))
 }
 
-async fn aliases(State(s): State<Node>) -> Response {
+async fn aliases(State(s): State<QdrantNode>) -> Response {
     let all: Vec<Value> = lock(&s).aliases.iter().map(|(a, c)| json!({"alias_name": a, "collection_name": c})).collect();
     ok(json!({"aliases": all}))
 }
 
-async fn aliases_of(State(s): State<Node>, Path(c): Path<String>) -> Response {
+async fn aliases_of(State(s): State<QdrantNode>, Path(c): Path<String>) -> Response {
     let s = lock(&s);
     let Some(name) = s.name(&c) else { return missing(&c) };
     let all: Vec<Value> =
@@ -343,7 +343,7 @@ async fn aliases_of(State(s): State<Node>, Path(c): Path<String>) -> Response {
 }
 
 /// Writing into a string cannot fail.
-async fn metrics(State(s): State<Node>) -> Response {
+async fn metrics(State(s): State<QdrantNode>) -> Response {
     let s = lock(&s);
     let vectors: usize = s.collections.values().map(|c| c.points.len()).sum();
     let mut out = String::from("# TYPE app_info gauge\napp_info{name=\"qdrant\",version=\"1.18.3\"} 1\n");

@@ -9,16 +9,16 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::vectors::{Shard, Storage};
+use super::vectors::{DemoShard, Storage};
 
 /// What all nodes of a cluster have together, and which of them answers: each has its own shard, and snapshots of that.
 #[derive(Clone)]
-pub struct Node {
+pub struct QdrantNode {
     pub storage: Arc<Mutex<Storage>>,
-    pub shard: Shard,
+    pub shard: DemoShard,
 }
 
-pub fn lock(node: &Node) -> MutexGuard<'_, Storage> {
+pub fn lock(node: &QdrantNode) -> MutexGuard<'_, Storage> {
     node.storage.lock().unwrap_or_else(|p| p.into_inner())
 }
 
@@ -40,11 +40,11 @@ pub fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Box<Respo
 }
 
 #[derive(Deserialize, Default)]
-pub struct Wait {
+pub struct WaitFor {
     wait: Option<String>,
 }
 
-impl Wait {
+impl WaitFor {
     /// Whether to wait; the real server's words for anything that is neither.
     pub fn read(&self, default: bool) -> Result<bool, Box<Response>> {
         match self.wait.as_deref() {

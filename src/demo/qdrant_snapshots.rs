@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::qdrant_node::{Node, Wait, error, lock, missing, ok, read};
-use super::vectors::{Collection, Shard, Storage, sha256};
+use super::qdrant_node::{QdrantNode, WaitFor, error, lock, missing, ok, read};
+use super::vectors::{Collection, DemoShard, Storage, sha256};
 
-pub async fn snapshots(State(s): State<Node>, Path(c): Path<String>) -> Response {
+pub async fn snapshots(State(s): State<QdrantNode>, Path(c): Path<String>) -> Response {
     let shard = s.shard;
     let s = lock(&s);
     match s.name(&c) {
@@ -20,7 +20,7 @@ pub async fn snapshots(State(s): State<Node>, Path(c): Path<String>) -> Response
     }
 }
 
-pub async fn snapshot(State(s): State<Node>, Path(c): Path<String>, Query(wait): Query<Wait>) -> Response {
+pub async fn snapshot(State(s): State<QdrantNode>, Path(c): Path<String>, Query(wait): Query<WaitFor>) -> Response {
     let wait = match wait.read(true) {
         Ok(wait) => wait,
         Err(response) => return *response,
@@ -39,7 +39,7 @@ fn accepted() -> Response {
     (StatusCode::ACCEPTED, Json(json!({"status": "accepted", "time": 0.000_01}))).into_response()
 }
 
-pub async fn download(State(s): State<Node>, Path((c, name)): Path<(String, String)>) -> Response {
+pub async fn download(State(s): State<QdrantNode>, Path((c, name)): Path<(String, String)>) -> Response {
     let s = lock(&s);
     let Some(collection) = s.name(&c) else { return missing(&c) };
     match s.snapshot_file(collection, &name).and_then(|file| std::fs::read(file).ok()) {
@@ -48,7 +48,7 @@ pub async fn download(State(s): State<Node>, Path((c, name)): Path<(String, Stri
     }
 }
 
-pub async fn delete_snapshot(State(s): State<Node>, Path((c, name)): Path<(String, String)>) -> Response {
+pub async fn delete_snapshot(State(s): State<QdrantNode>, Path((c, name)): Path<(String, String)>) -> Response {
     let s = lock(&s);
     let Some(collection) = s.name(&c) else { return missing(&c) };
     match s.snapshot_file(collection, &name).map(std::fs::remove_file) {
@@ -73,7 +73,7 @@ enum Priority {
     Replica,
 }
 
-pub async fn recover(State(s): State<Node>, Path(c): Path<String>, Query(wait): Query<Wait>, body: Bytes) -> Response {
+pub async fn recover(State(s): State<QdrantNode>, Path(c): Path<String>, Query(wait): Query<WaitFor>, body: Bytes) -> Response {
     let (wanted, wait) = match read::<Recover>(&body).and_then(|w| Ok((w, wait.read(true)?))) {
         Ok(both) => both,
         Err(response) => return *response,
@@ -94,7 +94,7 @@ pub async fn recover(State(s): State<Node>, Path(c): Path<String>, Query(wait): 
     work.await.unwrap_or_else(|e| error(StatusCode::INTERNAL_SERVER_ERROR, e))
 }
 
-async fn work_on(s: &Node, c: &str, wanted: &Recover) -> Response {
+async fn work_on(s: &QdrantNode, c: &str, wanted: &Recover) -> Response {
     let takes = lock(s).troubles.recovery;
     let name = {
         let mut s = lock(s);
@@ -120,7 +120,7 @@ async fn work_on(s: &Node, c: &str, wanted: &Recover) -> Response {
     answer
 }
 
-fn restore(s: &mut Storage, shard: Shard, c: &str, wanted: &Recover) -> Response {
+fn restore(s: &mut Storage, shard: DemoShard, c: &str, wanted: &Recover) -> Response {
     let Some(path) = wanted.location.strip_prefix("file://") else {
         return error(StatusCode::BAD_REQUEST, "Bad request: only file:// locations are known to this stand-in");
     };

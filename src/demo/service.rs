@@ -26,13 +26,13 @@ impl Service {
 }
 
 #[derive(Deserialize)]
-struct Traffic {
+struct WantedShare {
     /// In per cent.
     canary: f64,
 }
 
 #[derive(Deserialize)]
-struct Deploy {
+struct WantedVersion {
     track: String,
     version: String,
 }
@@ -60,7 +60,7 @@ async fn traffic(State(s): State<Service>) -> impl IntoResponse {
     Json(json!({"canary": s.model().canary * 100.0}))
 }
 
-async fn set_traffic(State(s): State<Service>, Json(wanted): Json<Traffic>) -> impl IntoResponse {
+async fn set_traffic(State(s): State<Service>, Json(wanted): Json<WantedShare>) -> impl IntoResponse {
     if !(0.0..=100.0).contains(&wanted.canary) {
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"error": "canary is a percentage between 0 and 100"})));
     }
@@ -68,7 +68,7 @@ async fn set_traffic(State(s): State<Service>, Json(wanted): Json<Traffic>) -> i
     (StatusCode::OK, Json(json!({"canary": wanted.canary})))
 }
 
-async fn deploy(State(s): State<Service>, Json(wanted): Json<Deploy>) -> impl IntoResponse {
+async fn deploy(State(s): State<Service>, Json(wanted): Json<WantedVersion>) -> impl IntoResponse {
     let mut model = s.model();
     match wanted.track.as_str() {
         "stable" => model.stable_version.clone_from(&wanted.version),

@@ -27,18 +27,18 @@ pub struct Collection {
 
 /// The part of every collection that one node of a cluster has.
 #[derive(Clone, Copy, Debug)]
-pub struct Shard {
+pub struct DemoShard {
     pub number: u64,
     pub of: u64,
 }
 
-impl Default for Shard {
-    fn default() -> Shard {
-        Shard { number: 0, of: 1 }
+impl Default for DemoShard {
+    fn default() -> DemoShard {
+        DemoShard { number: 0, of: 1 }
     }
 }
 
-impl Shard {
+impl DemoShard {
     pub fn peer(self) -> u64 {
         3_103_475_282_892_522 + self.number
     }
@@ -107,7 +107,7 @@ impl Storage {
     }
 
     /// Writes a snapshot of a node's part of a collection. Two within one second have the same name, as with the real one.
-    pub fn snapshot(&self, collection: &str, shard: Shard) -> Result<StoredSnapshot> {
+    pub fn snapshot(&self, collection: &str, shard: DemoShard) -> Result<StoredSnapshot> {
         let Some(data) = self.collections.get(collection) else { return Err(Error::other("no such collection")) };
         let now = Clock::System.now();
         let (day, time) = (&now.iso()[..10], &now.iso()[11..19]);
@@ -123,7 +123,7 @@ impl Storage {
         describe(&file)
     }
 
-    pub fn snapshots(&self, collection: &str, shard: Shard) -> Vec<StoredSnapshot> {
+    pub fn snapshots(&self, collection: &str, shard: DemoShard) -> Vec<StoredSnapshot> {
         let Ok(files) = std::fs::read_dir(self.folder.join(collection)) else { return Vec::new() };
         let mut all: Vec<StoredSnapshot> = files
             .flatten()

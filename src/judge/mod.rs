@@ -16,7 +16,7 @@ pub use canary::{
     judge_canary,
 };
 pub use condition::{Aggregate, Condition, Op, Operand, Span};
-pub use rule::{Level, NoData, Observation, Rule, RulePhase, RuleState};
+pub use rule::{Level, NoData, Rule, RuleInput, RulePhase, RuleState};
 pub use slo::{BurnRate, Objective};
 pub use verdict::Verdict;
 

@@ -71,7 +71,7 @@ pub struct Rule {
 
 /// What was seen of a rule's condition at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Observation {
+pub enum RuleInput {
     Holds(String),
     HoldsNot(String),
     /// Why it cannot be known.
@@ -138,19 +138,19 @@ const SHOWN_RESOLVED: Duration = Duration::from_secs(15 * 60);
 
 impl RuleState {
     /// The state after one more observation. Observations that are not newer than the last one change nothing.
-    pub fn step(&self, rule: &Rule, at: Stamp, seen: Observation) -> RuleState {
+    pub fn step(&self, rule: &Rule, at: Stamp, seen: RuleInput) -> RuleState {
         // An older sample says nothing new; not knowing is news at any time.
-        if !matches!(seen, Observation::Unknown(_)) && self.last.is_some_and(|(last, _)| at <= last) {
+        if !matches!(seen, RuleInput::Unknown(_)) && self.last.is_some_and(|(last, _)| at <= last) {
             return self.clone();
         }
         match seen {
-            Observation::Unknown(reason) => self.unobserved(rule, at, reason),
-            Observation::Holds(reason) => {
+            RuleInput::Unknown(reason) => self.unobserved(rule, at, reason),
+            RuleInput::Holds(reason) => {
                 let (phase, fired) = self.holding(rule, at);
                 let since_before = self.last.is_none() || self.since_before;
                 RuleState { phase, since_before, reason, last: Some((at, true)), fired, held: None }
             }
-            Observation::HoldsNot(reason) => {
+            RuleInput::HoldsNot(reason) => {
                 let phase = match self.phase {
                     RulePhase::Firing { .. } => RulePhase::Resolved { at },
                     RulePhase::NoData { .. } if self.fired.is_some() => RulePhase::Resolved { at },
@@ -240,17 +240,17 @@ mod tests {
         };
         let mut state = RuleState::default();
         for second in 0..30 {
-            state = state.step(&rule, Stamp(second * 1000), Observation::Holds("2 > 1".into()));
+            state = state.step(&rule, Stamp(second * 1000), RuleInput::Holds("2 > 1".into()));
         }
         assert_eq!(state.phase, RulePhase::Firing { since: Stamp(0) });
         // Nor when nothing was known for a while.
-        state = state.step(&rule, Stamp(40_000), Observation::Unknown("away".into()));
-        state = state.step(&rule, Stamp(50_000), Observation::Holds("2 > 1".into()));
+        state = state.step(&rule, Stamp(40_000), RuleInput::Unknown("away".into()));
+        state = state.step(&rule, Stamp(50_000), RuleInput::Holds("2 > 1".into()));
         assert_eq!(state.phase, RulePhase::Firing { since: Stamp(0) });
         // It held when it was first seen: who knows for how long before. One that was seen to begin has begun then.
         assert!(state.since_before);
-        state = state.step(&rule, Stamp(60_000), Observation::HoldsNot("1 <= 1".into()));
-        state = state.step(&rule, Stamp(61_000), Observation::Holds("2 > 1".into()));
+        state = state.step(&rule, Stamp(60_000), RuleInput::HoldsNot("1 <= 1".into()));
+        state = state.step(&rule, Stamp(61_000), RuleInput::Holds("2 > 1".into()));
         assert!(!state.since_before);
     }
 }

@@ -20,7 +20,7 @@ pub fn deploy_state(
     points: &dyn Fn(&str, Stamp) -> Compared,
     now: Stamp,
 ) -> Option<DeployState> {
-    config.acting.switch.as_ref()?;
+    config.acting.settings.switch.as_ref()?;
     let environment = &config.environment.name;
     let here = || ledger.runs.iter().filter(|run| run.plan.content.environment.name == *environment);
     // What is known here of a run is newer than what the database has of it.
@@ -29,7 +29,7 @@ pub fn deploy_state(
     let hold = said_of_hold(ledger, environment).and_then(|(_, hold)| hold);
     let open_run = ledger.open(environment).map(|run| (run.id.clone(), run.plan.content.runbook.clone()));
     let mut state = DeployState { observed: observed.map(|seen| fresh(seen, now)), desired, hold, open_run, analysis: None };
-    if let Some(canary) = &config.acting.canary
+    if let Some(canary) = &config.acting.settings.canary
         && state.weight().is_ok_and(|weight| weight > 0.0)
     {
         // Both tracks over the same while: not before the canary had its share.

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use crate::base::clock::Stamp;
 use crate::config::{Config, SignalConfig};
-use crate::judge::{Baseline, Evidence, Judgement, Observation, Observed, Rule, RuleState, Verdict, judge, observe};
+use crate::judge::{Baseline, Evidence, Judgement, Observed, Rule, RuleInput, RuleState, Verdict, judge, observe};
 use crate::observe::reading::{Delivery, Freshness, History, MOST_LINES, Reading, SourceHealth, Tail};
 
 /// How long readings are kept for windows and rules.
@@ -214,9 +214,9 @@ impl Store {
             // Time advances with the samples, not with the looking.
             Ok((holds, reason)) => {
                 let at = track.latest.as_ref().map_or(now, |r| r.at);
-                state.step(rule, at, if holds { Observation::Holds(reason) } else { Observation::HoldsNot(reason) })
+                state.step(rule, at, if holds { RuleInput::Holds(reason) } else { RuleInput::HoldsNot(reason) })
             }
-            Err(reason) => state.step(rule, now, Observation::Unknown(reason)),
+            Err(reason) => state.step(rule, now, RuleInput::Unknown(reason)),
         };
     }
 }
@@ -253,7 +253,7 @@ fn replay(rule: &Rule, signal: &SignalConfig, track: &Track) -> RuleState {
         let observed =
             Observed { latest: Some(&reading), good: Some(&reading), recent: &nothing, baseline: track.baseline, samples: None, now: at };
         if let Ok((holds, reason)) = observe(&signal.signal, &rule.condition, &observed) {
-            state = state.step(rule, at, if holds { Observation::Holds(reason) } else { Observation::HoldsNot(reason) });
+            state = state.step(rule, at, if holds { RuleInput::Holds(reason) } else { RuleInput::HoldsNot(reason) });
         }
     }
     state

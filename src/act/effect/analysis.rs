@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Act, Context, Invocation, Outcome, OutputLog, Points};
+use super::{Act, Context, Invocation, Outcome, OutputLog, SignalPoints};
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::judge::{CanaryVerdict, Classification, Verdict};
 use crate::observe::source::Boxed;
-use crate::plan::deploy::{CanarySettings, compare};
-use crate::plan::runbook::{Analysis, Output, Progress, percent};
+use crate::plan::deploy::compare;
+use crate::plan::runbook::{Analysis, CanarySettings, Output, Progress, percent};
 
 /// How often the canary is judged while it bakes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const LONGEST: u32 = 2;
 impl Act for Analysis {
     fn perform<'a>(&'a self, context: &'a Context, _invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            let Some(canary) = &context.canary else {
+            let Some(canary) = &context.settings.canary else {
                 return Outcome::failed("there is nothing that a canary is judged by any more", false);
             };
             let time = self.time.unwrap_or(canary.bake);
@@ -76,7 +76,7 @@ async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &
 
 /// Whether the share became another one than it was: what is seen then is seen of something else.
 async fn moved(context: &Context, share: &mut Option<f64>) -> Option<String> {
-    let weight = observe(context.switch.as_ref()?, &context.clock).await.weight().ok()?;
+    let weight = observe(context.settings.switch.as_ref()?, &context.clock).await.weight().ok()?;
     let before = *share.get_or_insert(weight);
     ((weight - before).abs() > 0.5)
         .then(|| format!("{} is observed, and {} when it began: somebody has changed it", percent(weight), percent(before)))
@@ -91,7 +91,7 @@ fn is_decided(verdict: &CanaryVerdict) -> bool {
 async fn look(context: &Context, canary: &CanarySettings, since: Stamp, window: Duration) -> CanaryVerdict {
     let names = canary.analysis.signals();
     let points = context.signals.points(&names, window).await;
-    let by_name: HashMap<&str, &Points> = names.iter().map(String::as_str).zip(&points).collect();
+    let by_name: HashMap<&str, &SignalPoints> = names.iter().map(String::as_str).zip(&points).collect();
     let of = |signal: &str| by_name.get(signal).map_or_else(|| Err("not asked".into()), |points| (*points).clone());
     compare(&canary.analysis, (since, context.clock.now()), &of)
 }

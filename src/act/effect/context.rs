@@ -7,12 +7,11 @@ use std::time::Duration;
 use crate::base::clock::{Clock, Stamp};
 use crate::base::endpoint::{Auth, DatabaseOptions, Endpoint, Tls};
 use crate::observe::source::Boxed;
-use crate::plan::deploy::{CanarySettings, Gate, SnapshotSettings};
-use crate::plan::runbook::{Address, Check, Release, Switch};
+use crate::plan::runbook::{Address, Check, StepSettings};
 
 /// What was seen of a check.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
+pub struct CheckSeen {
     /// Whether it holds; `Err` says why that cannot be known.
     pub holds: Result<bool, String>,
     pub reason: String,
@@ -21,15 +20,15 @@ pub struct Seen {
 }
 
 /// The points of one signal, in order; or why they are not to be trusted.
-pub type Points = Result<Vec<(Stamp, f64)>, String>;
+pub type SignalPoints = Result<Vec<(Stamp, f64)>, String>;
 
 /// Live readings, for guards, validations and waits.
 pub trait Signals: Send + Sync {
     /// What the newest readings say about each check. The first call starts the asking and waits for first answers.
-    fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<Seen>>;
+    fn look<'a>(&'a self, checks: &'a [Check]) -> Boxed<'a, Vec<CheckSeen>>;
 
     /// The points of signals since so long ago, in the order of the names.
-    fn points<'a>(&'a self, names: &'a [String], window: Duration) -> Boxed<'a, Vec<Points>>;
+    fn points<'a>(&'a self, names: &'a [String], window: Duration) -> Boxed<'a, Vec<SignalPoints>>;
 }
 
 /// Where messages go that a step sends.
@@ -46,14 +45,8 @@ pub trait Outgoing: Send + Sync {
 pub struct Context {
     pub services: HashMap<String, Endpoint>,
     pub databases: HashMap<String, DatabaseOptions>,
-    /// The switch of the traffic, where there is one.
-    pub switch: Option<Switch>,
-    pub release: Option<Release>,
-    pub gates: Vec<Gate>,
-    /// What snapshots are taken of.
-    pub snapshots: Option<SnapshotSettings>,
-    /// What a canary is judged by.
-    pub canary: Option<CanarySettings>,
+    /// What the configuration's sections say for them.
+    pub settings: StepSettings,
     /// Variables of our own environment that hold secrets: a script gets those it was given, and no others.
     pub hidden: Vec<String>,
     pub signals: Arc<dyn Signals>,

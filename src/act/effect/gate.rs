@@ -8,8 +8,8 @@ use super::{Act, Context, Invocation, Outcome, OutputLog, look_once};
 use crate::act::infra::gate::look;
 use crate::base::secret::sanitize;
 use crate::observe::source::Boxed;
-use crate::plan::deploy::{Gate, GateAnswer, GateKind, GateVerdict, Judged};
-use crate::plan::runbook::{Check, GateStep, Output};
+use crate::plan::deploy::{GateAnswer, GateVerdict, Judged};
+use crate::plan::runbook::{Check, Gate, GateKind, GateStep, Output};
 
 /// How long one check may take.
 const CHECKING: Duration = Duration::from_secs(600);
@@ -17,7 +17,7 @@ const CHECKING: Duration = Duration::from_secs(600);
 impl Act for GateStep {
     fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            let gates: Vec<&Gate> = context.gates.iter().filter(|gate| self.gates.contains(&gate.name)).collect();
+            let gates: Vec<&Gate> = context.settings.all_gates().iter().filter(|gate| self.gates.contains(&gate.name)).collect();
             if gates.len() < self.gates.len() {
                 return Outcome::failed("a gate is not there any more", false);
             }

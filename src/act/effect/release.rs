@@ -20,7 +20,7 @@ const SOONER: Duration = Duration::from_millis(500);
 impl Act for ReleaseStep {
     fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            let Some(release) = &context.release else {
+            let Some(release) = &context.settings.release else {
                 return Outcome::failed("nothing says how a version is brought out any more", false);
             };
             let wanted = match self.goes_back() {

@@ -60,7 +60,7 @@ async fn run(context: &Context, script: &Script, invocation: &Invocation<'_>, lo
     let mut pieces = follow(pipes);
     let deadline = Instant::now() + limit;
     let mut stop = invocation.stop.clone();
-    let mut out = Said::default();
+    let mut out = ScriptSaid::default();
     let status = loop {
         tokio::select! {
             Some((pipe, piece)) = pieces.recv() => take(log, &mut out, pipe, &piece),
@@ -144,14 +144,14 @@ const AT_HAND: usize = 64 << 10;
 
 /// The end of standard output, without known secrets: cut only after they were taken out.
 #[derive(Default)]
-struct Said {
+struct ScriptSaid {
     stream: Streaming,
     text: String,
     /// Whether it complained.
     erred: bool,
 }
 
-impl Said {
+impl ScriptSaid {
     fn feed(&mut self, piece: &[u8]) {
         self.text += &self.stream.feed(piece);
         let extra = self.text.len().saturating_sub(AT_HAND);
@@ -165,7 +165,7 @@ impl Said {
     }
 }
 
-fn take(log: &mut OutputLog, out: &mut Said, pipe: Pipe, piece: &[u8]) {
+fn take(log: &mut OutputLog, out: &mut ScriptSaid, pipe: Pipe, piece: &[u8]) {
     log.feed(pipe, piece);
     match pipe {
         Pipe::Out => out.feed(piece),

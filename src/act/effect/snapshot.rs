@@ -16,8 +16,8 @@ use crate::act::infra::snapshot::{
 use crate::base::units::short;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::Boxed;
-use crate::plan::deploy::{Golden, Manifest, Part, SnapshotSettings, StoreKind, drifted, pick};
-use crate::plan::runbook::{Output, RestoreStep, RestoreWhat, SnapshotStep, VerifyStep};
+use crate::plan::deploy::{Golden, Manifest, Part, StoreKind, drifted, pick};
+use crate::plan::runbook::{Output, RestoreStep, RestoreWhat, SnapshotSettings, SnapshotStep, VerifyStep};
 
 /// How often something that is under way is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ fn named(settings: &SnapshotSettings, wanted: &str) -> Result<Manifest, String> 
 impl Act for SnapshotStep {
     fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            let Some(settings) = &context.snapshots else { return unsettled() };
+            let Some(settings) = &context.settings.snapshots else { return unsettled() };
             if self.mutates { create(context, self, settings, invocation, log).await } else { is_there(settings, invocation) }
         })
     }
@@ -109,7 +109,7 @@ async fn create(
 impl Act for RestoreStep {
     fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            let Some(settings) = &context.snapshots else { return unsettled() };
+            let Some(settings) = &context.settings.snapshots else { return unsettled() };
             let manifest = match named(settings, &self.snapshot) {
                 Ok(manifest) => manifest,
                 Err(why) => return Outcome::failed(why, false),
@@ -143,7 +143,7 @@ impl Act for RestoreStep {
     /// A recovery is not taken back because nobody waits for it any more.
     fn settle<'a>(&'a self, context: &'a Context, run: &'a str, key: &'a str, end: bool) -> Boxed<'a, Settled> {
         Box::pin(async move {
-            let Some(settings) = &context.snapshots else { return Settled::Over };
+            let Some(settings) = &context.settings.snapshots else { return Settled::Over };
             let key = key.strip_prefix("undo/").unwrap_or(key);
             match at_work(settings, run, key, end).await {
                 Ok(Some(words)) => Settled::UnderWay(words),
@@ -312,7 +312,7 @@ fn gone_back(each: Vec<Result<String, Fault>>, log: &mut OutputLog) -> Outcome {
 impl Act for VerifyStep {
     fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            let Some(settings) = &context.snapshots else { return unsettled() };
+            let Some(settings) = &context.settings.snapshots else { return unsettled() };
             let manifest = match named(settings, &self.snapshot) {
                 Ok(manifest) => manifest,
                 Err(why) => return Outcome::failed(why, false),

@@ -23,7 +23,7 @@ const SOONER: Duration = Duration::from_millis(500);
 impl Act for Traffic {
     fn perform<'a>(&'a self, context: &'a Context, invocation: &'a Invocation<'a>, log: &'a mut OutputLog) -> Boxed<'a, Outcome> {
         Box::pin(async move {
-            let Some(switch) = &context.switch else {
+            let Some(switch) = &context.settings.switch else {
                 return Outcome::failed("there is no switch of the traffic any more", false);
             };
             let wanted = match self.weight() {

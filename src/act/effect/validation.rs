@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Act, Context, Invocation, Outcome, OutputLog, Seen};
+use super::{Act, CheckSeen, Context, Invocation, Outcome, OutputLog};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::observe::source::Boxed;
@@ -81,7 +81,7 @@ pub async fn look_once(context: &Context, checks: &[Check]) -> Outcome {
     judge(checks, &context.signals.look(checks).await)
 }
 
-fn judge(checks: &[Check], seen: &[Seen]) -> Outcome {
+fn judge(checks: &[Check], seen: &[CheckSeen]) -> Outcome {
     let words = describe(checks, seen);
     if seen.iter().all(|s| s.holds == Ok(true)) {
         Outcome::done(words, false)
@@ -92,8 +92,8 @@ fn judge(checks: &[Check], seen: &[Seen]) -> Outcome {
     }
 }
 
-fn describe(checks: &[Check], seen: &[Seen]) -> String {
-    let one = |(check, seen): (&Check, &Seen)| match &seen.holds {
+fn describe(checks: &[Check], seen: &[CheckSeen]) -> String {
+    let one = |(check, seen): (&Check, &CheckSeen)| match &seen.holds {
         Ok(true) => format!("{}: {}", check.signal, seen.reason),
         Ok(false) => format!("{}: {}, wanted {}", check.signal, seen.reason, check.condition.as_deref().unwrap_or("pass")),
         Err(why) => format!("{}: not known: {why}", check.signal),

@@ -7,7 +7,8 @@ use super::command::run;
 use super::snapshot::sha256_of;
 use crate::base::clock::Stamp;
 use crate::base::yaml;
-use crate::plan::deploy::{Fact, GateKind, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
+use crate::plan::deploy::{GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
+use crate::plan::runbook::{GateFact, GateKind};
 
 fn unknown(words: impl Into<String>) -> Judged {
     (GateVerdict::Unknown, words.into())
@@ -65,10 +66,10 @@ fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|e| e.to_string())
 }
 
-async fn fact(fact: &Fact, limit: Duration) -> Result<String, String> {
+async fn fact(fact: &GateFact, limit: Duration) -> Result<String, String> {
     match fact {
-        Fact::Is(text) => Ok(text.clone()),
-        Fact::Printed(argv) => {
+        GateFact::Is(text) => Ok(text.clone()),
+        GateFact::Printed(argv) => {
             let printed = run(argv.clone(), limit).await.map_err(|fault| fault.message)?;
             let text = printed.trim().to_string();
             if text.is_empty() || text.lines().count() > 1 { Err(format!("`{}` printed no one line", argv.join(" "))) } else { Ok(text) }

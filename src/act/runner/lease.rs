@@ -122,11 +122,11 @@ pub fn take_in_emergency(options: LeaseOptions) -> Lease {
 }
 
 /// The ends of the channels between a lease and its keeper.
-struct Parts {
+struct LeaseParts {
     events: mpsc::UnboundedReceiver<LeaseEvent>,
 }
 
-impl Parts {
+impl LeaseParts {
     fn begin(self, mut keeper: Keeper, emergency: bool) -> Lease {
         let (checks, asked) = mpsc::channel(4);
         let (tell, settled) = watch::channel(!emergency);
@@ -158,11 +158,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(options: LeaseOptions) -> (Keeper, Parts) {
+    fn new(options: LeaseOptions) -> (Keeper, LeaseParts) {
         let (sender, events) = mpsc::unbounded_channel();
         (
             Keeper { options, events: sender, host: Vec::new(), across: None, had: None, missed: None, gone: None, told: false },
-            Parts { events },
+            LeaseParts { events },
         )
     }
 
@@ -356,14 +356,14 @@ impl Keeper {
         loop {
             let turn = tokio::select! {
                 biased;
-                _ = ends.wait_for(|end| *end) => Turn::End,
-                Some(reply) = asked.recv() => Turn::Check(reply),
-                _ = beat.tick() => Turn::Beat,
+                _ = ends.wait_for(|end| *end) => LeaseTurn::End,
+                Some(reply) = asked.recv() => LeaseTurn::Check(reply),
+                _ = beat.tick() => LeaseTurn::Beat,
             };
             match turn {
-                Turn::End => break,
-                Turn::Beat => drop(self.look(false).await),
-                Turn::Check(reply) => {
+                LeaseTurn::End => break,
+                LeaseTurn::Beat => drop(self.look(false).await),
+                LeaseTurn::Check(reply) => {
                     let check = self.look(true).await;
                     self.told = matches!(check, LeaseCheck::Lost(_));
                     // The run may be over by now.
@@ -512,7 +512,7 @@ fn nobody_ends() -> watch::Receiver<bool> {
 }
 
 /// What the keeper does next.
-enum Turn {
+enum LeaseTurn {
     End,
     Check(oneshot::Sender<LeaseCheck>),
     Beat,

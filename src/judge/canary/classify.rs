@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::sample::Sample;
+use super::sample::CanarySample;
 use super::shift::{Shift, shift, superiority};
 use super::{CanaryAnalysis, CanaryMetric, Direction, EffectLimits, Measure, WORTH_TRUSTING};
 
@@ -28,7 +28,7 @@ impl Classification {
 
 /// How many points were compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Points {
+pub struct PointCounts {
     pub baseline: usize,
     pub canary: usize,
 }
@@ -52,13 +52,13 @@ pub struct MetricVerdict {
     pub estimate: Option<f64>,
     /// By the measure of its limits; without limits, the mean ratio.
     pub effect: Option<f64>,
-    pub points: Points,
+    pub points: PointCounts,
     pub medians: Medians,
     pub reason: String,
 }
 
 pub fn classify(metric: &CanaryMetric, analysis: &CanaryAnalysis) -> MetricVerdict {
-    let (canary, baseline) = (Sample::new(&metric.canary, metric.outliers), Sample::new(&metric.baseline, metric.outliers));
+    let (canary, baseline) = (CanarySample::new(&metric.canary, metric.outliers), CanarySample::new(&metric.baseline, metric.outliers));
     let mut verdict = MetricVerdict {
         name: metric.name.clone(),
         classification: Classification::NoData,
@@ -67,7 +67,7 @@ pub fn classify(metric: &CanaryMetric, analysis: &CanaryAnalysis) -> MetricVerdi
         upper: None,
         estimate: None,
         effect: None,
-        points: Points { baseline: baseline.len(), canary: canary.len() },
+        points: PointCounts { baseline: baseline.len(), canary: canary.len() },
         medians: Medians { baseline: baseline.median(), canary: canary.median() },
         reason: String::new(),
     };
@@ -118,7 +118,7 @@ fn compare(shift: Shift, bound: f64) -> Classification {
     }
 }
 
-fn effect(measure: Measure, canary: &Sample, baseline: &Sample) -> f64 {
+fn effect(measure: Measure, canary: &CanarySample, baseline: &CanarySample) -> f64 {
     match measure {
         Measure::MeanRatio if !canary.mean().is_finite() || !baseline.mean().is_finite() => f64::NAN,
         Measure::MeanRatio if canary.mean() == baseline.mean() => 1.0,
@@ -177,8 +177,8 @@ fn words(classification: Classification, shift: Shift, direction: Direction, con
     format!("{what}: {interval}")
 }
 
-fn missing(canary: &Sample, baseline: &Sample, analysis: &CanaryAnalysis) -> String {
-    let gaps = |sample: &Sample| if sample.missing > 0 { format!(" ({} without a value)", sample.missing) } else { String::new() };
+fn missing(canary: &CanarySample, baseline: &CanarySample, analysis: &CanaryAnalysis) -> String {
+    let gaps = |sample: &CanarySample| if sample.missing > 0 { format!(" ({} without a value)", sample.missing) } else { String::new() };
     let counts = format!("canary {} points{}, baseline {}{}", canary.len(), gaps(canary), baseline.len(), gaps(baseline));
     match (canary.len(), baseline.len()) {
         (0, 0) => format!("no data on either side: {counts}"),
@@ -190,7 +190,7 @@ fn missing(canary: &Sample, baseline: &Sample, analysis: &CanaryAnalysis) -> Str
 }
 
 /// What the verdict stands on, where that is not plain.
-fn basis(canary: &Sample, baseline: &Sample) -> String {
+fn basis(canary: &CanarySample, baseline: &CanarySample) -> String {
     let mut said = String::new();
     let outliers = canary.outliers + baseline.outliers;
     if outliers > 0 {

@@ -2,18 +2,18 @@
 
 use super::{Outliers, Point};
 
-pub struct Sample {
+pub struct CanarySample {
     pub sorted: Vec<f64>,
     /// Points given that are none: null, NaN, infinite.
     pub missing: usize,
     pub outliers: usize,
 }
 
-impl Sample {
-    pub fn new(points: &[Point], outliers: Outliers) -> Sample {
+impl CanarySample {
+    pub fn new(points: &[Point], outliers: Outliers) -> CanarySample {
         let mut sorted: Vec<f64> = points.iter().filter_map(|p| p.0).collect();
         sorted.sort_unstable_by(f64::total_cmp);
-        let mut sample = Sample { missing: points.len() - sorted.len(), sorted, outliers: 0 };
+        let mut sample = CanarySample { missing: points.len() - sorted.len(), sorted, outliers: 0 };
         if outliers == Outliers::Iqr && !sample.sorted.is_empty() {
             let (low, high) = (sample.quantile(0.25), sample.quantile(0.75));
             let fence = 1.5 * (high - low);
@@ -55,17 +55,17 @@ mod tests {
 
     #[test]
     fn what_lies_outside_the_fences_is_left_out() {
-        let sample = Sample::new(&points(&[4.0, 1.0, 2.0, 3.0, 100.0, f64::NAN]), Outliers::Iqr);
+        let sample = CanarySample::new(&points(&[4.0, 1.0, 2.0, 3.0, 100.0, f64::NAN]), Outliers::Iqr);
         assert_eq!(sample.sorted, [1.0, 2.0, 3.0, 4.0]);
         assert_eq!((sample.missing, sample.outliers), (1, 1));
-        assert_eq!(Sample::new(&points(&[4.0, 1.0, 100.0]), Outliers::Keep).sorted, [1.0, 4.0, 100.0]);
-        assert_eq!(Sample::new(&[Point(None)], Outliers::Iqr).len(), 0);
+        assert_eq!(CanarySample::new(&points(&[4.0, 1.0, 100.0]), Outliers::Keep).sorted, [1.0, 4.0, 100.0]);
+        assert_eq!(CanarySample::new(&[Point(None)], Outliers::Iqr).len(), 0);
     }
 
     #[test]
     fn quartiles_are_those_of_r() {
         // quantile(c(1, 2, 4, 7, 11, 16), c(0.25, 0.75)) is 2.5 and 10.
-        let sample = Sample::new(&points(&[1.0, 2.0, 4.0, 7.0, 11.0, 16.0]), Outliers::Keep);
+        let sample = CanarySample::new(&points(&[1.0, 2.0, 4.0, 7.0, 11.0, 16.0]), Outliers::Keep);
         assert_eq!((sample.quantile(0.25), sample.quantile(0.75)), (2.5, 10.0));
     }
 }

@@ -37,7 +37,7 @@ const STAND_BY: Duration = Duration::from_secs(5);
 const BACKSTOP: Duration = Duration::from_millis(500);
 
 /// What stands between questions and their source.
-pub(super) struct Gate {
+pub(super) struct SourceGate {
     pub(super) source: Source,
     selectors: Vec<String>,
     permits: Semaphore,
@@ -63,8 +63,8 @@ struct Newest {
     times: HashMap<String, Stamp>,
 }
 
-impl Gate {
-    pub(super) fn new(source: Source, selectors: Vec<String>, mailbox: Arc<Mailbox>) -> Gate {
+impl SourceGate {
+    pub(super) fn new(source: Source, selectors: Vec<String>, mailbox: Arc<Mailbox>) -> SourceGate {
         let health = SourceHealth {
             kind: source.kind,
             state: SourceState::Starting,
@@ -77,7 +77,7 @@ impl Gate {
             identified: false,
             warning: None,
         };
-        Gate {
+        SourceGate {
             permits: Semaphore::new(source.concurrency.max(1)),
             standing: Mutex::new(SourceRecord { health, waits: None, due: Instant::now(), trying: false, good: None }),
             revived: watch::channel(0).0,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::gate::{Gate, Source};
+use super::gate::{Source, SourceGate};
 use super::mailbox::Mailbox;
 use super::prometheus::now;
 use super::{Answer, Client};
@@ -20,7 +20,7 @@ use crate::observe::reading::{Ask, Fault, FaultKind, LabelledValue, Lines, Past,
 /// The tasks that ask. They end when this is dropped.
 pub struct Poller {
     tasks: JoinSet<()>,
-    gates: HashMap<Arc<str>, Arc<Gate>>,
+    gates: HashMap<Arc<str>, Arc<SourceGate>>,
     window: watch::Sender<Duration>,
     refresh: watch::Sender<u64>,
 }
@@ -30,13 +30,13 @@ impl Poller {
         let (window, _) = watch::channel(window);
         let (refresh, _) = watch::channel(0);
         let mut tasks = JoinSet::new();
-        let mut gates: HashMap<Arc<str>, Arc<Gate>> = HashMap::new();
+        let mut gates: HashMap<Arc<str>, Arc<SourceGate>> = HashMap::new();
         for source in sources {
             if let Some(work) = source.client.clone().background() {
                 tasks.spawn_on(work, runtime);
             }
             let selectors = all_selectors(&questions, &source.name);
-            let gate = Arc::new(Gate::new(source, selectors, mailbox.clone()));
+            let gate = Arc::new(SourceGate::new(source, selectors, mailbox.clone()));
             tasks.spawn_on(gate.clone().identify(), runtime);
             if !questions.iter().any(|q| q.source == gate.source.name) {
                 tasks.spawn_on(gate.clone().stand_by(), runtime);
@@ -111,8 +111,8 @@ fn chart_step(window: Duration, every: Duration) -> Duration {
 
 struct Asker {
     question: Question,
-    gate: Arc<Gate>,
-    second: Option<Arc<Gate>>,
+    gate: Arc<SourceGate>,
+    second: Option<Arc<SourceGate>>,
     mailbox: Arc<Mailbox>,
     chart: Chart,
 }
@@ -166,7 +166,7 @@ impl Asker {
         Some(self.reading(&gate, started, Err(fault)))
     }
 
-    fn reading(&self, gate: &Gate, started: Instant, outcome: Result<Answer, Fault>) -> Reading {
+    fn reading(&self, gate: &SourceGate, started: Instant, outcome: Result<Answer, Fault>) -> Reading {
         let received = now();
         let (at, notes, partial) = match &outcome {
             Ok(answer) => (answer.at.unwrap_or(received), answer.notes.clone(), answer.partial),
@@ -185,7 +185,7 @@ impl Asker {
     }
 
     /// One question to one source: the value, and the chart's tail. `Ok(None)` means that nothing is new yet.
-    async fn one(&mut self, gate: &Arc<Gate>, ask: &Ask, window: Duration) -> Result<Option<Answer>, Fault> {
+    async fn one(&mut self, gate: &Arc<SourceGate>, ask: &Ask, window: Duration) -> Result<Option<Answer>, Fault> {
         let (timeout, client) = (self.question.timeout, gate.source.client.clone());
         if let Some(past) = self.question.past {
             return gate.through(timeout, past_value(&*client, ask, past)).await.map(Some);
@@ -231,7 +231,7 @@ impl Asker {
     }
 
     /// The part of the window that is not here yet. `None` when the next point is not due.
-    async fn tail(&mut self, gate: &Arc<Gate>, ask: &Ask, window: Duration, step: Duration) -> Result<Option<Answer>, Fault> {
+    async fn tail(&mut self, gate: &Arc<SourceGate>, ask: &Ask, window: Duration, step: Duration) -> Result<Option<Answer>, Fault> {
         let skew = gate.source.client.skew();
         let end = now().align(step);
         let same = self.chart.window == window && self.chart.via.as_ref() == Some(&gate.source.name);

@@ -24,7 +24,7 @@ pub struct Probe {
 const SAME_DATE: Duration = Duration::from_secs(3);
 
 /// Why a probe fails: nobody answers, or the answer is not the right one.
-enum Wrong {
+enum ProbeWrong {
     Away(Fault),
     Answer(String),
 }
@@ -50,22 +50,22 @@ impl Probe {
     }
 
     /// How long a right answer took and its status, or what was wrong; and when the answer was made, if not now.
-    async fn try_once(&self, spec: &ProbeSpec) -> Result<(String, Option<Stamp>), Wrong> {
+    async fn try_once(&self, spec: &ProbeSpec) -> Result<(String, Option<Stamp>), ProbeWrong> {
         let started = Instant::now();
-        let request = self.web.request(&spec.method, &spec.path).map_err(Wrong::Away)?;
-        let response = self.web.send(request).await.map_err(Wrong::Away)?;
+        let request = self.web.request(&spec.method, &spec.path).map_err(ProbeWrong::Away)?;
+        let response = self.web.send(request).await.map_err(ProbeWrong::Away)?;
         let took = started.elapsed();
         if response.status.as_u16() != spec.status {
-            return Err(Wrong::Answer(format!("status {} instead of {}", response.status.as_u16(), spec.status)));
+            return Err(ProbeWrong::Answer(format!("status {} instead of {}", response.status.as_u16(), spec.status)));
         }
         if let Some(pattern) = &spec.body {
-            let pattern = regex::Regex::new(pattern).map_err(|e| Wrong::Answer(format!("the body pattern is wrong: {e}")))?;
+            let pattern = regex::Regex::new(pattern).map_err(|e| ProbeWrong::Answer(format!("the body pattern is wrong: {e}")))?;
             if !pattern.is_match(&response.text()) {
-                return Err(Wrong::Answer(format!("the body does not match `{pattern}`: {}", fit(&response.text(), 60))));
+                return Err(ProbeWrong::Answer(format!("the body does not match `{pattern}`: {}", fit(&response.text(), 60))));
             }
         }
         if let Some(limit) = spec.within.filter(|limit| took > *limit) {
-            return Err(Wrong::Answer(format!("answered after {}, allowed are {}", short(took), short(limit))));
+            return Err(ProbeWrong::Answer(format!("answered after {}, allowed are {}", short(took), short(limit))));
         }
         let at = self.made(&spec.path, &response);
         let cached = if at.is_some() { ", out of a cache" } else { "" };
@@ -98,8 +98,8 @@ impl Client for Probe {
                     *count = if result.is_ok() { 0 } else { count.saturating_add(1) };
                     let (note, at, away) = match result {
                         Ok((words, at)) => (words, at, None),
-                        Err(Wrong::Answer(words)) => (words, None, None),
-                        Err(Wrong::Away(fault)) => (fault.message.clone(), None, Some(fault)),
+                        Err(ProbeWrong::Answer(words)) => (words, None, None),
+                        Err(ProbeWrong::Away(fault)) => (fault.message.clone(), None, Some(fault)),
                     };
                     let notes = vec![crate::base::secret::sanitize(&note)];
                     Ok(Answer { at, notes, away, ..Answer::now(Value::Number(f64::from(*count))) })

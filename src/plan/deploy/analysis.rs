@@ -2,56 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::judge::{CanaryAnalysis, CanaryMetric, CanaryVerdict, Direction, EffectLimits, Outliers, Point, Verdict, judge_canary};
-
-/// How a canary is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AnalysisSettings {
-    /// Of the interval of each shift.
-    pub confidence: f64,
-    /// How far from zero the interval may lie, as a share of the shift.
-    pub tolerance: f64,
-    /// Scores from which on it passes, and from which on it is marginal.
-    pub pass: f64,
-    pub marginal: f64,
-    /// Fewer points than this on either side are no data.
-    pub at_least: usize,
-    pub metrics: Vec<MetricPair>,
-}
-
-/// Two signals that ask the same of both tracks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MetricPair {
-    pub name: String,
-    pub canary: String,
-    pub stable: String,
-    pub direction: Direction,
-    pub critical: bool,
-    pub weight: f64,
-    pub group: String,
-    pub outliers: Outliers,
-    pub effect: Option<EffectLimits>,
-    /// A shift smaller than this is neglected.
-    #[serde(default)]
-    pub least: Option<f64>,
-}
-
-impl AnalysisSettings {
-    /// Every signal it reads.
-    pub fn signals(&self) -> Vec<String> {
-        self.metrics.iter().flat_map(|pair| [pair.canary.clone(), pair.stable.clone()]).collect()
-    }
-
-    /// The metrics in a few words.
-    pub fn words(&self) -> String {
-        let one = |pair: &MetricPair| if pair.critical { format!("{} (critical)", pair.name) } else { pair.name.clone() };
-        self.metrics.iter().map(one).collect::<Vec<_>>().join(", ")
-    }
-}
+use crate::judge::{CanaryAnalysis, CanaryMetric, CanaryVerdict, Point, Verdict, judge_canary};
+use crate::plan::runbook::{AnalysisSettings, MetricPair};
 
 /// The points of one signal, in the order of time; or why they are not to be trusted.
 pub type Compared = Result<Vec<(Stamp, f64)>, String>;
@@ -118,6 +72,7 @@ fn hole(points: &[(Stamp, f64)], since: Stamp, until: Stamp) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::{Direction, Outliers};
 
     fn settings() -> AnalysisSettings {
         let pair = |name: &str, critical| MetricPair {

@@ -1,37 +1,11 @@
 //! A canary by the record: who has turned its traffic to what, and who holds it. Folded from runs, so that it survives
 //! every restart.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::analysis::AnalysisSettings;
 use crate::base::clock::Stamp;
-use crate::plan::runbook::{Kind, Operator, Plan, Run, StepState, Traffic, Weight, millis};
-
-/// How a release is walked up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CanarySettings {
-    /// The shares that it takes one after the other, rising.
-    pub steps: Vec<Weight>,
-    /// How long a share is looked at before the next.
-    #[serde(with = "millis")]
-    pub bake: Duration,
-    /// How much of that is left aside at its beginning: rates reach back to before it.
-    #[serde(default, with = "millis")]
-    pub warm_up: Duration,
-    /// Sets of checks that must pass before a step up.
-    pub gates: Vec<String>,
-    pub analysis: AnalysisSettings,
-}
-
-impl CanarySettings {
-    /// The step after a share.
-    pub fn after(&self, weight: f64) -> Option<Weight> {
-        self.steps.iter().copied().find(|step| f64::from(*step) > weight + 0.5)
-    }
-}
+use crate::plan::runbook::{Kind, Operator, Plan, Run, StepState, Traffic, Weight};
 
 /// The runbook of a step, and that which holds a canary where it is.
 pub const STEP: &str = "canary-step";

@@ -1,52 +1,12 @@
 //! Gates: named sets of checks that have to pass before a step. What each sort of check makes of what was read.
 
-use std::path::PathBuf;
-
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::base::units::Unit;
 use crate::judge::{Condition, Operand, Verdict};
-use crate::plan::runbook::{Check, JsonCheck, is_condition};
-
-/// A named set of checks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Gate {
-    pub name: String,
-    pub checks: Vec<GateCheck>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GateCheck {
-    pub name: String,
-    pub kind: GateKind,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GateKind {
-    /// A program that ends well.
-    Command(Vec<String>),
-    /// Live signals.
-    Signals(Vec<Check>),
-    /// A YAML file of sources: each critical one has an owner and a review date that is not past.
-    Governance(PathBuf),
-    /// Files against the sums in a lock file.
-    Lockfile(PathBuf),
-    /// A table in Markdown of what goes with what.
-    Compat { file: PathBuf, binary: Fact, schema: Fact, collection: Fact },
-    /// A program that prints JSON, held to thresholds.
-    Evaluation { argv: Vec<String>, thresholds: Vec<JsonCheck> },
-}
-
-/// Something that is known, or that a program prints.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fact {
-    Is(String),
-    Printed(Vec<String>),
-}
+use crate::plan::runbook::{JsonCheck, is_condition};
 
 /// What a check says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,14 +11,11 @@ mod snapshot;
 mod write_loss;
 
 pub use crate::plan::runbook::Scope;
-pub use analysis::{AnalysisSettings, Compared, MetricPair, compare};
-pub use canary::{CanarySettings, HOLD, Hold, STEP, SaidOfHold, Turn, TurnState, holds, turns};
+pub use analysis::{Compared, compare};
+pub use canary::{HOLD, Hold, STEP, SaidOfHold, Turn, TurnState, holds, turns};
 pub use drill::improvements;
-pub use gate::{Fact, Gate, GateAnswer, GateCheck, GateKind, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
+pub use gate::{GateAnswer, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
 pub use promotion::{DeployState, Promotion};
 pub use rollback::{Readiness, ReadinessItem, ReadinessState, RollbackSettings, brought_out};
-pub use snapshot::{
-    Changes, CollectionStrategy, DatabaseStore, DatabaseStrategy, Golden, Manifest, NodeStore, Part, ProbeQuery, ProgramStore,
-    SnapshotSettings, StoreKind, differences, drifted, of_environment, pick, too_old,
-};
+pub use snapshot::{Changes, Golden, Manifest, Part, ProbeQuery, StoreKind, differences, drifted, of_environment, pick, too_old};
 pub use write_loss::WriteLoss;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::canary::{CanarySettings, Hold, Turn, TurnState};
+use super::canary::{Hold, Turn, TurnState};
 use crate::base::clock::Stamp;
 use crate::base::units::{short, watch};
 use crate::judge::{CanaryVerdict, Verdict};
-use crate::plan::runbook::{ALL, Observation, Weight, percent};
+use crate::plan::runbook::{ALL, CanarySettings, Observation, Weight, percent};
 
 /// Everything that is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -134,7 +134,7 @@ impl DeployState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::deploy::AnalysisSettings;
+    use crate::plan::runbook::AnalysisSettings;
     use crate::plan::runbook::{Operator, Seen};
 
     fn settings() -> CanarySettings {

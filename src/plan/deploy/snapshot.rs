@@ -1,97 +1,12 @@
 //! Snapshots: what is in one, by its manifest; which are kept; what restoring one would throw away.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Stamp;
-use crate::base::endpoint::{DatabaseOptions, Endpoint};
-use crate::base::secret::SecretRef;
 use crate::base::units::thousands;
-use crate::plan::runbook::millis;
-
-/// What is taken together, where it goes, and how it comes back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SnapshotSettings {
-    pub folder: PathBuf,
-    /// The runbook that stops what writes while a snapshot is taken or brought back.
-    #[serde(default)]
-    pub hold: Option<String>,
-    /// A program that prints how many bytes are free on the databases' server.
-    #[serde(default)]
-    pub server_room: Vec<String>,
-    pub databases: Vec<DatabaseStore>,
-    /// The nodes of a Qdrant cluster, or the one there is.
-    pub nodes: Vec<NodeStore>,
-    pub collections: Vec<String>,
-    pub programs: Vec<ProgramStore>,
-    /// Where the server keeps its snapshots; learnt from it where that is not said.
-    pub server_folder: Option<String>,
-    /// Whether the snapshots of collections are copied here, too.
-    pub download: bool,
-    pub keep: usize,
-    #[serde(default, with = "millis::maybe")]
-    pub keep_for: Option<Duration>,
-    /// From which age on the newest is too old to go back to.
-    #[serde(with = "millis")]
-    pub max_age: Duration,
-    #[serde(with = "millis")]
-    pub timeout: Duration,
-    /// Counts besides those of every table: a name and a query that gives labels and numbers.
-    pub counts: Vec<(String, String)>,
-    /// How many stored points are asked for their neighbours.
-    pub probes: usize,
-    pub restore_database: DatabaseStrategy,
-    pub restore_collection: CollectionStrategy,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DatabaseStore {
-    pub name: String,
-    pub options: DatabaseOptions,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NodeStore {
-    pub name: String,
-    pub endpoint: Endpoint,
-}
-
-/// A store of somebody's own: programs with their arguments that speak JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProgramStore {
-    pub name: String,
-    pub create: Vec<String>,
-    pub verify: Vec<String>,
-    pub restore: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DatabaseStrategy {
-    /// Into a new database beside it, and then their names are changed.
-    #[default]
-    Swap,
-    InPlace,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CollectionStrategy {
-    /// Into a new collection, and then the alias is switched.
-    #[default]
-    Alias,
-    InPlace,
-}
-
-impl SnapshotSettings {
-    pub fn secrets(&self) -> Vec<&SecretRef> {
-        let databases = self.databases.iter().filter_map(|store| store.options.password.as_ref());
-        databases.chain(self.nodes.iter().flat_map(|node| node.endpoint.secrets())).collect()
-    }
-}
+use crate::plan::runbook::SnapshotSettings;
 
 /// What is known of a snapshot. It is written last: what has no manifest is no snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -297,7 +212,11 @@ pub fn drifted(then: &[ProbeQuery], now: &[ProbeQuery]) -> Vec<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
     use super::*;
+    use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy};
 
     pub(in crate::plan::deploy) fn manifest(id: &str, at: i64, golden: bool) -> Manifest {
         let golden = golden.then(|| Golden { by: "eva".into(), at: Stamp(at), why: "smoke passed".into() });

@@ -460,7 +460,7 @@ impl<'a> LoadScope<'a> {
 }
 
 /// Reports what a text uses that will not be there.
-fn known(r: &mut Reader, whose: &str, at: usize, uses: Result<template::Uses, String>, scope: &LoadScope) {
+fn known(r: &mut Reader, whose: &str, at: usize, uses: Result<template::TemplateNames, String>, scope: &LoadScope) {
     match uses {
         Err(e) => r.error(at, format!("in {whose}: {e}"), None),
         Ok(uses) => {

@@ -18,16 +18,12 @@ mod steps;
 mod switch;
 mod template;
 
-pub use context::{Asked, KnownSnapshot, PlanningContext, SnapshotsContext};
+pub use context::{Asked, KnownSnapshot, PlanningContext};
 pub use event::{
     Choice, Event, Operator, OperatorQuestion, Output, ProbeAnswer, Progress, QuestionKind, Record, RunResult, Runner, StepProgress,
     StepResult,
 };
-pub use kinds::{
-    Address, Analysis, Check, GateStep, HealthCheck, HealthTarget, HttpCall, JsonCheck, Kind, LoadTest, Manual, Notify, ReleaseStep,
-    RestoreStep, RestoreWhat, RunbookCall, Script, SnapshotStep, SqlCall, StepKind, Traffic, Uses, Validation, VerifyStep, Wait,
-    is_condition,
-};
+pub use kinds::*;
 pub use load::{LoadedRunbook, PAGERDUTY, load};
 pub use model::{
     Channel, Checklists, Danger, Frequency, Front, Input, InputType, NotificationRule, Occasion, OnFailure, Retry, Rollback, Runbook,

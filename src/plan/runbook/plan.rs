@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use super::event::Operator;
-use super::kinds::{Check, Kind};
+use super::kinds::{Check, Kind, Uses};
 use super::millis;
 use super::model::{Channel, Checklists, Danger, Occasion, OnFailure, Retry};
 use crate::base::clock::Stamp;
@@ -162,6 +162,20 @@ impl Content {
     /// Its steps, and those of its rollback.
     pub fn all(&self) -> impl Iterator<Item = &Planned> {
         self.steps.iter().chain(&self.rollback.steps)
+    }
+
+    /// Everything that it names, ways back included.
+    pub fn uses(&self) -> Uses {
+        let mut uses = Uses::default();
+        uses.checks(&self.guard);
+        for step in self.all() {
+            uses.checks(&step.guard);
+            for kind in [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()].into_iter().flatten() {
+                uses.checks(kind.checks());
+                uses.extend(kind.uses());
+            }
+        }
+        uses
     }
 
     /// A drill of a plan of the first version: what changes something is left out.

@@ -273,7 +273,8 @@ impl Planner<'_> {
         match call {
             RunbookCall::Named { name, inputs } => self.nested(step, name, inputs, around, outer),
             RunbookCall::Hold { otherwise, .. } => {
-                let hold = self.world.snapshots.as_ref().and_then(|snapshots| snapshots.hold.clone()).or_else(|| otherwise.clone());
+                let hold =
+                    self.world.settings.snapshots.as_ref().and_then(|snapshots| snapshots.hold.clone()).or_else(|| otherwise.clone());
                 // It cannot hold itself.
                 let own = hold.filter(|name| outer.first() != Some(name));
                 own.map_or_else(Vec::new, |name| self.nested(step, &name, &Map::new(), around, outer))
@@ -351,7 +352,7 @@ impl Planner<'_> {
     /// A kind with its templates rendered and its targets resolved.
     fn kind(&mut self, runbook: &Runbook, step: &Step, kind: &Kind, inputs: &Map<String, Json>) -> Kind {
         let (context, only_checks) = (self.context(inputs), self.asked.only_checks);
-        let mut used = template::Uses::default();
+        let mut used = template::TemplateNames::default();
         let mut render = |text: &str, typed: bool| {
             let uses = template::uses(text)?;
             let late = uses.is_late() || only_checks && uses.inputs().any(|name| !inputs.contains_key(name));
@@ -400,7 +401,7 @@ impl Planner<'_> {
         }
     }
 
-    fn vars_exist(&mut self, whose: &str, uses: &template::Uses) {
+    fn vars_exist(&mut self, whose: &str, uses: &template::TemplateNames) {
         for name in uses.0.iter().filter_map(|name| name.strip_prefix("vars.")) {
             let name = name.split('.').next().unwrap_or(name);
             if !self.world.vars.contains_key(name) {

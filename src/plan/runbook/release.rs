@@ -9,7 +9,6 @@ use super::millis;
 use super::template::render;
 use crate::base::clock::Stamp;
 use crate::base::endpoint::Endpoint;
-use crate::base::secret::SecretRef;
 
 /// How versions are brought out and read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,13 +106,6 @@ impl Release {
                 format!("{method} {}/{} {}", base.trim_end_matches('/'), shown(path).trim_start_matches('/'), shown(body))
             }
             Deploy::Command { deploy, .. } => deploy.iter().map(|word| shown(word)).collect::<Vec<_>>().join(" "),
-        }
-    }
-
-    pub fn secrets(&self) -> Vec<&SecretRef> {
-        match &self.deploy {
-            Deploy::Http { endpoint, .. } => endpoint.secrets(),
-            Deploy::Command { .. } => Vec::new(),
         }
     }
 

@@ -1,14 +1,12 @@
-//! The names of one step, looked up where its plan is made: services, databases, channels, files, and what a configuration
-//! has of the rest.
+//! The names of one step, looked up where its plan is made: services, databases, channels, files, snapshots.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::context::PlanningContext;
-use super::kinds::{Address, Names};
-use super::switch::Weight;
+use super::kinds::{Address, Names, StepSettings};
 use super::template;
 use crate::base::diag::suggestion;
 use crate::base::text::hex;
@@ -32,11 +30,6 @@ impl StepNames<'_> {
     fn problem(&mut self, text: String, hint: Option<String>) {
         let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
         self.problems.push(format!("{}: step `{}`: {text}{hint}", self.here, self.step));
-    }
-
-    /// Whether a name depends on an input that is left open.
-    fn is_open(&self, name: &str) -> bool {
-        self.only_checks && template::is_template(name)
     }
 }
 
@@ -101,44 +94,21 @@ impl Names for StepNames<'_> {
         Some((path.display().to_string(), sum))
     }
 
-    fn traffic(&mut self, weight: Option<Weight>) -> Option<String> {
-        let Some(switch) = &self.world.switch else {
-            let hint = "add [traffic] with kind = \"http\", \"command\", \"haproxy\", \"file\" or \"kubectl\" to the configuration";
-            self.problem("there is no switch of the traffic".into(), Some(hint.into()));
-            return None;
-        };
-        weight.map(|weight| switch.call(weight))
+    fn settings(&self) -> Arc<StepSettings> {
+        self.world.settings.clone()
     }
 
-    fn analysis(&mut self) -> Option<(Duration, String)> {
-        let known = self.world.analysis.clone();
-        if known.is_none() {
-            let hint = "add [canary] with [canary.metrics.NAME] canary = \"…\" and stable = \"…\" to the configuration";
-            self.problem("there is nothing that a canary is judged by".into(), Some(hint.into()));
-        }
-        known
-    }
-
-    fn release(&mut self, version: Option<&str>) -> Option<String> {
-        let Some(release) = &self.world.release else {
-            let hint = "add [release] with deploy = [\"./deploy\", \"{{ version }}\"] and running = [\"./running\"] to the configuration";
-            self.problem("nothing says how a version is brought out".into(), Some(hint.into()));
-            return None;
+    fn snapshot(&mut self, wanted: &str) -> Option<String> {
+        let known = &self.world.snapshots;
+        let found = match wanted {
+            "latest" => known.iter().find(|known| !known.safety),
+            "golden" => known.iter().find(|known| known.golden),
+            id => known.iter().find(|known| known.id == id),
         };
-        version.map(|version| release.call(version))
-    }
-
-    fn snapshots(&mut self, wanted: Option<&str>) -> Option<(String, String)> {
-        let Some(snapshots) = &self.world.snapshots else {
-            let hint = "add [snapshots] with databases = [\"NAME\"] and collections = [\"NAME\"] to the configuration";
-            self.problem("nothing says what a snapshot is taken of".into(), Some(hint.into()));
-            return None;
-        };
-        let Some(wanted) = wanted else { return Some((snapshots.what.clone(), String::new())) };
-        match snapshots.find(wanted) {
-            Some(id) => Some((snapshots.how.clone(), id.to_string())),
+        match found {
+            Some(known) => Some(known.id.clone()),
             // Which there will be is not known before.
-            None if self.only_checks => Some((snapshots.how.clone(), wanted.to_string())),
+            None if self.only_checks => Some(wanted.to_string()),
             None => {
                 let hint = match wanted {
                     "golden" => "lastgreen snapshot golden ID --why TEXT",
@@ -150,24 +120,11 @@ impl Names for StepNames<'_> {
         }
     }
 
-    fn gates(&mut self, gates: &mut Vec<String>, of_canary: bool) -> Vec<String> {
-        let known = &self.world.gates;
-        if of_canary {
-            let wanted = self.world.canary_gates.iter().filter(|name| !gates.contains(name)).cloned().collect::<Vec<_>>();
-            gates.extend(wanted);
-        }
-        let checks = gates.iter().filter_map(|name| known.get(name)).flatten().cloned().collect();
-        for name in gates.iter().filter(|name| !known.contains_key(*name)) {
-            if !self.is_open(name) {
-                let hint = suggestion(name, known.keys().map(String::as_str));
-                let hint = hint.or_else(|| Some(format!("add [gates.{name}.CHECK] with a kind to the configuration")));
-                self.problem(format!("there is no gate `{name}`"), hint);
-            }
-        }
-        checks
+    fn is_open(&self, name: &str) -> bool {
+        self.only_checks && template::is_template(name)
     }
 
-    fn wrong(&mut self, words: String) {
-        self.problem(words, None);
+    fn wrong(&mut self, words: String, hint: Option<String>) {
+        self.problem(words, hint);
     }
 }

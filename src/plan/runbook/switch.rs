@@ -12,7 +12,6 @@ use super::millis;
 use super::template::render;
 use crate::base::clock::Stamp;
 use crate::base::endpoint::Endpoint;
-use crate::base::secret::SecretRef;
 
 /// A canary's share of the traffic, in whole per cent.
 pub type Weight = u8;
@@ -152,13 +151,6 @@ impl Switch {
                     format!("kubectl {} {}", arguments.join(" "), kube.flags.join(" ")).trim_end().to_string()
                 }
             },
-        }
-    }
-
-    pub fn secrets(&self) -> Vec<&SecretRef> {
-        match &self.kind {
-            SwitchKind::Http { endpoint, .. } | SwitchKind::File { read: Some((endpoint, _)), .. } => endpoint.secrets(),
-            _ => Vec::new(),
         }
     }
 

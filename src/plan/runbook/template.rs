@@ -31,9 +31,9 @@ pub fn is_template(text: &str) -> bool {
 
 /// The names a template or expression uses, as `inputs.version`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Uses(pub BTreeSet<String>);
+pub struct TemplateNames(pub BTreeSet<String>);
 
-impl Uses {
+impl TemplateNames {
     /// Whether only a run can know the values.
     pub fn is_late(&self) -> bool {
         self.0.iter().any(|name| LATE.contains(&name.split('.').next().unwrap_or("")))
@@ -52,18 +52,18 @@ fn words(error: &minijinja::Error) -> String {
 
 /// # Errors
 /// What is wrong with the template's own text.
-pub fn uses(text: &str) -> Result<Uses, String> {
+pub fn uses(text: &str) -> Result<TemplateNames, String> {
     let engine = engine();
     let template = engine.template_from_str(text).map_err(|e| words(&e))?;
-    Ok(Uses(template.undeclared_variables(true).into_iter().collect()))
+    Ok(TemplateNames(template.undeclared_variables(true).into_iter().collect()))
 }
 
 /// # Errors
 /// What is wrong with the expression's own text.
-pub fn uses_of_expression(text: &str) -> Result<Uses, String> {
+pub fn uses_of_expression(text: &str) -> Result<TemplateNames, String> {
     let engine = engine();
     let expression = engine.compile_expression(text).map_err(|e| words(&e))?;
-    Ok(Uses(expression.undeclared_variables(true).into_iter().collect()))
+    Ok(TemplateNames(expression.undeclared_variables(true).into_iter().collect()))
 }
 
 /// # Errors

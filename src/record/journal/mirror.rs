@@ -22,6 +22,15 @@ CREATE TABLE IF NOT EXISTS lastgreen.records (run text NOT NULL, seq bigint NOT 
   environment text NOT NULL, type text NOT NULL, line text NOT NULL, PRIMARY KEY (run, seq));
 ";
 
+/// By this the latest steps of an environment are found among years of records.
+const PG_INDEX: &str = "
+CREATE INDEX IF NOT EXISTS records_steps ON lastgreen.records (environment, at DESC) WHERE type = 'step_finished';
+";
+
+/// Whether it is missing, and ours to make: records may be another role's, which only lets us write them.
+const LACKS_INDEX: &str = "SELECT to_regclass('lastgreen.records_steps') IS NULL AND pg_has_role(relowner, 'USAGE') \
+                           FROM pg_class WHERE oid = to_regclass('lastgreen.records')";
+
 const LITE_SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS lastgreen_records (run TEXT NOT NULL, seq INTEGER NOT NULL, at TEXT NOT NULL,
   environment TEXT NOT NULL, type TEXT NOT NULL, line TEXT NOT NULL, PRIMARY KEY (run, seq));
@@ -48,6 +57,9 @@ impl Mirror {
                 let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.records') IS NOT NULL").fetch_one(&mut *pg).await?;
                 if !there {
                     super::schema::make(pg, PG_TABLES).await?;
+                }
+                if sqlx::query_scalar(LACKS_INDEX).fetch_one(&mut *pg).await? {
+                    super::schema::make(pg, PG_INDEX).await?;
                 }
                 sqlx::query_scalar(
                     "SELECT count(*) = 3 FROM pg_attribute WHERE attrelid = to_regclass('task_events') AND NOT attisdropped \

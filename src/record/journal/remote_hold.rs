@@ -32,19 +32,8 @@ async fn put(pg: &mut PgConnection, environment: &str, at: Stamp, hold: Option<&
     sqlx::query(query).bind(environment).bind(at.0).bind(hold).execute(pg).await.map(drop)
 }
 
-/// What was said last; `Ok(None)`: nothing ever, or this database keeps none.
-///
-/// # Errors
-/// What the database said.
-pub async fn said_of_hold(options: &DatabaseOptions, environment: &str) -> Result<Option<Said>, String> {
-    let mut session = Session::open(options).await.map_err(|f| f.message)?;
-    let Session::Postgres(pg) = &mut session else { return Ok(None) };
-    let said = said(pg, environment).await;
-    session.close().await;
-    said.map_err(words)
-}
-
-async fn said(pg: &mut PgConnection, environment: &str) -> Result<Option<Said>, sqlx::Error> {
+/// What was said last; `Ok(None)`: nothing ever.
+pub(super) async fn said_of_hold(pg: &mut PgConnection, environment: &str) -> Result<Option<Said>, sqlx::Error> {
     let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.holds') IS NOT NULL").fetch_one(&mut *pg).await?;
     if !there {
         return Ok(None);

@@ -218,25 +218,18 @@ impl RemoteLease {
 
 /// Who has an environment across hosts now, where a session of theirs holds it; looks only. `Ok(None)`: nobody, or there is no
 /// such table.
-///
-/// # Errors
-/// What the database said.
-pub async fn remote_holder(options: &DatabaseOptions, environment: &str) -> Result<Option<Holder>, String> {
-    let mut session = Session::open(options).await.map_err(|f| f.message)?;
-    let Session::Postgres(pg) = &mut session else { return Ok(None) };
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.locks') IS NOT NULL").fetch_one(&mut *pg).await.map_err(words)?;
-    let mut holder = None;
-    if there {
-        let query = format!(
-            "SELECT holder FROM lastgreen.locks WHERE environment = $3 AND EXISTS (SELECT 1 FROM pg_locks WHERE {HOLDS_IT} AND pid = session)"
-        );
-        let (high, low) = lock_parts(environment);
-        let row = sqlx::query_scalar(AssertSqlSafe(query)).bind(high).bind(low).bind(environment);
-        let row: Option<String> = row.fetch_optional(&mut *pg).await.map_err(words)?;
-        holder = row.and_then(|text| serde_json::from_str(&text).ok());
+pub(super) async fn remote_holder(pg: &mut PgConnection, environment: &str) -> Result<Option<Holder>, sqlx::Error> {
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.locks') IS NOT NULL").fetch_one(&mut *pg).await?;
+    if !there {
+        return Ok(None);
     }
-    session.close().await;
-    Ok(holder)
+    let query = format!(
+        "SELECT holder FROM lastgreen.locks WHERE environment = $3 AND EXISTS (SELECT 1 FROM pg_locks WHERE {HOLDS_IT} AND pid = session)"
+    );
+    let (high, low) = lock_parts(environment);
+    let row = sqlx::query_scalar(AssertSqlSafe(query)).bind(high).bind(low).bind(environment);
+    let row: Option<String> = row.fetch_optional(pg).await?;
+    Ok(row.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 pub(super) fn words(error: sqlx::Error) -> String {

@@ -3,10 +3,7 @@
 use serde_json::Value as Json;
 use sqlx::PgConnection;
 
-use super::remote_lease::words;
 use crate::base::clock::Stamp;
-use crate::base::endpoint::DatabaseOptions;
-use crate::observe::source::Session;
 use crate::plan::runbook::{Event, Operator, StepResult, Weight};
 
 /// A share of the traffic that a run has set, and that was observed.
@@ -22,19 +19,8 @@ pub struct RemoteTurn {
 /// How many of the latest steps that speak of an observed share are looked at.
 const LOOKED_AT: i64 = 8;
 
-/// The last one in an environment; `Ok(None)`: none, or this database keeps no records of several hosts.
-///
-/// # Errors
-/// What the database said.
-pub async fn last_turn(options: &DatabaseOptions, environment: &str) -> Result<Option<RemoteTurn>, String> {
-    let mut session = Session::open(options).await.map_err(|f| f.message)?;
-    let Session::Postgres(pg) = &mut session else { return Ok(None) };
-    let turn = last(pg, environment).await;
-    session.close().await;
-    turn.map_err(words)
-}
-
-async fn last(pg: &mut PgConnection, environment: &str) -> Result<Option<RemoteTurn>, sqlx::Error> {
+/// The last one in an environment; `Ok(None)`: none.
+pub(super) async fn last_turn(pg: &mut PgConnection, environment: &str) -> Result<Option<RemoteTurn>, sqlx::Error> {
     let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.records') IS NOT NULL").fetch_one(&mut *pg).await?;
     if !there {
         return Ok(None);

@@ -7,13 +7,13 @@ use super::palette::{PaletteCommand, PaletteEntry};
 use super::state::State;
 use crate::base::units::short;
 use crate::config::WINDOWS;
-use crate::show::keymap::{Action, Scope};
+use crate::show::keymap::{Action, KeyScope};
 use crate::show::theme;
 
 /// The entries that match, best first; all of them for an empty query.
 pub fn entries(state: &State, query: &str) -> Vec<PaletteEntry> {
     let mut all = Vec::new();
-    for action in Action::ALL.iter().filter(|a| a.board().is_none() && a.scope() != Scope::Run) {
+    for action in Action::ALL.iter().filter(|a| a.board().is_none() && a.scope() != KeyScope::Run) {
         let keys = state.keymap.keys(*action).join("  ");
         all.push(PaletteEntry { words: format!("{}: {}", action.name(), action.doc()), keys, command: PaletteCommand::Act(*action) });
     }

@@ -223,7 +223,7 @@ fn open_rollback_at(state: &mut State, scope: Scope) -> Vec<Command> {
     if !may_act(state) {
         return Vec::new();
     }
-    if state.config.acting.switch.is_none() {
+    if state.config.acting.settings.switch.is_none() {
         say(state, "there is nothing to roll back with: add [traffic] to the configuration".into(), true);
         return Vec::new();
     }
@@ -255,7 +255,7 @@ fn reason_of(state: &State) -> String {
 
 /// Opens what can be done with the canary.
 pub fn open_canary(state: &mut State) -> Vec<Command> {
-    let ready = state.config.acting.switch.is_some() && state.config.acting.canary.is_some();
+    let ready = state.config.acting.settings.switch.is_some() && state.config.acting.settings.canary.is_some();
     if !ready {
         say(state, "there is no canary here: add [traffic] and [canary] to the configuration".into(), true);
     } else if may_act(state) {
@@ -267,7 +267,7 @@ pub fn open_canary(state: &mut State) -> Vec<Command> {
 /// What the menu of the canary sees.
 pub fn canary_context(state: &State) -> CanaryContext {
     let deploy = state.live_summary.deploy.as_ref();
-    let settings = state.config.acting.canary.as_ref();
+    let settings = state.config.acting.settings.canary.as_ref();
     let weight = deploy.map_or_else(|| Err("the switch was not looked at yet".into()), |deploy| deploy.weight());
     CanaryContext {
         promotion: deploy.zip(settings).map(|(deploy, settings)| deploy.promotion(settings, state.now)),

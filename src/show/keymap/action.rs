@@ -2,7 +2,7 @@
 
 /// Where an action has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
+pub enum KeyScope {
     Everywhere,
     Charts,
     Lists,
@@ -11,17 +11,18 @@ pub enum Scope {
     Run,
 }
 
-impl Scope {
-    pub const ALL: [Scope; 6] = [Scope::Everywhere, Scope::Charts, Scope::Lists, Scope::Log, Scope::Runbooks, Scope::Run];
+impl KeyScope {
+    pub const ALL: [KeyScope; 6] =
+        [KeyScope::Everywhere, KeyScope::Charts, KeyScope::Lists, KeyScope::Log, KeyScope::Runbooks, KeyScope::Run];
 
     pub fn word(self) -> &'static str {
         match self {
-            Scope::Everywhere => "everywhere",
-            Scope::Charts => "charts",
-            Scope::Lists => "lists",
-            Scope::Log => "log",
-            Scope::Runbooks => "runbooks",
-            Scope::Run => "a run",
+            KeyScope::Everywhere => "everywhere",
+            KeyScope::Charts => "charts",
+            KeyScope::Lists => "lists",
+            KeyScope::Log => "log",
+            KeyScope::Runbooks => "runbooks",
+            KeyScope::Run => "a run",
         }
     }
 }
@@ -45,8 +46,8 @@ macro_rules! actions {
                 match self { $(Action::$action => $doc,)+ }
             }
 
-            pub fn scope(self) -> Scope {
-                match self { $(Action::$action => Scope::$scope,)+ }
+            pub fn scope(self) -> KeyScope {
+                match self { $(Action::$action => KeyScope::$scope,)+ }
             }
         }
     };

@@ -6,7 +6,7 @@ mod chord;
 mod load;
 mod trie;
 
-pub use action::{Action, Scope};
+pub use action::{Action, KeyScope};
 pub use chord::Chord;
 pub use load::{SHIPPED, load, parse, shipped_names};
 pub use trie::{KeyTable, Keymap, Lookup};

@@ -5,16 +5,16 @@ use indexmap::IndexMap;
 use super::{Action, Chord};
 
 #[derive(Clone, Debug, PartialEq)]
-enum Node {
+enum KeyNode {
     Act(Action),
-    More(IndexMap<Chord, Node>),
+    More(IndexMap<Chord, KeyNode>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Keymap {
-    root: IndexMap<Chord, Node>,
+    root: IndexMap<Chord, KeyNode>,
     /// What is different while a run is looked at.
-    run: IndexMap<Chord, Node>,
+    run: IndexMap<Chord, KeyNode>,
 }
 
 /// What a sequence of chords leads to.
@@ -43,15 +43,17 @@ impl Keymap {
         let (last, path) = chords.split_last().ok_or("an empty key")?;
         let mut here = &mut *root;
         for chord in path {
-            let next = here.entry(*chord).or_insert_with(|| Node::More(IndexMap::new()));
+            let next = here.entry(*chord).or_insert_with(|| KeyNode::More(IndexMap::new()));
             match next {
-                Node::More(more) => here = more,
-                Node::Act(action) => return Err(format!("`{chord}` alone is bound to `{}`: unbind it first with \"none\"", action.name())),
+                KeyNode::More(more) => here = more,
+                KeyNode::Act(action) => {
+                    return Err(format!("`{chord}` alone is bound to `{}`: unbind it first with \"none\"", action.name()));
+                }
             }
         }
         match (here.get(last), action) {
-            (Some(Node::More(_)), Some(_)) => return Err(format!("`{last}` begins longer keys: unbind those first")),
-            (_, Some(action)) => drop(here.insert(*last, Node::Act(action))),
+            (Some(KeyNode::More(_)), Some(_)) => return Err(format!("`{last}` begins longer keys: unbind those first")),
+            (_, Some(action)) => drop(here.insert(*last, KeyNode::Act(action))),
             (_, None) => {
                 here.shift_remove(last);
                 prune(root);
@@ -88,12 +90,12 @@ impl Keymap {
     }
 }
 
-fn find(root: &IndexMap<Chord, Node>, chords: &[Chord]) -> Lookup {
+fn find(root: &IndexMap<Chord, KeyNode>, chords: &[Chord]) -> Lookup {
     let mut here = root;
     for (i, chord) in chords.iter().enumerate() {
         match here.get(chord) {
-            Some(Node::Act(action)) if i + 1 == chords.len() => return Lookup::Act(*action),
-            Some(Node::More(more)) => here = more,
+            Some(KeyNode::Act(action)) if i + 1 == chords.len() => return Lookup::Act(*action),
+            Some(KeyNode::More(more)) => here = more,
             _ => return Lookup::Nothing,
         }
     }
@@ -101,22 +103,22 @@ fn find(root: &IndexMap<Chord, Node>, chords: &[Chord]) -> Lookup {
 }
 
 /// A beginning that leads nowhere any more is no key.
-fn prune(node: &mut IndexMap<Chord, Node>) {
+fn prune(node: &mut IndexMap<Chord, KeyNode>) {
     node.retain(|_, next| match next {
-        Node::Act(_) => true,
-        Node::More(more) => {
+        KeyNode::Act(_) => true,
+        KeyNode::More(more) => {
             prune(more);
             !more.is_empty()
         }
     });
 }
 
-fn collect(node: &IndexMap<Chord, Node>, prefix: &str, out: &mut Vec<(String, Action)>) {
+fn collect(node: &IndexMap<Chord, KeyNode>, prefix: &str, out: &mut Vec<(String, Action)>) {
     for (chord, next) in node {
         let keys = if prefix.is_empty() { chord.to_string() } else { format!("{prefix} {chord}") };
         match next {
-            Node::Act(action) => out.push((keys, *action)),
-            Node::More(more) => collect(more, &keys, out),
+            KeyNode::Act(action) => out.push((keys, *action)),
+            KeyNode::More(more) => collect(more, &keys, out),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::show::theme::Role;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, menu: &CanaryMenu) -> Option<Position> {
     let deploy = state.live_summary.deploy.as_ref();
-    let settings = state.config.acting.canary.as_ref();
+    let settings = state.config.acting.settings.canary.as_ref();
     let weight = deploy.map(|deploy| deploy.weight());
     let at = match &weight {
         Some(Ok(weight)) => percent(*weight),

@@ -7,8 +7,8 @@ use super::paint::{Paint, role};
 use crate::base::text::{fit, width, wrap};
 use crate::base::units::{Unit, short, watch};
 use crate::judge::{Classification, MetricVerdict, Verdict};
-use crate::plan::deploy::{CanarySettings, DeployState, MetricPair, Promotion, TurnState};
-use crate::plan::runbook::percent;
+use crate::plan::deploy::{DeployState, Promotion, TurnState};
+use crate::plan::runbook::{CanarySettings, MetricPair, percent};
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
 
@@ -18,7 +18,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
         return;
     };
     let mut y = traffic(state, paint, area, deploy);
-    let Some(settings) = &state.config.acting.canary else {
+    let Some(settings) = &state.config.acting.settings.canary else {
         paint.wrapped(area, y, "How a canary is walked up and judged is not said: add [canary] to the configuration.", Role::Dim);
         return;
     };

@@ -56,9 +56,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) -> Option<Position> {
 fn wanted(state: &State) -> Vec<(Action, &'static str)> {
     let mut keys = Vec::new();
     // What can be done stands first where something can.
-    if state.config.acting.switch.is_some() && !state.read_only {
+    if state.config.acting.settings.switch.is_some() && !state.read_only {
         keys.push((Action::Rollback, "roll back"));
-        if state.config.acting.canary.is_some() {
+        if state.config.acting.settings.canary.is_some() {
             keys.push((Action::Canary, "canary"));
         }
     }

@@ -8,7 +8,7 @@ use super::plot::moment_symbol;
 use crate::base::text::width;
 use crate::judge::Verdict;
 use crate::show::cockpit::State;
-use crate::show::keymap::{Action, Scope};
+use crate::show::keymap::{Action, KeyScope};
 use crate::show::theme::Role;
 
 const SYMBOLS: [(Verdict, &str); 4] = [
@@ -20,7 +20,7 @@ const SYMBOLS: [(Verdict, &str); 4] = [
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, scroll: u16) {
     let mut lines: Vec<(String, String)> = Vec::new();
-    for scope in Scope::ALL {
+    for scope in KeyScope::ALL {
         lines.push((String::new(), scope.word().to_string()));
         for action in Action::ALL.iter().filter(|a| a.scope() == scope) {
             let keys = state.keymap.keys(*action);

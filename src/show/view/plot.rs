@@ -57,14 +57,14 @@ impl Axis {
 
 /// The range of values shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scale {
+pub struct AxisScale {
     pub low: f64,
     pub high: f64,
 }
 
-impl Scale {
+impl AxisScale {
     /// A calm range for values and thresholds: from zero unless they all lie far from it, to a round number above.
-    pub fn of(values: impl Iterator<Item = f64>) -> Option<Scale> {
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<AxisScale> {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|v| v.is_finite()) {
             low = low.min(value);
@@ -85,7 +85,7 @@ impl Scale {
         };
         let step = round_step(span / 4.0);
         let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
-        Some(Scale { low, high: if high > low { high } else { low + step } })
+        Some(AxisScale { low, high: if high > low { high } else { low + step } })
     }
 
     /// 0 at the bottom, 1 at the top.
@@ -103,7 +103,7 @@ fn round_step(wanted: f64) -> f64 {
 pub const ROOMY: u16 = 8;
 
 /// Writes the scale's ends at the left, and its middle where there is room; returns the area right of them.
-pub fn value_axis(paint: &mut Paint, area: Rect, scale: Scale, unit: Unit) -> Rect {
+pub fn value_axis(paint: &mut Paint, area: Rect, scale: AxisScale, unit: Unit) -> Rect {
     let last = area.height.saturating_sub(1);
     let middle = (area.height >= ROOMY).then_some((last / 2, (scale.high + scale.low) / 2.0));
     let ends = [(0, scale.high), (last, scale.low)];
@@ -144,7 +144,7 @@ pub fn moment_symbol(paint: &Paint) -> &'static str {
 }
 
 /// Names thresholds at the right: on their lines, and at the edge that they lie beyond. None is written over another.
-pub fn name_thresholds(paint: &mut Paint, area: Rect, scale: Scale, thresholds: &[(Verdict, f64)], unit: Unit) {
+pub fn name_thresholds(paint: &mut Paint, area: Rect, scale: AxisScale, thresholds: &[(Verdict, f64)], unit: Unit) {
     let last = area.height.saturating_sub(1);
     let (above, below) = if paint.unicode() { ("↑", "↓") } else { ("^", "v") };
     let is_within = |value: f64| value >= scale.low && value <= scale.high;
@@ -174,7 +174,7 @@ pub struct PlotLine<'a> {
 }
 
 /// Draws threshold lines, then the lines, each cell in the colour of the line drawn last in it.
-pub fn lines(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, lines: &[PlotLine], thresholds: &[(Verdict, f64)]) {
+pub fn lines(paint: &mut Paint, area: Rect, axis: Axis, scale: AxisScale, lines: &[PlotLine], thresholds: &[(Verdict, f64)]) {
     for (verdict, value) in thresholds.iter().filter(|(_, v)| *v >= scale.low && *v <= scale.high) {
         let y = ((1.0 - scale.share(*value)) * f64::from(area.height.saturating_sub(1))).round() as u16;
         let dash = if paint.unicode() { "┈" } else { "." };
@@ -202,7 +202,7 @@ pub fn letter(n: usize) -> &'static str {
     ["a", "b", "c", "d", "e", "f", "g", "h"][n % 8]
 }
 
-fn braille(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &PlotLine) {
+fn braille(paint: &mut Paint, area: Rect, axis: Axis, scale: AxisScale, line: &PlotLine) {
     let (wide, high) = (usize::from(area.width), usize::from(area.height));
     let mut dots = vec![0u8; wide * high];
     let rows = (high * 4).saturating_sub(1) as f64;
@@ -242,7 +242,7 @@ fn braille(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &PlotL
     }
 }
 
-fn ascii(paint: &mut Paint, area: Rect, axis: Axis, scale: Scale, line: &PlotLine) {
+fn ascii(paint: &mut Paint, area: Rect, axis: Axis, scale: AxisScale, line: &PlotLine) {
     let rows = f64::from(area.height.saturating_sub(1));
     let glyph = match line.role {
         Role::Line2 => "o",
@@ -307,7 +307,7 @@ pub fn spark(paint: &mut Paint, area: Rect, y: u16, axis: Axis, series: &Series,
     // What is never below nothing has no room there.
     let least = if columns.iter().flatten().all(|value| *value >= 0.0) { 0.0 } else { f64::NEG_INFINITY };
     let room = newest.into_iter().flat_map(|value| [(value - largest / 8.0).max(least), value + largest / 8.0]);
-    let Some(scale) = Scale::of(columns.iter().flatten().copied().chain(marks.iter().copied()).chain(room)) else { return };
+    let Some(scale) = AxisScale::of(columns.iter().flatten().copied().chain(marks.iter().copied()).chain(room)) else { return };
     let text: String = columns.into_iter().map(|value| value.map_or(" ", |v| level(paint, scale.share(v).max(0.1)))).collect();
     paint.text(area, 0, y, &text, role);
 }
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn scales_are_calm() {
-        let scale = |values: &[f64]| Scale::of(values.iter().copied()).map(|s| (s.low, s.high));
+        let scale = |values: &[f64]| AxisScale::of(values.iter().copied()).map(|s| (s.low, s.high));
         assert_eq!(scale(&[0.01, 0.081]), Some((0.0, 0.1)));
         assert_eq!(scale(&[0.80, 0.86]), Some((0.8, 0.86)));
         assert_eq!(scale(&[0.0, 0.0]), Some((0.0, 0.25)));

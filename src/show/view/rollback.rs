@@ -12,7 +12,7 @@ use crate::show::theme::Role;
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     let Some(readiness) = &state.summary().readiness else {
-        let words = if state.config.acting.switch.is_some() {
+        let words = if state.config.acting.settings.switch.is_some() {
             "looking …"
         } else {
             "There is no switch of the traffic: add [traffic] to the configuration."

@@ -6,7 +6,7 @@ use super::paint::Paint;
 use crate::base::text::width;
 use crate::plan::runbook::StepState;
 use crate::show::cockpit::{RunView, State};
-use crate::show::keymap::{Action, Scope};
+use crate::show::keymap::{Action, KeyScope};
 use crate::show::theme::Role;
 use crate::status::RunLine;
 
@@ -58,7 +58,7 @@ fn title(paint: &mut Paint, area: Rect, text: &str) {
 fn keys(state: &State, paint: &mut Paint, area: Rect) {
     title(paint, area, "keys");
     let here = [Action::Search, Action::Up, Action::Down, Action::PageUp, Action::PageDown, Action::First, Action::Last, Action::Help];
-    let of_runs = Action::ALL.iter().copied().filter(|action| action.scope() == Scope::Run);
+    let of_runs = Action::ALL.iter().copied().filter(|action| action.scope() == KeyScope::Run);
     let lines: Vec<(String, &str)> = of_runs.chain(here).map(|action| (state.keymap.keys(action).join(" "), action.doc())).collect();
     let wide = lines.iter().map(|(keys, _)| width(keys)).max().unwrap_or(0) as u16;
     for (y, (keys, doc)) in lines.iter().take(usize::from(area.height - 1)).enumerate() {

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 
 use super::paint::{Paint, role};
 use super::panel::is_old;
-use super::plot::{self, Axis, PlotLine, Scale};
+use super::plot::{self, Axis, AxisScale, PlotLine};
 use crate::base::text::width;
 use crate::config::Panel;
 use crate::judge::{Op, Signal, Verdict};
@@ -44,11 +44,11 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let first = charted[0].signal;
     let thresholds: Vec<(Verdict, f64)> = first.lines().collect();
     let values = charted.iter().flat_map(|d| d.series.since(from).map(|(_, v)| v));
-    let Some(raw) = Scale::of(values) else { return };
+    let Some(raw) = AxisScale::of(values) else { return };
     // A threshold belongs on the chart when the line is anywhere near it.
     let near = thresholds.iter().map(|(_, v)| *v).filter(|v| *v <= raw.high * 2.5 && *v >= raw.low - (raw.high - raw.low) * 2.5);
     let values = charted.iter().flat_map(|d| d.series.since(from).map(|(_, v)| v));
-    let Some(scale) = Scale::of(values.chain(near)) else { return };
+    let Some(scale) = AxisScale::of(values.chain(near)) else { return };
     let roomy = area.height > plot::ROOMY && area.width >= 40;
     let area = if roomy { Rect { height: area.height - 1, ..area } } else { area };
     let area = plot::value_axis(paint, area, scale, unit);

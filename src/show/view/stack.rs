@@ -5,7 +5,7 @@ use ratatui::style::Color;
 
 use super::paint::Paint;
 use super::panel::is_old;
-use super::plot::{self, Axis, Scale};
+use super::plot::{self, Axis, AxisScale};
 use crate::base::text::width;
 use crate::config::Panel;
 use crate::observe::reading::Value;
@@ -39,7 +39,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let total = |parts: &[Vec<Option<f64>>], x: usize| parts.iter().filter_map(|p| p[x]).sum::<f64>();
     let (_, parts) = columns(area.width);
     let totals: Vec<f64> = (0..usize::from(area.width)).map(|x| total(&parts, x)).collect();
-    let Some(scale) = Scale::of(totals.into_iter().chain([0.0])) else { return };
+    let Some(scale) = AxisScale::of(totals.into_iter().chain([0.0])) else { return };
     let area = plot::value_axis(paint, area, scale, signal.unit);
     let (axis, mut parts) = columns(area.width);
     for (part, series) in parts.iter_mut().zip(history.lines.values()) {

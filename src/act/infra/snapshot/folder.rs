@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::base::clock::Stamp;
 use crate::base::text::hex;
-use crate::plan::deploy::{Golden, Manifest, Part, SnapshotSettings, of_environment, too_old};
+use crate::plan::deploy::{Golden, Manifest, Part, of_environment, too_old};
+use crate::plan::runbook::SnapshotSettings;
 
 const MANIFEST: &str = "manifest.json";
 

@@ -3,6 +3,7 @@
 
 mod folder;
 mod names;
+mod own_schema;
 mod postgres;
 mod program;
 mod qdrant;
@@ -20,10 +21,8 @@ use std::time::Duration;
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
-use crate::plan::deploy::{
-    Changes, CollectionStrategy, DatabaseStore, DatabaseStrategy, Manifest, Part, SnapshotSettings, StoreKind, WriteLoss,
-};
-use crate::plan::runbook::Progress;
+use crate::plan::deploy::{Changes, Manifest, Part, StoreKind, WriteLoss};
+use crate::plan::runbook::{CollectionStrategy, DatabaseStore, DatabaseStrategy, Progress, SnapshotSettings};
 
 /// Where it is told how far something is.
 pub type Told<'a> = dyn FnMut(Progress) + Send + 'a;
@@ -236,7 +235,7 @@ fn store_of<'s>(settings: &'s SnapshotSettings, part: &Part) -> Result<&'s Datab
     found.ok_or_else(|| Fault::new(FaultKind::Local, format!("there is no database `{}` any more", part.store)))
 }
 
-fn node_of<'s>(settings: &'s SnapshotSettings, part: &Part) -> Result<&'s crate::plan::deploy::NodeStore, Fault> {
+fn node_of<'s>(settings: &'s SnapshotSettings, part: &Part) -> Result<&'s crate::plan::runbook::NodeStore, Fault> {
     let found = settings.nodes.iter().find(|node| node.name == part.store);
     found.ok_or_else(|| Fault::new(FaultKind::Local, format!("there is no Qdrant `{}` any more", part.store)))
 }
@@ -298,8 +297,8 @@ pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, b
     match part.kind {
         StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
             let options = &store_of(settings, part)?.options;
-            let names = names::Names::of(options, taken.run)?;
-            carry_leases(options, &names.old).await;
+            let names = names::DatabaseNames::of(options, taken.run)?;
+            carry_own(options, &names.old).await;
             names::undo(options, &names, before.restored).await
         }
         StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
@@ -317,8 +316,8 @@ pub async fn redo(settings: &SnapshotSettings, part: &Part, undone_by: &Taken<'_
     match part.kind {
         StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
             let options = &store_of(settings, part)?.options;
-            let names = names::Names::of(options, restored_by.run)?;
-            carry_leases(options, &names.undone).await;
+            let names = names::DatabaseNames::of(options, restored_by.run)?;
+            carry_own(options, &names.undone).await;
             names::redo(options, &names).await
         }
         StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
@@ -328,9 +327,9 @@ pub async fn redo(settings: &SnapshotSettings, part: &Part, undone_by: &Taken<'_
     }
 }
 
-async fn carry_leases(options: &DatabaseOptions, to: &str) {
-    if let Err(fault) = postgres::carry_leases(options, to).await {
-        log::info!("who has the environment is not carried over: {}", fault.message);
+async fn carry_own(options: &DatabaseOptions, to: &str) {
+    if let Err(fault) = own_schema::carry_own(options, to).await {
+        log::info!("records and who has the environment are not carried over: {}", fault.message);
     }
 }
 

@@ -24,7 +24,7 @@ fn cut(name: &str, behind: &str) -> String {
 
 /// The names that a restore goes through.
 #[derive(Clone)]
-pub(super) struct Names {
+pub(super) struct DatabaseNames {
     pub(super) live: String,
     /// Where it is restored into.
     pub(super) new: String,
@@ -34,12 +34,12 @@ pub(super) struct Names {
     pub(super) undone: String,
 }
 
-impl Names {
-    pub(super) fn of(options: &DatabaseOptions, run: &str) -> Result<Names, Fault> {
+impl DatabaseNames {
+    pub(super) fn of(options: &DatabaseOptions, run: &str) -> Result<DatabaseNames, Fault> {
         let live = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
         let tag = tag(run);
         let named = |what: &str| cut(&live, &format!("_{what}_{tag}"));
-        Ok(Names { new: named("restore"), old: named("before"), undone: named("undone"), live })
+        Ok(DatabaseNames { new: named("restore"), old: named("before"), undone: named("undone"), live })
     }
 
     pub(super) fn done(&self) -> String {
@@ -95,7 +95,7 @@ where
 /// What an attempt before this one has left of the change of names is brought to its end before anything else is asked:
 /// between the two nobody has a database.
 pub async fn taken_up(options: &DatabaseOptions, taken: &Taken<'_>) -> Result<Option<Restored>, Fault> {
-    let names = Names::of(options, taken.run)?;
+    let names = DatabaseNames::of(options, taken.run)?;
     let mut session = maintenance(options).await?;
     let looked = async {
         let there = there(&mut session, [&names.live, &names.new, &names.old]).await?;
@@ -117,7 +117,7 @@ pub async fn taken_up(options: &DatabaseOptions, taken: &Taken<'_>) -> Result<Op
     Ok(Some(Restored::Done(names.done())))
 }
 
-async fn finish_whole(options: &DatabaseOptions, names: &Names) -> Result<(), Fault> {
+async fn finish_whole(options: &DatabaseOptions, names: &DatabaseNames) -> Result<(), Fault> {
     let names = names.clone();
     whole(options, |mut session| async move {
         let done = finish(&mut session, &names).await;
@@ -127,7 +127,7 @@ async fn finish_whole(options: &DatabaseOptions, names: &Names) -> Result<(), Fa
     .await
 }
 
-pub(super) async fn change_names_whole(options: &DatabaseOptions, names: &Names) -> Result<(), Fault> {
+pub(super) async fn change_names_whole(options: &DatabaseOptions, names: &DatabaseNames) -> Result<(), Fault> {
     let (names, options_of) = (names.clone(), options.clone());
     whole(options, |mut session| async move {
         let done = change_names(&mut session, &names).await;
@@ -142,7 +142,7 @@ pub(super) async fn change_names_whole(options: &DatabaseOptions, names: &Names)
 
 /// Whatever went wrong: somebody has the live name, and whoever has it is open. By a session of its own, because the one before
 /// may be what went wrong.
-async fn mend(options: &DatabaseOptions, names: &Names) {
+async fn mend(options: &DatabaseOptions, names: &DatabaseNames) {
     for _ in 0..MENDING {
         if let Ok(mut session) = maintenance(options).await {
             let mended = async {
@@ -167,7 +167,7 @@ async fn mend(options: &DatabaseOptions, names: &Names) {
 const MENDING: usize = 20;
 
 /// Closes both doors, ends who is inside, changes both names, and opens: in between nobody is waited for.
-async fn change_names(session: &mut Session, names: &Names) -> Result<(), Fault> {
+async fn change_names(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
     for name in [&names.new, &names.live] {
         say(session, format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name))).await?;
         clear(session, name).await?;
@@ -176,7 +176,7 @@ async fn change_names(session: &mut Session, names: &Names) -> Result<(), Fault>
     finish(session, names).await
 }
 
-async fn finish(session: &mut Session, names: &Names) -> Result<(), Fault> {
+async fn finish(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
     clear(session, &names.new).await?;
     say(session, format!("ALTER DATABASE {} RENAME TO {}", identifier(&names.new), identifier(&names.live))).await?;
     open_door(session, &names.live).await?;
@@ -202,11 +202,11 @@ async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
 }
 
 /// The one before gets its name back; what was restored is kept beside it.
-pub async fn undo(options: &DatabaseOptions, names: &Names, restored: bool) -> Result<String, Fault> {
+pub async fn undo(options: &DatabaseOptions, names: &DatabaseNames, restored: bool) -> Result<String, Fault> {
     let aside = &names.undone;
     let mut session = maintenance(options).await?;
     let there = there(&mut session, [&names.live, &names.old, aside]).await?;
-    let back = Names { new: names.old.clone(), old: aside.clone(), ..names.clone() };
+    let back = DatabaseNames { new: names.old.clone(), old: aside.clone(), ..names.clone() };
     let done = format!("{} is again what it was; what was restored is {aside}", names.live);
     let result = match there {
         (true, true, false) => change_names_whole(options, &back).await.map(|()| done),
@@ -237,10 +237,10 @@ pub async fn undo(options: &DatabaseOptions, names: &Names, restored: bool) -> R
 }
 
 /// What was restored, and taken back since, gets the name again: everything is as it was after the restore.
-pub async fn redo(options: &DatabaseOptions, names: &Names) -> Result<String, Fault> {
+pub async fn redo(options: &DatabaseOptions, names: &DatabaseNames) -> Result<String, Fault> {
     let mut session = maintenance(options).await?;
     let there = there(&mut session, [&names.live, &names.undone, &names.old]).await?;
-    let again = Names { new: names.undone.clone(), ..names.clone() };
+    let again = DatabaseNames { new: names.undone.clone(), ..names.clone() };
     let result = match there {
         (true, true, false) => change_names_whole(options, &again).await,
         (false, true, true) => finish_whole(options, &again).await,

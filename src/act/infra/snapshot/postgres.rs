@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
-use super::names::{Names, change_names_whole, say, taken_up, there};
+use super::names::{DatabaseNames, change_names_whole, say, taken_up, there};
+use super::own_schema::{OWN_SCHEMA, own_records};
 use super::server::{
     CONNECTING, at_database, database_of, environment, fits, identifier, maintenance, open, program, server_version, wrong,
 };
@@ -17,13 +18,11 @@ use crate::act::infra::command::run;
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Given, Session, literal};
-use crate::plan::deploy::{Changes, DatabaseStore, DatabaseStrategy, Part, SnapshotSettings, StoreKind};
-use crate::plan::runbook::Progress;
+use crate::plan::deploy::{Changes, Part, StoreKind};
+use crate::plan::runbook::{DatabaseStore, DatabaseStrategy, Progress, SnapshotSettings};
 
 /// How often it is looked how far a program is.
 const LOOK: Duration = Duration::from_millis(500);
-/// Where records and leases are.
-const OWN_SCHEMA: &str = "lastgreen";
 /// How many restore at once.
 const JOBS: &str = "2";
 
@@ -271,7 +270,7 @@ async fn swap(
     (taken, session_name): (&Taken<'_>, &str),
     told: &mut Told<'_>,
 ) -> Result<Restored, Fault> {
-    let names = Names::of(options, taken.run)?;
+    let names = DatabaseNames::of(options, taken.run)?;
     let mut session = maintenance(options).await?;
     let result = match there(&mut session, [&names.live, &names.new, &names.old]).await? {
         (true, _, false) => {
@@ -297,7 +296,7 @@ async fn fill(
     part: &Part,
     file: &Path,
     settings: &SnapshotSettings,
-    (names, session_name): (&Names, &str),
+    (names, session_name): (&DatabaseNames, &str),
     told: &mut Told<'_>,
 ) -> Result<(), Fault> {
     // What an attempt before this one has left, nobody knows how far.
@@ -365,68 +364,8 @@ async fn fill(
     own_records(options, &new, session_name, settings.timeout).await
 }
 
-/// Records and leases go on in the new database where they are in the live one: a fence number never goes back.
-async fn own_records(live: &DatabaseOptions, new: &DatabaseOptions, session: &str, limit: Duration) -> Result<(), Fault> {
-    let mut there = open(live).await?;
-    let query = format!("SELECT count(*) AS v FROM pg_namespace WHERE nspname = {}", literal(OWN_SCHEMA));
-    let has = there.run(&query, &[], true, CONNECTING).await;
-    there.close().await;
-    if has?.value != Some(json!(1)) {
-        return Ok(());
-    }
-    // From one into the other, without a file: there may be no room for one. A dump that is cut off is none that can be restored.
-    let pipe =
-        "pg_dump --format=custom --no-password --schema=\"$1\" --dbname=\"$2\" | pg_restore --exit-on-error --no-password --dbname=\"$3\"";
-    let argv = ["sh", "-c", pipe, "sh", OWN_SCHEMA, &live.url, &new.url];
-    program(&argv, environment(live, session).await?, limit).await.map(drop)
-}
-
-/// Who has which environment goes on in a database that gets its name back: what stands there is of before. Where that cannot be
-/// done the numbers on the host stand.
-pub async fn carry_leases(options: &DatabaseOptions, to: &str) -> Result<(), Fault> {
-    let mut from = open(options).await?;
-    let mut rows = Vec::new();
-    for table in ["locks", "holds"] {
-        let table = format!("{OWN_SCHEMA}.{table}");
-        let there = format!("SELECT to_regclass({}) IS NOT NULL AS v", literal(&table));
-        if from.run(&there, &[], true, CONNECTING).await.is_ok_and(|given| given.value == Some(json!(true))) {
-            let query = format!("SELECT coalesce(json_agg(l), '[]')::text AS v FROM {table} l");
-            let given = from.run(&query, &[], true, CONNECTING).await;
-            rows.push((table, given?.value.and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default()));
-        }
-    }
-    from.close().await;
-    let mut to = open(&at_database(options, to)?).await?;
-    let mut done = Ok(());
-    for (table, rows) in rows {
-        // What is there already is overwritten; nothing is ever missing in between. The table may be younger than the database.
-        let make = if table.ends_with("holds") {
-            format!("CREATE TABLE IF NOT EXISTS {table} (environment text PRIMARY KEY, at bigint NOT NULL, hold text)")
-        } else {
-            String::from("SELECT 1")
-        };
-        let put = format!(
-            "WITH new AS (SELECT * FROM json_populate_recordset(NULL::{table}, {})), gone AS (DELETE FROM {table} t WHERE NOT EXISTS \
-             (SELECT 1 FROM new WHERE new.environment = t.environment)) INSERT INTO {table} SELECT * FROM new ON CONFLICT (environment) DO UPDATE SET {}",
-            literal(&rows),
-            if table.ends_with("holds") {
-                "at = excluded.at, hold = excluded.hold"
-            } else {
-                "holder = excluded.holder, beat = excluded.beat, session = excluded.session, fence = excluded.fence, wanted = excluded.wanted"
-            },
-        );
-        for statement in [make, put] {
-            if done.is_ok() {
-                done = say(&mut to, statement).await;
-            }
-        }
-    }
-    to.close().await;
-    done
-}
-
 /// What belongs to a database and is in no dump of it: its settings, and who may come in.
-async fn like_the_live_one(session: &mut Session, names: &Names) -> Result<(), Fault> {
+async fn like_the_live_one(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
     let new = identifier(&names.new);
     let query = format!(
         "SELECT coalesce(json_agg(json_build_object('role', CASE WHEN setrole = 0 THEN NULL ELSE pg_get_userbyid(setrole) END, 'set', c)), '[]') AS v \

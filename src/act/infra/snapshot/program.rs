@@ -9,8 +9,8 @@ use super::Restored;
 use crate::act::infra::command::run;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::web_json;
-use crate::plan::deploy::{Part, ProgramStore, SnapshotSettings, StoreKind};
-use crate::plan::runbook::render;
+use crate::plan::deploy::{Part, StoreKind};
+use crate::plan::runbook::{ProgramStore, SnapshotSettings, render};
 
 #[derive(Deserialize)]
 struct Created {

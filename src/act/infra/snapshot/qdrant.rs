@@ -11,8 +11,8 @@ use super::{Restored, Taken, Told, tag};
 use crate::base::endpoint::{Auth, Endpoint};
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Response, Web, fetch_secret, qdrant_fault, tasks_running, web_json};
-use crate::plan::deploy::{CollectionStrategy, NodeStore, Part, ProbeQuery, SnapshotSettings, StoreKind, drifted};
-use crate::plan::runbook::Progress;
+use crate::plan::deploy::{Part, ProbeQuery, StoreKind, drifted};
+use crate::plan::runbook::{CollectionStrategy, NodeStore, Progress, SnapshotSettings};
 
 /// Where a server keeps its snapshots unless it says otherwise.
 const USUAL: &str = "/qdrant/snapshots";

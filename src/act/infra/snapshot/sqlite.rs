@@ -11,8 +11,8 @@ use super::{Restored, Told, database_name, sha256_of};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::Session;
-use crate::plan::deploy::{DatabaseStore, Part, SnapshotSettings, StoreKind, differences};
-use crate::plan::runbook::Progress;
+use crate::plan::deploy::{Part, StoreKind, differences};
+use crate::plan::runbook::{DatabaseStore, Progress, SnapshotSettings};
 
 /// How long a lock of somebody else is waited for.
 const LOCKED: Duration = Duration::from_secs(30);

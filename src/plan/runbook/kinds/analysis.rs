@@ -5,11 +5,87 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Misfit, Names, StepKind, Uses};
+use super::{Misfit, Names, Section, SectionSettings, StepKind, Uses};
 use crate::base::units::short;
 use crate::base::yaml::{Fields, Reader};
+use crate::judge::{Direction, EffectLimits, Outliers};
 use crate::plan::runbook::millis;
+use crate::plan::runbook::switch::Weight;
 use crate::plan::runbook::template::Fill;
+
+/// How a release is walked up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CanarySettings {
+    /// The shares that it takes one after the other, rising.
+    pub steps: Vec<Weight>,
+    /// How long a share is looked at before the next.
+    #[serde(with = "millis")]
+    pub bake: Duration,
+    /// How much of that is left aside at its beginning: rates reach back to before it.
+    #[serde(default, with = "millis")]
+    pub warm_up: Duration,
+    /// Sets of checks that must pass before a step up.
+    pub gates: Vec<String>,
+    pub analysis: AnalysisSettings,
+}
+
+impl CanarySettings {
+    /// The step after a share.
+    pub fn after(&self, weight: f64) -> Option<Weight> {
+        self.steps.iter().copied().find(|step| f64::from(*step) > weight + 0.5)
+    }
+}
+
+/// How a canary is judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnalysisSettings {
+    /// Of the interval of each shift.
+    pub confidence: f64,
+    /// How far from zero the interval may lie, as a share of the shift.
+    pub tolerance: f64,
+    /// Scores from which on it passes, and from which on it is marginal.
+    pub pass: f64,
+    pub marginal: f64,
+    /// Fewer points than this on either side are no data.
+    pub at_least: usize,
+    pub metrics: Vec<MetricPair>,
+}
+
+/// Two signals that ask the same of both tracks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricPair {
+    pub name: String,
+    pub canary: String,
+    pub stable: String,
+    pub direction: Direction,
+    pub critical: bool,
+    pub weight: f64,
+    pub group: String,
+    pub outliers: Outliers,
+    pub effect: Option<EffectLimits>,
+    /// A shift smaller than this is neglected.
+    #[serde(default)]
+    pub least: Option<f64>,
+}
+
+impl AnalysisSettings {
+    /// Every signal it reads.
+    pub fn signals(&self) -> Vec<String> {
+        self.metrics.iter().flat_map(|pair| [pair.canary.clone(), pair.stable.clone()]).collect()
+    }
+
+    /// The metrics in a few words.
+    pub fn words(&self) -> String {
+        let one = |pair: &MetricPair| if pair.critical { format!("{} (critical)", pair.name) } else { pair.name.clone() };
+        self.metrics.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl SectionSettings for CanarySettings {
+    fn signals(&self) -> Vec<String> {
+        self.analysis.signals()
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
@@ -46,14 +122,17 @@ impl StepKind for Analysis {
     fn fill(&mut self, _fill: &mut Fill) {}
 
     fn resolve(&mut self, names: &mut dyn Names) {
-        if let Some((bake, metrics)) = names.analysis() {
-            self.time = self.time.or(Some(bake));
-            self.metrics = metrics;
-        }
+        let settings = names.settings();
+        let Some(canary) = &settings.canary else {
+            let hint = "add [canary] with [canary.metrics.NAME] canary = \"…\" and stable = \"…\" to the configuration";
+            return names.wrong("there is nothing that a canary is judged by".into(), Some(hint.into()));
+        };
+        self.time = self.time.or(Some(canary.bake));
+        self.metrics = canary.analysis.words();
     }
 
     fn uses(&self) -> Uses {
-        Uses { analysis: true, ..Uses::default() }
+        Uses::section(Section::Canary)
     }
 
     fn validates(&self) -> bool {

@@ -20,14 +20,16 @@ mod traffic;
 mod validation;
 mod wait;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use analysis::Analysis;
+pub use analysis::{Analysis, AnalysisSettings, CanarySettings, MetricPair};
 pub use common::{Address, Check, JsonCheck, checks, is_condition, telling};
-pub use gate::GateStep;
+pub use gate::{Gate, GateCheck, GateFact, GateKind, GateStep, Gates};
 pub use health_check::{HealthCheck, HealthTarget};
 pub use http::HttpCall;
 pub use load::LoadTest;
@@ -36,13 +38,17 @@ pub use notify::Notify;
 pub use release::ReleaseStep;
 pub use runbook::RunbookCall;
 pub use script::{Script, spliced};
-pub use snapshot::{RestoreStep, RestoreWhat, SnapshotStep, VerifyStep};
+pub use snapshot::{
+    CollectionStrategy, DatabaseStore, DatabaseStrategy, NodeStore, ProgramStore, RestoreStep, RestoreWhat, SnapshotSettings, SnapshotStep,
+    VerifyStep,
+};
 pub use sql::SqlCall;
 pub use traffic::Traffic;
 pub use validation::Validation;
 pub use wait::Wait;
 
-use super::switch::Weight;
+use super::release::Release;
+use super::switch::Switch;
 use super::template::Fill;
 use crate::base::diag::suggestion;
 use crate::base::secret::SecretRef;
@@ -155,21 +161,96 @@ pub trait StepKind: Sized {
     }
 }
 
-/// What a step needs by name: what a plan has to freeze of the configuration.
+/// What steps need by name: what a plan has to freeze of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uses {
-    pub services: Vec<String>,
-    pub databases: Vec<String>,
-    pub channels: Vec<String>,
-    /// The switch of the traffic.
-    pub traffic: bool,
-    /// What a canary is judged by.
-    pub analysis: bool,
-    /// How versions are brought out.
-    pub release: bool,
-    /// What snapshots are taken of.
-    pub snapshots: bool,
-    pub gates: Vec<String>,
+    pub services: BTreeSet<String>,
+    pub databases: BTreeSet<String>,
+    pub channels: BTreeSet<String>,
+    pub gates: BTreeSet<String>,
+    pub signals: BTreeSet<String>,
+    pub sections: BTreeSet<Section>,
+}
+
+impl Uses {
+    fn section(section: Section) -> Uses {
+        Uses { sections: BTreeSet::from([section]), ..Uses::default() }
+    }
+
+    pub fn has(&self, section: Section) -> bool {
+        self.sections.contains(&section)
+    }
+
+    pub fn extend(&mut self, more: Uses) {
+        self.services.extend(more.services);
+        self.databases.extend(more.databases);
+        self.channels.extend(more.channels);
+        self.gates.extend(more.gates);
+        self.signals.extend(more.signals);
+        self.sections.extend(more.sections);
+    }
+
+    pub fn checks(&mut self, checks: &[Check]) {
+        self.signals.extend(checks.iter().map(|check| check.signal.clone()));
+    }
+}
+
+/// What a configuration says for steps in a section of its own.
+pub trait SectionSettings: Clone {
+    /// Every secret it refers to.
+    fn secrets(&self) -> Vec<&SecretRef> {
+        Vec::new()
+    }
+
+    /// The signals it reads.
+    fn signals(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// As much of it as is needed.
+    fn only(&self, _uses: &Uses) -> Self {
+        self.clone()
+    }
+}
+
+macro_rules! sections {
+    ($($section:ident $field:ident: $settings:ty;)+) => {
+        /// A section that steps use.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Section { $($section,)+ }
+
+        /// What a configuration says for steps, section by section: what plans are made against and freeze, and what the
+        /// acting half reaches for.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        pub struct StepSettings {
+            $(#[serde(default, skip_serializing_if = "Option::is_none")] pub $field: Option<$settings>,)+
+        }
+
+        impl StepSettings {
+            /// As much of it as is needed.
+            pub fn only(&self, uses: &Uses) -> StepSettings {
+                StepSettings { $($field: self.$field.as_ref().filter(|_| uses.has(Section::$section)).map(|own| own.only(uses)),)+ }
+            }
+
+            /// Every secret it refers to.
+            pub fn secrets(&self) -> Vec<&SecretRef> {
+                [$(self.$field.iter().flat_map(SectionSettings::secrets).collect::<Vec<_>>(),)+].concat()
+            }
+
+            /// The signals it reads.
+            pub fn signals(&self) -> Vec<String> {
+                [$(self.$field.iter().flat_map(SectionSettings::signals).collect::<Vec<_>>(),)+].concat()
+            }
+        }
+    };
+}
+
+sections! {
+    Traffic switch: Switch;
+    Canary canary: CanarySettings;
+    Release release: Release;
+    Snapshots snapshots: SnapshotSettings;
+    Gates gates: Gates;
 }
 
 /// What a plan is made against, as a kind asks for it. Names that there are not are reported by whoever answers.
@@ -186,23 +267,17 @@ pub trait Names {
     /// The path of a script's file beside its runbook, and the sum of what it holds.
     fn file(&mut self, file: &str) -> Option<(String, Option<String>)>;
 
-    /// The call that brings a weight about, where that is known; there has to be a switch in any case.
-    fn traffic(&mut self, weight: Option<Weight>) -> Option<String>;
+    /// What the configuration says for steps.
+    fn settings(&self) -> Arc<StepSettings>;
 
-    /// How long a canary bakes, and what it is judged by.
-    fn analysis(&mut self) -> Option<(Duration, String)>;
+    /// The id of the snapshot that is meant.
+    fn snapshot(&mut self, wanted: &str) -> Option<String>;
 
-    /// The call that brings a version out, where that is known; there has to be a way to do it in any case.
-    fn release(&mut self, version: Option<&str>) -> Option<String>;
+    /// Whether a name hangs on an input that is left open.
+    fn is_open(&self, name: &str) -> bool;
 
-    /// What snapshots are taken of; with one that is wanted, how it comes back and its id.
-    fn snapshots(&mut self, wanted: Option<&str>) -> Option<(String, String)>;
-
-    /// The checks of gates; with `of_canary` also of those that the configuration wants before a step of a canary.
-    fn gates(&mut self, gates: &mut Vec<String>, of_canary: bool) -> Vec<String>;
-
-    /// Something that is wrong with the kind itself, now that its templates are filled in.
-    fn wrong(&mut self, words: String);
+    /// Something that is wrong with the kind itself, now that its templates are filled in, and what to write instead.
+    fn wrong(&mut self, words: String, hint: Option<String>);
 }
 
 macro_rules! kinds {

@@ -43,7 +43,7 @@ impl StepKind for Notify {
     }
 
     fn uses(&self) -> Uses {
-        Uses { channels: self.channels.clone(), ..Uses::default() }
+        Uses { channels: self.channels.iter().cloned().collect(), ..Uses::default() }
     }
 
     fn as_undo(&self) -> Result<(), Misfit> {

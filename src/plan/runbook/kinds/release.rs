@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Misfit, Names, StepKind, Uses};
+use super::{Kind, Misfit, Names, Section, SectionSettings, StepKind, Uses};
+use crate::base::secret::SecretRef;
 use crate::base::yaml::{Fields, Reader};
-use crate::plan::runbook::release::is_version;
+use crate::plan::runbook::release::{Deploy, Release, is_version};
 use crate::plan::runbook::template::{self, Fill};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,15 @@ impl ReleaseStep {
         match is_version(&self.version) {
             true => Ok(()),
             false => Err(format!("`{}` is no version: letters, digits and ._-+:/@", self.version)),
+        }
+    }
+}
+
+impl SectionSettings for Release {
+    fn secrets(&self) -> Vec<&SecretRef> {
+        match &self.deploy {
+            Deploy::Http { endpoint, .. } => endpoint.secrets(),
+            Deploy::Command { .. } => Vec::new(),
         }
     }
 }
@@ -73,18 +83,22 @@ impl StepKind for ReleaseStep {
     }
 
     fn resolve(&mut self, names: &mut dyn Names) {
+        let settings = names.settings();
+        let Some(release) = &settings.release else {
+            let hint = "add [release] with deploy = [\"./deploy\", \"{{ version }}\"] and running = [\"./running\"] to the configuration";
+            return names.wrong("nothing says how a version is brought out".into(), Some(hint.into()));
+        };
         if template::is_template(&self.version) || self.goes_back() {
-            names.release(None);
             return;
         }
         match self.check() {
-            Ok(()) => self.call = names.release(Some(&self.version)).unwrap_or_default(),
-            Err(e) => names.wrong(e),
+            Ok(()) => self.call = release.call(&self.version),
+            Err(e) => names.wrong(e, None),
         }
     }
 
     fn uses(&self) -> Uses {
-        Uses { release: true, ..Uses::default() }
+        Uses::section(Section::Release)
     }
 
     fn as_probe(&self) -> Result<(), Misfit> {

@@ -1,15 +1,137 @@
 //! `snapshot`, `restore`, `verify`: the data taken together, brought back, and looked at against what it was.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Misfit, Names, StepKind, Uses};
+use super::{Kind, Misfit, Names, Section, SectionSettings, StepKind, Uses};
+use crate::base::endpoint::{DatabaseOptions, Endpoint};
+use crate::base::secret::SecretRef;
 use crate::base::yaml::{Fields, Reader};
+use crate::plan::runbook::millis;
 use crate::plan::runbook::template::{self, Fill};
 
+/// What is taken together, where it goes, and how it comes back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotSettings {
+    pub folder: PathBuf,
+    /// The runbook that stops what writes while a snapshot is taken or brought back.
+    #[serde(default)]
+    pub hold: Option<String>,
+    /// A program that prints how many bytes are free on the databases' server.
+    #[serde(default)]
+    pub server_room: Vec<String>,
+    pub databases: Vec<DatabaseStore>,
+    /// The nodes of a Qdrant cluster, or the one there is.
+    pub nodes: Vec<NodeStore>,
+    pub collections: Vec<String>,
+    pub programs: Vec<ProgramStore>,
+    /// Where the server keeps its snapshots; learnt from it where that is not said.
+    pub server_folder: Option<String>,
+    /// Whether the snapshots of collections are copied here, too.
+    pub download: bool,
+    pub keep: usize,
+    #[serde(default, with = "millis::maybe")]
+    pub keep_for: Option<Duration>,
+    /// From which age on the newest is too old to go back to.
+    #[serde(with = "millis")]
+    pub max_age: Duration,
+    #[serde(with = "millis")]
+    pub timeout: Duration,
+    /// Counts besides those of every table: a name and a query that gives labels and numbers.
+    pub counts: Vec<(String, String)>,
+    /// How many stored points are asked for their neighbours.
+    pub probes: usize,
+    pub restore_database: DatabaseStrategy,
+    pub restore_collection: CollectionStrategy,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseStore {
+    pub name: String,
+    pub options: DatabaseOptions,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStore {
+    pub name: String,
+    pub endpoint: Endpoint,
+}
+
+/// A store of somebody's own: programs with their arguments that speak JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgramStore {
+    pub name: String,
+    pub create: Vec<String>,
+    pub verify: Vec<String>,
+    pub restore: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseStrategy {
+    /// Into a new database beside it, and then their names are changed.
+    #[default]
+    Swap,
+    InPlace,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectionStrategy {
+    /// Into a new collection, and then the alias is switched.
+    #[default]
+    Alias,
+    InPlace,
+}
+
+impl SnapshotSettings {
+    /// What they are taken of.
+    pub fn what(&self) -> String {
+        let databases = self.databases.iter().map(|store| store.name.as_str());
+        let programs = self.programs.iter().map(|store| store.name.as_str());
+        databases.chain(self.collections.iter().map(String::as_str)).chain(programs).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How one comes back.
+    pub fn how(&self) -> String {
+        let database = match self.restore_database {
+            DatabaseStrategy::Swap => "databases beside the live ones, then the names are changed",
+            DatabaseStrategy::InPlace => "databases in place",
+        };
+        let collection = match self.restore_collection {
+            CollectionStrategy::Alias => "collections beside the live ones, then the alias is switched",
+            CollectionStrategy::InPlace => "collections in place",
+        };
+        match (self.databases.is_empty(), self.collections.is_empty()) {
+            (false, false) => format!("{database}; {collection}"),
+            (false, true) => database.to_string(),
+            (true, false) => collection.to_string(),
+            (true, true) => "by the programs' own ways".to_string(),
+        }
+    }
+}
+
+impl SectionSettings for SnapshotSettings {
+    fn secrets(&self) -> Vec<&SecretRef> {
+        let databases = self.databases.iter().filter_map(|store| store.options.password.as_ref());
+        databases.chain(self.nodes.iter().flat_map(|node| node.endpoint.secrets())).collect()
+    }
+}
+
 fn uses() -> Uses {
-    Uses { snapshots: true, ..Uses::default() }
+    Uses::section(Section::Snapshots)
+}
+
+/// What the configuration says of snapshots; where it says nothing, that is reported.
+fn settings(names: &mut dyn Names) -> Option<SnapshotSettings> {
+    let settings = names.settings().snapshots.clone();
+    if settings.is_none() {
+        let hint = "add [snapshots] with databases = [\"NAME\"] and collections = [\"NAME\"] to the configuration";
+        names.wrong("nothing says what a snapshot is taken of".into(), Some(hint.into()));
+    }
+    settings
 }
 
 /// Hours: whoever copies a large database knows that it takes long.
@@ -66,7 +188,7 @@ impl StepKind for SnapshotStep {
     }
 
     fn resolve(&mut self, names: &mut dyn Names) {
-        self.what = names.snapshots(None).map(|(what, _)| what).unwrap_or_default();
+        self.what = settings(names).map(|settings| settings.what()).unwrap_or_default();
     }
 
     fn uses(&self) -> Uses {
@@ -169,12 +291,9 @@ impl StepKind for RestoreStep {
     }
 
     fn resolve(&mut self, names: &mut dyn Names) {
-        if template::is_template(&self.snapshot) {
-            names.snapshots(None);
-            return;
-        }
-        if let Some((how, id)) = names.snapshots(Some(&self.snapshot)) {
-            (self.how, self.snapshot) = (how, id);
+        let Some(settings) = settings(names).filter(|_| !template::is_template(&self.snapshot)) else { return };
+        if let Some(id) = names.snapshot(&self.snapshot) {
+            (self.how, self.snapshot) = (settings.how(), id);
         }
     }
 
@@ -218,12 +337,8 @@ impl StepKind for VerifyStep {
     }
 
     fn resolve(&mut self, names: &mut dyn Names) {
-        if template::is_template(&self.snapshot) {
-            names.snapshots(None);
-            return;
-        }
-        if let Some((_, id)) = names.snapshots(Some(&self.snapshot)) {
-            self.snapshot = id;
+        if settings(names).is_some() && !template::is_template(&self.snapshot) {
+            self.snapshot = names.snapshot(&self.snapshot).unwrap_or_else(|| self.snapshot.clone());
         }
     }
 

@@ -1,5 +1,6 @@
 //! `sql`: a query with an expectation, or a statement that is marked as changing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -99,7 +100,7 @@ impl StepKind for SqlCall {
     }
 
     fn uses(&self) -> Uses {
-        Uses { databases: vec![self.source.clone()], ..Uses::default() }
+        Uses { databases: BTreeSet::from([self.source.clone()]), ..Uses::default() }
     }
 
     fn as_probe(&self) -> Result<(), Misfit> {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Misfit, Names, StepKind, Uses};
+use super::{Kind, Misfit, Names, Section, SectionSettings, StepKind, Uses};
+use crate::base::secret::SecretRef;
 use crate::base::units::short;
 use crate::base::yaml::{Fields, Reader};
 use crate::plan::runbook::millis;
-use crate::plan::runbook::switch::{ALL, Weight};
+use crate::plan::runbook::switch::{ALL, Switch, SwitchKind, Weight};
 use crate::plan::runbook::template::{self, Fill};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,15 @@ fn share(text: &str) -> Result<Weight, String> {
     }
 }
 
+impl SectionSettings for Switch {
+    fn secrets(&self) -> Vec<&SecretRef> {
+        match &self.kind {
+            SwitchKind::Http { endpoint, .. } | SwitchKind::File { read: Some((endpoint, _)), .. } => endpoint.secrets(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl StepKind for Traffic {
     fn read(r: &mut Reader, f: &mut Fields) -> Option<Traffic> {
         let to = f.required(r, "to", "10, or to: stable")?;
@@ -118,23 +128,27 @@ impl StepKind for Traffic {
     }
 
     fn resolve(&mut self, names: &mut dyn Names) {
+        let settings = names.settings();
+        let Some(switch) = &settings.switch else {
+            let hint = "add [traffic] with kind = \"http\", \"command\", \"haproxy\", \"file\" or \"kubectl\" to the configuration";
+            return names.wrong("there is no switch of the traffic".into(), Some(hint.into()));
+        };
         if template::is_template(&self.to) {
-            names.traffic(None);
             return;
         }
         match self.weight() {
-            Ok(weight) => self.call = names.traffic(weight).unwrap_or_default(),
-            Err(e) => names.wrong(e),
+            Ok(weight) => self.call = weight.map(|weight| switch.call(weight)).unwrap_or_default(),
+            Err(e) => names.wrong(e, None),
         }
         if self.from.as_ref().is_some_and(|from| !template::is_template(from))
             && let Err(e) = self.begins_at()
         {
-            names.wrong(e);
+            names.wrong(e, None);
         }
     }
 
     fn uses(&self) -> Uses {
-        Uses { traffic: true, ..Uses::default() }
+        Uses::section(Section::Traffic)
     }
 
     fn as_probe(&self) -> Result<(), Misfit> {

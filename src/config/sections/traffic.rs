@@ -4,13 +4,15 @@ use std::ops::Range;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde::Deserialize;
 use toml::Spanned;
 
-use super::resolver::Resolver;
-use super::shape::{SpannedText, TrafficKind, TrafficShape};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
-use crate::plan::runbook::{ALL, KubeResource, Kubectl, ReadBack, Switch, SwitchKind};
+use crate::config::address::machine;
+use crate::config::resolver::Resolver;
+use crate::config::shape::SpannedText;
+use crate::plan::runbook::{ALL, KubeResource, Kubectl, ReadBack, Scale, Switch, SwitchKind};
 
 /// How long one answer of a switch may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,7 +21,66 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Runtime APIs of more load balancers than this are not set one by one.
 const MOST: usize = 64;
 
-type Words = Spanned<Vec<String>>;
+type SpannedWords = Spanned<Vec<String>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrafficKind {
+    Http,
+    Command,
+    Haproxy,
+    File,
+    Kubectl,
+}
+
+impl TrafficKind {
+    /// As files write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            TrafficKind::Http => "http",
+            TrafficKind::Command => "command",
+            TrafficKind::Haproxy => "haproxy",
+            TrafficKind::File => "file",
+            TrafficKind::Kubectl => "kubectl",
+        }
+    }
+}
+
+/// The switch of a canary's traffic.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrafficShape {
+    pub kind: TrafficKind,
+    pub stable: Option<String>,
+    pub canary: Option<String>,
+    pub within: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
+    /// http, and where a file's weights are read back
+    pub service: Option<SpannedText>,
+    pub method: Option<SpannedText>,
+    pub path: Option<SpannedText>,
+    pub body: Option<SpannedText>,
+    pub read: Option<SpannedText>,
+    pub pointer: Option<SpannedText>,
+    pub scale: Option<Spanned<Scale>>,
+    /// command, kubectl
+    pub set: Option<Spanned<Vec<String>>>,
+    pub get: Option<Spanned<Vec<String>>>,
+    /// haproxy
+    pub addresses: Option<Spanned<Vec<String>>>,
+    pub backend: Option<SpannedText>,
+    /// file
+    pub file: Option<SpannedText>,
+    pub template: Option<SpannedText>,
+    pub check: Option<Spanned<Vec<String>>>,
+    pub reload: Option<Spanned<Vec<String>>>,
+    /// kubectl
+    pub resource: Option<SpannedText>,
+    pub namespace: Option<SpannedText>,
+    pub context: Option<SpannedText>,
+    pub promote: Option<Spanned<Vec<String>>>,
+    pub abort: Option<Spanned<Vec<String>>>,
+}
 
 fn fields_of(kind: TrafficKind) -> &'static [&'static str] {
     match kind {
@@ -127,7 +188,7 @@ impl Resolver<'_> {
         text.map(|text| text.get_ref().as_str())
     }
 
-    fn wanted_list(&mut self, list: Option<&Words>, span: &Range<usize>, field: &str, example: &str) -> Option<Vec<String>> {
+    fn wanted_list(&mut self, list: Option<&SpannedWords>, span: &Range<usize>, field: &str, example: &str) -> Option<Vec<String>> {
         match list {
             Some(list) if !list.get_ref().is_empty() => Some(list.get_ref().clone()),
             _ => {
@@ -180,14 +241,6 @@ impl Resolver<'_> {
         let pointer = shape.pointer.as_ref().map(|pointer| pointer.get_ref().clone());
         let scale = shape.scale.as_ref().map(|s| *s.get_ref()).unwrap_or_default();
         Some(SwitchKind::Command { set: self.beside(set?), get: self.beside(get?), pointer, scale })
-    }
-
-    /// A program that is named by a path is counted from the file's folder.
-    pub(super) fn beside(&self, mut argv: Vec<String>) -> Vec<String> {
-        if let Some(program) = argv.first_mut().filter(|program| program.starts_with("./") || program.starts_with("../")) {
-            *program = self.folder.join(program.as_str()).display().to_string();
-        }
-        argv
     }
 
     fn haproxy_switch(&mut self, shape: &TrafficShape, span: &Range<usize>) -> Option<SwitchKind> {
@@ -249,7 +302,7 @@ impl Resolver<'_> {
         };
         let flag = |name: &str, value: &Option<SpannedText>| value.as_ref().map(|v| [name.to_string(), v.get_ref().clone()]);
         let flags = [flag("--namespace", &shape.namespace), flag("--context", &shape.context)];
-        let own = |list: &Option<Words>| list.as_ref().map(|list| list.get_ref().clone()).unwrap_or_default();
+        let own = |list: &Option<SpannedWords>| list.as_ref().map(|list| list.get_ref().clone()).unwrap_or_default();
         let (set, promote, abort) = (own(&shape.set), own(&shape.promote), own(&shape.abort));
         if resource.0 == KubeResource::Canary {
             // Flagger has no command of its own for them: its gates are told.
@@ -269,4 +322,16 @@ impl Resolver<'_> {
             abort: self.beside(abort),
         }))
     }
+}
+
+/// What a switch turns: two that are told the same turn the same.
+pub(super) fn reached(switch: &Switch) -> Vec<(String, String)> {
+    if let SwitchKind::Haproxy { addresses, backend } = &switch.kind {
+        let one = |address: &String| match address.rsplit_once(':').filter(|_| !address.starts_with('/')) {
+            Some((host, port)) => (format!("switch {}:{port} {backend}", machine(host)), format!("{address} {backend}")),
+            None => (format!("switch {address} {backend}"), format!("{address} {backend}")),
+        };
+        return addresses.iter().map(one).collect();
+    }
+    switch.places().into_iter().map(|place| (format!("switch {place}"), place)).collect()
 }

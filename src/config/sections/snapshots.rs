@@ -5,19 +5,69 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde::Deserialize;
 
-use super::model::{SourceConfig, SourceKind};
-use super::resolver::Resolver;
-use super::shape::{SnapshotsShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::DatabaseOptions;
-use crate::plan::deploy::{DatabaseStore, NodeStore, ProgramStore, SnapshotSettings};
+use crate::config::model::{SourceConfig, SourceKind};
+use crate::config::resolver::Resolver;
+use crate::config::shape::SpannedText;
+use crate::plan::runbook::{CollectionStrategy, DatabaseStore, DatabaseStrategy, NodeStore, ProgramStore, SnapshotSettings};
 
 const KEEP: usize = 7;
 const MAX_AGE: Duration = Duration::from_secs(26 * 3600);
 const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 /// How many stored points are asked for their neighbours.
 const PROBES: usize = 5;
+
+/// What snapshots are taken of, where they go, and how they come back.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotsShape {
+    pub folder: Option<String>,
+    /// The runbook that stops what writes meanwhile.
+    pub hold: Option<String>,
+    /// A program that prints how many bytes are free on the databases' server.
+    #[serde(default)]
+    pub server_room: Vec<String>,
+    #[serde(default)]
+    pub databases: Vec<SpannedText>,
+    #[serde(default)]
+    pub qdrant: Vec<SpannedText>,
+    #[serde(default)]
+    pub collections: Vec<SpannedText>,
+    #[serde(default)]
+    pub programs: IndexMap<String, ProgramShape>,
+    /// Where the server keeps its snapshots; learnt from it where that is not said.
+    pub server_folder: Option<String>,
+    pub download: Option<bool>,
+    pub keep: Option<usize>,
+    pub keep_for: Option<SpannedText>,
+    pub max_age: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
+    /// Counts besides those of every table.
+    #[serde(default)]
+    pub counts: IndexMap<String, String>,
+    pub probes: Option<usize>,
+    pub restore_database: Option<DatabaseStrategy>,
+    pub restore_collection: Option<CollectionStrategy>,
+}
+
+/// A store of somebody's own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramShape {
+    pub create: Vec<String>,
+    #[serde(default)]
+    pub verify: Vec<String>,
+    pub restore: Vec<String>,
+}
+
+impl SnapshotsShape {
+    pub fn has_stores(&self) -> bool {
+        !(self.databases.is_empty() && self.collections.is_empty() && self.programs.is_empty())
+    }
+}
 
 impl Resolver<'_> {
     pub(super) fn snapshots(
@@ -132,4 +182,10 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// What programs of somebody's own take and bring back.
+pub(super) fn reached(settings: &SnapshotSettings) -> Vec<(String, String)> {
+    let all = settings.programs.iter().flat_map(|program| [&program.create, &program.restore]).filter(|argv| !argv.is_empty());
+    all.map(|argv| (format!("program {}", argv.join(" ")), argv.join(" "))).collect()
 }

@@ -5,17 +5,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde::Deserialize;
 use toml::Spanned;
 
-use super::model::{SourceConfig, SourceKind};
-use super::resolver::Resolver;
-use super::shape::{ReleaseShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
+use crate::config::model::{SourceConfig, SourceKind};
+use crate::config::resolver::Resolver;
+use crate::config::shape::SpannedText;
 use crate::plan::runbook::{Deploy, LastGreenFrom, Release};
 
 const WITHIN: Duration = Duration::from_secs(300);
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How versions of the application are brought out and read, and which was green last.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseShape {
+    pub within: Option<SpannedText>,
+    pub timeout: Option<SpannedText>,
+    /// by programs
+    pub deploy: Option<Spanned<Vec<String>>>,
+    pub running: Option<Spanned<Vec<String>>>,
+    /// by requests
+    pub service: Option<SpannedText>,
+    pub method: Option<SpannedText>,
+    pub path: Option<SpannedText>,
+    pub body: Option<SpannedText>,
+    pub read: Option<SpannedText>,
+    pub pointer: Option<SpannedText>,
+    /// which was green last: a program, or a query of a database source; without either, by the runs on record
+    pub last_green: Option<Spanned<Vec<String>>>,
+    pub query: Option<SpannedText>,
+    pub source: Option<SpannedText>,
+}
 
 impl Resolver<'_> {
     pub(super) fn release(
@@ -136,4 +159,9 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// What a version is brought out to.
+pub(super) fn reached(release: &Release) -> (String, String) {
+    (format!("release {}", release.place()), release.place())
 }

@@ -5,19 +5,67 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde::Deserialize;
+use toml::Spanned;
 
-use super::model::SignalConfig;
-use super::resolver::Resolver;
-use super::shape::{CanaryShape, MetricPairShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::units::Unit;
-use crate::plan::deploy::{AnalysisSettings, CanarySettings, MetricPair};
-use crate::plan::runbook::{ALL, Weight};
+use crate::config::model::SignalConfig;
+use crate::config::resolver::Resolver;
+use crate::config::shape::SpannedText;
+use crate::judge::{Direction, EffectLimits, Outliers};
+use crate::plan::runbook::{ALL, AnalysisSettings, CanarySettings, Gate, MetricPair, Weight};
 
 const STEPS: [Weight; 5] = [0, 10, 25, 50, ALL];
 const BAKE: Duration = Duration::from_secs(300);
 /// Fewer points than this on either side are no data, unless the configuration says otherwise.
 const AT_LEAST: usize = 50;
+
+/// How a release is walked up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryShape {
+    pub steps: Option<Spanned<Vec<Weight>>>,
+    pub bake: Option<SpannedText>,
+    pub warm_up: Option<SpannedText>,
+    #[serde(default)]
+    pub gates: Vec<String>,
+    pub confidence: Option<f64>,
+    pub tolerance: Option<f64>,
+    pub pass: Option<f64>,
+    pub marginal: Option<f64>,
+    pub at_least: Option<usize>,
+    #[serde(default)]
+    pub metrics: IndexMap<String, Spanned<MetricPairShape>>,
+}
+
+impl CanaryShape {
+    /// Whether signals are not there that it compares, because their source is not.
+    pub fn is_left_out(&self, left_out: &[std::sync::Arc<str>]) -> bool {
+        left_out.iter().any(|name| self.compares(name))
+    }
+
+    /// Whether a signal is one of those that it compares.
+    pub fn compares(&self, signal: &str) -> bool {
+        self.metrics.values().any(|pair| [&pair.get_ref().canary, &pair.get_ref().stable].iter().any(|text| *text.get_ref() == *signal))
+    }
+}
+
+/// Two signals that ask the same of both tracks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricPairShape {
+    pub canary: SpannedText,
+    pub stable: SpannedText,
+    pub direction: Option<Direction>,
+    pub critical: Option<bool>,
+    pub weight: Option<f64>,
+    pub group: Option<String>,
+    pub outliers: Option<Outliers>,
+    pub effect: Option<EffectLimits>,
+    /// A shift smaller than this, in the signals' unit, is neglected.
+    pub least: Option<SpannedText>,
+}
 
 impl Resolver<'_> {
     pub(super) fn canary(
@@ -25,7 +73,12 @@ impl Resolver<'_> {
         shape: &CanaryShape,
         span: &Range<usize>,
         signals: &IndexMap<Arc<str>, SignalConfig>,
+        gates: &[Gate],
     ) -> Option<CanarySettings> {
+        for name in shape.gates.iter().filter(|name| !gates.iter().any(|gate| gate.name == **name)) {
+            let hint = suggestion(name, gates.iter().map(|gate| gate.name.as_str()));
+            self.findings.error(span.clone(), format!("there is no gate `{name}`"), hint);
+        }
         let steps = match &shape.steps {
             Some(list) => {
                 let steps = list.get_ref().clone();

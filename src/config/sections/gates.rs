@@ -4,17 +4,67 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::file::Entries;
-use super::model::SignalConfig;
-use super::resolver::Resolver;
-use super::shape::{FactShape, GateCheckKind, GateCheckShape};
 use crate::base::diag::suggestion;
 use crate::base::units::Unit;
+use crate::config::entries::Entries;
+use crate::config::model::SignalConfig;
+use crate::config::resolver::Resolver;
 use crate::judge::Condition;
-use crate::plan::deploy::{Fact, Gate, GateCheck, GateKind};
-use crate::plan::runbook::{Check, JsonCheck, is_condition};
+use crate::plan::runbook::{Check, Gate, GateCheck, GateFact, GateKind, JsonCheck, is_condition};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateCheckKind {
+    Command,
+    Signals,
+    Governance,
+    Lockfile,
+    Compat,
+    Evaluation,
+}
+
+/// One check of a gate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateCheckShape {
+    pub kind: GateCheckKind,
+    #[serde(default)]
+    pub command: Vec<String>,
+    #[serde(default)]
+    pub checks: Vec<String>,
+    pub file: Option<String>,
+    pub binary: Option<FactShape>,
+    pub schema: Option<FactShape>,
+    pub collection: Option<FactShape>,
+    #[serde(default)]
+    pub thresholds: IndexMap<String, serde_json::Value>,
+}
+
+impl GateCheckShape {
+    /// Every field that only some kinds have, and whether it is given.
+    pub fn given(&self) -> [(&'static str, bool); 7] {
+        [
+            ("command", !self.command.is_empty()),
+            ("checks", !self.checks.is_empty()),
+            ("file", self.file.is_some()),
+            ("binary", self.binary.is_some()),
+            ("schema", self.schema.is_some()),
+            ("collection", self.collection.is_some()),
+            ("thresholds", !self.thresholds.is_empty()),
+        ]
+    }
+}
+
+/// A text, or a program that prints it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum FactShape {
+    Is(String),
+    Printed(Vec<String>),
+}
 
 impl Resolver<'_> {
     pub(super) fn gates(
@@ -62,9 +112,9 @@ impl Resolver<'_> {
         }
         let file = || self.folder.join(shape.file.as_deref().unwrap_or_default());
         let fact = |fact: &Option<FactShape>| match fact {
-            Some(FactShape::Is(text)) => Fact::Is(text.clone()),
-            Some(FactShape::Printed(argv)) => Fact::Printed(self.beside(argv.clone())),
-            None => Fact::Is(String::new()),
+            Some(FactShape::Is(text)) => GateFact::Is(text.clone()),
+            Some(FactShape::Printed(argv)) => GateFact::Printed(self.beside(argv.clone())),
+            None => GateFact::Is(String::new()),
         };
         Some(match shape.kind {
             GateCheckKind::Command => GateKind::Command(self.beside(shape.command.clone())),

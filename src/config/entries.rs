@@ -1,0 +1,142 @@
+//! Entries of a file: read one by one, so that one mistake does not hide the next, and laid over those of a profile.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeValue, ValueDeserializer};
+
+use crate::base::diag::{Findings, suggestion};
+
+/// Named entries, each with the place of its heading.
+pub(super) type Entries<T> = IndexMap<Arc<str>, (T, Range<usize>)>;
+
+/// The keys of an entry, by section and name.
+pub(super) type Keys = IndexMap<(&'static str, Arc<str>), Vec<(String, Range<usize>)>>;
+
+pub(super) fn overlaid<T>(mut above: Entries<T>, below: Entries<T>, over: impl Fn(T, T) -> T) -> Entries<T> {
+    let mut out = Entries::new();
+    for (name, (shape, span)) in below {
+        match above.shift_remove(&name) {
+            Some((own, own_span)) => out.insert(name, (over(own, shape), own_span)),
+            None => out.insert(name, (shape, span)),
+        };
+    }
+    out.extend(above);
+    out
+}
+
+pub(super) fn merged(mut keys: Keys, below: Keys) -> Keys {
+    for (entry, found) in below {
+        // Of what was replaced whole nothing is left; signals and rules are laid over field by field.
+        if !keys.contains_key(&entry) || entry.0 == "signals" {
+            keys.entry(entry).or_default().extend(found);
+        }
+    }
+    keys
+}
+
+/// Reads an entry. A key that nobody knows is said and hides nothing: the entry is read again without it.
+pub(super) fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
+    let mut value = value.clone();
+    loop {
+        let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
+            Ok(found) => return Some(found),
+            Err(error) => error,
+        };
+        let (message, hint) = explain(error.message());
+        let span = error.span().unwrap_or_else(|| value.span());
+        findings.error(span.clone(), message, hint);
+        if !error.message().starts_with("unknown field") || !without(&mut value, &span) {
+            return None;
+        }
+    }
+}
+
+/// Takes the key out that stands at a place. Whether there was one.
+fn without(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+    match value.get_mut() {
+        DeValue::Table(table) => {
+            let found = table.keys().find(|key| key.span() == *span).cloned();
+            match found {
+                Some(key) => table.remove(key.get_ref().as_ref()).is_some(),
+                None => table.iter_mut().any(|(_, inner)| without(inner, span)),
+            }
+        }
+        DeValue::Array(items) => items.iter_mut().any(|item| without(item, span)),
+        _ => false,
+    }
+}
+
+/// "unknown field `x`, expected one of `a`, `b`" with the nearest name as a hint.
+fn explain(message: &str) -> (String, Option<String>) {
+    for what in ["unknown field `", "unknown variant `"] {
+        if let Some(rest) = message.strip_prefix(what)
+            && let Some((word, expected)) = rest.split_once('`')
+        {
+            let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            return (format!("{what}{word}`"), suggestion(word, known));
+        }
+    }
+    // The value itself is not repeated: it may be a secret of the wrong kind.
+    if let Some((found, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+        let found = match found.split([' ', '"']).next().unwrap_or_default() {
+            "sequence" => "a list",
+            "map" => "a table",
+            "string" => "a text",
+            "integer" | "floating" => "a number",
+            "boolean" => "true or false",
+            _ => "something else",
+        };
+        let wanted = match wanted {
+            "a string" => "a text",
+            "a sequence" => "a list",
+            "a boolean" => "true or false",
+            "f32" | "f64" => "a number",
+            "a map" => "a table",
+            number if number.starts_with(['u', 'i']) && number[1..].parse::<u8>().is_ok() || number == "usize" => "a whole number",
+            shape if shape.starts_with("struct ") => "a table",
+            other => other,
+        };
+        return (format!("this is {found}, and has to be {wanted}"), None);
+    }
+    if let Some(name) = message.strip_prefix("missing field ") {
+        return (format!("{name} is missing"), None);
+    }
+    (message.to_string(), None)
+}
+
+pub(super) fn entries<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Entries<T> {
+    let DeValue::Table(table) = value.get_ref() else {
+        findings.error(value.span(), "this must be a table of named entries", None);
+        return Entries::new();
+    };
+    let mut out = Entries::new();
+    for (key, value) in table.iter() {
+        if let Some(found) = entry(findings, value) {
+            out.insert(key.get_ref().as_ref().into(), (found, key.span()));
+        }
+    }
+    out
+}
+
+/// The keys of each entry of a section.
+pub(super) fn keys_of(section: &'static str, value: &Spanned<DeValue<'_>>, keys: &mut Keys) {
+    let DeValue::Table(table) = value.get_ref() else { return };
+    for (name, entry) in table.iter() {
+        if let DeValue::Table(entry) = entry.get_ref() {
+            let found = entry.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
+            keys.insert((section, name.get_ref().as_ref().into()), found);
+        }
+    }
+}
+
+pub(super) fn list<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Vec<T> {
+    let DeValue::Array(array) = value.get_ref() else {
+        findings.error(value.span(), "this must be a list: write [[boards]]", None);
+        return Vec::new();
+    };
+    array.iter().filter_map(|value| entry(findings, value)).collect()
+}
