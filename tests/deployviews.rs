@@ -84,7 +84,7 @@ fn state() -> State {
         item("matrix", Verdict::Warn, "v1.4.2 with schema 12 and collection rag_v3: WARN (release/compat)", &[], None),
         item("snapshot", Verdict::Pass, "rag-production-20261120-030000 (golden), 12h ago", &data, None),
         item("its files", Verdict::Fail, "db.dump has 0 bytes, and had 7340032", &data, Some("mark another one golden")),
-        item("would lose", Verdict::Pass, "1,284 rag_chunks (newest 18204), written since 2026-11-20T03:00:00Z (12h ago)", &[], None),
+        item("would lose", Verdict::Pass, "1,284 rag_chunks (newest 18204) written since 2026-11-20T03:00:00Z (12h ago)", &[], None),
         item("last drill", Verdict::Warn, "40d ago, which is long", &[], Some("lastgreen rollback --drill")),
     ];
     let expected = vec![(Scope::Traffic, Duration::from_secs(6)), (Scope::Full, Duration::from_secs(252))];

@@ -109,7 +109,15 @@ fn no_room_for_its_record_holds_up_no_emergency() {
     assert_eq!((code, router.share()), (0, 0.0), "{said}");
     let kept = said.split_whitespace().find(|word| word.starts_with("/dev/shm/lastgreen-")).expect("where it is").trim_end_matches(',');
     assert!(std::fs::read_to_string(Path::new(kept).join("journal.jsonl")).is_ok_and(|text| text.contains("\"ended\"")), "{said}");
-    std::fs::remove_dir_all(kept).expect("removed");
+    // Every later process finds it, and brings it home when there is room.
+    let id = Path::new(kept).file_name().and_then(|name| name.to_str()).expect("its number").to_string();
+    let listed = || host.run(&["runs", "--json"]).1;
+    assert!(listed().contains(&id) && Path::new(kept).is_dir(), "{}", listed());
+    assert!(host.run(&["audit", "verify", &id]).1.contains("ok"), "{said}");
+    std::fs::remove_file(&runs).expect("removed");
+    assert!(listed().contains(&id) && !Path::new(kept).exists(), "{}", listed());
+    assert!(std::fs::read_to_string(runs.join(&id).join("journal.jsonl")).is_ok_and(|text| text.contains("\"ended\"")));
+    assert!(host.run(&["runs", &id]).0 == 0);
 }
 
 #[test]

@@ -21,8 +21,6 @@ use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, Sec
 use crate::record::journal::{self, StateDir};
 use crate::status::{Ledger, RunLine, RunStatus};
 
-/// Where a record stands that no disk has room for.
-const MEMORY: &str = "/dev/shm";
 /// After this long without an answer that is said.
 const SILENT: Duration = Duration::from_secs(15);
 /// How often a runner is asked how it is.
@@ -105,7 +103,7 @@ impl Operations {
     pub fn new(config: Arc<Config>, read_only: bool) -> Operations {
         let operator = identity::operator();
         let groups = identity::groups(&operator.user);
-        let state = StateDir::open(&config.acting.state_dir);
+        let state = state_of(&config);
         Operations {
             config,
             operator,
@@ -230,10 +228,10 @@ impl Operations {
 
     /// Makes a run where there is room without a disk; from then on this process keeps its records there.
     fn keep_in_memory(&mut self, id: &str, plan: &Plan) -> Result<(), String> {
-        let state = StateDir::open(&Path::new(MEMORY).join(format!("lastgreen-{}", rustix::process::getuid().as_raw())))?;
-        state.make_run(id, plan)?;
-        self.state = Ok(state);
-        Ok(())
+        StateDir::open_in_memory(&self.config.acting.state_dir)?.make_run(id, plan)?;
+        // It is found there from now on, by this process as by every other.
+        self.state = state_of(&self.config);
+        self.state.as_ref().map(drop).map_err(Clone::clone)
     }
 
     fn home(&self, id: &str) -> String {
@@ -374,8 +372,7 @@ impl Operations {
     /// The ids of all runs. With thousands of them the folder is only read again when something has come or gone.
     fn ids(&mut self) -> Result<Vec<String>, String> {
         let state = self.state.as_ref().map_err(Clone::clone)?;
-        let changed = std::fs::metadata(state.runs()).and_then(|meta| meta.modified());
-        let changed = changed.map_err(|e| format!("cannot read {}: {e}", state.runs().display()))?;
+        let changed = state.changed().map_err(|e| format!("cannot read {}: {e}", state.runs().display()))?;
         // What changed just now may change again in the same tick of its clock.
         let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
         if let Some((at, ids)) = &self.listed
@@ -462,6 +459,12 @@ impl Operations {
     pub fn now(&self) -> Stamp {
         self.clock.now()
     }
+}
+
+/// The state folder; where it cannot be made, what stands for it in memory, if a run had to be kept there.
+fn state_of(config: &Config) -> Result<StateDir, String> {
+    let root = &config.acting.state_dir;
+    StateDir::open(root).or_else(|why| StateDir::kept_in_memory(root).ok_or(why))
 }
 
 fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine {

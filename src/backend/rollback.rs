@@ -21,6 +21,8 @@ pub struct RollbackRequest {
     pub reason: Option<String>,
     /// What was green last, as far as that is known.
     pub green: Option<Result<LastGreen, String>>,
+    /// The version that runs, where that is known.
+    pub running: Option<String>,
     /// The snapshot to go back to, and what that would throw away, in words.
     pub snapshot: Option<(String, String)>,
     /// What goes with what, as far as that was looked at.
@@ -37,7 +39,7 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan_rollback(&mut self, scope: Scope, wanted: RollbackRequest) -> Result<Plan, OperationError> {
-        let RollbackRequest { reason, green, snapshot, matrices, target, drill, automatic } = wanted;
+        let RollbackRequest { reason, green, running, snapshot, matrices, target, drill, automatic } = wanted;
         let mut warnings = Vec::new();
         let name = scope.runbook();
         let loaded = self.runbooks();
@@ -56,6 +58,9 @@ impl Operations {
                     // It is not kept back: whoever confirms has to know it.
                     let items = matrices.iter().filter(|_| scope == Scope::Code).map(|matrix| matrix_item(matrix, &green.version));
                     warnings.extend(items.filter(|item| item.verdict != Verdict::Pass).map(|item| format!("matrix: {}", item.words)));
+                    if running.as_ref() == Some(&green.version) {
+                        warnings.push(format!("{} runs already: the code will not change", green.version));
+                    }
                     inputs.insert(VERSION.to_string(), green.version);
                 }
                 Some(Err(why)) => {

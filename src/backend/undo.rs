@@ -26,10 +26,34 @@ struct Undone {
     again: Option<String>,
 }
 
-/// The snapshot that a run brought back, if it did.
+/// The snapshot that a run brought back, if it did and has not taken that back itself.
 fn restored(line: &RunLine) -> Option<String> {
+    let taken_back = |key: &str| line.run.steps.get(&format!("undo/{key}")).is_some_and(|undo| undo.state == StepState::Done);
     line.run.steps.iter().find_map(|(key, step)| match &line.plan.step(key)?.kind {
-        Kind::Restore(restore) if step.touched && restore.back.is_none() => Some(restore.snapshot.clone()),
+        Kind::Restore(restore) if step.touched && restore.back.is_none() && !taken_back(key) => Some(restore.snapshot.clone()),
+        _ => None,
+    })
+}
+
+/// Runs whose restoring is in effect in an environment, the one on top of all others last: what each restored has what the one
+/// before it had left beside it.
+fn in_effect<'r>(environment: &str, runs: &'r [Arc<RunLine>]) -> Vec<&'r str> {
+    let mut stack: Vec<&str> = Vec::new();
+    for line in runs.iter().rev().filter(|line| line.plan.content.environment.name == environment) {
+        match (input(line, AGAIN), input(line, RUN)) {
+            (Some(of), _) if restores(line).any(|step| step.touched) => stack.push(of),
+            (None, Some(of)) if is_whole(line) => stack.retain(|run| *run != of),
+            (None, None) if restored(line).is_some() => stack.push(&line.id),
+            _ => {}
+        }
+    }
+    stack
+}
+
+/// The version that a run brought out, if it did: it is not taken back with the data.
+fn brought_out(line: &RunLine) -> Option<String> {
+    line.run.steps.iter().rev().find_map(|(key, step)| match &line.plan.step(key)?.kind {
+        Kind::Release(release) if step.touched && step.state == StepState::Done => Some(release.version.clone()),
         _ => None,
     })
 }
@@ -94,16 +118,21 @@ impl Operations {
         let ended = line.run.ended.map_or_else(String::new, |at| format!(" {} ago", short(self.now().since(at))));
         let what = if again.is_some() { "took a restore back" } else { "restored this" };
         // What is counted is counted against the snapshot, which says nothing of the time in between.
-        let since = since(&snapshot, written.filter(|_| again.is_none()));
+        let since = since(&snapshot, written.filter(|_| again.is_none() && line.plan.content.target.is_none()));
         let kept = if again.is_some() { "before" } else { "undone" };
-        let warnings = vec![format!(
+        let mut warnings = vec![format!(
             "run {} {what}{ended}: {since} goes out of use with it. It is kept beside, databases as NAME_{kept}_…; `lastgreen rollback undo` with the number of this run brings it back",
             line.id
         )];
+        warnings.extend(brought_out(&line).map(|version| {
+            format!("the code stays {version}, which run {} brought out, and the traffic where it is: only the data is taken back", line.id)
+        }));
         let mut inputs = IndexMap::from([(RUN.to_string(), line.id.clone()), (SNAPSHOT.to_string(), snapshot)]);
         inputs.extend(again.map(|again| (AGAIN.to_string(), again)));
         inputs.extend(self.is_in_place().then(|| ("safety".to_string(), "true".to_string())));
-        self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, ..PlanRequest::default() })
+        // Where it was restored, it is taken back.
+        let target = line.plan.content.target.clone();
+        self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, target, ..PlanRequest::default() })
     }
 
     /// Whether anything is restored where it is, so that only a safety snapshot has what there was.
@@ -141,12 +170,14 @@ impl Operations {
         let undone = input(&line, RUN).zip(input(&line, SNAPSHOT)).filter(|_| line.run.steps.values().any(|step| step.touched));
         if let Some((of, snapshot)) = undone.map(|(of, snapshot)| (of.to_string(), snapshot.to_string())) {
             may_be_redone(&line, &of, &runs)?;
+            Self::is_on_top(&line, &of, &runs)?;
             return Ok(Undone { run: line, snapshot, again: Some(of) });
         }
         let Some(snapshot) = restored(&line) else {
             return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
         };
         self.may_be_undone(&line, &runs)?;
+        Self::is_on_top(&line, &line.id, &runs)?;
         Ok(Undone { run: line, snapshot, again: None })
     }
 
@@ -166,6 +197,18 @@ impl Operations {
             None => return Ok(()),
         };
         Err(OperationError::Refused(words))
+    }
+
+    /// Nothing is taken back from below what came after it.
+    fn is_on_top(line: &RunLine, of: &str, runs: &[Arc<RunLine>]) -> Result<(), OperationError> {
+        let stack = in_effect(&line.plan.content.environment.name, runs);
+        let above = stack.iter().skip_while(|run| **run != of).nth(1);
+        match above.or_else(|| stack.last().filter(|last| !stack.contains(&of) && ***last > *line.id)) {
+            Some(later) => Err(OperationError::Refused(format!(
+                "run {later} restored after that, and what it restored is in use: take that back first (lastgreen rollback undo {later})"
+            ))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -276,8 +276,15 @@ impl Work {
             Request::PlanRollback { serial, scope, reason } => {
                 let looked = self.lookout.looked().fresh(self.operations.now());
                 let snapshot = looked.snapshot(self.operations.now());
-                let request =
-                    RollbackRequest { reason, green: looked.green, snapshot, matrices: looked.matrices, ..RollbackRequest::default() };
+                let running = looked.running.and_then(Result::ok);
+                let request = RollbackRequest {
+                    reason,
+                    green: looked.green,
+                    running,
+                    snapshot,
+                    matrices: looked.matrices,
+                    ..RollbackRequest::default()
+                };
                 let planned = self.operations.plan_rollback(scope, request);
                 let permitted = planned.and_then(|plan| self.operations.permit(&plan).map(|()| plan));
                 Update::PlannedScope(serial, scope, permitted.map(Arc::new).map_err(|r| r.words().to_string()))

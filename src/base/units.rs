@@ -58,7 +58,8 @@ impl Unit {
     /// The value beside a limit that it is not: with as many digits as it takes to tell them apart.
     pub fn format_beside(self, value: f64, limit: f64) -> String {
         let short = self.format(value);
-        if value == limit || !value.is_finite() || !limit.is_finite() || short != self.format(limit) {
+        let reads_alike = || short == self.format(limit) || magnitude(&short).is_some_and(|a| magnitude(&self.format(limit)) == Some(a));
+        if value == limit || !value.is_finite() || !limit.is_finite() || !reads_alike() {
             return short;
         }
         let (factor, unit) = match self {
@@ -255,6 +256,10 @@ pub fn watch(duration: Duration) -> String {
 /// # Errors
 /// Says how to write it when the text is no duration, or is zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    // A slip that nobody sees for months.
+    if text.contains('M') {
+        return Err(format!("`{text}` is not a duration: minutes are a small m (write 5s, 3m or 1h30m)"));
+    }
     match humantime::parse_duration(text.trim()) {
         Ok(d) if d.is_zero() => Err(format!("`{text}` is no time at all (write 5s, 3m or 1h30m)")),
         Ok(d) => Ok(d),

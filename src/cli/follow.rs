@@ -112,7 +112,9 @@ fn last_word(operations: &Operations, line: &RunLine, code: u8, json: bool) -> u
             }
         }
         RunStatus::Paused | RunStatus::Orphaned => say!("go on: lastgreen resume {}", line.id),
-        RunStatus::Superseded => say!("what was left of it is not done: begin it again once that one is over"),
+        RunStatus::Superseded => {
+            say!("what was left of it is not done: look at what that one has done (lastgreen runs) before anything is begun again")
+        }
         status if !status.is_open() => {
             for item in &line.plan.content.checklists.after {
                 say!("  after: {item}");

@@ -101,7 +101,8 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
     let (target, drill, automatic, matrices) = (args.target.clone(), args.drill, args.automatic, looked.matrices);
-    let request = RollbackRequest { reason, green: looked.green, snapshot, matrices, target, drill, automatic };
+    let running = looked.running.and_then(Result::ok).filter(|_| target.is_none() && !drill);
+    let request = RollbackRequest { reason, green: looked.green, running, snapshot, matrices, target, drill, automatic };
     let plan = operations.plan_rollback(scope, request)?;
     if args.begin.confirm.is_some() && plan.content.reason.is_none() && !args.drill {
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));

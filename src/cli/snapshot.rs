@@ -169,6 +169,9 @@ fn golden(settings: &SnapshotSettings, wanted: &str, why: Option<&str>, operatio
     let by = operations.operator.user.clone();
     let golden = why.map(|why| Golden { by, at: operations.now(), why: why.to_string() });
     let marked = mark_golden(settings, &manifest, golden).map_err(|e| CommandError::failed(format!("{}: {e}", manifest.id)))?;
+    if let Some(before) = manifest.golden.filter(|_| marked.golden.is_some()) {
+        say!("{} was golden already: by {} since {}: {}", marked.id, before.by, before.at.iso(), before.why);
+    }
     say!("{} is {}", marked.id, if marked.golden.is_some() { "golden: it is never removed" } else { "golden no more" });
     Ok(exit::DONE)
 }

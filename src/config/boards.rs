@@ -8,6 +8,7 @@ use super::file::FileShape;
 use super::model::{Board, Panel, PanelKind, SignalConfig};
 use super::resolver::Resolver;
 use crate::base::diag::suggestion;
+use crate::observe::reading::Ask;
 
 impl Resolver<'_> {
     pub(super) fn boards(&mut self, file: &FileShape, signals: &IndexMap<Arc<str>, SignalConfig>, left_out: &[Arc<str>]) -> Vec<Board> {
@@ -50,11 +51,18 @@ impl Resolver<'_> {
             ("Alerts", "Rules and alerts", PanelKind::Alerts),
             ("Logs", "Log", PanelKind::Logs),
         ];
+        // Alerts of others stand where alerts stand, whoever raises them.
+        let raised: Vec<Arc<str>> =
+            signals.iter().filter(|(_, signal)| signal.question.ask == Ask::Alerts).map(|(name, _)| name.clone()).collect();
         for (name, title, kind) in always {
             if !boards.iter().flat_map(|b| &b.panels).any(|p| p.kind == kind) {
                 let panel = Panel { title: title.into(), kind, signals: Vec::new() };
                 boards.push(Board { name: name.into(), columns: Some(1), panels: vec![panel] });
             }
+        }
+        let of_alerts = boards.iter_mut().flat_map(|board| &mut board.panels).filter(|panel| panel.kind == PanelKind::Alerts);
+        for panel in of_alerts.filter(|panel| panel.signals.is_empty()) {
+            panel.signals.clone_from(&raised);
         }
         boards
     }
@@ -84,6 +92,9 @@ fn is_bare(kind: PanelKind) -> bool {
     matches!(kind, Alerts | Services | Runbooks | Logs | Deploy | Rollback)
 }
 
+/// So many panels can still be told apart.
+const ON_A_BOARD: usize = 24;
+
 /// Without any board: every signal in one, then the sources, the rules and the log.
 fn plain_boards(signals: &IndexMap<Arc<str>, SignalConfig>) -> Vec<Board> {
     let bare = |title: &str, kind| Panel { title: title.into(), kind, signals: Vec::new() };
@@ -91,10 +102,18 @@ fn plain_boards(signals: &IndexMap<Arc<str>, SignalConfig>) -> Vec<Board> {
         let kind = if signal.question.history { PanelKind::Series } else { PanelKind::Stats };
         Panel { title: signal.signal.title.clone(), kind, signals: vec![name.clone()] }
     };
-    vec![
-        Board { name: "Overview".into(), columns: None, panels: signals.iter().take(24).map(panel).collect() },
+    // Alerts have a board of their own.
+    let shown: Vec<_> = signals.iter().filter(|(_, signal)| signal.question.ask != Ask::Alerts).map(panel).collect();
+    let name = |i: usize| if i == 0 { "Overview".to_string() } else { format!("Overview {}", i + 1) };
+    let chunks = shown.chunks(ON_A_BOARD).enumerate();
+    let mut boards: Vec<Board> = chunks.map(|(i, panels)| Board { name: name(i), columns: None, panels: panels.to_vec() }).collect();
+    if boards.is_empty() {
+        boards.push(Board { name: name(0), columns: None, panels: Vec::new() });
+    }
+    boards.extend([
         Board { name: "Services".into(), columns: Some(1), panels: vec![bare("Sources", PanelKind::Services)] },
         Board { name: "Alerts".into(), columns: Some(1), panels: vec![bare("Rules and alerts", PanelKind::Alerts)] },
         Board { name: "Logs".into(), columns: Some(1), panels: vec![bare("Log", PanelKind::Logs)] },
-    ]
+    ]);
+    boards
 }

@@ -14,7 +14,7 @@ use super::resolver::Resolver;
 use super::sections::SectionContext;
 use super::shape::{AlertsShape, KindShape, SeverityShape, SignalShape, SpannedText, UiShape};
 use crate::base::diag::suggestion;
-use crate::base::units::short;
+use crate::base::units::{Unit, short};
 use crate::judge::{Baseline, Condition, Signal, Verdict};
 use crate::observe::reading::{Ask, Health, Past, Question};
 
@@ -148,7 +148,20 @@ impl Resolver<'_> {
             self.findings.error(span.clone(), "the environment has no name", Some("write name = \"rag-production\"".into()));
             return None;
         };
-        let name = crate::base::text::clean(name.get_ref()).into_owned();
+        // It is what is typed to confirm.
+        let words = name.get_ref();
+        let wrong = match words {
+            _ if words.trim().is_empty() => Some("is empty"),
+            _ if words.trim() != words || words.chars().any(char::is_control) => Some("has characters that nobody can type or see"),
+            _ if words.chars().count() > 64 => Some("is too long to be typed: 64 letters at most"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            let hint = "write name = \"rag-production\": it is typed to confirm";
+            self.findings.error(name.span(), format!("the environment's name {wrong}"), Some(hint.into()));
+            return None;
+        }
+        let name = crate::base::text::clean(words).into_owned();
         Some(Environment { name, tier: shape.tier.unwrap_or_default(), expect: shape.expect.clone(), hint: shape.hint.clone() })
     }
 
@@ -198,10 +211,14 @@ impl Resolver<'_> {
         let source_name = self.named_source(source)?;
         let kind = self.kinds[&source_name];
         let unit = shape.unit.unwrap_or_default();
-        let (warn, fail) = (self.condition(shape.warn.as_ref(), unit), self.condition(shape.fail.as_ref(), unit));
+        let (warn, mut fail) = (self.condition(shape.warn.as_ref(), unit), self.condition(shape.fail.as_ref(), unit));
         let collection = file.sources.get(&source_name).and_then(|(s, _)| s.collection.clone());
         let strict = warn.is_some() || fail.is_some();
         let (ask, shown) = self.ask(kind, collection.as_deref(), shape, here.clone(), strict)?;
+        if matches!(ask, Ask::Probe(_)) && shape.warn.is_none() && shape.fail.is_none() {
+            // A probe that fails is no answer like another.
+            fail = Condition::parse(">= 1", Unit::None).ok();
+        }
         let settings = sources.get(&source_name)?;
         let every = self.interval(shape.interval.as_ref(), settings.every);
         let timeout = self.interval(shape.timeout.as_ref(), settings.timeout);

@@ -81,7 +81,7 @@ pub fn judge(signal: &Signal, observed: &Observed) -> Judgement {
         }
     }
     let reason = match (&evidence.condition, evidence.value.or(value.number())) {
-        (Some(condition), Some(value)) => format!("{}, {condition}", signal.unit.format(value)),
+        (Some(condition), Some(value)) => format!("{}, {condition}", signal.shown(value)),
         (Some(condition), None) => condition.clone(),
         (None, _) => "no threshold".into(),
     };

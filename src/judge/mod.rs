@@ -64,6 +64,12 @@ impl Signal {
         Verdict::Pass
     }
 
+    /// A value as a person reads it, with as many digits as it takes to tell it from a threshold that it is not.
+    pub fn shown(&self, value: f64) -> String {
+        let short = self.unit.format(value);
+        self.lines().map(|(_, limit)| self.unit.format_beside(value, limit)).find(|told| *told != short).unwrap_or(short)
+    }
+
     /// The thresholds whose operands are plain numbers, for lines on charts.
     pub fn lines(&self) -> impl Iterator<Item = (Verdict, f64)> + '_ {
         [(Verdict::Warn, &self.warn), (Verdict::Fail, &self.fail)].into_iter().filter_map(|(verdict, condition)| {

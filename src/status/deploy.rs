@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, RunLine, RunStatus};
 use crate::base::clock::Stamp;
+use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::{CanaryVerdict, Verdict};
 use crate::plan::deploy::{Compared, DeployState, SaidOfHold, Turn, TurnState, compare, holds, turns};
-use crate::plan::runbook::{Kind, Observation, StepState};
+use crate::plan::runbook::{Kind, Observation, Scope, Section, StepState};
 
 /// An observation that is older than this says nothing about now.
 const OLD: Duration = Duration::from_secs(60);
+/// After this long a rollback that failed is history.
+const FORGOTTEN: Duration = Duration::from_secs(12 * 3600);
 
 /// Everything that is known of the deployment; `None` where there is no switch. `points` gives a signal's since a moment.
 pub fn deploy_state(
@@ -28,7 +31,8 @@ pub fn deploy_state(
     let desired = elsewhere.into_iter().chain(here().flat_map(|run| turns(&run.id, &run.plan, &run.run))).max_by_key(|turn| turn.at);
     let hold = said_of_hold(ledger, environment).and_then(|(_, hold)| hold);
     let open_run = ledger.open(environment).map(|run| (run.id.clone(), run.plan.content.runbook.clone()));
-    let mut state = DeployState { observed: observed.map(|seen| fresh(seen, now)), desired, hold, open_run, analysis: None };
+    let failed = failed_rollback(ledger, environment, now);
+    let mut state = DeployState { observed: observed.map(|seen| fresh(seen, now)), desired, hold, open_run, failed, analysis: None };
     if let Some(canary) = &config.acting.settings.canary
         && state.weight().is_ok_and(|weight| weight > 0.0)
     {
@@ -39,6 +43,20 @@ pub fn deploy_state(
         state.analysis = Some(on_record(judged, ledger, state.desired.as_ref(), canary.bake, now));
     }
     Some(state)
+}
+
+/// A rollback that has failed is what has to be said until another run has turned the traffic, brought a version out or data back.
+fn failed_rollback(ledger: &Ledger, environment: &str, now: Stamp) -> Option<String> {
+    let changes = |run: &RunLine| {
+        run.plan
+            .all()
+            .any(|step| [Section::Traffic, Section::Release, Section::Snapshots].iter().any(|section| step.kind.uses().has(*section)))
+    };
+    let mut here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment && run.plan.content.target.is_none());
+    let last = here.find(|run| changes(run) && run.status() != RunStatus::Superseded)?;
+    let ended = last.run.ended.filter(|at| now.since(*at) < FORGOTTEN)?;
+    let is_failed = last.status() == RunStatus::Failed && Scope::of(&last.plan.content.runbook).is_some();
+    is_failed.then(|| format!("{} failed {} ago: {} (run {})", last.plan.content.runbook, short(now.since(ended)), last.words(), last.id))
 }
 
 /// Whoever has only just begun to look has too few points of sources that tell no past. The bake that ended last was judged by

@@ -90,6 +90,9 @@ pub struct Summary {
     pub mismatches: Vec<String>,
     pub signals: Vec<SignalLine>,
     pub rules: Vec<RuleLine>,
+    /// Alerts that always fire while alerting works, and do not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
     /// What others raise, with their names: Prometheus, Alertmanager.
     pub alerts: Vec<(String, Alert)>,
     pub sources: Vec<SourceLine>,
@@ -124,7 +127,7 @@ pub fn alert_verdict(settings: &AlertSettings, alert: &Alert) -> Verdict {
 }
 
 /// What cannot be told of the alerts of others, and heartbeats that are missing; and whether all of them were heard.
-fn silent(config: &Config, store: &Store, alerts: &[(String, Alert)]) -> (Vec<Candidate>, bool) {
+fn silent(config: &Config, store: &Store, alerts: &[(String, Alert)]) -> (Vec<Candidate>, bool, Vec<String>) {
     let mut found = Vec::new();
     let mut heard = false;
     for (name, signal) in config.signals.iter().filter(|(_, signal)| signal.question.ask == Ask::Alerts) {
@@ -140,10 +143,11 @@ fn silent(config: &Config, store: &Store, alerts: &[(String, Alert)]) -> (Vec<Ca
     }
     let fires = |name: &String| alerts.iter().any(|(_, alert)| alert.name == *name && alert.state == AlertState::Firing);
     heard &= found.is_empty();
-    for name in config.alerts.heartbeats.iter().filter(|name| heard && !fires(name)) {
+    let missing: Vec<String> = config.alerts.heartbeats.iter().filter(|name| heard && !fires(name)).cloned().collect();
+    for name in &missing {
         found.push((Verdict::Fail, 6, format!("{name} is silent, which always fires while alerting works")));
     }
-    (found, heard)
+    (found, heard, missing)
 }
 
 impl Summary {
@@ -155,8 +159,8 @@ impl Summary {
         let alerts = alerts(config, store);
         let judged: Vec<JudgedAlert<'_>> =
             alerts.iter().map(|(whose, alert)| (alert_verdict(&config.alerts, alert), whose.clone(), alert)).collect();
-        let silent = silent(config, store, &alerts);
-        let worst = worst((&signals, &rules), (&judged, silent), &sources, &mismatches);
+        let (candidates, heard, silent) = silent(config, store, &alerts);
+        let worst = worst((&signals, &rules), (&judged, (candidates, heard)), &sources, &mismatches);
         Summary {
             environment: config.environment.name.clone(),
             tier: config.environment.tier,
@@ -166,6 +170,7 @@ impl Summary {
             mismatches,
             signals,
             rules,
+            silent,
             alerts,
             sources,
             deploy: None,
@@ -351,14 +356,16 @@ fn worst(
     mismatches: &[String],
 ) -> Worst {
     let mut candidates = silent;
+    let nothing_judged = rules.is_empty() && !heard && !signals.iter().any(|s| s.judged);
     for text in mismatches {
         candidates.push((Verdict::Fail, 9, format!("WRONG ENVIRONMENT: {text}")));
     }
     for source in sources.iter().filter(|s| s.state == SourceState::Failing) {
-        let blind = signals.iter().filter(|s| s.source == source.name && s.judged && s.judgement.verdict == Verdict::Unknown).count();
+        let blind = signals.iter().filter(|s| s.source == source.name && s.judgement.verdict == Verdict::Unknown).count();
         let fault = source.fault.as_ref().map_or("failing", |f| &f.message);
         // A source that is away is never nothing, even when another one speaks for it.
         match blind {
+            0 if nothing_judged => candidates.push((Verdict::Unknown, 4, format!("{}: {fault}", source.name))),
             0 => candidates.push((Verdict::Warn, 4, format!("{}: {fault}", source.name))),
             n => candidates.push((Verdict::Unknown, 8, format!("{}: {fault} ({n} signals unknown)", source.name))),
         }
@@ -382,7 +389,8 @@ fn worst(
     }
     for (verdict, whose, alert) in alerts.iter().filter(|(verdict, _, _)| *verdict != Verdict::Pass) {
         let does = if alert.state == AlertState::Unknown { "cannot be told" } else { "fires" };
-        candidates.push((*verdict, 4, format!("{whose}: {} {does}: {}", alert.name, alert.text)));
+        let why = if alert.text.is_empty() { String::new() } else { format!(": {}", alert.text) };
+        candidates.push((*verdict, 4, format!("{whose}: {} {does}{why}", alert.name)));
     }
     for signal in signals.iter().filter(|s| s.judged && s.judgement.verdict != Verdict::Pass) {
         let pending = rules.iter().find(|r| r.signal == signal.name && matches!(r.state.phase, RulePhase::Pending { .. }));

@@ -38,7 +38,8 @@ fn panel_verdict(config: &Config, store: &Store, summary: &Summary, panel: &Pane
     let others = match panel.kind {
         PanelKind::Alerts => {
             let rules = summary.rules.iter().map(|rule| rule.verdict);
-            rules.chain(summary.alerts.iter().map(|(_, alert)| alert_verdict(&config.alerts, alert))).max()
+            let silent = summary.silent.iter().map(|_| Verdict::Fail);
+            rules.chain(silent).chain(summary.alerts.iter().map(|(_, alert)| alert_verdict(&config.alerts, alert))).max()
         }
         PanelKind::Deploy => summary.deploy.as_ref().map(|deploy| deploy.verdict(summary.at).0),
         PanelKind::Rollback => summary.readiness.as_ref().map(|readiness| readiness.state().verdict()),

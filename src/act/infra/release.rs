@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::command::run;
+use crate::base::clock::Clock;
 use crate::base::endpoint::{DatabaseOptions, Endpoint};
 use crate::base::text::fit;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Session, Web, status_fault, web_json};
-use crate::plan::runbook::{Deploy, LastGreen, LastGreenFrom, Release};
+use crate::plan::runbook::{Deploy, LastGreen, LastGreenFrom, Release, is_version};
 
 /// The version that runs.
 ///
@@ -28,7 +29,7 @@ pub async fn running(release: &Release) -> Result<String, Fault> {
         }
         Deploy::Command { running, .. } => run(running.clone(), release.timeout).await?.trim().to_string(),
     };
-    if version.is_empty() || version.lines().count() > 1 {
+    if !is_version(&version) {
         return Err(wrong(format!("`{}` is no version", fit(&version, 80))));
     }
     Ok(version)
@@ -70,6 +71,19 @@ pub async fn deploy(release: &Release, version: &str, limit: Duration) -> Result
 /// # Errors
 /// Why that cannot be told.
 pub async fn last_green(release: &Release, database: impl Fn(&str) -> Option<DatabaseOptions>) -> Option<Result<LastGreen, String>> {
+    let green = said_green(release, database).await?;
+    // Whose clock is wrong by more than this may have the rest wrong, too.
+    let latest = Clock::System.now().plus(CLOCKS);
+    Some(green.and_then(|green| match green.at {
+        Some(at) if at > latest => Err(format!("{} is said to have been green at {}, which is still to come", green.version, at.iso())),
+        _ => Ok(green),
+    }))
+}
+
+/// By how much the clock of whoever says what was green may go before ours.
+const CLOCKS: Duration = Duration::from_secs(300);
+
+async fn said_green(release: &Release, database: impl Fn(&str) -> Option<DatabaseOptions>) -> Option<Result<LastGreen, String>> {
     match &release.last_green {
         LastGreenFrom::Journal => None,
         LastGreenFrom::Command(argv) => Some(match run(argv.clone(), release.timeout).await {

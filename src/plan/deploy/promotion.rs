@@ -19,6 +19,9 @@ pub struct DeployState {
     pub hold: Option<Hold>,
     /// The open run of this environment, with its runbook.
     pub open_run: Option<(String, String)>,
+    /// The last rollback, where that has failed and nothing has come after it: in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     pub analysis: Option<CanaryVerdict>,
 }
 
@@ -115,6 +118,9 @@ impl DeployState {
 
     /// How the deployment is, and why: for the header, the panel and the exit code.
     pub fn verdict(&self, now: Stamp) -> (Verdict, String) {
+        if let Some(failed) = &self.failed {
+            return (Verdict::Fail, failed.clone());
+        }
         let weight = match self.weight() {
             Ok(weight) => weight,
             Err(why) => return (Verdict::Unknown, format!("canary: {why}")),

@@ -120,10 +120,13 @@ impl Readiness {
             return "not looked at yet".into();
         }
         let works: Vec<&str> = Scope::ALL.into_iter().filter(|scope| self.works(*scope)).map(Scope::word).collect();
-        let worst =
-            self.items.iter().filter(|item| item.verdict != Verdict::Pass).max_by_key(|item| (!item.scopes.is_empty(), item.verdict));
+        // What is in the way of the most.
+        let worst = self.items.iter().filter(|item| item.verdict != Verdict::Pass).max_by_key(|item| (item.scopes.len(), item.verdict));
         let why = worst.map_or_else(String::new, |item| format!("; {}: {}", item.what, item.words));
         let which = match works.as_slice() {
+            [] if Scope::ALL.into_iter().all(|scope| self.against(scope).all(|item| item.verdict == Verdict::Unknown)) => {
+                "whether any scope works is not known".to_string()
+            }
             [] => "no scope works".to_string(),
             some if some.len() == Scope::ALL.len() => "every scope works".into(),
             some => format!("works: {}", some.join(", ")),

@@ -90,35 +90,33 @@ impl WriteLoss {
         self
     }
 
-    /// `1,284 rag_chunks, 1,284 points of rag_main, written since 2026-11-12T21:02:00Z`.
+    /// `1,284 rag_chunks, 1,284 points of rag_main written since 2026-11-12T21:02:00Z (7h ago)`: what is lost, and first of all
+    /// what nobody counted.
     pub fn words(&self, now: Stamp) -> String {
         let newest = |name: &str| self.newest.get(name).map_or_else(String::new, |key| format!(" (newest {key})"));
         let one = |(name, n): &(String, u64)| format!("{} {name}{}", thousands(*n as f64), newest(name));
-        let list = |all: &[(String, u64)]| all.iter().map(one).collect::<Vec<_>>().join(", ");
+        let list = |all: &[(String, u64)], what: &str| {
+            let names = all.iter().map(one).collect::<Vec<_>>().join(", ");
+            (!all.is_empty()).then(|| format!("{names} {what}"))
+        };
         let iso = self.since.iso();
         let since = format!("since {}Z ({} ago)", iso.get(..19).unwrap_or(&iso), short(now.since(self.since)));
-        let unseen = match self.unseen.as_slice() {
-            [] => String::new(),
-            some => format!("; what was changed or replaced in {} is not seen", some.join(", ")),
-        };
-        let nothing = self.fewer.is_empty() && self.changed.is_empty();
-        let mut words = match self.more.as_slice() {
-            [] if nothing && unseen.is_empty() && self.unknown.is_empty() => format!("nothing was written {since}"),
-            [] if nothing => format!("no count has changed {since}{unseen}"),
-            // What was changed, or deleted and written anew, is no more than there was.
-            [] => format!("no more than there was {since}{unseen}"),
-            more => format!("{}, written {since}", list(more)),
-        };
-        if !self.changed.is_empty() {
-            words += &format!("; changed or replaced: {}", list(&self.changed));
-        }
-        if !self.fewer.is_empty() {
-            words += &format!("; back come {}", list(&self.fewer));
-        }
+        let mut counted =
+            [list(&self.more, "written"), list(&self.changed, "changed or replaced")].into_iter().flatten().collect::<Vec<_>>();
+        let mut words = Vec::new();
         if !self.unknown.is_empty() {
-            words += &format!("; NOT COUNTED: {}", self.unknown.join("; "));
+            words.push(format!("NOT COUNTED {since}: {}", self.unknown.join("; ")));
+        } else if counted.is_empty() {
+            counted.push(if self.unseen.is_empty() { "nothing" } else { "nothing that was counted" }.into());
         }
-        words
+        if !counted.is_empty() {
+            words.push(format!("{} {since}", counted.join(", ")));
+        }
+        if !self.unseen.is_empty() {
+            words.push(format!("what was changed or replaced in {} is not seen", self.unseen.join(", ")));
+        }
+        words.extend(list(&self.fewer, "come back"));
+        words.join("; ")
     }
 }
 
@@ -136,10 +134,12 @@ mod tests {
         let loss = WriteLoss::between(&manifest("a", 0, false), &counted(1294, 4), vec!["rag_main: refused".into()]);
         assert_eq!(
             loss.words(Stamp(60_000)),
-            "1,284 chunks, written since 1970-01-01T00:00:00Z (1m ago); back come 1 old; NOT COUNTED: rag_main: refused"
+            "NOT COUNTED since 1970-01-01T00:00:00Z (1m ago): rag_main: refused; 1,284 chunks written since 1970-01-01T00:00:00Z (1m ago); 1 old come back"
         );
-        let newest = WriteLoss { newest: BTreeMap::from([("chunks".to_string(), "1294".to_string())]), ..loss };
-        assert!(newest.words(Stamp(60_000)).starts_with("1,284 chunks (newest 1294), written since"), "{}", newest.words(Stamp(60_000)));
+        let newest = WriteLoss { newest: BTreeMap::from([("chunks".to_string(), "1294".to_string())]), unknown: Vec::new(), ..loss };
+        assert!(newest.words(Stamp(60_000)).starts_with("1,284 chunks (newest 1294) written since"), "{}", newest.words(Stamp(60_000)));
+        let more_and_unseen = WriteLoss { unseen: vec!["db".into()], ..newest };
+        assert!(more_and_unseen.words(Stamp(60_000)).contains("changed or replaced in db is not seen"));
         let gone = WriteLoss::between(&manifest("a", 0, false), &BTreeMap::new(), Vec::new());
         assert_eq!(gone.unknown, ["db is not there"], "what is not counted is not nothing");
     }
@@ -154,15 +154,12 @@ mod tests {
             WriteLoss::between(&manifest, &counted(10, 5), Vec::new()).with_changes(&manifest, &counted(10, 5), &now).words(Stamp(60_000))
         };
         let since = "since 1970-01-01T00:00:00Z (1m ago)";
-        assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 7))), format!("nothing was written {since}"));
-        assert_eq!(
-            words(Some(changes("1", 7)), Some(changes("1", 9))),
-            format!("no more than there was {since}; changed or replaced: 2 chunks")
-        );
+        assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 7))), format!("nothing {since}"));
+        assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 9))), format!("2 chunks changed or replaced {since}"));
         // Emptied and filled anew: no more than there was, and all of it is new.
         let anew = Changes { of: "1".into(), rows: BTreeMap::from([("chunks".to_string(), (7, 110))]) };
-        assert!(words(Some(changes("1", 7)), Some(anew)).ends_with("; changed or replaced: 10 chunks"));
-        let unseen = format!("no count has changed {since}; what was changed or replaced in db is not seen");
+        assert!(words(Some(changes("1", 7)), Some(anew)).starts_with("10 chunks changed or replaced"));
+        let unseen = format!("nothing that was counted {since}; what was changed or replaced in db is not seen");
         assert_eq!(words(Some(changes("1", 7)), Some(changes("2", 9))), unseen, "counters of another database");
         assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 3))), unseen, "counted anew after a crash");
         assert_eq!(words(None, Some(changes("1", 3))), unseen, "a snapshot of an older version");

@@ -32,7 +32,7 @@ pub use model::{
 pub use next::Next;
 pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
 pub use planner::plan;
-pub use release::{Deploy, LastGreen, LastGreenFrom, Release};
+pub use release::{Deploy, LastGreen, LastGreenFrom, Release, is_version};
 pub use run::{Back, Broken, NOT_NEEDED, Phase, Run, StepRun, StepState};
 pub use scope::{Scope, is_wider};
 pub use steps::slug;

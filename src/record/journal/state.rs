@@ -11,7 +11,12 @@ use crate::plan::runbook::Plan;
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateDir {
     root: PathBuf,
+    /// Where runs of it are that no disk had room for.
+    memory: Option<PathBuf>,
 }
+
+/// Where records stand that no disk has room for, until the machine ends: a folder for each state folder.
+const MEMORY: &str = "/dev/shm";
 
 impl StateDir {
     /// Opens the folder, or makes it.
@@ -19,12 +24,61 @@ impl StateDir {
     /// # Errors
     /// When it cannot be made, is somebody else's, or others may get in.
     pub fn open(root: &Path) -> Result<StateDir, String> {
-        let state = StateDir { root: root.to_path_buf() };
+        let memory = in_memory(root).filter(|memory| memory.join("runs").is_dir());
+        let state = StateDir { root: root.to_path_buf(), memory };
         for folder in [state.root.clone(), state.runs(), state.outbox(), state.locks(), state.open_marks()] {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
             private(&folder)?;
         }
+        state.bring_home();
         Ok(state)
+    }
+
+    /// Opens the folder in memory that stands for one on a disk without room.
+    ///
+    /// # Errors
+    /// When there is none that is ours alone.
+    pub fn open_in_memory(root: &Path) -> Result<StateDir, String> {
+        let of_all = of_user();
+        DirBuilder::new().recursive(true).mode(0o700).create(&of_all).map_err(|e| format!("cannot make {}: {e}", of_all.display()))?;
+        StateDir::open(&in_memory(root).ok_or_else(|| format!("{} is not ours alone", of_all.display()))?)
+    }
+
+    /// The folder in memory, where runs had to be kept there.
+    pub fn kept_in_memory(root: &Path) -> Option<StateDir> {
+        in_memory(root).filter(|memory| memory.join("runs").is_dir()).and_then(|memory| StateDir::open(&memory).ok())
+    }
+
+    /// Where else runs of it are.
+    fn elsewhere(&self, id: &str) -> Option<PathBuf> {
+        self.memory.as_ref().map(|memory| memory.join("runs").join(id)).filter(|folder| folder.is_dir())
+    }
+
+    /// A run in memory that is over goes to where the others are as soon as there is room.
+    fn bring_home(&self) {
+        let Some(memory) = &self.memory else { return };
+        for id in names_in(&memory.join("runs")) {
+            let (from, to, draft) = (memory.join("runs").join(&id), self.runs().join(&id), self.runs().join(format!(".{id}")));
+            if !is_over(&from) || to.exists() || super::file::is_driven(&from) {
+                continue;
+            }
+            // Whole or not at all.
+            let brought = copy_folder(&from, &draft).and_then(|()| sync_folder(&draft)).and_then(|()| std::fs::rename(&draft, &to));
+            match brought {
+                Ok(()) => drop(std::fs::remove_dir_all(&from)),
+                Err(_) => drop(std::fs::remove_dir_all(&draft)),
+            }
+        }
+    }
+
+    /// When a run has come or gone last.
+    ///
+    /// # Errors
+    /// When the folder cannot be looked at.
+    pub fn changed(&self) -> std::io::Result<std::time::SystemTime> {
+        let of = |folder: PathBuf| std::fs::metadata(folder).and_then(|meta| meta.modified());
+        let own = of(self.runs())?;
+        Ok(self.memory.as_ref().and_then(|memory| of(memory.join("runs")).ok()).map_or(own, |other| own.max(other)))
     }
 
     pub fn root(&self) -> &Path {
@@ -36,7 +90,8 @@ impl StateDir {
     }
 
     pub fn run(&self, id: &str) -> PathBuf {
-        self.runs().join(id)
+        let own = self.runs().join(id);
+        if own.exists() { own } else { self.elsewhere(id).unwrap_or(own) }
     }
 
     pub fn outbox(&self) -> PathBuf {
@@ -59,20 +114,14 @@ impl StateDir {
         if !folder.join(COMPLETE).exists() {
             self.mark_all();
         }
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let mut ids: Vec<String> = names.filter(|name| name != COMPLETE).collect();
+        let in_memory = self.memory.iter().flat_map(|memory| names_in(&memory.join("open")));
+        let mut ids: Vec<String> = names_in(&folder).into_iter().chain(in_memory).filter(|name| name != COMPLETE).collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids
     }
 
     fn mark_all(&self) {
-        let over = |id: &String| {
-            let ended = |line: &super::record::JournalLine| matches!(line.record.event, crate::plan::runbook::Event::Ended { .. });
-            super::file::read(&self.run(id)).is_ok_and(|replay| replay.lines.last().is_some_and(ended))
-                && !self.run(id).join("script.pid").exists()
-        };
-        for id in self.ids().iter().filter(|id| !over(id)) {
+        for id in self.ids().iter().filter(|id| !is_over(&self.run(id))) {
             let _ = std::fs::write(self.open_marks().join(id), "");
         }
         let _ = std::fs::write(self.open_marks().join(COMPLETE), "");
@@ -80,13 +129,15 @@ impl StateDir {
 
     /// Takes a run's mark away: it is over, and nothing of it is at work.
     pub fn close_run(&self, id: &str) {
-        let _ = std::fs::remove_file(self.open_marks().join(id));
+        for root in std::iter::once(&self.root).chain(&self.memory) {
+            let _ = std::fs::remove_file(root.join("open").join(id));
+        }
     }
 
     /// The newest runs, without a look at the others.
     pub fn newest(&self, count: usize) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.runs()) else { return Vec::new() };
-        let mut ids: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        let mut ids = names_in(&self.runs());
+        ids.extend(self.memory.iter().flat_map(|memory| names_in(&memory.join("runs"))));
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids.truncate(count);
         ids
@@ -103,12 +154,16 @@ impl StateDir {
     /// When the folder cannot be read.
     pub fn list(&self) -> Result<Vec<String>, String> {
         let entries = std::fs::read_dir(self.runs()).map_err(|e| format!("cannot read {}: {e}", self.runs().display()))?;
+        let others = self.memory.iter().filter_map(|memory| std::fs::read_dir(memory.join("runs")).ok()).flatten();
         let mut ids: Vec<String> = entries
+            .chain(others)
             .flatten()
+            .filter(|e| !e.file_name().as_encoded_bytes().starts_with(b"."))
             .filter(|e| ["plan.json", "journal.jsonl"].iter().any(|file| e.path().join(file).is_file()))
             .map(|e| e.file_name().to_string_lossy().into_owned())
             .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.dedup();
         Ok(ids)
     }
 
@@ -165,6 +220,49 @@ impl StateDir {
 
 /// The mark which says that every run that is open has one.
 const COMPLETE: &str = ".complete";
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name == COMPLETE || !name.starts_with('.'))
+        .collect()
+}
+
+/// Whether a run has ended, with nothing of it at work.
+fn is_over(folder: &Path) -> bool {
+    let ended = |line: &super::record::JournalLine| matches!(line.record.event, crate::plan::runbook::Event::Ended { .. });
+    super::file::read(folder).is_ok_and(|replay| replay.lines.last().is_some_and(ended)) && !folder.join("script.pid").exists()
+}
+
+fn of_user() -> PathBuf {
+    Path::new(MEMORY).join(format!("lastgreen-{}", rustix::process::getuid().as_raw()))
+}
+
+/// The folder in memory that stands for a state folder, where nobody else can have made it.
+fn in_memory(root: &Path) -> Option<PathBuf> {
+    use sha2::{Digest, Sha256};
+    let of_user = of_user();
+    private(&of_user).ok()?;
+    let path = std::path::absolute(root).ok()?;
+    Some(of_user.join(&crate::base::text::hex(&Sha256::digest(path.as_os_str().as_encoded_bytes()))[..16]))
+}
+
+/// Files and folders; what else a run had (pipes, sockets) was for the time it was at work.
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let (entry, kind) = entry.and_then(|entry| entry.file_type().map(|kind| (entry, kind)))?;
+        let to = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), &to)?;
+            std::fs::File::open(&to)?.sync_all()?;
+        }
+    }
+    Ok(())
+}
 
 /// # Errors
 /// When the path is another user's, or others may read or write it.

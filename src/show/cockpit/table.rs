@@ -52,10 +52,17 @@ fn values(state: &State, panel: &Panel) -> TableData {
                     let cells = vec![signal.title.clone(), crate::status::shown(value, signal.unit)];
                     data.rows.push(Row { cells, verdict: Some(track.judgement.verdict) });
                 }
-                data.rows.extend(lines.into_iter().map(|line| {
-                    let label = if line.label.is_empty() { signal.title.clone() } else { line.label.to_string() };
-                    Row { cells: vec![label, signal.unit.format(line.value)], verdict: None }
-                }));
+                let mut rows: Vec<Row> = lines
+                    .into_iter()
+                    .map(|line| {
+                        let verdict = signal.has_thresholds().then(|| signal.verdict_of_line(&track.judgement, &line.label, line.value));
+                        let label = if line.label.is_empty() { signal.title.clone() } else { line.label.to_string() };
+                        Row { cells: vec![label, signal.shown(line.value)], verdict }
+                    })
+                    .collect();
+                // The culprit first; of equals the order stays.
+                rows.sort_by_key(|row| std::cmp::Reverse(row.verdict));
+                data.rows.append(&mut rows);
             }
             None => {}
         }
@@ -213,8 +220,22 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
             });
         }
     }
+    // The worst of them first; of equals the order stays.
+    theirs.sort_by_key(|row| std::cmp::Reverse(row.verdict));
+    let never = |name: &String| Row {
+        cells: vec![
+            "silent".into(),
+            name.clone(),
+            "heartbeat".into(),
+            String::new(),
+            String::new(),
+            "it always fires while alerting works".into(),
+        ],
+        verdict: Some(Verdict::Fail),
+    };
+    data.rows.splice(0..0, summary.silent.iter().map(never));
     // What is firing stands on top, whoever says so.
-    let at = data.rows.iter().position(|r| r.cells[0] != "firing" && r.cells[0] != "pending").unwrap_or(data.rows.len());
+    let at = data.rows.iter().position(|r| !["silent", "firing", "pending"].contains(&r.cells[0].as_str())).unwrap_or(data.rows.len());
     data.rows.splice(at..at, theirs);
     data
 }

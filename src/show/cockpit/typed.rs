@@ -58,7 +58,7 @@ impl Typed {
         if key.kind == KeyEventKind::Repeat || pressed.at.since(self.asked) < ARMED || goes_on {
             // Enter ends it.
             self.early = (key.code != KeyCode::Enter).then_some(pressed.at);
-            self.complaint = Some("not so fast: read it first, then type it".into());
+            self.complaint = Some("not so fast: wait a second, then type it anew".into());
             self.input.reset();
             return false;
         }

@@ -199,7 +199,9 @@ pub fn lines(paint: &mut Paint, area: Rect, axis: Axis, scale: AxisScale, lines:
 
 /// What tells the n-th line from the others besides its colour: a letter in the legend and at its newest point.
 pub fn letter(n: usize) -> &'static str {
-    ["a", "b", "c", "d", "e", "f", "g", "h"][n % 8]
+    // Beyond the letters there are none: the legend has the name.
+    const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
+    LETTERS.get(n..=n).unwrap_or("")
 }
 
 fn braille(paint: &mut Paint, area: Rect, axis: Axis, scale: AxisScale, line: &PlotLine) {

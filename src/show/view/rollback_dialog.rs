@@ -137,6 +137,10 @@ fn plan(paint: &mut Paint, area: Rect, dialog: &RollbackDialog) {
         None => lines.push(("planning …".into(), Role::Dim)),
         Some(Err(why)) => lines.extend(why.lines().flat_map(|line| wrap(line, cells)).map(|line| (line, Role::Fail))),
         Some(Ok(plan)) => {
+            // In its scope's line it may be cut.
+            if let Some(loses) = plan.content.inputs.get("loses").and_then(|value| value.as_str()) {
+                lines.extend(wrap(&format!("loses {loses}"), cells).into_iter().map(|line| (line, Role::Warn)));
+            }
             for warning in &plan.content.warnings {
                 lines.extend(wrap(warning, cells).into_iter().map(|line| (line, Role::Warn)));
             }

@@ -1,5 +1,6 @@
 //! Lines over time with their thresholds and newest values.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ratatui::layout::Rect;
@@ -24,15 +25,16 @@ struct Drawn<'a> {
     key: Arc<str>,
     /// Its number by the reading that everything else goes by; one that the newest answer does not have has gone.
     newest: Option<f64>,
-    series: &'a Series,
+    /// None is kept of a line beyond those that can be: it stands in the legend alone.
+    series: Option<&'a Series>,
     role: Role,
     /// Its letter, where there are several.
     name: &'static str,
 }
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
-    let drawn = collect(state, panel);
-    let rows = legend(state, paint, area, &drawn, panel);
+    let (drawn, hidden) = collect(state, panel);
+    let rows = legend(state, paint, area, (&drawn, hidden), panel);
     let area = Rect { y: area.y + rows, height: area.height - rows, ..area };
     let Some(unit) = drawn.first().map(|d| d.signal.unit) else { return };
     if area.height < 1 || area.width < 4 {
@@ -43,17 +45,17 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let from = state.shown_at().minus(state.window);
     let first = charted[0].signal;
     let thresholds: Vec<(Verdict, f64)> = first.lines().collect();
-    let values = charted.iter().flat_map(|d| d.series.since(from).map(|(_, v)| v));
-    let Some(raw) = AxisScale::of(values) else { return };
+    let values = || charted.iter().filter_map(|d| d.series).flat_map(|series| series.since(from).map(|(_, v)| v));
+    let Some(raw) = AxisScale::of(values()) else { return };
     // A threshold belongs on the chart when the line is anywhere near it.
     let near = thresholds.iter().map(|(_, v)| *v).filter(|v| *v <= raw.high * 2.5 && *v >= raw.low - (raw.high - raw.low) * 2.5);
-    let values = charted.iter().flat_map(|d| d.series.since(from).map(|(_, v)| v));
-    let Some(scale) = AxisScale::of(values.chain(near)) else { return };
+    let Some(scale) = AxisScale::of(values().chain(near)) else { return };
     let roomy = area.height > plot::ROOMY && area.width >= 40;
     let area = if roomy { Rect { height: area.height - 1, ..area } } else { area };
     let area = plot::value_axis(paint, area, scale, unit);
     let axis = Axis::new(state.shown_at(), state.window, area.width);
-    let lines: Vec<PlotLine> = charted.iter().rev().map(|d| PlotLine { series: d.series, role: d.role, name: d.name }).collect();
+    let kept = charted.iter().rev().filter_map(|d| Some((d, d.series?)));
+    let lines: Vec<PlotLine> = kept.map(|(d, series)| PlotLine { series, role: d.role, name: d.name }).collect();
     plot::lines(paint, area, axis, scale, &lines, &thresholds);
     if roomy {
         plot::name_thresholds(paint, area, scale, &thresholds, unit);
@@ -69,26 +71,39 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     }
 }
 
-fn collect<'a>(state: &'a State, panel: &Panel) -> Vec<Drawn<'a>> {
-    let mut drawn = Vec::new();
+/// The lines, and how many more the newest answers have.
+fn collect<'a>(state: &'a State, panel: &Panel) -> (Vec<Drawn<'a>>, usize) {
+    let (mut drawn, mut hidden) = (Vec::new(), 0);
     for name in &panel.signals {
         let (Some(signal), Some(track)) = (state.config.signal(name), state.store().signals.get(name)) else { continue };
         let lines = track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
-        for (key, series) in &track.history().lines {
-            let newest = lines.iter().find(|one| one.label == *key).map(|one| one.value);
+        let newest: HashMap<&str, f64> = lines.iter().map(|one| (&*one.label, one.value)).collect();
+        let kept = &track.history().lines;
+        let mut push = |key: &Arc<str>, newest: Option<f64>, series| {
             let role = if is_old(track) { Role::Stale } else { Role::line(drawn.len()) };
             let label = if key.is_empty() { signal.title.clone() } else { key.to_string() };
             drawn.push(Drawn { signal, track, label, key: key.clone(), newest, series, role, name: plot::letter(drawn.len()) });
+        };
+        for (key, series) in kept {
+            push(key, newest.get(&**key).copied(), Some(series));
+        }
+        // Of those beyond what is kept the culprit has to be named all the same.
+        for one in lines.iter().filter(|one| !kept.contains_key(&one.label)) {
+            if signal.has_thresholds() && signal.verdict_of_line(&track.judgement, &one.label, one.value) > Verdict::Pass {
+                push(&one.label, Some(one.value), None);
+            } else {
+                hidden += 1;
+            }
         }
     }
     if let [only] = drawn.as_mut_slice() {
         only.name = "";
     }
-    drawn
+    (drawn, hidden)
 }
 
 /// The newest values (or those at the cursor), as many as fit; a zoomed panel gives each a row. Returns the rows used.
-fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: &Panel) -> u16 {
+fn legend(state: &State, paint: &mut Paint, area: Rect, (drawn, hidden): (&[Drawn], usize), panel: &Panel) -> u16 {
     if drawn.is_empty() {
         let waiting = panel.signals.iter().filter_map(|n| state.store().signals.get(n)).all(|t| t.latest.is_none());
         paint.text(area, 0, 0, if waiting { "waiting for the first answer" } else { "no data" }, Role::Dim);
@@ -110,10 +125,11 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, drawn: &[Drawn], panel: 
         rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| worse(b).total_cmp(&worse(a))));
     }
     for (shown, (verdict, line, value)) in rows.iter().enumerate() {
-        let (verdict, left) = (*verdict, rows.len() - shown);
+        let (verdict, left) = (*verdict, rows.len() - shown + hidden);
         let is_gone = value.is_none();
-        let value = value.filter(|v| !v.is_nan()).map_or_else(|| "—".into(), |v| line.signal.unit.format(v));
-        let judged = line.signal.has_thresholds() && now;
+        let value = value.filter(|v| !v.is_nan()).map_or_else(|| "—".into(), |v| line.signal.shown(v));
+        // What is not there any more is neither good nor bad, unless nobody knows anything.
+        let judged = line.signal.has_thresholds() && now && !(is_gone && verdict == Verdict::Pass);
         let labelled = drawn.len() > 1 || detailed;
         let need = (if labelled { width(&line.label) + 3 } else { 0 } + width(&value) + if judged { 2 } else { 0 }) as u16;
         let more = format!("+{left} more");
@@ -175,9 +191,10 @@ fn worse((_, line, value): &(Verdict, &Drawn<'_>, Option<f64>)) -> f64 {
 fn value_of<'d, 's>(state: &State, panel: &Panel, line: &'d Drawn<'s>) -> (Verdict, &'d Drawn<'s>, Option<f64>) {
     let judgement = &line.track.judgement;
     if let Some(cursor) = state.cursor_in(panel) {
-        return (judgement.verdict, line, line.series.at(cursor.at, state.window));
+        return (judgement.verdict, line, line.series.and_then(|series| series.at(cursor.at, state.window)));
     }
     let verdict = match line.newest.filter(|_| line.signal.has_thresholds()) {
+        None if judgement.verdict == Verdict::Unknown && line.signal.has_thresholds() => Verdict::Unknown,
         None => Verdict::Pass,
         Some(value) => line.signal.verdict_of_line(judgement, &line.key, value),
     };

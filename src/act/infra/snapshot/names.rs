@@ -32,6 +32,7 @@ pub(super) struct DatabaseNames {
     pub(super) old: String,
     /// What was restored, once that was taken back.
     pub(super) undone: String,
+    pub(super) run: String,
 }
 
 impl DatabaseNames {
@@ -39,7 +40,7 @@ impl DatabaseNames {
         let live = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
         let tag = tag(run);
         let named = |what: &str| cut(&live, &format!("_{what}_{tag}"));
-        Ok(DatabaseNames { new: named("restore"), old: named("before"), undone: named("undone"), live })
+        Ok(DatabaseNames { new: named("restore"), old: named("before"), undone: named("undone"), live, run: run.into() })
     }
 
     pub(super) fn done(&self) -> String {
@@ -201,11 +202,38 @@ async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
     }
 }
 
+/// What a restored database says of itself, so that everybody on every host knows whose it is.
+const RESTORED_BY: &str = "restored by lastgreen run ";
+
+/// Says in a database by which run it was restored. Where that is not allowed, it goes without.
+pub(super) async fn mark(session: &mut Session, name: &str, run: &str) {
+    let comment = format!("COMMENT ON DATABASE {} IS {}", identifier(name), literal(&format!("{RESTORED_BY}{run}")));
+    if let Err(fault) = say(session, comment).await {
+        log::info!("{name} does not say by which run it was restored: {}", fault.message);
+    }
+}
+
+/// Whoever takes something back takes back what is in use, and nothing from below it.
+async fn is_not_of_a_later_run(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
+    let query = format!("SELECT shobj_description(oid, 'pg_database') AS v FROM pg_database WHERE datname = {}", literal(&names.live));
+    let said = session.run(&query, &[], true, CONNECTING).await?.value;
+    match said.as_ref().and_then(Json::as_str).and_then(|text| text.strip_prefix(RESTORED_BY)) {
+        Some(run) if run > names.run.as_str() => Err(wrong(format!(
+            "{} was restored by run {run} since: that has to be taken back first, where that run is known (lastgreen rollback undo {run})",
+            names.live
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The one before gets its name back; what was restored is kept beside it.
 pub async fn undo(options: &DatabaseOptions, names: &DatabaseNames, restored: bool) -> Result<String, Fault> {
     let aside = &names.undone;
     let mut session = maintenance(options).await?;
     let there = there(&mut session, [&names.live, &names.old, aside]).await?;
+    if there.0 && !there.2 {
+        is_not_of_a_later_run(&mut session, names).await?;
+    }
     let back = DatabaseNames { new: names.old.clone(), old: aside.clone(), ..names.clone() };
     let done = format!("{} is again what it was; what was restored is {aside}", names.live);
     let result = match there {
@@ -240,6 +268,9 @@ pub async fn undo(options: &DatabaseOptions, names: &DatabaseNames, restored: bo
 pub async fn redo(options: &DatabaseOptions, names: &DatabaseNames) -> Result<String, Fault> {
     let mut session = maintenance(options).await?;
     let there = there(&mut session, [&names.live, &names.undone, &names.old]).await?;
+    if there == (true, true, false) {
+        is_not_of_a_later_run(&mut session, names).await?;
+    }
     let again = DatabaseNames { new: names.undone.clone(), ..names.clone() };
     let result = match there {
         (true, true, false) => change_names_whole(options, &again).await,

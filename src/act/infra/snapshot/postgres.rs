@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
-use super::names::{DatabaseNames, change_names_whole, say, taken_up, there};
+use super::names::{DatabaseNames, change_names_whole, mark, say, taken_up, there};
 use super::own_schema::{OWN_SCHEMA, own_records};
 use super::server::{
     CONNECTING, at_database, database_of, environment, fits, identifier, maintenance, open, program, server_version, wrong,
@@ -361,6 +361,7 @@ async fn fill(
         return Err(Fault::new(FaultKind::Garbage, words));
     }
     like_the_live_one(session, names).await?;
+    mark(session, &names.new, &names.run).await;
     own_records(options, &new, session_name, settings.timeout).await
 }
 

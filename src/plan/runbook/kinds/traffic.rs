@@ -156,7 +156,9 @@ impl StepKind for Traffic {
     }
 
     fn own_probe(&self) -> Option<Kind> {
-        self.mutates.then(|| Kind::Traffic(Traffic { from: None, time: None, call: String::new(), mutates: false, ..self.clone() }))
+        // That it is there now does not say that it has stayed there.
+        (self.mutates && self.time.is_none())
+            .then(|| Kind::Traffic(Traffic { from: None, time: None, call: String::new(), mutates: false, ..self.clone() }))
     }
 
     fn own_undo(&self) -> Option<Kind> {
