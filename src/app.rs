@@ -27,6 +27,14 @@ use crate::show::view;
 
 /// Runs the program; the result is the exit code.
 ///
+/// Whoever has read enough has closed the pipe, and that is no fault.
+fn unless_nobody_reads(printed: std::io::Result<()>) -> Result<u8> {
+    match printed {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(exit::DONE),
+    }
+}
+
 /// # Errors
 /// What could not be done at all.
 pub fn main() -> Result<u8> {
@@ -41,12 +49,10 @@ pub fn main() -> Result<u8> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match &cli.command {
         Some(Sub::Completions { shell }) => {
-            cli::print_completions(*shell, &mut std::io::stdout())?;
-            return Ok(exit::DONE);
+            return unless_nobody_reads(cli::print_completions(*shell, &mut std::io::stdout()));
         }
         Some(Sub::Man) => {
-            cli::print_man(&mut std::io::stdout())?;
-            return Ok(exit::DONE);
+            return unless_nobody_reads(cli::print_man(&mut std::io::stdout()));
         }
         Some(Sub::Show(args)) => {
             return Ok(cli::show(args).unwrap_or_else(|error| error.report(false)));

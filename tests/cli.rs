@@ -364,6 +364,37 @@ fn exported_rules_are_accepted_by_prometheus() {
 }
 
 #[test]
+fn one_mistake_makes_no_others() {
+    let folder = TempDir::new().expect("a folder");
+    let config = "[environment]\nname = \"x\"\ntier = \"prod\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:1\"\ninterval = 5\n\
+                  [signals.mem]\nsource = \"p\"\nquery = \"up\"\nfail = 2\n[rules.r]\nsignal = \"mem\"\nwhen = \"> 1\"\nfor = \"5M\"\nno_data = \"keep\"\n\
+                  [signals.mem]\nsource = \"p\"\nquery = \"up\"\n";
+    file(&folder, "lastgreen.toml", config);
+    let said = text(&run(folder.path(), &["check", "--offline"]));
+    for part in [
+        "unknown variant `prod`",
+        ":7:12: error: this is a number",
+        ":11:8: error: this is a number",
+        "put it in quotes",
+        "minutes are a small m",
+        "`mem` is there twice",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    assert!(said.contains(": 5 errors"), "and no others: {said}");
+    // It is what is typed to confirm.
+    for name in ["", " ", "a\\nb", "\\u001b[2J"] {
+        file(
+            &folder,
+            "lastgreen.toml",
+            &format!("[environment]\nname = \"{name}\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:1\"\n"),
+        );
+        let output = run(folder.path(), &["check", "--offline"]);
+        assert!(output.status.code() == Some(65) && text(&output).contains("the environment's name"), "{name}: {}", text(&output));
+    }
+}
+
+#[test]
 fn completions_man_and_usage() {
     let folder = TempDir::new().expect("a folder");
     for shell in ["bash", "zsh", "fish"] {

@@ -17,7 +17,7 @@ use crate::base::units::short;
 use crate::config::{Config, OperatorRole};
 use crate::plan::deploy::{DeployState, HOLD, Hold, STEP, SaidOfHold, Turn, TurnState};
 use crate::plan::runbook::{CanarySettings, Content, Operator, Plan, Weight};
-use crate::record::journal::{RemoteTurn, RemoteView, Said, look_remotely, put_hold};
+use crate::record::journal::{RemoteRun, RemoteTurn, RemoteView, Said, look_remotely, put_hold};
 use crate::status::{Ledger, deploy_state, said_of_hold};
 
 /// The input of a step that says why it goes on against the analysis or a gate.
@@ -186,6 +186,21 @@ fn briefly<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, Stri
 fn remote_view(config: &Config) -> Result<Option<RemoteView>, String> {
     let Some(database) = audit_database(config) else { return Ok(None) };
     briefly(look_remotely(&database, &config.environment.name))
+}
+
+impl Operations {
+    /// Runs of others on this environment, by the records in the database that all keep; those that are known here are not
+    /// among them.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub fn runs_elsewhere(&self) -> Result<Vec<RemoteRun>, String> {
+        let mut runs = remote_view(&self.config)?.map_or(Ok(Vec::new()), |view| view.runs)?;
+        if let Ok(state) = self.state() {
+            runs.retain(|run| !state.run(&run.run).exists());
+        }
+        Ok(runs)
+    }
 }
 
 /// What was said there about holding the canary.

@@ -155,9 +155,13 @@ impl Operations {
             None => {
                 let environment = self.config.environment.name.clone();
                 let found = runs.iter().find(|line| line.plan.content.environment.name == environment && restored(line).is_some());
-                found
-                    .cloned()
-                    .ok_or_else(|| OperationError::Usage("no run has restored anything here: there is nothing to take back".into()))?
+                found.cloned().ok_or_else(|| {
+                    let others = self.runs_elsewhere().unwrap_or_default();
+                    let others = others.first().map_or_else(String::new, |run| {
+                        format!("; the last run of somebody else is {} by {}: take it back there", run.run, run.by)
+                    });
+                    OperationError::Usage(format!("no run has restored anything here: there is nothing to take back{others}"))
+                })?
             }
         };
         if let Some(of) = input(&line, AGAIN) {

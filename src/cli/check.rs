@@ -17,6 +17,7 @@ use crate::config::{Config, load_file, planning_context, runbooks};
 use crate::observe::reading::{Ask, SourceState};
 use crate::observe::source::Poller;
 use crate::plan::runbook::{Asked, Kind, Runbook, is_template, plan};
+use crate::record::journal::StateDir;
 use crate::show::{keymap, theme};
 use crate::status::{SourceLine, Summary};
 
@@ -63,6 +64,12 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
     report.findings.extend(theme::load(named.theme.unwrap_or(theme), folder).err().unwrap_or_default());
     if let Some(config) = &loaded.config {
         report.findings.extend(check_runbooks(config));
+        // What cannot be written down is not run.
+        if let Err(why) = StateDir::could_be_opened(&config.acting.state_dir) {
+            let cause = format!("runs cannot be kept: {why}");
+            let hint = Some("set state_dir to a folder that is yours".into());
+            report.findings.push(Diagnostic { severity: Severity::Warning, file: path.to_path_buf(), line: 1, column: 1, cause, hint });
+        }
         if !args.offline {
             match ask_and_stay(config, runtime) {
                 Ok((summary, poller)) => {

@@ -70,7 +70,7 @@ pub fn runs(args: &RunsArgs, operations: &mut Operations) -> CommandResult {
         return Ok(exit::DONE);
     }
     if shown.is_empty() && unreadable.is_empty() {
-        say!("no runs");
+        say!("no runs here");
     }
     for (id, why) in unreadable {
         say!("{id}  CANNOT BE SHOWN  {why} (lastgreen audit verify)");
@@ -89,7 +89,29 @@ pub fn runs(args: &RunsArgs, operations: &mut Operations) -> CommandResult {
             fit(&line.words(), 80),
         );
     }
+    if args.state.is_none() {
+        elsewhere(args.runbook.as_deref(), args.limit, operations);
+    }
     Ok(exit::DONE)
+}
+
+/// What others have run on this environment, by the records that all keep in one database.
+fn elsewhere(runbook: Option<&str>, limit: usize, operations: &Operations) {
+    let runs = match operations.runs_elsewhere() {
+        Ok(runs) => runs,
+        Err(why) => {
+            say!("what others have run cannot be told: {why}");
+            return;
+        }
+    };
+    for run in runs.iter().filter(|run| runbook.is_none_or(|name| run.runbook == name)).take(limit) {
+        let (status, words) = match &run.ended {
+            Some((result, words)) => (result.word(), words.as_str()),
+            None => ("not ended", ""),
+        };
+        let reason = run.reason.as_ref().map_or_else(String::new, |reason| format!("; reason: {reason}"));
+        say!("{}  {}  {status}, elsewhere  {}  by {}  {}{}", run.run, run.at.iso(), run.runbook, run.by, fit(words, 80), fit(&reason, 80));
+    }
 }
 
 /// One run in full. Writing into a string cannot fail.

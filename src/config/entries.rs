@@ -38,28 +38,34 @@ pub(super) fn merged(mut keys: Keys, below: Keys) -> Keys {
     keys
 }
 
-/// Reads an entry. A key that nobody knows is said and hides nothing: the entry is read again without it.
+/// Reads an entry. What is wrong with one of its values is said and hides nothing: the entry is read again without it.
 pub(super) fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
     let mut value = value.clone();
+    let mut said = false;
     loop {
         let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
             Ok(found) => return Some(found),
             Err(error) => error,
         };
+        // It may be missing because it was taken out, and that is said.
+        if said && error.message().starts_with("missing field") {
+            return None;
+        }
         let (message, hint) = explain(error.message());
         let span = error.span().unwrap_or_else(|| value.span());
         findings.error(span.clone(), message, hint);
-        if !error.message().starts_with("unknown field") || !without(&mut value, &span) {
+        said = true;
+        if !without(&mut value, &span) {
             return None;
         }
     }
 }
 
-/// Takes the key out that stands at a place. Whether there was one.
+/// Takes out what stands at a place: a key, or a value with its key. Whether there was one.
 fn without(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
     match value.get_mut() {
         DeValue::Table(table) => {
-            let found = table.keys().find(|key| key.span() == *span).cloned();
+            let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span).map(|(key, _)| key.clone());
             match found {
                 Some(key) => table.remove(key.get_ref().as_ref()).is_some(),
                 None => table.iter_mut().any(|(_, inner)| without(inner, span)),
@@ -100,7 +106,8 @@ fn explain(message: &str) -> (String, Option<String>) {
             shape if shape.starts_with("struct ") => "a table",
             other => other,
         };
-        return (format!("this is {found}, and has to be {wanted}"), None);
+        let hint = (found == "a number" && wanted == "a text").then(|| "put it in quotes: \"5s\", \"> 0.5\"".to_string());
+        return (format!("this is {found}, and has to be {wanted}"), hint);
     }
     if let Some(name) = message.strip_prefix("missing field ") {
         return (format!("{name} is missing"), None);

@@ -125,8 +125,25 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
     // Spans of several files must not overlap: each file is read behind as many line breaks as there is text before it.
     let padded = "\n".repeat(offset) + text;
     let (table, errors) = DeTable::parse_recoverable(&padded);
+    let mut doubled = None;
     for error in errors {
-        findings.error(error.span().unwrap_or(offset..offset), error.message().to_string(), None);
+        let span = error.span().unwrap_or(offset..offset);
+        if error.message() != "duplicate key" {
+            findings.error(span, error.message().to_string(), None);
+            continue;
+        }
+        // Of a section that is there twice its fields are, too: that is said once.
+        let before = padded.get(..span.start).unwrap_or_default();
+        let line = before.rfind('\n').map_or(0, |at| at + 1);
+        let heading = if padded[line..].starts_with('[') { Some(line) } else { before.rfind("\n[").map(|at| at + 1) };
+        if heading != Some(line) && heading.is_some() && heading == doubled {
+            continue;
+        }
+        if heading == Some(line) {
+            doubled = heading;
+        }
+        let key = padded.get(span.clone()).unwrap_or_default().trim();
+        findings.error(span, format!("`{key}` is there twice"), None);
     }
     let mut file = FileShape { begins: offset, ..FileShape::default() };
     for (key, value) in table.get_ref().iter() {

@@ -67,6 +67,10 @@ pub fn parse(text: &str, format: Format) -> Page {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        if ended && format == Format::OpenMetrics {
+            page.lose(last, "there is more behind the end of the page", line);
+            continue;
+        }
         match sample(line, format) {
             Ok(sample) => page.samples.push(sample),
             Err(cause) => page.lose(last, cause, line),

@@ -142,6 +142,8 @@ fn from_json(document: &serde_json::Value, pointer: &str) -> Result<Value, Fault
         Json::Number(n) => n.as_f64(),
         Json::Bool(b) => Some(f64::from(u8::from(*b))),
         Json::String(s) => number_in(s),
+        // What is there without a value is not nothing.
+        Json::Null => Some(f64::NAN),
         _ => None,
     };
     match found {

@@ -30,6 +30,9 @@ struct PrometheusEnvelope<T> {
     warnings: Vec<String>,
     #[serde(default)]
     infos: Vec<String>,
+    /// VictoriaMetrics says so when a node of its cluster is away.
+    #[serde(default, rename = "isPartial")]
+    is_partial: bool,
 }
 
 #[derive(Deserialize)]
@@ -65,7 +68,8 @@ impl Prometheus {
         let response = self.web.send(request).await?;
         let parsed: Result<PrometheusEnvelope<T>, Fault> = json(&response.body);
         match parsed {
-            Ok(envelope) if envelope.status == "success" => Ok(envelope),
+            // A success that did not succeed, or in part, is none.
+            Ok(envelope) if envelope.status == "success" && response.status == 200 => Ok(envelope),
             Ok(envelope) => {
                 let said = envelope.error.unwrap_or_default();
                 let kind = envelope.error_type.unwrap_or_default();
@@ -238,8 +242,11 @@ pub(super) fn describe(labels: &LabelMap, annotations: &LabelMap) -> String {
 /// Warnings say that data may be missing, except those about the query's own meaning.
 fn notes(envelope: PrometheusEnvelope<Data>) -> Result<(Data, Answer), Fault> {
     let data = envelope.data.ok_or_else(|| Fault::new(FaultKind::Garbage, "a success without data"))?;
-    let partial = envelope.warnings.iter().any(|w| !w.starts_with("PromQL "));
-    let notes = envelope.warnings.iter().chain(&envelope.infos).map(|n| sanitize(n)).collect();
+    let partial = envelope.is_partial || envelope.warnings.iter().any(|w| !w.starts_with("PromQL "));
+    let mut notes: Vec<String> = envelope.warnings.iter().chain(&envelope.infos).map(|n| sanitize(n)).collect();
+    if envelope.is_partial && notes.is_empty() {
+        notes.push("the answer is partial: a part of the cluster is away".into());
+    }
     Ok((data, Answer { notes, partial, ..Answer::now(Value::Lines(Vec::new())) }))
 }
 

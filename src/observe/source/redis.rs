@@ -130,7 +130,15 @@ impl Client for Redis {
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>> {
         Box::pin(async move {
             match ask {
-                Ask::Redis { command, field } => value_of(in_pairs(self.run(command).await?, command), field.as_deref()).map(Answer::now),
+                Ask::Redis { command, field } => {
+                    let reply = self.run(command).await?;
+                    // The same number for every key that is not there says nothing of how long one lives.
+                    let lives = command.first().is_some_and(|name| ["TTL", "PTTL"].iter().any(|own| name.eq_ignore_ascii_case(own)));
+                    if lives && reply == Reply::Int(-2) {
+                        return Err(Fault::new(FaultKind::Empty, "there is no such key"));
+                    }
+                    value_of(in_pairs(reply, command), field.as_deref()).map(Answer::now)
+                }
                 other => Err(not_understood(other)),
             }
         })

@@ -88,6 +88,10 @@ impl Scrape {
                 return Err(status_fault(response.status, &response.text()));
             }
             let format = Format::of(response.content_type.as_deref());
+            // Two names that differ only in what cannot be read would become one.
+            if std::str::from_utf8(&response.body).is_err() {
+                return Err(Fault::new(FaultKind::Garbage, "the page is not UTF-8"));
+            }
             Ok((response.text(), format))
         };
         let fetched = match tokio::time::timeout(self.options.timeout, fetched).await {

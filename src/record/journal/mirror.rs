@@ -22,13 +22,14 @@ CREATE TABLE IF NOT EXISTS lastgreen.records (run text NOT NULL, seq bigint NOT 
   environment text NOT NULL, type text NOT NULL, line text NOT NULL, PRIMARY KEY (run, seq));
 ";
 
-/// By this the latest steps of an environment are found among years of records.
+/// By these the latest steps and runs of an environment are found among years of records.
 const PG_INDEX: &str = "
 CREATE INDEX IF NOT EXISTS records_steps ON lastgreen.records (environment, at DESC) WHERE type = 'step_finished';
+CREATE INDEX IF NOT EXISTS records_runs ON lastgreen.records (environment, at DESC) WHERE seq = 1;
 ";
 
 /// Whether it is missing, and ours to make: records may be another role's, which only lets us write them.
-const LACKS_INDEX: &str = "SELECT to_regclass('lastgreen.records_steps') IS NULL AND pg_has_role(relowner, 'USAGE') \
+const LACKS_INDEX: &str = "SELECT to_regclass('lastgreen.records_runs') IS NULL AND pg_has_role(relowner, 'USAGE') \
                            FROM pg_class WHERE oid = to_regclass('lastgreen.records')";
 
 const LITE_SCHEMA: &str = "

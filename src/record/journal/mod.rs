@@ -9,6 +9,7 @@ mod record;
 mod remote;
 mod remote_hold;
 mod remote_lease;
+mod remote_runs;
 mod remote_turn;
 mod schema;
 mod state;
@@ -21,5 +22,6 @@ pub use record::{GENESIS, JournalLine, Replay, VERSION, Wrong, frame, parse, rep
 pub use remote::{RemoteView, look_remotely};
 pub use remote_hold::{Said, put_hold};
 pub use remote_lease::{Other, RemoteLease, RemoteTried, RemoteWord, Wanted};
+pub use remote_runs::RemoteRun;
 pub use remote_turn::RemoteTurn;
 pub use state::{StateDir, private, trusted};

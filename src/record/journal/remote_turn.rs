@@ -37,7 +37,7 @@ pub(super) async fn last_turn(pg: &mut PgConnection, environment: &str) -> Resul
 }
 
 /// What a record says; a single one is in no chain that could be held to its sums.
-fn event(line: &str) -> Option<Event> {
+pub(super) fn event(line: &str) -> Option<Event> {
     #[derive(serde::Deserialize)]
     struct Line {
         event: Event,

@@ -34,6 +34,20 @@ impl StateDir {
         Ok(state)
     }
 
+    /// Whether the folder could be opened, or made: nothing is made.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn could_be_opened(root: &Path) -> Result<(), String> {
+        if root.exists() {
+            private(root)?;
+        }
+        let there = root.ancestors().find(|folder| folder.exists() || folder.as_os_str().is_empty()).unwrap_or(root);
+        let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+        let rights = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::access(there, rights).map_err(|e| format!("nothing can be written to {}: {e}", there.display()))
+    }
+
     /// Opens the folder in memory that stands for one on a disk without room.
     ///
     /// # Errors

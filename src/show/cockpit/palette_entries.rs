@@ -53,8 +53,11 @@ pub fn entries(state: &State, query: &str) -> Vec<PaletteEntry> {
     let mut matcher = Matcher::new(MatcherConfig::DEFAULT);
     let pattern = Pattern::parse(query, CaseMatching::Ignore, Normalization::Smart);
     let mut buffer = Vec::new();
-    let mut scored: Vec<(u32, PaletteEntry)> =
-        all.into_iter().filter_map(|entry| Some((pattern.score(Utf32Str::new(&entry.words, &mut buffer), &mut matcher)?, entry))).collect();
-    scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    scored.into_iter().map(|(_, entry)| entry).collect()
+    let mut score = |words: &str| pattern.score(Utf32Str::new(words, &mut buffer), &mut matcher);
+    // A name goes before what is said about it.
+    let name = |words: &str| words.split_once(": ").map_or(words, |(name, _)| name).to_string();
+    let mut scored: Vec<(Option<u32>, u32, PaletteEntry)> =
+        all.into_iter().filter_map(|entry| Some((score(&name(&entry.words)), score(&entry.words)?, entry))).collect();
+    scored.sort_by_key(|(name, words, _)| std::cmp::Reverse((*name, *words)));
+    scored.into_iter().map(|(_, _, entry)| entry).collect()
 }

@@ -112,12 +112,17 @@ impl RollbackDialog {
         self.requests()
     }
 
-    fn confirm(&mut self, key: KeyEvent, pressed: Pressed, (columns, rows): (u16, u16)) -> Option<Request> {
+    /// Whether no plan can be read in a window of so many columns and rows.
+    pub fn is_too_small((columns, rows): (u16, u16)) -> bool {
+        rows < ROWS || columns < COLUMNS
+    }
+
+    fn confirm(&mut self, key: KeyEvent, pressed: Pressed, size: (u16, u16)) -> Option<Request> {
         let Some(plan) = self.plan().cloned() else {
             self.typed.refuse("this scope cannot be done: choose another one, or read why");
             return None;
         };
-        if rows < ROWS || columns < COLUMNS {
+        if RollbackDialog::is_too_small(size) {
             self.typed.refuse("this window is too small to read a plan in: make it larger");
             return None;
         }

@@ -27,7 +27,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &RollbackDialo
         let edge = Rect { x: inner.x, y: inner.y.saturating_sub(1), width: (width(&title) as u16 + 2).min(inner.width), height: 1 };
         paint.buffer.set_style(edge.intersection(paint.buffer.area), style);
     }
-    if inner.height < 8 || inner.width < 20 {
+    if RollbackDialog::is_too_small((paint.buffer.area.width, paint.buffer.area.height)) {
+        let rows = paint.wrapped(inner, 0, "This window is too small to read a plan in.", Role::Fail);
+        paint.wrapped(inner, rows, "Make it larger, or: lastgreen rollback. Esc: back", Role::Text);
         return None;
     }
     if let Some(why) = &dialog.refused {

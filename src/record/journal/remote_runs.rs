@@ -1,0 +1,43 @@
+//! The runs of everybody who keeps records in the same PostgreSQL, as far as their first and last records tell.
+
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::remote_turn::event;
+use crate::base::clock::Stamp;
+use crate::plan::runbook::{Event, Operator, RunResult};
+
+/// A run by its first record, and by its last where that has come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RemoteRun {
+    pub run: String,
+    pub at: Stamp,
+    pub runbook: String,
+    pub by: Operator,
+    pub reason: Option<String>,
+    pub ended: Option<(RunResult, String)>,
+}
+
+/// How many of the latest are looked at.
+const LOOKED_AT: i64 = 20;
+
+/// The latest of an environment, the newest first.
+pub(super) async fn remote_runs(pg: &mut PgConnection, environment: &str) -> Result<Vec<RemoteRun>, sqlx::Error> {
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.records') IS NOT NULL").fetch_one(&mut *pg).await?;
+    if !there {
+        return Ok(Vec::new());
+    }
+    let query = "SELECT began.run, began.line, ended.line, (extract(epoch FROM began.at) * 1000)::bigint \
+                 FROM lastgreen.records began LEFT JOIN lastgreen.records ended ON ended.run = began.run AND ended.type = 'ended' \
+                 WHERE began.environment = $1 AND began.seq = 1 ORDER BY began.at DESC LIMIT $2";
+    let rows: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(query).bind(environment).bind(LOOKED_AT).fetch_all(pg).await?;
+    let one = |(run, began, ended, at): (String, String, Option<String>, i64)| {
+        let Event::Started { runbook, by, reason, .. } = event(&began)? else { return None };
+        let ended = ended.and_then(|line| match event(&line)? {
+            Event::Ended { result, message, .. } => Some((result, message)),
+            _ => None,
+        });
+        Some(RemoteRun { run, at: Stamp(at), runbook, by, reason, ended })
+    };
+    Ok(rows.into_iter().filter_map(one).collect())
+}
