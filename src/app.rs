@@ -25,8 +25,6 @@ use crate::show::terminal::{CockpitSession, KeyScript, Screen, can_be_asked, giv
 use crate::show::theme::{self, Depth};
 use crate::show::view;
 
-/// Runs the program; the result is the exit code.
-///
 /// Whoever has read enough has closed the pipe, and that is no fault.
 fn unless_nobody_reads(printed: std::io::Result<()>) -> Result<u8> {
     match printed {
@@ -35,6 +33,8 @@ fn unless_nobody_reads(printed: std::io::Result<()>) -> Result<u8> {
     }
 }
 
+/// Runs the program; the result is the exit code.
+///
 /// # Errors
 /// What could not be done at all.
 pub fn main() -> Result<u8> {

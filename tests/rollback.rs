@@ -82,6 +82,25 @@ fn what_comes_in_behind_it_is_turned_back() {
 }
 
 #[test]
+fn a_rollback_that_failed_is_not_forgotten() {
+    let router = Router::default();
+    *router.share.lock().expect("a lock") = 10.0;
+    let server = router.start();
+    let host = host(&server, "");
+    router.hangs.store(true, Ordering::SeqCst);
+    let (code, said) = rollback(&host);
+    assert_ne!(code, 0, "{said}");
+    router.hangs.store(false, Ordering::SeqCst);
+    until("the calls that hung to be over", || router.share() == 0.0);
+    *router.share.lock().expect("a lock") = 10.0;
+    let (code, said) = host.run(&["canary", "status"]);
+    assert!(code == 2 && said.contains("rollback-traffic failed"), "{code}: {said}");
+    let (code, said) = rollback(&host);
+    assert_eq!(code, 0, "{said}");
+    assert!(!host.run(&["canary", "status"]).1.contains("failed"), "what came after it counts");
+}
+
+#[test]
 fn it_is_sent_even_where_it_looks_done() {
     let router = Router::default();
     let server = router.start();
@@ -293,6 +312,8 @@ fn a_hold_binds_whoever_keeps_records_in_the_same_database() {
         .expect("a run")
         .to_string();
     assert!(turned.contains(&id) && !turned.contains("somebody else"), "{turned}");
+    let listed = second.run(&["runs"]).1;
+    assert!(listed.lines().any(|line| line.contains(&id) && line.contains("elsewhere")), "{listed}");
     // Where nobody else hears of it, that is said.
     let alone = host(&server, "");
     let (_, said) = alone.run(&["canary", "hold", "--reason", "a look at it first", "--dry-run"]);

@@ -186,12 +186,47 @@ fn nothing_is_taken_back_from_below_a_later_restore() {
     let second = restore();
     let (code, said) = host.run(&["rollback", "undo", &first, "--confirm", "here"]);
     assert!(code == 24 && said.contains(&format!("lastgreen rollback undo {second}")) && count() == "1000", "{said}");
-    let (code, said) = host.run(&["rollback", "undo", &second, "--confirm", "here"]);
+    let last = || json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
+    let undo = |run: &str| host.run(&["rollback", "undo", run, "--confirm", "here"]);
+    let (code, said) = undo(&second);
     assert!(code == 0 && count() == "20", "{said}");
+    let of_second = last();
+    let (code, said) = undo(&first);
+    assert!(code == 0 && count() == "10", "{said}");
+    let of_first = last();
+    // The second comes back, and the first no more: it would go over that.
+    let (code, said) = undo(&of_second);
+    assert!(code == 0 && count() == "1000", "{said}");
+    let (code, said) = undo(&of_first);
+    assert!(code == 24 && said.contains(&format!("lastgreen rollback undo {second}")) && count() == "1000", "{said}");
     // Somebody on another host has restored since: the database itself says so.
     pg.sql("COMMENT ON DATABASE ragdb IS 'restored by lastgreen run 7ZZZZZZZZZZZZZZZZZZZZZZZZZ'");
-    let (code, said) = host.run(&["rollback", "undo", &first, "--confirm", "here"]);
-    assert!(code != 0 && said.contains("restored by run 7ZZZZZZZZZZZZZZZZZZZZZZZZZ since") && count() == "20", "{said}");
+    let (code, said) = undo(&second);
+    assert!(code != 0 && said.contains("restored by run 7ZZZZZZZZZZZZZZZZZZZZZZZZZ since") && count() == "1000", "{said}");
+}
+
+#[test]
+fn what_was_restored_on_a_target_is_taken_back_there() {
+    let (pg, host) = with_data("");
+    create(&host, true);
+    pg.sql("CREATE DATABASE stage");
+    let target = format!("[targets.next]\ntier = \"staging\"\n[targets.next.sources.db]\nurl = \"{}\"\n", pg.url_of("stage"));
+    std::fs::write(host.path().join("lastgreen.toml"), host.read("lastgreen.toml") + &target).expect("written");
+    let restore = ["run", "restore", "--target", "next", "--set", "snapshot=golden", "--set", "safety=false", "--confirm", "here-next"];
+    let (_, planned) = host.run(&[&restore[..], &["--dry-run"]].concat());
+    let announced: Vec<&str> = planned.lines().filter(|line| line.starts_with("does ")).collect();
+    assert!(
+        announced[0].contains("restore databases") && announced[1].ends_with("there are none"),
+        "what is ruled out is not announced: {planned}"
+    );
+    let (code, said) = host.run(&restore);
+    assert_eq!((code, pg.sql_in("stage", "SELECT count(*) FROM chunks").as_str()), (0, "1000"), "{said}");
+    let run = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
+    let (code, said) = host.run(&["rollback", "undo", &run, "--confirm", "here"]);
+    assert!(code != 0 && said.contains("here-next"), "it is not the environment's own that is taken back: {said}");
+    let (code, said) = host.run(&["rollback", "undo", &run, "--confirm", "here-next"]);
+    assert_eq!((code, pg.sql_in("ragdb", "SELECT count(*) FROM chunks").as_str()), (0, "1000"), "{said}");
+    assert_eq!(pg.sql_in("stage", "SELECT to_regclass('chunks') IS NULL"), "t");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::base::units::short;
 use crate::config::{Config, OperatorRole};
 use crate::plan::deploy::{DeployState, HOLD, Hold, STEP, SaidOfHold, Turn, TurnState};
 use crate::plan::runbook::{CanarySettings, Content, Operator, Plan, Weight};
-use crate::record::journal::{RemoteRun, RemoteTurn, RemoteView, Said, look_remotely, put_hold};
+use crate::record::journal::{RemoteRun, RemoteTurn, RemoteView, Said, look_remotely, put_hold, said_of_hold_there};
 use crate::status::{Ledger, deploy_state, said_of_hold};
 
 /// The input of a step that says why it goes on against the analysis or a gate.
@@ -57,7 +57,7 @@ impl Operations {
         };
         let loaded = self.runbooks();
         let mut ledger = self.ledger(&loaded);
-        let elsewhere = remote_view(&config).ok().flatten();
+        let elsewhere = remote_view(&config, 0).ok().flatten();
         let (hold, turn) = elsewhere.map_or((None, None), |view| (view.hold.ok().flatten(), view.turn.ok().flatten()));
         (ledger.hold_elsewhere, ledger.turn_elsewhere) = (hold.map(read_hold), turn.map(read_turn));
         let (names, bake) = match &config.acting.settings.canary {
@@ -167,6 +167,8 @@ fn overridden(content: &Content) -> &str {
     content.inputs.get(OVERRIDE).and_then(|value| value.as_str()).unwrap_or("").trim()
 }
 
+/// Among so many of the latest runs the newest of somebody else is looked for.
+const NEWEST: i64 = 50;
 /// How long the database is asked whether somebody holds the canary.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -183,29 +185,36 @@ fn briefly<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, Stri
 }
 
 /// What everybody who keeps records in the same database says of the environment.
-fn remote_view(config: &Config) -> Result<Option<RemoteView>, String> {
+fn remote_view(config: &Config, runs: i64) -> Result<Option<RemoteView>, String> {
     let Some(database) = audit_database(config) else { return Ok(None) };
-    briefly(look_remotely(&database, &config.environment.name))
+    briefly(look_remotely(&database, &config.environment.name, runs))
 }
 
 impl Operations {
-    /// Runs of others on this environment, by the records in the database that all keep; those that are known here are not
+    /// Runs of others on this environment among so many of the latest, by the records in the database that all keep; those that are known here are not
     /// among them.
     ///
     /// # Errors
     /// Why that cannot be told.
-    pub fn runs_elsewhere(&self) -> Result<Vec<RemoteRun>, String> {
-        let mut runs = remote_view(&self.config)?.map_or(Ok(Vec::new()), |view| view.runs)?;
+    pub fn runs_elsewhere(&self, most: i64) -> Result<Vec<RemoteRun>, String> {
+        let mut runs = remote_view(&self.config, most)?.map_or(Ok(Vec::new()), |view| view.runs)?;
         if let Ok(state) = self.state() {
             runs.retain(|run| !state.run(&run.run).exists());
         }
         Ok(runs)
     }
+
+    /// The same in words, behind what there is not here; nothing where there are none.
+    pub(super) fn newest_elsewhere(&self) -> String {
+        let runs = self.runs_elsewhere(NEWEST).unwrap_or_default();
+        runs.first().map_or_else(String::new, |run| format!("; the newest of somebody else is {} {} by {}", run.runbook, run.run, run.by))
+    }
 }
 
 /// What was said there about holding the canary.
 fn remote_hold(config: &Config) -> Result<Option<SaidOfHold>, String> {
-    let said = remote_view(config)?.map_or(Ok(None), |view| view.hold)?;
+    let Some(database) = audit_database(config) else { return Ok(None) };
+    let said = briefly(said_of_hold_there(&database, &config.environment.name))?;
     Ok(said.map(read_hold))
 }
 

@@ -162,7 +162,7 @@ impl Operations {
         let open = here.iter().find(|run| open && run.status().is_open());
         open.or(here.first())
             .map(|run| run.id.clone())
-            .ok_or_else(|| OperationError::Usage(format!("there is no run on {environment} yet")))
+            .ok_or_else(|| OperationError::Usage(format!("there is no run on {environment} here{}", self.newest_elsewhere())))
     }
 
     /// Whether this operator may touch a run, by the roles that were in force where it was planned.
@@ -209,6 +209,8 @@ impl Operations {
         if self.clock.now() > plan.expires {
             return Err(OperationError::Refused(format!("the plan expired at {}: make a new one", plan.expires.iso())));
         }
+        // What it may go by has to stand where it will stand.
+        state.bring_home();
         let id = Ulid::generate().to_string();
         match state.make_run(&id, plan) {
             Ok(_) => {}

@@ -42,7 +42,7 @@ impl RemoteHolder {
                 // Without the database nobody knows; what was known before would look fresh.
                 let Ok(runtime) = runtime else { return };
                 let options = DatabaseOptions { timeout: PATIENCE, ..database };
-                let asked = async { tokio::time::timeout(PATIENCE, look_remotely(&options, &environment)).await };
+                let asked = async { tokio::time::timeout(PATIENCE, look_remotely(&options, &environment, 0)).await };
                 let view = runtime.block_on(asked).ok().and_then(Result::ok).flatten();
                 let mut known = known.lock().unwrap_or_else(|p| p.into_inner());
                 known.0 = view.as_ref().and_then(|view| view.holder.clone().ok().flatten());

@@ -8,7 +8,7 @@ use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::rollback::SNAPSHOT;
 use crate::base::units::{short, thousands};
-use crate::plan::deploy::WriteLoss;
+use crate::plan::deploy::{Scope, WriteLoss};
 use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, StepRun, StepState};
 use crate::status::{RunLine, RunStatus};
 
@@ -18,12 +18,17 @@ const UNDO: &str = "rollback-undo";
 const RUN: &str = "run";
 const AGAIN: &str = "again";
 
+/// How many runs of others are looked at.
+const MOST: i64 = 50;
+
 /// What is taken back.
 struct Undone {
     run: Arc<RunLine>,
     snapshot: String,
     /// The run that restored, where what is taken back is itself the taking back of that.
     again: Option<String>,
+    /// What came after it, where that is not certain to be in use.
+    later: Option<String>,
 }
 
 /// The snapshot that a run brought back, if it did and has not taken that back itself.
@@ -35,15 +40,29 @@ fn restored(line: &RunLine) -> Option<String> {
     })
 }
 
-/// Runs whose restoring is in effect in an environment, the one on top of all others last: what each restored has what the one
-/// before it had left beside it.
-fn in_effect<'r>(environment: &str, runs: &'r [Arc<RunLine>]) -> Vec<&'r str> {
-    let mut stack: Vec<&str> = Vec::new();
+/// A restoring that is in effect.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct InEffect<'r> {
+    /// The run that restored.
+    of: &'r str,
+    /// The run that has put it there: that one, or one that brought it back.
+    by: &'r str,
+    whole: bool,
+}
+
+/// What is in effect in an environment, the one on top of all others last: what each restored has what the one before it had
+/// left beside it.
+fn in_effect<'r>(environment: &str, runs: &'r [Arc<RunLine>]) -> Vec<InEffect<'r>> {
+    let mut stack: Vec<InEffect<'r>> = Vec::new();
     for line in runs.iter().rev().filter(|line| line.plan.content.environment.name == environment) {
+        let put = |of: &'r str| InEffect { of, by: &line.id, whole: restores(line).all(|step| step.state == StepState::Done) };
         match (input(line, AGAIN), input(line, RUN)) {
-            (Some(of), _) if restores(line).any(|step| step.touched) => stack.push(of),
-            (None, Some(of)) if is_whole(line) => stack.retain(|run| *run != of),
-            (None, None) if restored(line).is_some() => stack.push(&line.id),
+            (Some(of), _) if restores(line).any(|step| step.touched) => {
+                stack.retain(|one| one.of != of);
+                stack.push(put(of));
+            }
+            (None, Some(of)) if is_whole(line) => stack.retain(|one| one.of != of),
+            (None, None) if restored(line).is_some() => stack.push(put(&line.id)),
             _ => {}
         }
     }
@@ -114,7 +133,7 @@ impl Operations {
     /// # Errors
     /// When there is none, or nothing of it can be taken back.
     pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>, written: Option<&WriteLoss>) -> Result<Plan, OperationError> {
-        let Undone { run: line, snapshot, again } = self.undone(run)?;
+        let Undone { run: line, snapshot, again, later } = self.undone(run)?;
         let ended = line.run.ended.map_or_else(String::new, |at| format!(" {} ago", short(self.now().since(at))));
         let what = if again.is_some() { "took a restore back" } else { "restored this" };
         // What is counted is counted against the snapshot, which says nothing of the time in between.
@@ -124,6 +143,8 @@ impl Operations {
             "run {} {what}{ended}: {since} goes out of use with it. It is kept beside, databases as NAME_{kept}_…; `lastgreen rollback undo` with the number of this run brings it back",
             line.id
         )];
+        warnings.extend(later);
+        warnings.extend(self.restored_elsewhere(&line));
         warnings.extend(brought_out(&line).map(|version| {
             format!("the code stays {version}, which run {} brought out, and the traffic where it is: only the data is taken back", line.id)
         }));
@@ -133,6 +154,15 @@ impl Operations {
         // Where it was restored, it is taken back.
         let target = line.plan.content.target.clone();
         self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, target, ..PlanRequest::default() })
+    }
+
+    /// Who has restored or rolled back since, on another host: in place nothing else keeps one from going over it.
+    fn restored_elsewhere(&self, line: &RunLine) -> Option<String> {
+        let since = line.run.started?;
+        let restores = |name: &str| [UNDO, "restore"].contains(&name) || Scope::of(name) == Some(Scope::Full);
+        let others = self.runs_elsewhere(MOST).unwrap_or_default();
+        let later = others.iter().find(|other| other.at > since && restores(&other.runbook))?;
+        Some(format!("{} {} by {} came later, elsewhere: what that restored would go out of use", later.runbook, later.run, later.by))
     }
 
     /// Whether anything is restored where it is, so that only a safety snapshot has what there was.
@@ -154,12 +184,14 @@ impl Operations {
             }
             None => {
                 let environment = self.config.environment.name.clone();
-                let found = runs.iter().find(|line| line.plan.content.environment.name == environment && restored(line).is_some());
+                let last = in_effect(&environment, &runs).last().map(|one| one.of);
+                let is_it = |line: &&Arc<RunLine>| match last {
+                    Some(id) => line.id == id,
+                    None => line.plan.content.environment.name == environment && restored(line).is_some(),
+                };
+                let found = runs.iter().find(is_it);
                 found.cloned().ok_or_else(|| {
-                    let others = self.runs_elsewhere().unwrap_or_default();
-                    let others = others.first().map_or_else(String::new, |run| {
-                        format!("; the last run of somebody else is {} by {}: take it back there", run.run, run.by)
-                    });
+                    let others = self.newest_elsewhere();
                     OperationError::Usage(format!("no run has restored anything here: there is nothing to take back{others}"))
                 })?
             }
@@ -174,15 +206,15 @@ impl Operations {
         let undone = input(&line, RUN).zip(input(&line, SNAPSHOT)).filter(|_| line.run.steps.values().any(|step| step.touched));
         if let Some((of, snapshot)) = undone.map(|(of, snapshot)| (of.to_string(), snapshot.to_string())) {
             may_be_redone(&line, &of, &runs)?;
-            Self::is_on_top(&line, &of, &runs)?;
-            return Ok(Undone { run: line, snapshot, again: Some(of) });
+            let later = Self::is_on_top(&line, &of, &runs)?;
+            return Ok(Undone { run: line, snapshot, again: Some(of), later });
         }
         let Some(snapshot) = restored(&line) else {
             return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
         };
         self.may_be_undone(&line, &runs)?;
-        Self::is_on_top(&line, &line.id, &runs)?;
-        Ok(Undone { run: line, snapshot, again: None })
+        let later = Self::is_on_top(&line, &line.id, &runs)?;
+        Ok(Undone { run: line, snapshot, again: None, later })
     }
 
     /// Whether what a run restored can be taken back now.
@@ -203,15 +235,20 @@ impl Operations {
         Err(OperationError::Refused(words))
     }
 
-    /// Nothing is taken back from below what came after it.
-    fn is_on_top(line: &RunLine, of: &str, runs: &[Arc<RunLine>]) -> Result<(), OperationError> {
+    /// Nothing is taken back from below what came after it. What did not restore everything may not be in use at all: that is said.
+    fn is_on_top(line: &RunLine, of: &str, runs: &[Arc<RunLine>]) -> Result<Option<String>, OperationError> {
         let stack = in_effect(&line.plan.content.environment.name, runs);
-        let above = stack.iter().skip_while(|run| **run != of).nth(1);
-        match above.or_else(|| stack.last().filter(|last| !stack.contains(&of) && ***last > *line.id)) {
-            Some(later) => Err(OperationError::Refused(format!(
+        let above = match stack.iter().position(|one| one.of == of) {
+            Some(at) => stack.get(at + 1),
+            None => stack.last().filter(|last| *last.by > *line.id),
+        };
+        let Some(above) = above else { return Ok(None) };
+        let later = above.of;
+        match above.whole {
+            true => Err(OperationError::Refused(format!(
                 "run {later} restored after that, and what it restored is in use: take that back first (lastgreen rollback undo {later})"
             ))),
-            None => Ok(()),
+            false => Ok(Some(format!("run {later} restored after that, and not everything: look what is in use before this is confirmed"))),
         }
     }
 }

@@ -229,6 +229,7 @@ impl Work {
         let done = delivered.lock().unwrap_or_else(|p| p.into_inner()).clone();
         let over: Vec<_> = self.operations.runs().into_iter().filter(|r| !r.driven && !done.contains(&r.id)).collect();
         let Ok(state) = self.operations.state() else { return };
+        let over: Vec<_> = over.into_iter().filter(|run| !state.is_in_memory(&run.id)).collect();
         if self.operations.read_only || self.delivering.load(Ordering::SeqCst) {
             return;
         }

@@ -276,7 +276,9 @@ fn sync(operations: &mut Operations, json: bool, runtime: &Runtime) -> CommandRe
     let state = operations.state()?;
     let mut synced = Synced::default();
     for id in state.ids() {
-        sweep_notifications(state, &id, &Clock::System);
+        if !state.is_in_memory(&id) {
+            sweep_notifications(state, &id, &Clock::System);
+        }
         let Some(database) = state.plan(&id).ok().and_then(|plan| audit_database(&planned_config(&plan).ok()?.0)) else { continue };
         match runtime.block_on(sync_run(state, &id, &database, Extent::All)) {
             Ok(done) => {

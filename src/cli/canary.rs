@@ -215,6 +215,9 @@ fn lines(
         }
         None => say!("desired    no run has set it"),
     }
+    if let Some(turn) = state.desired.as_ref().filter(|turn| Scope::of(&turn.runbook).is_some()) {
+        say!("rolled back by run {}: the next step is for another release; `lastgreen canary hold` keeps everybody from it", turn.run);
+    }
     if let Some((had, of)) = bake {
         say!("bake       {} of {}", watch(had.min(of)), watch(of));
     }

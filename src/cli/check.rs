@@ -46,6 +46,9 @@ struct Report {
     findings: Vec<Diagnostic>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sources: Vec<SourceLine>,
+    /// What was reached that is not what the configuration expects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mismatches: Vec<String>,
     /// Signals that got no answer, with why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unanswered: Vec<(String, String)>,
@@ -57,7 +60,7 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
         Ok(loaded) => loaded,
         Err(e) => return (format!("{}: cannot be read: {e}\n", path.display()), exit::BAD_FILE),
     };
-    let mut report = Report { findings: loaded.findings, sources: Vec::new(), unanswered: Vec::new() };
+    let mut report = Report { findings: loaded.findings, sources: Vec::new(), mismatches: Vec::new(), unanswered: Vec::new() };
     let folder = path.parent().unwrap_or(Path::new("."));
     let (theme, keymap) = &loaded.looks;
     report.findings.extend(keymap::load(named.keymap.unwrap_or(keymap), folder).err().unwrap_or_default());
@@ -75,6 +78,7 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
                 Ok((summary, poller)) => {
                     report.unanswered = runtime.block_on(unanswered(config, &summary, &poller));
                     runtime.block_on(poller.end());
+                    report.mismatches = summary.mismatches;
                     report.sources = summary.sources;
                 }
                 Err(words) => return (words + "\n", exit::BAD_FILE),
@@ -88,7 +92,7 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
         exit::BAD_FILE
     } else if down {
         exit::UNAVAILABLE
-    } else if report.unanswered.is_empty() {
+    } else if report.unanswered.is_empty() && report.mismatches.is_empty() {
         exit::DONE
     } else {
         exit::FAILED
@@ -246,6 +250,9 @@ fn text(path: &Path, report: &Report, counts: Option<(usize, usize, usize, usize
             None if source.state == SourceState::Starting => out += &format!("  silent   {}  {}\n", source.name, source.place),
             None => out += &format!("  answers  {}  {}\n", source.name, source.place),
         }
+    }
+    for words in &report.mismatches {
+        out += &format!("  WRONG ENVIRONMENT  {words}\n");
     }
     for (name, why) in &report.unanswered {
         out += &format!("  no answer for {name}: {why}\n");

@@ -149,8 +149,11 @@ fn status(operations: &mut Operations, runtime: &Runtime, as_json: bool) -> Comm
     }
     say!("scopes");
     for scope in Scope::ALL {
-        let took =
-            readiness.expected.iter().find(|(of, _)| *of == scope).map_or("never done".into(), |(_, took)| format!("~ {}", short(*took)));
+        let took = readiness
+            .expected
+            .iter()
+            .find(|(of, _)| *of == scope)
+            .map_or("never done here".into(), |(_, took)| format!("~ {}", short(*took)));
         say!("  {:8}  {}  {took}", scope.word(), if readiness.works(scope) { "works  " } else { "DOES NOT WORK" });
     }
     for run in last {

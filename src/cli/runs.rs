@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::command_error::{CommandError, CommandResult};
 use crate::backend::Operations;
+use crate::base::clock::Stamp;
 use crate::base::diag::suggestion;
 use crate::base::exit;
 use crate::base::text::fit;
@@ -95,9 +96,12 @@ pub fn runs(args: &RunsArgs, operations: &mut Operations) -> CommandResult {
     Ok(exit::DONE)
 }
 
+/// Among so many of the latest those of others are looked for.
+const LOOKED_AT: i64 = 500;
+
 /// What others have run on this environment, by the records that all keep in one database.
 fn elsewhere(runbook: Option<&str>, limit: usize, operations: &Operations) {
-    let runs = match operations.runs_elsewhere() {
+    let runs = match operations.runs_elsewhere(LOOKED_AT) {
         Ok(runs) => runs,
         Err(why) => {
             say!("what others have run cannot be told: {why}");
@@ -120,13 +124,16 @@ fn one(line: &RunLine, operations: &Operations) -> String {
     let c = &line.plan.content;
     let _ = writeln!(out, "{}  {}  on {} ({})", line.id, c.title, c.environment.name, c.environment.tier.name());
     let _ = writeln!(out, "{} after {}: {}", line.status().word(), short(line.elapsed(operations.now())), line.words());
+    let at = |at: Option<Stamp>, none: &str| at.map_or_else(|| none.to_string(), |at| at.iso());
+    let _ = writeln!(out, "from {} to {}", at(line.run.started, "not begun"), at(line.run.ended, "not ended"));
     let _ = writeln!(out, "by {}, runner {} on {}", line.run.by, line.run.runner.pid, line.run.runner.host);
     if let Some(reason) = &c.reason {
         let _ = writeln!(out, "reason: {reason}");
     }
     for (i, (_, name, run)) in line.steps().iter().enumerate() {
         let took = run.started.zip(run.ended).map_or_else(String::new, |(a, b)| short(b.since(a)));
-        let _ = writeln!(out, "{} {:>2} {name}  {}  {took}  {}", step_mark(run.state), i + 1, run.state.word(), run.message);
+        let began = run.started.map_or_else(String::new, |at| format!("{}  ", at.hms()));
+        let _ = writeln!(out, "{} {:>2} {began}{name}  {}  {took}  {}", step_mark(run.state), i + 1, run.state.word(), run.message);
     }
     for (at, text, loud) in &line.run.notes {
         let _ = writeln!(out, "{} {}: {text}", if *loud { "!!" } else { "--" }, at.iso());

@@ -41,38 +41,36 @@ pub(super) fn merged(mut keys: Keys, below: Keys) -> Keys {
 /// Reads an entry. What is wrong with one of its values is said and hides nothing: the entry is read again without it.
 pub(super) fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
     let mut value = value.clone();
-    let mut said = false;
+    let mut taken_out = Vec::new();
     loop {
         let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
             Ok(found) => return Some(found),
             Err(error) => error,
         };
-        // It may be missing because it was taken out, and that is said.
-        if said && error.message().starts_with("missing field") {
+        // What is missing because it was taken out is said.
+        let missing = |key: &String| error.message() == format!("missing field `{key}`");
+        if taken_out.iter().any(missing) {
             return None;
         }
         let (message, hint) = explain(error.message());
         let span = error.span().unwrap_or_else(|| value.span());
         findings.error(span.clone(), message, hint);
-        said = true;
-        if !without(&mut value, &span) {
-            return None;
-        }
+        taken_out.push(without(&mut value, &span)?);
     }
 }
 
-/// Takes out what stands at a place: a key, or a value with its key. Whether there was one.
-fn without(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
+/// Takes out what stands at a place: a key, or a value with its key. Its name, if there was one.
+fn without(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>) -> Option<String> {
     match value.get_mut() {
         DeValue::Table(table) => {
             let found = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span).map(|(key, _)| key.clone());
             match found {
-                Some(key) => table.remove(key.get_ref().as_ref()).is_some(),
-                None => table.iter_mut().any(|(_, inner)| without(inner, span)),
+                Some(key) => table.remove(key.get_ref().as_ref()).map(|_| key.get_ref().to_string()),
+                None => table.iter_mut().find_map(|(_, inner)| without(inner, span)),
             }
         }
-        DeValue::Array(items) => items.iter_mut().any(|item| without(item, span)),
-        _ => false,
+        DeValue::Array(items) => items.iter_mut().find_map(|item| without(item, span)),
+        _ => None,
     }
 }
 

@@ -194,16 +194,25 @@ fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Ob
     let worst = lines.into_iter().max_by(|a, b| distance(condition, a.value, limit).total_cmp(&distance(condition, b.value, limit)));
     Ok(match worst {
         Some(line) if condition.op.holds(line.value, limit) => {
-            let label = if line.label.is_empty() { String::new() } else { format!("{} ", line.label) };
             let usual = match condition.operand {
                 Operand::Baseline(_) => format!(" ({})", signal.unit.format(limit)),
                 _ => String::new(),
             };
-            Hit::Yes { reason: format!("{label}{} {}{usual}", signal.unit.format_beside(line.value, limit), condition), line: Some(line) }
+            let crossed = format!("{} {condition}{usual}", signal.unit.format_beside(line.value, limit));
+            let reason = match line.label.chars().count() {
+                0 => crossed,
+                // Where it is cut the number has been said.
+                n if n > LONG_LABEL => format!("{crossed}, {}", line.label),
+                _ => format!("{} {crossed}", line.label),
+            };
+            Hit::Yes { reason, line: Some(line) }
         }
         worst => Hit::No(worst),
     })
 }
+
+/// A name that is longer than this stands behind what is said of it.
+const LONG_LABEL: usize = 24;
 
 /// How far a value lies on the bad side of the limit; negative on the good side.
 fn distance(condition: &Condition, value: f64, limit: f64) -> f64 {

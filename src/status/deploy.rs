@@ -8,7 +8,7 @@ use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::{CanaryVerdict, Verdict};
 use crate::plan::deploy::{Compared, DeployState, SaidOfHold, Turn, TurnState, compare, holds, turns};
-use crate::plan::runbook::{Kind, Observation, Scope, Section, StepState};
+use crate::plan::runbook::{Kind, Observation, Scope, StepRun, StepState};
 
 /// An observation that is older than this says nothing about now.
 const OLD: Duration = Duration::from_secs(60);
@@ -47,14 +47,19 @@ pub fn deploy_state(
 
 /// A rollback that has failed is what has to be said until another run has turned the traffic, brought a version out or data back.
 fn failed_rollback(ledger: &Ledger, environment: &str, now: Stamp) -> Option<String> {
+    // What was only looked at, or refused, has changed nothing.
+    let turns = |kind: &Kind| kind.mutates() && matches!(kind, Kind::Traffic(_) | Kind::Release(_) | Kind::Restore(_));
     let changes = |run: &RunLine| {
-        run.plan
-            .all()
-            .any(|step| [Section::Traffic, Section::Release, Section::Snapshots].iter().any(|section| step.kind.uses().has(*section)))
+        let touched = |(key, step): (&String, &StepRun)| step.touched && run.plan.step(key).is_some_and(|planned| turns(&planned.kind));
+        run.run.steps.iter().any(touched) || (run.status() == RunStatus::Failed && Scope::of(&run.plan.content.runbook).is_some())
     };
     let mut here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment && run.plan.content.target.is_none());
     let last = here.find(|run| changes(run) && run.status() != RunStatus::Superseded)?;
     let ended = last.run.ended.filter(|at| now.since(*at) < FORGOTTEN)?;
+    // Somebody else has turned it since.
+    if ledger.turn_elsewhere.as_ref().is_some_and(|turn| turn.at > ended) {
+        return None;
+    }
     let is_failed = last.status() == RunStatus::Failed && Scope::of(&last.plan.content.runbook).is_some();
     is_failed.then(|| format!("{} failed {} ago: {} (run {})", last.plan.content.runbook, short(now.since(ended)), last.words(), last.id))
 }

@@ -13,7 +13,7 @@ pub use deploy::{deploy_state, said_of_hold};
 pub use ledger::{Due, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};
-pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown};
+pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown, shown_of};
 pub use timeline::{Moment, Timeline};
 pub use verdicts::{BoardVerdicts, verdicts};
 

@@ -138,7 +138,7 @@ impl Store {
         let first = |history: &History| history.single().and_then(|series| series.iter().next()).map(|(at, _)| at);
         let whole = first(&track.recent).is_some_and(|at| at <= since);
         let history = if whole || track.chart.is_none() { &track.recent } else { track.history() };
-        let series = history.single().ok_or("it has several lines, or none")?;
+        let series = history.single().ok_or(if history.lines.is_empty() { "it has no reading yet" } else { "it has several lines" })?;
         Ok(series.since(since).filter(|(_, value)| value.is_finite()).collect())
     }
 

@@ -10,7 +10,7 @@ use crate::base::tier::Tier;
 use crate::base::units::Unit;
 use crate::base::units::{short, watch};
 use crate::config::{AlertSettings, Config};
-use crate::judge::{Judgement, RulePhase, RuleState, Verdict};
+use crate::judge::{Judgement, RulePhase, RuleState, Signal, Verdict};
 use crate::observe::reading::{Alert, AlertState, Ask, Fault, LabelledValue, SourceState, Value};
 use crate::plan::deploy::{DeployState, Readiness};
 
@@ -159,7 +159,9 @@ impl Summary {
         let alerts = alerts(config, store);
         let judged: Vec<JudgedAlert<'_>> =
             alerts.iter().map(|(whose, alert)| (alert_verdict(&config.alerts, alert), whose.clone(), alert)).collect();
-        let (candidates, heard, silent) = silent(config, store, &alerts);
+        let (mut candidates, heard, silent) = silent(config, store, &alerts);
+        let unsaid = unsaid(config, store, &sources);
+        candidates.extend(unsaid.into_iter().map(|words| (Verdict::Unknown, 1, words)));
         let worst = worst((&signals, &rules), (&judged, (candidates, heard)), &sources, &mismatches);
         Summary {
             environment: config.environment.name.clone(),
@@ -218,7 +220,8 @@ impl Summary {
 fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {
     let line = |(name, signal): (&std::sync::Arc<str>, &crate::config::SignalConfig)| {
         let track = store.signals.get(name)?;
-        let value = track.good.as_ref().and_then(|r| r.value()).map_or_else(|| "—".into(), |v| shown(v, signal.signal.unit));
+        let value =
+            track.good.as_ref().and_then(|r| r.value()).map_or_else(|| "—".into(), |v| shown_of(&signal.signal, &track.judgement, v));
         Some(SignalLine {
             name: name.to_string(),
             title: signal.signal.title.clone(),
@@ -235,6 +238,17 @@ fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {
         })
     };
     config.signals.iter().filter_map(line).collect()
+}
+
+/// A signal's value in one line: of several numbers the bad ones first.
+pub fn shown_of(signal: &Signal, judgement: &Judgement, value: &Value) -> String {
+    let Value::Lines(lines) = value else { return shown(value, signal.unit) };
+    let mut lines = lines.clone();
+    if signal.has_thresholds() {
+        // Of equals the order stays.
+        lines.sort_by_key(|line| std::cmp::Reverse(signal.verdict_of_line(judgement, &line.label, line.value)));
+    }
+    shown(&Value::Lines(lines), signal.unit)
 }
 
 /// A value in one line.
@@ -333,11 +347,23 @@ fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
     found
 }
 
+/// What was expected and nobody says, once everybody has said who they are: whether this is the right environment is not known.
+fn unsaid(config: &Config, store: &Store, sources: &[SourceLine]) -> Vec<String> {
+    let all = config.sources.keys().all(|name| store.sources.get(name).is_some_and(|source| source.identified));
+    let says = |key: &String| sources.iter().flat_map(|source| &source.identity).any(|(known, _)| known == key);
+    let missing = config.environment.expect.iter().filter(|(key, _)| all && !says(key));
+    missing.map(|(key, want)| format!("which environment this is: nobody says its {key}, expected {want}")).collect()
+}
+
+/// How many signals nobody knows because of a source.
+fn blind(source: &SourceLine, signals: &[SignalLine]) -> usize {
+    signals.iter().filter(|line| line.source == source.name && line.judgement.verdict == Verdict::Unknown).count()
+}
+
 /// The source of a signal that nobody knows, when it is away: itself, why, and what hangs on it.
 fn away(signal: &SignalLine, signals: &[SignalLine], sources: &[SourceLine]) -> Option<String> {
     let source = sources.iter().find(|source| source.name == signal.source && source.state == SourceState::Failing)?;
-    let unknown = |line: &&SignalLine| line.source == source.name && line.judged && line.judgement.verdict == Verdict::Unknown;
-    let blind = signals.iter().filter(unknown).count();
+    let blind = blind(source, signals);
     let fault = source.fault.as_ref().map_or("failing", |fault| &fault.message);
     (signal.judgement.verdict == Verdict::Unknown && blind > 0)
         .then(|| format!("{} is away: {fault} ({blind} signals unknown)", source.name))
@@ -361,7 +387,7 @@ fn worst(
         candidates.push((Verdict::Fail, 9, format!("WRONG ENVIRONMENT: {text}")));
     }
     for source in sources.iter().filter(|s| s.state == SourceState::Failing) {
-        let blind = signals.iter().filter(|s| s.source == source.name && s.judgement.verdict == Verdict::Unknown).count();
+        let blind = blind(source, signals);
         let fault = source.fault.as_ref().map_or("failing", |f| &f.message);
         // A source that is away is never nothing, even when another one speaks for it.
         match blind {
@@ -375,8 +401,9 @@ fn worst(
             RulePhase::Firing { .. } => {
                 let of_rule = || format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words);
                 // Where it fires because its source is away, that is what has to be said.
-                let words = signals.iter().find(|s| s.name == rule.signal).and_then(|s| away(s, signals, sources)).unwrap_or_else(of_rule);
-                candidates.push((rule.verdict, 6, words));
+                let away = signals.iter().find(|s| s.name == rule.signal).and_then(|s| away(s, signals, sources));
+                // What is known to be bad goes before what is not known.
+                candidates.push((rule.verdict, if away.is_some() { 4 } else { 6 }, away.unwrap_or_else(of_rule)));
             }
             RulePhase::Pending { .. } => {
                 candidates.push((Verdict::Warn, 3, format!("{}: {}, {}", rule.name.replace('_', " "), rule.state.reason, rule.words)))

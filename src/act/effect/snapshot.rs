@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{Act, Context, Invocation, Outcome, OutputLog, Settled};
 use crate::act::infra::snapshot::{
-    Before, Restored, Taken, at_work, bring_in, check_part, counts_now, forget_all, leads_to, list, mark_golden, prune, qdrant_probes,
-    redo, restore, take, taken_up, unbroken, undo,
+    Before, Restored, Taken, at_work, bring_in, check_part, counts_now, forget_all, leads_to, list, mark_golden, may_be_taken_back, prune,
+    qdrant_probes, redo, restore, take, taken_up, unbroken, undo,
 };
 use crate::base::units::short;
 use crate::observe::reading::{Fault, FaultKind};
@@ -125,11 +125,15 @@ impl Act for RestoreStep {
                     let of = if of.is_empty() { Some((own.run, own.key)) } else { of.split_once('/') };
                     let Some((run, key)) = of else { return Outcome::failed("what is taken back is no RUN/STEP", false) };
                     let of = Taken { run, key, ..own };
-                    if !self.again.is_empty() {
-                        return go_back_again(settings, &parts, (&of, &Taken { run: &self.again, ..of.clone() }), log).await;
+                    let restored_by = if self.again.is_empty() { run } else { &self.again };
+                    if let Err(fault) = may_be_taken_back(settings, &manifest, restored_by, !self.again.is_empty()).await {
+                        return Outcome::failed(fault.message, false);
                     }
                     // The other run's folder stands beside this one's.
-                    let home = invocation.home.parent().unwrap_or(invocation.home).join(run);
+                    let home = invocation.home.parent().unwrap_or(invocation.home).join(restored_by);
+                    if !self.again.is_empty() {
+                        return go_back_again(settings, &parts, (&of, &Taken { run: restored_by, ..of.clone() }), &home, log).await;
+                    }
                     go_back(settings, &parts, (&of, &home), log).await
                 }
             }
@@ -241,7 +245,7 @@ async fn keep(settings: &SnapshotSettings, parts: &[&Part], invocation: &Invocat
     let mut before = BTreeMap::new();
     for part in parts.iter().filter(|part| part.kind == StoreKind::Qdrant) {
         if let Some(real) = leads_to(settings, part).await.map_err(|fault| fault.message)? {
-            before.insert(format!("{} {}", part.store, part.name), real);
+            before.insert(leads_as(part), real);
         }
     }
     put(&path, &before).map_err(|e| format!("what there was before cannot be written down: {e}"))
@@ -265,16 +269,25 @@ fn restored(part: &Part, invocation: &Invocation<'_>) -> Result<(), String> {
     written.map_err(|e| format!("{} is restored, and that cannot be written down: {e}", part.name))
 }
 
+/// What was kept of a step that restored: what aliases led to, and which parts were brought back.
+fn kept(home: &Path, key: &str) -> BTreeMap<String, String> {
+    let bytes = std::fs::read(place(home, key)).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+fn leads_as(part: &Part) -> String {
+    format!("{} {}", part.store, part.name)
+}
+
 fn restored_as(part: &Part) -> String {
     format!("restored {} {}", part.store, part.name)
 }
 
 async fn go_back(settings: &SnapshotSettings, parts: &[&Part], (taken, home): (&Taken<'_>, &Path), log: &mut OutputLog) -> Outcome {
-    let kept = std::fs::read(place(home, taken.key)).unwrap_or_default();
-    let before: BTreeMap<String, String> = serde_json::from_slice(&kept).unwrap_or_default();
+    let before = kept(home, taken.key);
     let mut each = Vec::new();
     for part in parts.iter().rev() {
-        let led_to = before.get(&format!("{} {}", part.store, part.name)).map(String::as_str);
+        let led_to = before.get(&leads_as(part)).map(String::as_str);
         let was = Before { led_to, restored: before.contains_key(&restored_as(part)) };
         each.push(undo(settings, part, taken, was).await);
     }
@@ -285,12 +298,14 @@ async fn go_back(settings: &SnapshotSettings, parts: &[&Part], (taken, home): (&
 async fn go_back_again(
     settings: &SnapshotSettings,
     parts: &[&Part],
-    (undone_by, restored_by): (&Taken<'_>, &Taken<'_>),
+    both: (&Taken<'_>, &Taken<'_>),
+    home: &Path,
     log: &mut OutputLog,
 ) -> Outcome {
+    let before = kept(home, both.0.key);
     let mut each = Vec::new();
     for part in parts {
-        each.push(redo(settings, part, undone_by, restored_by).await);
+        each.push(redo(settings, part, both, before.get(&leads_as(part)).map(String::as_str)).await);
     }
     gone_back(each, log)
 }

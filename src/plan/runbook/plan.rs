@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::event::Operator;
 use super::kinds::{Check, Kind, Uses};
 use super::millis;
 use super::model::{Channel, Checklists, Danger, Occasion, OnFailure, Retry};
+use super::template::holds;
 use crate::base::clock::Stamp;
 use crate::base::text::{fit, hex};
 use crate::base::tier::Tier;
@@ -340,7 +341,7 @@ impl Plan {
 
     /// What is changed, a line a step: what a small screen has to show first.
     fn gist(&self) -> Vec<String> {
-        let changes = |(_, step): &(usize, &Planned)| step.kind.mutates();
+        let changes = |(_, step): &(usize, &Planned)| step.kind.mutates() && !step.is_ruled_out(&self.content.inputs);
         let all: Vec<(usize, &Planned)> = self.content.steps.iter().enumerate().filter(changes).collect();
         let mut lines: Vec<String> =
             all.iter().take(GIST).map(|(i, step)| format!("does     {} {}", i + 1, fit(&step.kind.describe(), 160))).collect();
@@ -354,7 +355,12 @@ impl Plan {
     fn summary(&self) -> Vec<String> {
         let c = &self.content;
         let names = |wanted: &dyn Fn(&Planned) -> bool| {
-            c.steps.iter().enumerate().filter(|(_, s)| wanted(s)).map(|(i, s)| format!("{} {}", i + 1, s.name)).collect::<Vec<_>>()
+            c.steps
+                .iter()
+                .enumerate()
+                .filter(|(_, s)| wanted(s) && !s.is_ruled_out(&c.inputs))
+                .map(|(i, s)| format!("{} {}", i + 1, s.name))
+                .collect::<Vec<_>>()
         };
         let mut lines = Vec::new();
         let mut asks = names(&|s| s.kind.question().is_some());
@@ -397,6 +403,12 @@ pub enum Confirmation {
 impl Planned {
     pub fn mutates(&self) -> bool {
         self.kind.mutates() || self.undo.as_ref().is_some_and(Kind::mutates)
+    }
+
+    /// Whether what was asked for says already that it will not be done.
+    fn is_ruled_out(&self, inputs: &Map<String, Json>) -> bool {
+        let of = |when: &When| if when.prefix.is_empty() { inputs.clone() } else { when.inputs.clone() };
+        self.when.iter().any(|when| holds(&when.expression, &json!({"inputs": of(when)})) == Ok(false))
     }
 
     fn lines(&self, number: &str, expected: Option<Duration>, lines: &mut Vec<String>) {

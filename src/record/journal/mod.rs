@@ -19,7 +19,7 @@ pub use file::{Failpoint, FailpointAt, Journal, JournalError, has_begun, is_driv
 pub use lease::{Holder, HostLease, Life, Tried, began, holder_of, place, shared_lease};
 pub use mirror::{Difference, Mirror, compare, note, noted};
 pub use record::{GENESIS, JournalLine, Replay, VERSION, Wrong, frame, parse, replay};
-pub use remote::{RemoteView, look_remotely};
+pub use remote::{RemoteView, look_remotely, said_of_hold_there};
 pub use remote_hold::{Said, put_hold};
 pub use remote_lease::{Other, RemoteLease, RemoteTried, RemoteWord, Wanted};
 pub use remote_runs::RemoteRun;

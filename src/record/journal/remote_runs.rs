@@ -18,11 +18,11 @@ pub struct RemoteRun {
     pub ended: Option<(RunResult, String)>,
 }
 
-/// How many of the latest are looked at.
-const LOOKED_AT: i64 = 20;
-
 /// The latest of an environment, the newest first.
-pub(super) async fn remote_runs(pg: &mut PgConnection, environment: &str) -> Result<Vec<RemoteRun>, sqlx::Error> {
+pub(super) async fn remote_runs(pg: &mut PgConnection, environment: &str, most: i64) -> Result<Vec<RemoteRun>, sqlx::Error> {
+    if most == 0 {
+        return Ok(Vec::new());
+    }
     let there: bool = sqlx::query_scalar("SELECT to_regclass('lastgreen.records') IS NOT NULL").fetch_one(&mut *pg).await?;
     if !there {
         return Ok(Vec::new());
@@ -30,7 +30,7 @@ pub(super) async fn remote_runs(pg: &mut PgConnection, environment: &str) -> Res
     let query = "SELECT began.run, began.line, ended.line, (extract(epoch FROM began.at) * 1000)::bigint \
                  FROM lastgreen.records began LEFT JOIN lastgreen.records ended ON ended.run = began.run AND ended.type = 'ended' \
                  WHERE began.environment = $1 AND began.seq = 1 ORDER BY began.at DESC LIMIT $2";
-    let rows: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(query).bind(environment).bind(LOOKED_AT).fetch_all(pg).await?;
+    let rows: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(query).bind(environment).bind(most).fetch_all(pg).await?;
     let one = |(run, began, ended, at): (String, String, Option<String>, i64)| {
         let Event::Started { runbook, by, reason, .. } = event(&began)? else { return None };
         let ended = ended.and_then(|line| match event(&line)? {

@@ -11,8 +11,8 @@ use crate::plan::runbook::Plan;
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateDir {
     root: PathBuf,
-    /// Where runs of it are that no disk had room for.
-    memory: Option<PathBuf>,
+    /// Where runs of it are that no disk had room for, if there are any.
+    memory: PathBuf,
 }
 
 /// Where records stand that no disk has room for, until the machine ends: a folder for each state folder.
@@ -24,8 +24,7 @@ impl StateDir {
     /// # Errors
     /// When it cannot be made, is somebody else's, or others may get in.
     pub fn open(root: &Path) -> Result<StateDir, String> {
-        let memory = in_memory(root).filter(|memory| memory.join("runs").is_dir());
-        let state = StateDir { root: root.to_path_buf(), memory };
+        let state = StateDir { root: root.to_path_buf(), memory: in_memory(root) };
         for folder in [state.root.clone(), state.runs(), state.outbox(), state.locks(), state.open_marks()] {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
             private(&folder)?;
@@ -55,34 +54,66 @@ impl StateDir {
     pub fn open_in_memory(root: &Path) -> Result<StateDir, String> {
         let of_all = of_user();
         DirBuilder::new().recursive(true).mode(0o700).create(&of_all).map_err(|e| format!("cannot make {}: {e}", of_all.display()))?;
-        StateDir::open(&in_memory(root).ok_or_else(|| format!("{} is not ours alone", of_all.display()))?)
+        ours_alone()?;
+        StateDir::open(&in_memory(root))
     }
 
     /// The folder in memory, where runs had to be kept there.
     pub fn kept_in_memory(root: &Path) -> Option<StateDir> {
-        in_memory(root).filter(|memory| memory.join("runs").is_dir()).and_then(|memory| StateDir::open(&memory).ok())
+        let memory = in_memory(root);
+        (memory.join("runs").is_dir() && ours_alone().is_ok()).then(|| StateDir::open(&memory).ok()).flatten()
     }
 
     /// Where else runs of it are.
     fn elsewhere(&self, id: &str) -> Option<PathBuf> {
-        self.memory.as_ref().map(|memory| memory.join("runs").join(id)).filter(|folder| folder.is_dir())
+        self.memory().map(|memory| memory.join("runs").join(id)).filter(|folder| folder.is_dir())
+    }
+
+    /// The folder in memory, where there is one by now that nobody else can have made.
+    fn memory(&self) -> Option<&Path> {
+        let is_ours = self.memory.join("runs").is_dir() && ours_alone().is_ok() && private(&self.memory).is_ok();
+        is_ours.then_some(&*self.memory)
+    }
+
+    /// Whether a run is kept in memory as yet: its own runner tells whom it has to tell.
+    pub fn is_in_memory(&self, id: &str) -> bool {
+        !self.runs().join(id).exists() && self.elsewhere(id).is_some()
     }
 
     /// A run in memory that is over goes to where the others are as soon as there is room.
-    fn bring_home(&self) {
-        let Some(memory) = &self.memory else { return };
+    pub fn bring_home(&self) {
+        let Some(memory) = self.memory() else { return };
         for id in names_in(&memory.join("runs")) {
-            let (from, to, draft) = (memory.join("runs").join(&id), self.runs().join(&id), self.runs().join(format!(".{id}")));
-            if !is_over(&from) || to.exists() || super::file::is_driven(&from) {
+            let (from, to) = (memory.join("runs").join(&id), self.runs().join(&id));
+            // Whoever holds the journal's lock drives it, or brings it home.
+            let Ok(journal) = std::fs::File::options().write(true).open(from.join("journal.jsonl")) else { continue };
+            if journal.try_lock().is_err() || to.exists() || !is_over(&from) {
                 continue;
             }
-            // Whole or not at all.
-            let brought = copy_folder(&from, &draft).and_then(|()| sync_folder(&draft)).and_then(|()| std::fs::rename(&draft, &to));
+            let draft = self.runs().join(format!(".{id}.{}", std::process::id()));
+            // Whole or not at all, and on disk before it is gone from where it was.
+            let brought = self
+                .bring_outbox(memory, &id)
+                .and_then(|()| copy_folder(&from, &draft))
+                .and_then(|()| std::fs::rename(&draft, &to))
+                .and_then(|()| sync_folder(&self.runs()));
             match brought {
                 Ok(()) => drop(std::fs::remove_dir_all(&from)),
                 Err(_) => drop(std::fs::remove_dir_all(&draft)),
             }
         }
+    }
+
+    /// What was sent of a run there is not sent again from here.
+    fn bring_outbox(&self, memory: &Path, id: &str) -> std::io::Result<()> {
+        for folder in ["", "sent", "refused"] {
+            let (from, to) = (memory.join("outbox").join(folder), self.outbox().join(folder));
+            for name in names_in(&from).iter().filter(|name| name.contains(id) && from.join(name).is_file()) {
+                DirBuilder::new().recursive(true).mode(0o700).create(&to)?;
+                std::fs::copy(from.join(name), to.join(name))?;
+            }
+        }
+        Ok(())
     }
 
     /// When a run has come or gone last.
@@ -92,7 +123,7 @@ impl StateDir {
     pub fn changed(&self) -> std::io::Result<std::time::SystemTime> {
         let of = |folder: PathBuf| std::fs::metadata(folder).and_then(|meta| meta.modified());
         let own = of(self.runs())?;
-        Ok(self.memory.as_ref().and_then(|memory| of(memory.join("runs")).ok()).map_or(own, |other| own.max(other)))
+        Ok(self.memory().and_then(|memory| of(memory.join("runs")).ok()).map_or(own, |other| own.max(other)))
     }
 
     pub fn root(&self) -> &Path {
@@ -128,7 +159,7 @@ impl StateDir {
         if !folder.join(COMPLETE).exists() {
             self.mark_all();
         }
-        let in_memory = self.memory.iter().flat_map(|memory| names_in(&memory.join("open")));
+        let in_memory = self.memory().into_iter().flat_map(|memory| names_in(&memory.join("open")));
         let mut ids: Vec<String> = names_in(&folder).into_iter().chain(in_memory).filter(|name| name != COMPLETE).collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
         ids
@@ -143,7 +174,7 @@ impl StateDir {
 
     /// Takes a run's mark away: it is over, and nothing of it is at work.
     pub fn close_run(&self, id: &str) {
-        for root in std::iter::once(&self.root).chain(&self.memory) {
+        for root in std::iter::once(&*self.root).chain(self.memory()) {
             let _ = std::fs::remove_file(root.join("open").join(id));
         }
     }
@@ -151,8 +182,9 @@ impl StateDir {
     /// The newest runs, without a look at the others.
     pub fn newest(&self, count: usize) -> Vec<String> {
         let mut ids = names_in(&self.runs());
-        ids.extend(self.memory.iter().flat_map(|memory| names_in(&memory.join("runs"))));
+        ids.extend(self.memory().into_iter().flat_map(|memory| names_in(&memory.join("runs"))));
         ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.dedup();
         ids.truncate(count);
         ids
     }
@@ -168,7 +200,7 @@ impl StateDir {
     /// When the folder cannot be read.
     pub fn list(&self) -> Result<Vec<String>, String> {
         let entries = std::fs::read_dir(self.runs()).map_err(|e| format!("cannot read {}: {e}", self.runs().display()))?;
-        let others = self.memory.iter().filter_map(|memory| std::fs::read_dir(memory.join("runs")).ok()).flatten();
+        let others = self.memory().and_then(|memory| std::fs::read_dir(memory.join("runs")).ok()).into_iter().flatten();
         let mut ids: Vec<String> = entries
             .chain(others)
             .flatten()
@@ -253,13 +285,23 @@ fn of_user() -> PathBuf {
     Path::new(MEMORY).join(format!("lastgreen-{}", rustix::process::getuid().as_raw()))
 }
 
-/// The folder in memory that stands for a state folder, where nobody else can have made it.
-fn in_memory(root: &Path) -> Option<PathBuf> {
+/// Anybody may put anything there under our name: also a way to somewhere else.
+fn ours_alone() -> Result<(), String> {
+    let folder = of_user();
+    match std::fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_dir()) {
+        true => private(&folder),
+        false => Err(format!("{} is no folder", folder.display())),
+    }
+}
+
+/// The folder in memory that stands for a state folder, however that is spelt.
+fn in_memory(root: &Path) -> PathBuf {
     use sha2::{Digest, Sha256};
-    let of_user = of_user();
-    private(&of_user).ok()?;
-    let path = std::path::absolute(root).ok()?;
-    Some(of_user.join(&crate::base::text::hex(&Sha256::digest(path.as_os_str().as_encoded_bytes()))[..16]))
+    let path = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
+    // What is not there yet has no real path: what it will be in has.
+    let real = path.ancestors().find_map(|there| Some(there.canonicalize().ok()?.join(path.strip_prefix(there).ok()?)));
+    let sum = Sha256::digest(real.unwrap_or(path).as_os_str().as_encoded_bytes());
+    of_user().join(&crate::base::text::hex(&sum)[..16])
 }
 
 /// Files and folders; what else a run had (pipes, sockets) was for the time it was at work.
@@ -275,7 +317,7 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
             std::fs::File::open(&to)?.sync_all()?;
         }
     }
-    Ok(())
+    sync_folder(to)
 }
 
 /// # Errors

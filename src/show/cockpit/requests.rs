@@ -177,7 +177,14 @@ pub fn begin_answer(state: &mut State) -> Vec<Command> {
 pub fn open_latest(state: &mut State) -> Vec<Command> {
     let environment = state.config.environment.name.clone();
     let here = |run: &&Arc<RunLine>| run.plan.content.environment.name == environment;
-    let run = state.ledger.open(&environment).or_else(|| state.ledger.runs.iter().find(here)).map(|run| run.id.clone());
+    let open_run = state.ledger.open(&environment);
+    // One's own of before is not the one that the screen says is under way.
+    if let (None, Some(who)) = (open_run, &state.ledger.elsewhere) {
+        let words = format!("a run is under way elsewhere, and its view is there: {who}");
+        say(state, words, true);
+        return Vec::new();
+    }
+    let run = open_run.or_else(|| state.ledger.runs.iter().find(here)).map(|run| run.id.clone());
     match run {
         Some(id) => open(state, id),
         None => {

@@ -64,6 +64,8 @@ pub trait Outside {
 const FRAME: Duration = Duration::from_millis(33);
 /// Update of several sources are taken in, judged and drawn together: at most so often.
 const GATHER: Duration = Duration::from_millis(100);
+/// A signal that comes so soon after belongs to what was before.
+const JUST_NOW: Duration = Duration::from_secs(1);
 /// How often files are looked at for changes.
 const LOOK: u64 = 2;
 
@@ -82,6 +84,8 @@ pub struct CockpitSession<O: Outside> {
     leaving: bool,
     script: Option<Playing>,
     /// What the terminal is to say of its background.
+    /// When it came back last from a stop of its own.
+    resumed: Option<Instant>,
     awaited: Option<Awaited>,
 }
 
@@ -105,6 +109,7 @@ enum Woken {
     Frame,
     Stop,
     Background,
+    Continued,
     KeyScript,
 }
 
@@ -139,6 +144,7 @@ impl<O: Outside> CockpitSession<O> {
             due: Some(now),
             leaving: false,
             script: None,
+            resumed: None,
             awaited: None,
         }
     }
@@ -159,8 +165,9 @@ impl<O: Outside> CockpitSession<O> {
     pub async fn run(mut self, stop: impl Future<Output = ()>, script: Option<KeyScript>) -> io::Result<Vec<String>> {
         self.script = script.map(|script| Playing { script, due: Instant::now(), patience: None });
         let mut events = EventStream::new();
-        let mut background =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?;
+        let signals =
+            |signal: rustix::process::Signal| tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(signal.as_raw()));
+        let (mut background, mut continued) = (signals(rustix::process::Signal::TSTP)?, signals(rustix::process::Signal::CONT)?);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         tokio::pin!(stop);
@@ -178,6 +185,7 @@ impl<O: Outside> CockpitSession<O> {
                     biased;
                     () = &mut stop => Woken::Stop,
                     _ = background.recv() => Woken::Background,
+                    _ = continued.recv() => Woken::Continued,
                     input = events.next() => Woken::Input(input),
                     () = async { sleep_until(frame.unwrap_or_else(Instant::now)).await }, if frame.is_some() => Woken::Frame,
                     () = async { sleep_until(step.unwrap_or_else(Instant::now)).await }, if step.is_some() => Woken::KeyScript,
@@ -188,6 +196,14 @@ impl<O: Outside> CockpitSession<O> {
             match woken {
                 Woken::Stop => break,
                 Woken::Background => self.suspend(false)?,
+                // Somebody else stopped us, and a shell has had the terminal since.
+                Woken::Continued => {
+                    // After a stop of our own it has been taken again already.
+                    if self.resumed.take().is_none_or(|at| at.elapsed() >= JUST_NOW) {
+                        restore();
+                        self.take_again()?;
+                    }
+                }
                 Woken::Input(None) => break,
                 Woken::Input(Some(event)) => {
                     // The time of the read: what is done with the first of them may take longer than fingers do.
@@ -413,6 +429,11 @@ impl<O: Outside> CockpitSession<O> {
         restore();
         // The next line runs when somebody continues us.
         let _ = if group { kill_current_process_group(Signal::STOP) } else { kill_process(getpid(), Signal::STOP) };
+        self.resumed = Some(Instant::now());
+        self.take_again()
+    }
+
+    fn take_again(&mut self) -> io::Result<()> {
         self.screen.take()?;
         let area = self.screen.area();
         self.size = (area.width, area.height);

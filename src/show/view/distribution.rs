@@ -31,6 +31,10 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let heat = Rect { x: area.x + label + 1, width: area.width.saturating_sub(label + 1 + bars), ..area };
     let axis = Axis::new(state.shown_at(), state.window, heat.width);
     let buckets = merged(buckets(track, axis), usize::from(area.height));
+    if buckets.is_empty() {
+        paint.text(area, 0, 0, "no buckets: its lines are called by their upper bounds (by (le))", Role::Dim);
+        return;
+    }
     let most = buckets.iter().flat_map(|b| b.shares.iter().flatten()).copied().fold(0.0, f64::max).max(1e-9);
     let role = if is_old(track) { Role::Stale } else { Role::Line1 };
     for (y, bucket) in buckets.iter().rev().enumerate() {

@@ -49,7 +49,7 @@ fn scope_line(paint: &mut Paint, area: Rect, y: u16, readiness: &Readiness, scop
         .expected
         .iter()
         .find(|(of, _)| *of == scope)
-        .map_or_else(|| "never done".into(), |(_, took)| format!("~ {}", short(*took)));
+        .map_or_else(|| "never done here".into(), |(_, took)| format!("~ {}", short(*took)));
     let why = readiness.against(scope).next().map_or_else(
         || "works".to_string(),
         |item| {

@@ -86,7 +86,12 @@ fn scope_line(state: &State, paint: &mut Paint, area: Rect, y: u16, dialog: &Rol
     paint.text(area, 0, y, if scope == Scope::Traffic { "Scope" } else { "" }, Role::Dim);
     paint.text(area, INDENT - 2, y, mark, Role::Accent);
     paint.text(area, INDENT, y, scope.word(), if chosen { Role::Focus } else { Role::Title });
-    let x = INDENT + 9;
+    // Whether it would work stands beside it.
+    let against = state.readiness.as_ref().and_then(|readiness| readiness.against(scope).map(|item| item.verdict).max());
+    if let Some(verdict) = against.filter(|_| matches!(&dialog.plans[scope as usize], Some(Ok(_)))) {
+        paint.text(area, INDENT + 8, y, paint.symbol(verdict), role(verdict));
+    }
+    let x = INDENT + 10;
     let (words, words_role, loses) = match &dialog.plans[scope as usize] {
         None => ("planning …".to_string(), Role::Dim, String::new()),
         Some(Err(why)) => (format!("{} {}", paint.symbol(Verdict::Fail), why.lines().next().unwrap_or("")), Role::Fail, String::new()),
@@ -176,9 +181,13 @@ fn ready(paint: &mut Paint, area: Rect, y: u16, readiness: Option<&Readiness>) {
     let mut items: Vec<_> = readiness.items.iter().filter(|item| !item.what.starts_with("plan of")).collect();
     items.sort_by_key(|item| std::cmp::Reverse((item.verdict != Verdict::Pass, item.verdict)));
     let mut x = INDENT;
-    for item in items {
+    for (shown, item) in items.iter().enumerate() {
         let words = if item.verdict == Verdict::Pass { item.what.clone() } else { format!("{} {}", item.what, fit(&item.words, 30)) };
-        if x + width(&words) as u16 + 4 > area.width {
+        let left = items.len() - shown;
+        let more = format!("+{left} more");
+        let room = if left > 1 { width(&more) as u16 + 1 } else { 0 };
+        if x + width(&words) as u16 + 4 + room > area.width {
+            paint.text(area, x, y, &more, Role::Dim);
             break;
         }
         x += paint.text(area, x, y, paint.symbol(item.verdict), role(item.verdict)) + 1;

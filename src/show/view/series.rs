@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use super::paint::{Paint, role};
 use super::panel::is_old;
 use super::plot::{self, Axis, AxisScale, PlotLine};
-use crate::base::text::width;
+use crate::base::text::{fit, width};
 use crate::config::Panel;
 use crate::judge::{Op, Signal, Verdict};
 use crate::observe::reading::{Series, Value};
@@ -71,6 +71,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     }
 }
 
+/// So many lines are named by the first reading alone.
+const AT_FIRST: usize = 64;
+
 /// The lines, and how many more the newest answers have.
 fn collect<'a>(state: &'a State, panel: &Panel) -> (Vec<Drawn<'a>>, usize) {
     let (mut drawn, mut hidden) = (Vec::new(), 0);
@@ -89,7 +92,9 @@ fn collect<'a>(state: &'a State, panel: &Panel) -> (Vec<Drawn<'a>>, usize) {
         }
         // Of those beyond what is kept the culprit has to be named all the same.
         for one in lines.iter().filter(|one| !kept.contains_key(&one.label)) {
-            if signal.has_thresholds() && signal.verdict_of_line(&track.judgement, &one.label, one.value) > Verdict::Pass {
+            let is_bad = signal.has_thresholds() && signal.verdict_of_line(&track.judgement, &one.label, one.value) > Verdict::Pass;
+            // Nothing is kept yet of what was read once.
+            if is_bad || (kept.is_empty() && lines.len() <= AT_FIRST) {
                 push(&one.label, Some(one.value), None);
             } else {
                 hidden += 1;
@@ -131,7 +136,8 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, (drawn, hidden): (&[Draw
         // What is not there any more is neither good nor bad, unless nobody knows anything.
         let judged = line.signal.has_thresholds() && now && !(is_gone && verdict == Verdict::Pass);
         let labelled = drawn.len() > 1 || detailed;
-        let need = (if labelled { width(&line.label) + 3 } else { 0 } + width(&value) + if judged { 2 } else { 0 }) as u16;
+        let label = fit(&line.label, usize::from(area.width).saturating_sub(width(&value) + 5).max(8));
+        let need = (if labelled { width(&label) + 3 } else { 0 } + width(&value) + if judged { 2 } else { 0 }) as u16;
         let more = format!("+{left} more");
         let kept = if left > 1 { width(&more) as u16 + 1 } else { 0 };
         if !detailed && x > 0 && x + need + kept > area.width {
@@ -143,7 +149,7 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, (drawn, hidden): (&[Draw
         }
         // The first value is what the panel is about; its name is the panel's when it stands alone.
         if labelled {
-            x += paint.text(area, x, y, &line.label, Role::Dim) + 1;
+            x += paint.text(area, x, y, &label, Role::Dim) + 1;
         }
         let bad = judged && verdict != Verdict::Pass;
         x += paint.text(
@@ -171,6 +177,10 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, (drawn, hidden): (&[Draw
         }
         if detailed {
             (x, y) = (0, y + 1);
+        }
+        if left == hidden + 1 && hidden > 0 {
+            paint.text(area, x, y, &format!("+{hidden} more"), Role::Dim);
+            y += u16::from(detailed);
         }
     }
     if detailed { y } else { 1 }

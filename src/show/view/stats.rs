@@ -15,7 +15,7 @@ use crate::judge::{Signal, Verdict};
 use crate::observe::reading::Value;
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
-use crate::status::{Track, shown};
+use crate::status::{Track, shown_of};
 
 pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     let mut signals: Vec<(&Signal, &Track)> =
@@ -65,7 +65,7 @@ fn value_row(paint: &mut Paint, area: Rect, y: u16, titles: usize, signal: &Sign
     let at_cursor = cursor.and_then(|(at, within)| track.history().single()?.at(at, within));
     let text = match (at_cursor, track.good.as_ref().and_then(|r| r.value())) {
         (Some(value), _) => signal.unit.format(value),
-        (None, Some(value)) => shown(value, signal.unit),
+        (None, Some(value)) => shown_of(signal, &track.judgement, value),
         (None, None) => "—".into(),
     };
     let numeric = matches!(track.good.as_ref().and_then(|r| r.value()), Some(Value::Number(_)));

@@ -312,7 +312,12 @@ pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, b
 ///
 /// # Errors
 /// Why not.
-pub async fn redo(settings: &SnapshotSettings, part: &Part, undone_by: &Taken<'_>, restored_by: &Taken<'_>) -> Result<String, Fault> {
+pub async fn redo(
+    settings: &SnapshotSettings,
+    part: &Part,
+    (undone_by, restored_by): (&Taken<'_>, &Taken<'_>),
+    led_to: Option<&str>,
+) -> Result<String, Fault> {
     match part.kind {
         StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
             let options = &store_of(settings, part)?.options;
@@ -321,10 +326,29 @@ pub async fn redo(settings: &SnapshotSettings, part: &Part, undone_by: &Taken<'_
             names::redo(options, &names).await
         }
         StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
-            qdrant::redo(node_of(settings, part)?, part, settings, restored_by).await
+            qdrant::redo(node_of(settings, part)?, part, settings, (restored_by, led_to)).await
         }
         _ => by_safety(settings, part, undone_by).await,
     }
+}
+
+/// Whether what a run restored can be taken back, or brought back again, as far as the databases tell: asked before any part of
+/// it is touched, so that not a half of it goes.
+///
+/// # Errors
+/// Who has restored since.
+pub async fn may_be_taken_back(settings: &SnapshotSettings, manifest: &Manifest, restored_by: &str, again: bool) -> Result<(), Fault> {
+    let swapped = settings.restore_database == DatabaseStrategy::Swap;
+    for part in manifest.parts.iter().filter(|part| swapped && part.kind == StoreKind::Postgres) {
+        let options = &store_of(settings, part)?.options;
+        let names = names::DatabaseNames::of(options, restored_by)?;
+        match names::may_change(options, &names, again).await {
+            // Who cannot be asked now is asked again when it is its turn.
+            Err(fault) if matches!(fault.kind, FaultKind::Unreachable | FaultKind::Timeout) => {}
+            looked => looked?,
+        }
+    }
+    Ok(())
 }
 
 async fn carry_own(options: &DatabaseOptions, to: &str) {

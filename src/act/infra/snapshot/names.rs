@@ -213,17 +213,49 @@ pub(super) async fn mark(session: &mut Session, name: &str, run: &str) {
     }
 }
 
-/// Whoever takes something back takes back what is in use, and nothing from below it.
-async fn is_not_of_a_later_run(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
-    let query = format!("SELECT shobj_description(oid, 'pg_database') AS v FROM pg_database WHERE datname = {}", literal(&names.live));
+/// The run that a database says it was restored by; nothing where it says nothing of ours.
+async fn marked(session: &mut Session, name: &str) -> Result<Option<String>, Fault> {
+    let query = format!("SELECT shobj_description(oid, 'pg_database') AS v FROM pg_database WHERE datname = {}", literal(name));
     let said = session.run(&query, &[], true, CONNECTING).await?.value;
-    match said.as_ref().and_then(Json::as_str).and_then(|text| text.strip_prefix(RESTORED_BY)) {
-        Some(run) if run > names.run.as_str() => Err(wrong(format!(
-            "{} was restored by run {run} since: that has to be taken back first, where that run is known (lastgreen rollback undo {run})",
-            names.live
-        ))),
+    Ok(said.as_ref().and_then(Json::as_str).and_then(|text| text.strip_prefix(RESTORED_BY)).map(str::to_string))
+}
+
+fn restored_since(live: &str, run: &str) -> Fault {
+    wrong(format!(
+        "{live} was restored by run {run} since: that has to be taken back first, where that run is known (lastgreen rollback undo {run})"
+    ))
+}
+
+/// What is taken back is what this run restored, and nothing from below another's.
+async fn is_in_use(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
+    match marked(session, &names.live).await? {
+        Some(run) if run != names.run => Err(restored_since(&names.live, &run)),
         _ => Ok(()),
     }
+}
+
+/// What is brought back goes over nothing that was restored later.
+async fn is_not_of_a_later_run(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
+    match marked(session, &names.live).await? {
+        Some(run) if run > names.run => Err(restored_since(&names.live, &run)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the way back, or back again, is free: before any part of it is gone.
+pub(super) async fn may_change(options: &DatabaseOptions, names: &DatabaseNames, again: bool) -> Result<(), Fault> {
+    let mut session = maintenance(options).await?;
+    let (beside, aside) = if again { (&names.undone, &names.old) } else { (&names.old, &names.undone) };
+    let looked = async {
+        match (there(&mut session, [&names.live, beside, aside]).await?, again) {
+            ((true, true, false), false) => is_in_use(&mut session, names).await,
+            ((true, true, false), true) => is_not_of_a_later_run(&mut session, names).await,
+            _ => Ok(()),
+        }
+    };
+    let looked = looked.await;
+    session.close().await;
+    looked
 }
 
 /// The one before gets its name back; what was restored is kept beside it.
@@ -231,13 +263,13 @@ pub async fn undo(options: &DatabaseOptions, names: &DatabaseNames, restored: bo
     let aside = &names.undone;
     let mut session = maintenance(options).await?;
     let there = there(&mut session, [&names.live, &names.old, aside]).await?;
-    if there.0 && !there.2 {
-        is_not_of_a_later_run(&mut session, names).await?;
-    }
     let back = DatabaseNames { new: names.old.clone(), old: aside.clone(), ..names.clone() };
     let done = format!("{} is again what it was; what was restored is {aside}", names.live);
     let result = match there {
-        (true, true, false) => change_names_whole(options, &back).await.map(|()| done),
+        (true, true, false) => match is_in_use(&mut session, names).await {
+            Ok(()) => change_names_whole(options, &back).await.map(|()| done),
+            Err(fault) => Err(fault),
+        },
         (false, true, true) => finish_whole(options, &back).await.map(|()| done),
         (true, false, true) => open_door(&mut session, &names.live).await.map(|()| done),
         // Between the two renames of the restore: the restored one never got the name.
@@ -268,12 +300,12 @@ pub async fn undo(options: &DatabaseOptions, names: &DatabaseNames, restored: bo
 pub async fn redo(options: &DatabaseOptions, names: &DatabaseNames) -> Result<String, Fault> {
     let mut session = maintenance(options).await?;
     let there = there(&mut session, [&names.live, &names.undone, &names.old]).await?;
-    if there == (true, true, false) {
-        is_not_of_a_later_run(&mut session, names).await?;
-    }
     let again = DatabaseNames { new: names.undone.clone(), ..names.clone() };
     let result = match there {
-        (true, true, false) => change_names_whole(options, &again).await,
+        (true, true, false) => match is_not_of_a_later_run(&mut session, names).await {
+            Ok(()) => change_names_whole(options, &again).await,
+            Err(fault) => Err(fault),
+        },
         (false, true, true) => finish_whole(options, &again).await,
         (true, false, true) => open_door(&mut session, &names.live).await,
         (true, false, false) => {

@@ -244,7 +244,10 @@ async fn in_place(
     let (different, more) = part.missing_in(&now);
     if different.is_empty() {
         let since = if more > 0 { format!(", and {more} written since") } else { String::new() };
-        return Ok(Restored::Done(format!("{}: restored in place{since}", part.name)));
+        // Nobody knows what else hangs on it, so that it is not dropped.
+        let later: Vec<&str> = now.keys().filter(|name| !part.counts.contains_key(*name)).map(String::as_str).collect();
+        let later = if later.is_empty() { String::new() } else { format!("; what was made later has stayed: {}", later.join(", ")) };
+        return Ok(Restored::Done(format!("{}: restored in place{since}{later}", part.name)));
     }
     Err(Fault::new(FaultKind::Garbage, format!("{} was restored in place, and is not as it was: {}", part.name, different.join("; "))))
 }

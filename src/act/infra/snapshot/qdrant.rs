@@ -370,11 +370,23 @@ pub async fn undo(
 }
 
 /// The alias leads again to what a run had recovered, after another took that back.
-pub async fn redo(node: &NodeStore, part: &Part, settings: &SnapshotSettings, restored_by: &Taken<'_>) -> Result<String, Fault> {
+pub async fn redo(
+    node: &NodeStore,
+    part: &Part,
+    settings: &SnapshotSettings,
+    (restored_by, before): (&Taken<'_>, Option<&str>),
+) -> Result<String, Fault> {
     let web = web(node, settings);
     let name = configured(settings, node, part).await?;
     let new = beside(part, restored_by.run);
-    if aliases(&web).await?.get(&name) != Some(&new) {
+    let now = aliases(&web).await?.remove(&name);
+    if let (Some(now), Some(before)) = (now.as_deref(), before)
+        && now != new
+        && now != before
+    {
+        return Err(wrong(format!("{name} leads to {now}, where somebody has put it since: look at that first")));
+    }
+    if now.as_ref() != Some(&new) {
         // What is not there any more says so before anything is switched.
         count(&web, &new).await?;
         switch(&web, &name, &new).await?;

@@ -94,22 +94,24 @@ impl SnapshotSettings {
         databases.chain(self.collections.iter().map(String::as_str)).chain(programs).collect::<Vec<_>>().join(", ")
     }
 
-    /// How one comes back.
-    pub fn how(&self) -> String {
-        let database = match self.restore_database {
+    /// How one comes back, as far as that is wanted.
+    fn how(&self, what: RestoreWhat) -> String {
+        let wants = |one| [RestoreWhat::All, one].contains(&what);
+        let databases = match self.restore_database {
             DatabaseStrategy::Swap => "databases beside the live ones, then the names are changed",
             DatabaseStrategy::InPlace => "databases in place",
         };
-        let collection = match self.restore_collection {
+        let collections = match self.restore_collection {
             CollectionStrategy::Alias => "collections beside the live ones, then the alias is switched",
             CollectionStrategy::InPlace => "collections in place",
         };
-        match (self.databases.is_empty(), self.collections.is_empty()) {
-            (false, false) => format!("{database}; {collection}"),
-            (false, true) => database.to_string(),
-            (true, false) => collection.to_string(),
-            (true, true) => "by the programs' own ways".to_string(),
-        }
+        let ways = [
+            (wants(RestoreWhat::Databases) && !self.databases.is_empty(), databases),
+            (wants(RestoreWhat::Collections) && !self.collections.is_empty(), collections),
+            (wants(RestoreWhat::Programs) && !self.programs.is_empty(), "by the programs' own ways"),
+        ];
+        let ways: Vec<&str> = ways.into_iter().filter_map(|(has, way)| has.then_some(way)).collect();
+        if ways.is_empty() { "there are none".into() } else { ways.join("; ") }
     }
 }
 
@@ -293,7 +295,7 @@ impl StepKind for RestoreStep {
     fn resolve(&mut self, names: &mut dyn Names) {
         let Some(settings) = settings(names).filter(|_| !template::is_template(&self.snapshot)) else { return };
         if let Some(id) = names.snapshot(&self.snapshot) {
-            (self.how, self.snapshot) = (settings.how(), id);
+            (self.how, self.snapshot) = (settings.how(self.what), id);
         }
     }
 
