@@ -277,6 +277,32 @@ fn a_source_that_is_away_is_never_a_pass() {
 }
 
 #[test]
+fn a_probe_judges_itself() {
+    let folder = TempDir::new().expect("a folder");
+    let server = Canned::new(|head, stream| {
+        let status = if head.starts_with("GET /broken") { "500 Internal Server Error" } else { "200 OK" };
+        respond(stream, status, &[], "x");
+    });
+    for (path, code) in [("/well", 0), ("/broken", 2)] {
+        let config = format!(
+            "[environment]\nname = \"x\"\n[sources.w]\nkind = \"http\"\nurl = \"{}\"\n[signals.probe]\nsource = \"w\"\npath = \"{path}\"\n",
+            server.url()
+        );
+        file(&folder, "lastgreen.toml", &config);
+        let output = run(folder.path(), &["status"]);
+        assert_eq!(output.status.code(), Some(code), "{path}: {}", text(&output));
+    }
+    // A wrong environment is no good configuration either, and what nobody says is not known.
+    let expects = format!(
+        "[environment]\nname = \"x\"\n[environment.expect]\ncluster = \"eu\"\n[sources.w]\nkind = \"http\"\nurl = \"{}\"\n[signals.probe]\nsource = \"w\"\npath = \"/well\"\n",
+        server.url()
+    );
+    file(&folder, "lastgreen.toml", &expects);
+    let output = run(folder.path(), &["status"]);
+    assert!(output.status.code() == Some(3) && text(&output).contains("nobody says its cluster"), "{}", text(&output));
+}
+
+#[test]
 fn init_writes_what_it_finds_and_check_accepts_it() {
     let folder = TempDir::new().expect("a folder");
     let exporter = Canned::new(|head, stream| {

@@ -283,6 +283,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_is_told_from_a_limit_that_it_is_not() {
+        assert_eq!(Unit::None.format_beside(5.000_001, 5.0), "5.000001", "however the limit itself is written");
+        assert_eq!(Unit::Ratio.format_beside(0.069_99, 0.07), "6.999 %");
+        assert_eq!(Unit::None.format_beside(5.0, 5.0), Unit::None.format(5.0));
+        assert_eq!(Unit::None.format_beside(9.0, 5.0), Unit::None.format(9.0));
+        assert!(duration("5M").is_err_and(|why| why.contains("small m")) && duration("5m").is_ok());
+    }
+
+    #[test]
     fn numbers_as_a_person_reads_them() {
         let cases = [
             (Unit::Score, 0.8149, "0.81"),
