@@ -8,43 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use common::data::{create, json, with_data};
 use common::host::Host;
 use common::{Postgres, until};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value as Json;
-
-fn json(host: &Host, arguments: &[&str]) -> Json {
-    let (_, text) = host.run(arguments);
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
-}
-
-/// A database with some rows, settings and rights of its own; and a host that takes snapshots of it.
-fn with_data(more: &str) -> (Postgres, Host) {
-    let pg = Postgres::start();
-    pg.sql("CREATE ROLE app LOGIN");
-    pg.sql("CREATE DATABASE ragdb");
-    let of = |query: &str| pg.sql_in("ragdb", query);
-    of(
-        "CREATE TABLE chunks (id serial PRIMARY KEY, model text, body text); INSERT INTO chunks (model, body) SELECT 'm' || (i % 2), repeat('x', 100) FROM generate_series(1, 1000) i",
-    );
-    of("CREATE TABLE other (id int); INSERT INTO other VALUES (1)");
-    of("ALTER DATABASE ragdb SET search_path TO public, extra; ALTER ROLE app IN DATABASE ragdb SET statement_timeout TO '7s'");
-    of("REVOKE CONNECT ON DATABASE ragdb FROM PUBLIC; GRANT CONNECT ON DATABASE ragdb TO app");
-    let host = Host::new(&format!(
-        "[environment]\nname = \"here\"\ntier = \"staging\"\n[sources.db]\nkind = \"database\"\nurl = \"{}\"\ntimeout = \"5s\"\n\
-         [snapshots]\ndatabases = [\"db\"]\nfolder = \"snaps\"\n{more}\n[snapshots.counts]\nby_model = \"SELECT model, count(*) FROM chunks GROUP BY model\"\n",
-        pg.url_of("ragdb")
-    ));
-    (pg, host)
-}
-
-fn create(host: &Host, golden: bool) -> String {
-    let mut arguments = vec!["snapshot", "create", "--confirm", "here"];
-    arguments.extend(golden.then_some(["--golden", "known to be good"]).into_iter().flatten());
-    let (code, said) = host.run(&arguments);
-    assert_eq!(code, 0, "{said}");
-    json(host, &["snapshot", "list", "--json"])["snapshots"][0]["id"].as_str().expect("an id").to_string()
-}
 
 #[test]
 fn a_snapshot_says_what_is_in_it_and_is_held_to_that() {
@@ -132,104 +100,6 @@ fn a_database_is_swapped_while_others_are_connected_and_swapped_back() {
 }
 
 #[test]
-fn undo_gives_the_one_before_its_name_back() {
-    let (pg, host) = with_data("");
-    create(&host, true);
-    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
-    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    let count = || pg.sql_in("ragdb", "SELECT count(*) FROM chunks");
-    assert_eq!(count(), "1000");
-    let restored = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
-    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    // Records go on: those of the restoring were only in the database that has lost the name.
-    let records = format!("SELECT count(*) FROM lastgreen.records WHERE run = '{restored}' AND type = 'ended'");
-    assert_eq!(pg.sql_in("ragdb", &records), "1");
-    // Once more would throw away what was written since.
-    pg.sql_in("ragdb", "INSERT INTO chunks (model, body) VALUES ('m', 'new')");
-    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
-    assert!(code == 24 && said.contains("already"), "{said}");
-    assert_eq!(count(), "11");
-    let kept = pg.sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'ragdb_undone_%'");
-    assert_eq!(kept, "1", "what was restored is kept");
-    // It was right after all: the taking back is taken back, by its own number, as often as anybody likes.
-    let last = || json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
-    let undo = last();
-    assert!(said.contains(&format!("rollback undo {undo}")), "{said}");
-    let (code, said) = host.run(&["rollback", "undo", &undo, "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert!(count() == "1000" && said.contains("again what was restored"), "{said}");
-    let (code, said) = host.run(&["rollback", "undo", &undo, "--confirm", "here"]);
-    assert!(code == 24 && said.contains("already"), "{said}");
-    let again = last();
-    let (code, said) = host.run(&["rollback", "undo", &again, "--confirm", "here"]);
-    assert!(code == 64 && said.contains("brought back what"), "{said}");
-    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(count(), "11", "with what was written in between");
-}
-
-#[test]
-fn nothing_is_taken_back_from_below_a_later_restore() {
-    let (pg, host) = with_data("");
-    create(&host, true);
-    let restore = || {
-        let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
-        assert_eq!(code, 0, "{said}");
-        json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string()
-    };
-    let count = || pg.sql_in("ragdb", "SELECT count(*) FROM chunks");
-    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
-    let first = restore();
-    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 20");
-    let second = restore();
-    let (code, said) = host.run(&["rollback", "undo", &first, "--confirm", "here"]);
-    assert!(code == 24 && said.contains(&format!("lastgreen rollback undo {second}")) && count() == "1000", "{said}");
-    let last = || json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
-    let undo = |run: &str| host.run(&["rollback", "undo", run, "--confirm", "here"]);
-    let (code, said) = undo(&second);
-    assert!(code == 0 && count() == "20", "{said}");
-    let of_second = last();
-    let (code, said) = undo(&first);
-    assert!(code == 0 && count() == "10", "{said}");
-    let of_first = last();
-    // The second comes back, and the first no more: it would go over that.
-    let (code, said) = undo(&of_second);
-    assert!(code == 0 && count() == "1000", "{said}");
-    let (code, said) = undo(&of_first);
-    assert!(code == 24 && said.contains(&format!("lastgreen rollback undo {second}")) && count() == "1000", "{said}");
-    // Somebody on another host has restored since: the database itself says so.
-    pg.sql("COMMENT ON DATABASE ragdb IS 'restored by lastgreen run 7ZZZZZZZZZZZZZZZZZZZZZZZZZ'");
-    let (code, said) = undo(&second);
-    assert!(code != 0 && said.contains("restored by run 7ZZZZZZZZZZZZZZZZZZZZZZZZZ since") && count() == "1000", "{said}");
-}
-
-#[test]
-fn what_was_restored_on_a_target_is_taken_back_there() {
-    let (pg, host) = with_data("");
-    create(&host, true);
-    pg.sql("CREATE DATABASE stage");
-    let target = format!("[targets.next]\ntier = \"staging\"\n[targets.next.sources.db]\nurl = \"{}\"\n", pg.url_of("stage"));
-    std::fs::write(host.path().join("lastgreen.toml"), host.read("lastgreen.toml") + &target).expect("written");
-    let restore = ["run", "restore", "--target", "next", "--set", "snapshot=golden", "--set", "safety=false", "--confirm", "here-next"];
-    let (_, planned) = host.run(&[&restore[..], &["--dry-run"]].concat());
-    let announced: Vec<&str> = planned.lines().filter(|line| line.starts_with("does ")).collect();
-    assert!(
-        announced[0].contains("restore databases") && announced[1].ends_with("there are none"),
-        "what is ruled out is not announced: {planned}"
-    );
-    let (code, said) = host.run(&restore);
-    assert_eq!((code, pg.sql_in("stage", "SELECT count(*) FROM chunks").as_str()), (0, "1000"), "{said}");
-    let run = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
-    let (code, said) = host.run(&["rollback", "undo", &run, "--confirm", "here"]);
-    assert!(code != 0 && said.contains("here-next"), "it is not the environment's own that is taken back: {said}");
-    let (code, said) = host.run(&["rollback", "undo", &run, "--confirm", "here-next"]);
-    assert_eq!((code, pg.sql_in("ragdb", "SELECT count(*) FROM chunks").as_str()), (0, "1000"), "{said}");
-    assert_eq!(pg.sql_in("stage", "SELECT to_regclass('chunks') IS NULL"), "t");
-}
-
-#[test]
 fn a_database_that_was_left_closed_is_not_ready() {
     let (pg, host) = with_data("");
     create(&host, true);
@@ -249,30 +119,6 @@ fn a_database_that_was_left_closed_is_not_ready() {
     assert!(rights().contains("may be restored"), "{}", rights());
     pg.sql("ALTER DATABASE ragdb ALLOW_CONNECTIONS false");
     assert!(rights().contains("takes no connections"), "{}", rights());
-}
-
-#[test]
-fn in_place_is_one_transaction_and_goes_back_by_the_safety_snapshot() {
-    let (pg, host) = with_data("restore_database = \"in_place\"");
-    create(&host, true);
-    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
-    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
-    // What was written since is kept before it is taken back.
-    pg.sql_in("ragdb", "INSERT INTO chunks (model, body) VALUES ('m', 'since')");
-    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
-    assert!(code == 0 && said.contains("safety snapshot"), "{said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "10");
-    let kept = json(&host, &["snapshot", "list", "--json"])["snapshots"][0].clone();
-    assert_eq!((kept["safety"].as_bool(), kept["parts"][0]["counts"]["chunks"].as_u64()), (Some(true), Some(1001)), "{kept}");
-    let listed = host.run(&["snapshot", "list"]).1;
-    assert_eq!(listed.lines().filter(|line| line.contains("SAFETY")).count(), 2, "they are told from those of one's own: {listed}");
-    // And that is taken back in place as well, by what was kept before it.
-    let undo = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
-    let (code, said) = host.run(&["rollback", "undo", &undo, "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1001");
 }
 
 /// A `pg_restore` before the real one in PATH.
@@ -732,22 +578,4 @@ fn what_a_restore_in_place_waits_for_is_said() {
     drop(sends);
     holder.wait().expect("its end");
     host.until(&run, "done");
-}
-
-#[test]
-fn who_has_the_environment_is_known_in_a_database_that_got_its_name_back() {
-    let (pg, host) = with_data("");
-    host.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
-    let id = create(&host, true);
-    let (code, said) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    let fence = || pg.sql_in("ragdb", "SELECT fence FROM lastgreen.locks").parse::<u64>().expect("a number");
-    let before = fence();
-    let (code, said) = host.run(&["rollback", "undo", "--reason", "it was right", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert!(!said.contains("is lost"), "its own doing ends the session that keeps the lease: {said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT holder FROM lastgreen.locks"), "", "it is over");
-    let (code, said) = host.run(&["run", "quick", "--confirm", "here"]);
-    assert!(code == 0 && !said.contains("without letting go") && !said.contains("TAKEN") && !said.contains("is dead"), "{said}");
-    assert!(fence() > before, "a number never goes back");
 }

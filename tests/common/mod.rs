@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod balancers;
+pub mod data;
 pub mod host;
 pub mod screen;
 pub mod terminal;
