@@ -128,7 +128,7 @@ impl Operations {
             return None;
         }
         match remote_hold(&self.config) {
-            Ok(_) if audit_database(&self.config).is_some_and(|database| !database.url.starts_with("sqlite:")) => None,
+            Ok(_) if audit_database(&self.config).is_some_and(|database| !database.is_sqlite()) => None,
             Ok(_) => Some("it binds only those who share this state folder: records go to no PostgreSQL".into()),
             Err(why) => Some(format!("it binds only those who share this state folder: {why}")),
         }

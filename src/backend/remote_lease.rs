@@ -30,7 +30,7 @@ pub struct RemoteHolder {
 impl RemoteHolder {
     /// Who held the environment when the database was last asked; asks again when it is time.
     pub fn look(&mut self, config: &Config) -> RemoteKnown {
-        let Some(database) = audit_database(config).filter(|database| !database.url.starts_with("sqlite:")) else {
+        let Some(database) = audit_database(config).filter(|database| !database.is_sqlite()) else {
             return RemoteKnown::default();
         };
         if self.asked.is_none_or(|at| at.elapsed() > ASK) && !self.busy.swap(true, Ordering::SeqCst) {

@@ -170,7 +170,7 @@ impl Operations {
         self.config.acting.settings.snapshots.as_ref().is_some_and(|settings| {
             settings.restore_database == DatabaseStrategy::InPlace
                 || settings.restore_collection == CollectionStrategy::InPlace
-                || settings.databases.iter().any(|store| store.options.url.starts_with("sqlite:"))
+                || settings.databases.iter().any(|store| store.options.is_sqlite())
         })
     }
 

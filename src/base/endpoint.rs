@@ -117,6 +117,13 @@ pub struct DatabaseOptions {
     pub connections: u32,
 }
 
+impl DatabaseOptions {
+    /// Whether it is a file on this host, which nobody elsewhere shares.
+    pub fn is_sqlite(&self) -> bool {
+        self.url.starts_with("sqlite:")
+    }
+}
+
 /// Whether a parameter of a PostgreSQL URL is one that means something here.
 pub fn is_postgres_parameter(name: &str) -> bool {
     const KNOWN: [&str; 20] = [

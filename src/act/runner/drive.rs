@@ -139,7 +139,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
     driver.remember_notifications(&replay);
     let begin = Begin {
         state: setup.state,
-        database: setup.database.filter(|database| !database.url.starts_with("sqlite:")),
+        database: setup.database.filter(|database| !database.is_sqlite()),
         runner: setup.runner,
         resumed_by: setup.resumed_by,
         abort: setup.abort,

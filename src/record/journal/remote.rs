@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// Why it cannot be reached.
 pub async fn look_remotely(options: &DatabaseOptions, environment: &str, runs: i64) -> Result<Option<RemoteView>, String> {
-    if options.url.starts_with("sqlite:") {
+    if options.is_sqlite() {
         return Ok(None);
     }
     let mut session = Session::open(options).await.map_err(|f| f.message)?;
@@ -52,7 +52,7 @@ pub async fn look_remotely(options: &DatabaseOptions, environment: &str, runs: i
 /// # Errors
 /// Why that cannot be told.
 pub async fn said_of_hold_there(options: &DatabaseOptions, environment: &str) -> Result<Option<Said>, String> {
-    if options.url.starts_with("sqlite:") {
+    if options.is_sqlite() {
         return Ok(None);
     }
     let mut session = Session::open(options).await.map_err(|f| f.message)?;

@@ -50,10 +50,6 @@ pub fn tag(run: &str) -> String {
     run[run.len().saturating_sub(8)..].to_lowercase()
 }
 
-fn is_sqlite(options: &DatabaseOptions) -> bool {
-    options.url.starts_with("sqlite:")
-}
-
 const A_SECOND: Duration = Duration::from_millis(1_100);
 
 /// Takes everything together into a new folder, and gives its manifest. Nothing is listed before all of it is there.
@@ -72,7 +68,7 @@ pub async fn take(settings: &SnapshotSettings, taken: &Taken<'_>, clock: &Clock,
     let mut parts = Vec::new();
     let mut versions = BTreeMap::from([("lastgreen".to_string(), env!("CARGO_PKG_VERSION").to_string())]);
     for store in &settings.databases {
-        let (part, version) = match is_sqlite(&store.options) {
+        let (part, version) = match store.options.is_sqlite() {
             true => sqlite::take(store, draft.path(), settings, told).await?,
             false => postgres::take(store, draft.path(), settings, taken, told).await?,
         };
@@ -147,7 +143,7 @@ pub type Counted = BTreeMap<String, Result<BTreeMap<String, u64>, String>>;
 pub async fn count_all(settings: &SnapshotSettings) -> Counted {
     let mut all = Counted::new();
     for store in &settings.databases {
-        let counts = match is_sqlite(&store.options) {
+        let counts = match store.options.is_sqlite() {
             true => sqlite::counts(&store.options, &settings.counts, settings.timeout).await,
             false => postgres::counts(&store.options, &settings.counts, settings.timeout).await,
         };
@@ -170,7 +166,7 @@ pub async fn newest(settings: &SnapshotSettings, manifest: &Manifest, lost: &Wri
     for store in &settings.databases {
         let counts = manifest.parts.iter().filter(|part| part.store == store.name).flat_map(|part| part.counts.keys());
         let own: Vec<&str> = counts.filter(|name| lost.more.iter().any(|(more, _)| more == *name)).map(String::as_str).collect();
-        let found = match is_sqlite(&store.options) {
+        let found = match store.options.is_sqlite() {
             _ if own.is_empty() => continue,
             true => sqlite::newest(&store.options, &own, settings.timeout).await,
             false => postgres::newest(&store.options, &own, settings.timeout).await,
@@ -183,7 +179,7 @@ pub async fn newest(settings: &SnapshotSettings, manifest: &Manifest, lost: &Wri
 /// What the servers have counted of changes, by store, where they do; it only helps to see what would be lost.
 pub async fn changes_now(settings: &SnapshotSettings) -> BTreeMap<String, Changes> {
     let mut all = BTreeMap::new();
-    for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
+    for store in settings.databases.iter().filter(|store| !store.options.is_sqlite()) {
         all.extend(postgres::changes(&store.options, settings.timeout).await.ok().map(|told| (store.name.clone(), told)));
     }
     all
@@ -191,7 +187,7 @@ pub async fn changes_now(settings: &SnapshotSettings) -> BTreeMap<String, Change
 
 /// What a database is called where it is.
 pub fn database_name(store: &DatabaseStore) -> String {
-    if is_sqlite(&store.options) {
+    if store.options.is_sqlite() {
         let path = store.options.url.trim_start_matches("sqlite:").trim_start_matches("//");
         return Path::new(path).file_name().map_or_else(|| path.to_string(), |name| name.to_string_lossy().into_owned());
     }
@@ -434,7 +430,7 @@ pub async fn check_part(settings: &SnapshotSettings, manifest: &Manifest, part: 
 /// Whether everything may be restored, store by store. Nothing is touched.
 pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<String, String>)> {
     let mut all = Vec::new();
-    for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
+    for store in settings.databases.iter().filter(|store| !store.options.is_sqlite()) {
         let may = postgres::may_restore(store, settings).await;
         all.push((store.name.clone(), may.map_err(|fault| fault.message)));
     }
@@ -458,7 +454,7 @@ pub type ServerRoom = (String, Result<(u64, u64), String>);
 /// The room on the server of each database, and what a restore of it needs there.
 pub async fn server_rooms(settings: &SnapshotSettings) -> Vec<ServerRoom> {
     let mut all = Vec::new();
-    for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
+    for store in settings.databases.iter().filter(|store| !store.options.is_sqlite()) {
         all.push((database_name(store), postgres::server_room(store, settings).await.map_err(|fault| fault.message)));
     }
     all
@@ -466,7 +462,7 @@ pub async fn server_rooms(settings: &SnapshotSettings) -> Vec<ServerRoom> {
 
 /// Whether a server is still at work for a step of a run.
 pub async fn at_work(settings: &SnapshotSettings, run: &str, key: &str, end: bool) -> Result<Option<String>, Fault> {
-    for store in settings.databases.iter().filter(|store| !is_sqlite(&store.options)) {
+    for store in settings.databases.iter().filter(|store| !store.options.is_sqlite()) {
         let sessions = postgres::at_work(&store.options, &session_name(run, key), end).await?;
         if sessions > 0 {
             return Ok(Some(format!("{sessions} session of this step at work in {}", store.name)));
