@@ -400,6 +400,18 @@ fn damaged_data_comes_back_beside_the_live_one_and_goes_again() {
     assert_eq!(points("rag_live"), all.map(|n| n - 5));
     // And it was right after all: the alias leads to what was recovered, the database is again what was restored.
     let undo = demo.json(&["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
+    // Where somebody else has put the alias since, nothing goes over that.
+    call(qdrant, "PUT", "/collections/elsewhere", "{\"vectors\":{\"size\":4,\"distance\":\"Cosine\"}}");
+    let put = |to: &str| {
+        let create = format!("{{\"create_alias\":{{\"alias_name\":\"rag_live\",\"collection_name\":\"{to}\"}}}}");
+        let body = format!("{{\"actions\":[{{\"delete_alias\":{{\"alias_name\":\"rag_live\"}}}},{create}]}}");
+        call(qdrant, "POST", "/collections/aliases", &body);
+    };
+    put("elsewhere");
+    let (code, said) = demo.run(&["rollback", "undo", &undo, "--confirm", "rag-demo", "--reason", "it was right"]);
+    assert!(code != 0 && said.contains("rag_live leads to elsewhere, where somebody has put it since"), "{code}: {said}");
+    assert!(!said.contains("rows in one transaction"), "and no half of it: {said}");
+    put("rag_main");
     let (code, said) = demo.run(&["rollback", "undo", &undo, "--confirm", "rag-demo", "--reason", "it was right"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(points("rag_live"), all, "{said}");

@@ -88,7 +88,9 @@ impl Looked {
     pub fn snapshot(&self, now: Stamp) -> Option<(String, String)> {
         let data = self.data.as_ref()?;
         let manifest = data.snapshot.as_ref().ok()?;
-        Some((manifest.id.clone(), data.loss.as_ref().map_or_else(|| "not counted".into(), |loss| loss.words(now))))
+        let counted = self.data_at.map_or_else(String::new, |at| format!("; counted at {}Z", at.iso().get(11..19).unwrap_or_default()));
+        let words = data.loss.as_ref().map_or_else(|| "not counted".into(), |loss| loss.words(now) + &counted);
+        Some((manifest.id.clone(), words))
     }
 }
 
@@ -160,7 +162,9 @@ impl Operations {
             Err(why) => {
                 let words = why.words().lines().next().unwrap_or("").to_string();
                 let mend = Some(format!("lastgreen rollback --scope {} --dry-run says all of it", scope.word()));
-                ReadinessItem { what, verdict: Verdict::Fail, words, scopes, mend }
+                // Before anybody has looked nothing is known of it.
+                let verdict = if scope != Scope::Traffic && looked.versions_at.is_none() { Verdict::Unknown } else { Verdict::Fail };
+                ReadinessItem { what, verdict, words, scopes, mend }
             }
         }
     }

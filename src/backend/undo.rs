@@ -9,11 +9,12 @@ use super::planning::PlanRequest;
 use super::rollback::SNAPSHOT;
 use crate::base::units::{short, thousands};
 use crate::plan::deploy::{Scope, WriteLoss};
-use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, StepRun, StepState};
+use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, RunResult, StepRun, StepState};
 use crate::status::{RunLine, RunStatus};
 
 /// The runbook that takes a restore back.
 const UNDO: &str = "rollback-undo";
+const RESTORE: &str = "restore";
 /// Its inputs: the run whose doing is taken back, and the one that restored, where that had only taken a restore back.
 const RUN: &str = "run";
 const AGAIN: &str = "again";
@@ -127,6 +128,14 @@ impl Operations {
         self.plan_undo(run.as_deref(), wanted.reason, None)
     }
 
+    /// Whether there is something to take back, as far as the record tells.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_undo(&mut self, run: Option<&str>) -> Result<(), OperationError> {
+        self.undone(run).map(drop)
+    }
+
     /// The plan that takes the restoring of a run back: of the one that is named, or of the last that restored here. Of a run
     /// that took one back it brings back what was restored.
     ///
@@ -144,7 +153,7 @@ impl Operations {
             line.id
         )];
         warnings.extend(later);
-        warnings.extend(self.restored_elsewhere(&line));
+        warnings.extend(self.restored_elsewhere(&line)?);
         warnings.extend(brought_out(&line).map(|version| {
             format!("the code stays {version}, which run {} brought out, and the traffic where it is: only the data is taken back", line.id)
         }));
@@ -156,13 +165,32 @@ impl Operations {
         self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, target, ..PlanRequest::default() })
     }
 
-    /// Who has restored or rolled back since, on another host: in place nothing else keeps one from going over it.
-    fn restored_elsewhere(&self, line: &RunLine) -> Option<String> {
-        let since = line.run.started?;
-        let restores = |name: &str| [UNDO, "restore"].contains(&name) || Scope::of(name) == Some(Scope::Full);
+    /// Who has restored since on another host, and not taken it back: only a database that was swapped says so itself.
+    fn restored_elsewhere(&self, line: &RunLine) -> Result<Option<String>, OperationError> {
+        let Some(since) = line.run.started else { return Ok(None) };
         let others = self.runs_elsewhere(MOST).unwrap_or_default();
-        let later = others.iter().find(|other| other.at > since && restores(&other.runbook))?;
-        Some(format!("{} {} by {} came later, elsewhere: what that restored would go out of use", later.runbook, later.run, later.by))
+        let later = others.iter().filter(|other| other.at > since && matches!(other.ended, Some((RunResult::Done, _))));
+        let (mut undone, mut in_use) = (0, None);
+        // The newest first: an undo takes back what came before it.
+        for other in later {
+            if other.runbook == UNDO {
+                undone += 1;
+            } else if other.runbook == RESTORE || Scope::of(&other.runbook) == Some(Scope::Full) {
+                match undone {
+                    0 => in_use = in_use.or(Some(other)),
+                    _ => undone -= 1,
+                }
+            }
+        }
+        let Some(other) = in_use else { return Ok(None) };
+        let words = format!(
+            "{} {} by {} restored after that, elsewhere: that has to be taken back first, there",
+            other.runbook, other.run, other.by
+        );
+        match self.is_in_place() {
+            true => Err(OperationError::Refused(words)),
+            false => Ok(Some(words)),
+        }
     }
 
     /// Whether anything is restored where it is, so that only a safety snapshot has what there was.
@@ -210,7 +238,7 @@ impl Operations {
             return Ok(Undone { run: line, snapshot, again: Some(of), later });
         }
         let Some(snapshot) = restored(&line) else {
-            return Err(OperationError::Usage(format!("run {} has restored nothing", line.id)));
+            return Err(OperationError::Usage(format!("run {} has restored nothing, or has taken it back itself", line.id)));
         };
         self.may_be_undone(&line, &runs)?;
         let later = Self::is_on_top(&line, &line.id, &runs)?;

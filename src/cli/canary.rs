@@ -16,7 +16,7 @@ use crate::base::exit;
 use crate::base::text::clean;
 use crate::base::units::{short, watch};
 use crate::judge::{CanaryAnalysis, CanaryVerdict, MetricVerdict, judge_canary};
-use crate::plan::deploy::{DeployState, Promotion, Scope};
+use crate::plan::deploy::{DeployState, Promotion, Scope, TurnState};
 use crate::plan::runbook::{ALL, Section, Weight, percent};
 
 #[derive(Debug, Args)]
@@ -215,7 +215,7 @@ fn lines(
         }
         None => say!("desired    no run has set it"),
     }
-    if let Some(turn) = state.desired.as_ref().filter(|turn| Scope::of(&turn.runbook).is_some()) {
+    if let Some(turn) = state.desired.as_ref().filter(|turn| turn.state == TurnState::Done && Scope::of(&turn.runbook).is_some()) {
         say!("rolled back by run {}: the next step is for another release; `lastgreen canary hold` keeps everybody from it", turn.run);
     }
     if let Some((had, of)) = bake {

@@ -84,6 +84,8 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     match &args.command {
         Some(RollbackSub::Status { json }) => return status(operations, runtime, *json),
         Some(RollbackSub::Undo { run, begin: wanted }) => {
+            // What is refused by the record waits for no database.
+            operations.may_undo(run.as_deref())?;
             let written = operations.look(runtime, LookAt::Data).data.and_then(|data| data.loss);
             let plan = operations.plan_undo(run.as_deref(), wanted.reason.clone(), written.as_ref())?;
             return begin(operations, &plan, wanted);

@@ -61,6 +61,7 @@ impl Resolver<'_> {
         }
         let boards = self.boards(file, &signals, &left_out);
         self.can_be_expected(file);
+        self.asks_for_alerts(file);
         let services = self.services(file, &sources);
         let state_dir = state_dir_of(file.state_dir.as_deref(), &self.folder);
         let known = SectionContext {

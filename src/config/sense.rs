@@ -74,6 +74,17 @@ impl Resolver<'_> {
     }
 
     /// What a source says of itself: a database its name, a Qdrant its collection, a Prometheus its external labels.
+    /// Whoever is watched for its alerts has to be asked for them.
+    pub(super) fn asks_for_alerts(&mut self, file: &FileShape) {
+        for (name, (shape, span)) in &file.sources {
+            let asked = |signal: &SignalShape| signal.source.as_ref().is_some_and(|source| **source.get_ref() == **name);
+            if shape.kind == KindShape::Alertmanager && !file.signals.values().any(|(signal, _)| asked(signal)) {
+                let hint = format!("add [signals.alerts] with source = \"{name}\" and alerts = true");
+                self.findings.warn(span.clone(), format!("nobody asks `{name}` for its alerts"), Some(hint));
+            }
+        }
+    }
+
     pub(super) fn can_be_expected(&mut self, file: &FileShape) {
         let Some((environment, span)) = &file.environment else { return };
         let has = |kind: KindShape| self.kinds.values().any(|known| *known == kind);

@@ -422,7 +422,10 @@ fn worst(
     for signal in signals.iter().filter(|s| s.judged && s.judgement.verdict != Verdict::Pass) {
         let pending = rules.iter().find(|r| r.signal == signal.name && matches!(r.state.phase, RulePhase::Pending { .. }));
         let pending = pending.map_or_else(String::new, |r| format!(", {}", r.words));
-        candidates.push((signal.judgement.verdict, 5, format!("{}: {}{pending}", signal.title, signal.judgement.reason)));
+        // What a probe saw says more than how often it failed.
+        let note = signal.notes.first().filter(|_| signal.judgement.verdict == Verdict::Fail);
+        let note = note.map_or_else(String::new, |note| format!(" ({note})"));
+        candidates.push((signal.judgement.verdict, 5, format!("{}: {}{note}{pending}", signal.title, signal.judgement.reason)));
     }
     if signals.iter().filter(|s| s.judged).all(|s| s.value == "—") && sources.iter().all(|s| s.state == SourceState::Starting) {
         return Worst { verdict: Verdict::Unknown, reason: "nothing read yet".into() };

@@ -126,11 +126,13 @@ impl Act for RestoreStep {
                     let Some((run, key)) = of else { return Outcome::failed("what is taken back is no RUN/STEP", false) };
                     let of = Taken { run, key, ..own };
                     let restored_by = if self.again.is_empty() { run } else { &self.again };
-                    if let Err(fault) = may_be_taken_back(settings, &manifest, restored_by, !self.again.is_empty()).await {
-                        return Outcome::failed(fault.message, false);
-                    }
                     // The other run's folder stands beside this one's.
                     let home = invocation.home.parent().unwrap_or(invocation.home).join(restored_by);
+                    let before = kept_by_all(&home);
+                    let led_to = |part: &Part| before.get(&leads_as(part)).cloned();
+                    if let Err(fault) = may_be_taken_back(settings, &manifest, (restored_by, !self.again.is_empty()), &led_to).await {
+                        return Outcome::failed(fault.message, false);
+                    }
                     if !self.again.is_empty() {
                         return go_back_again(settings, &parts, (&of, &Taken { run: restored_by, ..of.clone() }), &home, log).await;
                     }
@@ -273,6 +275,14 @@ fn restored(part: &Part, invocation: &Invocation<'_>) -> Result<(), String> {
 fn kept(home: &Path, key: &str) -> BTreeMap<String, String> {
     let bytes = std::fs::read(place(home, key)).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// The same of every step of a run.
+fn kept_by_all(home: &Path) -> BTreeMap<String, String> {
+    let entries = std::fs::read_dir(home).into_iter().flatten().flatten();
+    let records = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("restored-"));
+    let read = records.filter_map(|entry| serde_json::from_slice::<BTreeMap<String, String>>(&std::fs::read(entry.path()).ok()?).ok());
+    read.flatten().collect()
 }
 
 fn leads_as(part: &Part) -> String {

@@ -44,7 +44,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &RollbackDialo
     }
     let foot = 3 + u16::from(dialog.typed.complaint.is_some());
     let plan_area = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + foot + 1), ..inner };
-    plan(paint, plan_area, dialog);
+    plan(paint, plan_area, dialog, &state.live_summary.mismatches);
     let below = inner.height - foot - 1;
     ready(paint, inner, below, state.readiness.as_ref());
     let line = if paint.unicode() { "─" } else { "-" };
@@ -137,9 +137,13 @@ fn loss(plan: &Plan) -> String {
     }
 }
 
-fn plan(paint: &mut Paint, area: Rect, dialog: &RollbackDialog) {
+fn plan(paint: &mut Paint, area: Rect, dialog: &RollbackDialog, mismatches: &[String]) {
     let cells = usize::from(area.width.saturating_sub(INDENT));
     let mut lines: Vec<(String, Role)> = Vec::new();
+    // Whatever is planned would be done to something else than is meant.
+    for words in mismatches {
+        lines.extend(wrap(&format!("WRONG ENVIRONMENT: {words}"), cells).into_iter().map(|line| (line, Role::Fail)));
+    }
     match &dialog.plans[dialog.scope as usize] {
         None => lines.push(("planning …".into(), Role::Dim)),
         Some(Err(why)) => lines.extend(why.lines().flat_map(|line| wrap(line, cells)).map(|line| (line, Role::Fail))),

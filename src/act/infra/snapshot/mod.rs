@@ -328,19 +328,33 @@ pub async fn redo(
     }
 }
 
-/// Whether what a run restored can be taken back, or brought back again, as far as the databases tell: asked before any part of
+/// Whether what a run restored can be taken back, or brought back again, as far as databases and aliases tell: asked before any part of
 /// it is touched, so that not a half of it goes.
 ///
 /// # Errors
 /// Who has restored since.
-pub async fn may_be_taken_back(settings: &SnapshotSettings, manifest: &Manifest, restored_by: &str, again: bool) -> Result<(), Fault> {
+pub async fn may_be_taken_back(
+    settings: &SnapshotSettings,
+    manifest: &Manifest,
+    (restored_by, again): (&str, bool),
+    led_to: &(dyn Fn(&Part) -> Option<String> + Sync),
+) -> Result<(), Fault> {
+    // Who cannot be asked now is asked again when it is its turn.
+    let away = |fault: &Fault| matches!(fault.kind, FaultKind::Unreachable | FaultKind::Timeout);
+    let aliased = settings.restore_collection == CollectionStrategy::Alias;
+    for part in manifest.parts.iter().filter(|part| aliased && part.kind == StoreKind::Qdrant) {
+        let Some(before) = led_to(part) else { continue };
+        match qdrant::is_where_it_was_put(node_of(settings, part)?, part, settings, (restored_by, &before)).await {
+            Err(fault) if away(&fault) => {}
+            looked => looked?,
+        }
+    }
     let swapped = settings.restore_database == DatabaseStrategy::Swap;
     for part in manifest.parts.iter().filter(|part| swapped && part.kind == StoreKind::Postgres) {
         let options = &store_of(settings, part)?.options;
         let names = names::DatabaseNames::of(options, restored_by)?;
         match names::may_change(options, &names, again).await {
-            // Who cannot be asked now is asked again when it is its turn.
-            Err(fault) if matches!(fault.kind, FaultKind::Unreachable | FaultKind::Timeout) => {}
+            Err(fault) if away(&fault) => {}
             looked => looked?,
         }
     }

@@ -363,10 +363,35 @@ pub async fn undo(
     let new = beside(part, taken.run);
     let aliases = aliases(&web).await?;
     let mine = aliases.iter().find(|(_, real)| **real == new);
-    let Some((alias, _)) = mine else { return Ok(format!("no alias leads to {new}: nothing to take back")) };
+    let Some((alias, _)) = mine else {
+        let name = configured(settings, node, part).await?;
+        return match (aliases.get(&name).map(String::as_str), before) {
+            (Some(now), Some(before)) if now != before => Err(put_since(&name, now)),
+            _ => Ok(format!("no alias leads to {new}: nothing to take back")),
+        };
+    };
     let Some(before) = before else { return Err(wrong(format!("what {alias} led to before is not on record: switch it by hand"))) };
     switch(&web, alias, before).await?;
     Ok(format!("{alias} leads to {before} again"))
+}
+
+/// Whether an alias leads to what a run has recovered, or to what there was before: nobody has put it elsewhere since.
+pub async fn is_where_it_was_put(
+    node: &NodeStore,
+    part: &Part,
+    settings: &SnapshotSettings,
+    (restored_by, before): (&str, &str),
+) -> Result<(), Fault> {
+    let web = web(node, settings);
+    let name = configured(settings, node, part).await?;
+    match aliases(&web).await?.get(&name) {
+        Some(now) if *now != beside(part, restored_by) && now != before => Err(put_since(&name, now)),
+        _ => Ok(()),
+    }
+}
+
+fn put_since(name: &str, now: &str) -> Fault {
+    wrong(format!("{name} leads to {now}, where somebody has put it since: that has to be taken back first"))
 }
 
 /// The alias leads again to what a run had recovered, after another took that back.
@@ -384,7 +409,7 @@ pub async fn redo(
         && now != new
         && now != before
     {
-        return Err(wrong(format!("{name} leads to {now}, where somebody has put it since: look at that first")));
+        return Err(put_since(&name, now));
     }
     if now.as_ref() != Some(&new) {
         // What is not there any more says so before anything is switched.
