@@ -137,6 +137,16 @@ fn no_room_for_its_record_holds_up_no_emergency() {
     assert!(listed().contains(&id) && !Path::new(kept).exists(), "{}", listed());
     assert!(std::fs::read_to_string(runs.join(&id).join("journal.jsonl")).is_ok_and(|text| text.contains("\"ended\"")));
     assert!(host.run(&["runs", &id]).0 == 0);
+    // A folder that anybody may write to is not used, and holds up no emergency either.
+    let state = host.path().join("state");
+    let open_to = |mode| std::fs::set_permissions(&state, std::fs::Permissions::from_mode(mode)).expect("set");
+    open_to(0o777);
+    let (_, readiness) = host.run(&["rollback", "status"]);
+    assert!(readiness.contains("room for the record") && readiness.contains("is open to others"), "{readiness}");
+    let (code, said) = rollback(&host);
+    assert!(code == 0 && said.contains("kept in memory"), "{code}: {said}");
+    open_to(0o700);
+    assert_eq!(serde_json::from_str::<Json>(&listed()).expect("json").as_array().map(Vec::len), Some(2), "{}", listed());
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub struct Operations {
     /// Nothing may be run or answered, whoever asks.
     pub read_only: bool,
     state: Result<StateDir, String>,
+    /// Why the state folder itself cannot be used, where memory stands for it.
+    homeless: Option<String>,
     /// What has to be said of the run that was begun last.
     remark: Option<String>,
     clock: Clock,
@@ -103,13 +105,14 @@ impl Operations {
     pub fn new(config: Arc<Config>, read_only: bool) -> Operations {
         let operator = identity::operator();
         let groups = identity::groups(&operator.user);
-        let state = state_of(&config);
+        let (state, homeless) = state_of(&config);
         Operations {
             config,
             operator,
             groups,
             read_only,
             state,
+            homeless,
             remark: None,
             clock: Clock::System,
             read: HashMap::new(),
@@ -128,6 +131,12 @@ impl Operations {
     /// Why the state folder cannot be used.
     pub fn state(&self) -> Result<&StateDir, OperationError> {
         self.state.as_ref().map_err(|e| OperationError::Refused(e.clone()))
+    }
+
+    /// Why the state folder itself cannot be used, if so.
+    pub(super) fn homeless(&self) -> Option<String> {
+        let root = &self.config.acting.state_dir;
+        self.homeless.clone().or_else(|| StateDir::could_be_opened(root).err())
     }
 
     pub fn runbooks(&self) -> Vec<LoadedRunbook> {
@@ -205,18 +214,14 @@ impl Operations {
         self.permit(plan)?;
         // Somebody may have taken hold of it since it was planned.
         self.permit_held(&plan.content)?;
-        let state = self.state()?;
         if self.clock.now() > plan.expires {
             return Err(OperationError::Refused(format!("the plan expired at {}: make a new one", plan.expires.iso())));
         }
-        // What it may go by has to stand where it will stand.
-        state.bring_home();
         let id = Ulid::generate().to_string();
-        match state.make_run(&id, plan) {
-            Ok(_) => {}
-            // An emergency waits for nothing, not for room either.
+        match self.make_at_home(&id, plan) {
+            Ok(()) => {}
+            // An emergency waits for nothing, not for room or for a folder either.
             Err(why) if plan.content.emergency => {
-                state.unmake_run(&id);
                 self.keep_in_memory(&id, plan).map_err(|e| OperationError::Unavailable(format!("{why}; and {e}")))?;
                 self.remark = Some(format!("{why}: its record is kept in memory, in {}, until the machine ends", self.home(&id)));
             }
@@ -228,11 +233,22 @@ impl Operations {
         Ok(id)
     }
 
+    /// Makes a run in the state folder.
+    fn make_at_home(&self, id: &str, plan: &Plan) -> Result<(), String> {
+        if let Some(why) = &self.homeless {
+            return Err(why.clone());
+        }
+        let state = self.state.as_ref().map_err(Clone::clone)?;
+        // What it may go by has to stand where it will stand.
+        state.bring_home();
+        state.make_run(id, plan).map(drop).inspect_err(|_| state.unmake_run(id))
+    }
+
     /// Makes a run where there is room without a disk; from then on this process keeps its records there.
     fn keep_in_memory(&mut self, id: &str, plan: &Plan) -> Result<(), String> {
         StateDir::open_in_memory(&self.config.acting.state_dir)?.make_run(id, plan)?;
         // It is found there from now on, by this process as by every other.
-        self.state = state_of(&self.config);
+        (self.state, self.homeless) = state_of(&self.config);
         self.state.as_ref().map(drop).map_err(Clone::clone)
     }
 
@@ -464,9 +480,12 @@ impl Operations {
 }
 
 /// The state folder; where it cannot be made, what stands for it in memory, if a run had to be kept there.
-fn state_of(config: &Config) -> Result<StateDir, String> {
+fn state_of(config: &Config) -> (Result<StateDir, String>, Option<String>) {
     let root = &config.acting.state_dir;
-    StateDir::open(root).or_else(|why| StateDir::kept_in_memory(root).ok_or(why))
+    match StateDir::open(root) {
+        Ok(state) => (Ok(state), None),
+        Err(why) => (StateDir::kept_in_memory(root).ok_or_else(|| why.clone()), Some(why)),
+    }
 }
 
 fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine {

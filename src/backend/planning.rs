@@ -126,7 +126,7 @@ impl Operations {
 
     /// The newest runs: enough to know how long steps take, however many there were before.
     fn newest(&mut self) -> Result<Vec<Arc<RunLine>>, OperationError> {
-        let ids = self.state()?.newest(LEARNED);
+        let ids = self.state().map(|state| state.newest(LEARNED)).unwrap_or_default();
         Ok(ids.iter().filter_map(|id| self.read_run(id)).collect())
     }
 }

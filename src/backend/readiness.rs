@@ -208,7 +208,11 @@ impl Operations {
     /// Whether there is room for the record of a run: without any, that of an emergency is kept in memory only.
     fn record_item(&self) -> ReadinessItem {
         let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
-        let free = self.state().map_err(|e| e.words().to_string()).and_then(|state| {
+        let state = match self.homeless() {
+            Some(why) => Err(why),
+            None => self.state().map_err(|e| e.words().to_string()),
+        };
+        let free = state.and_then(|state| {
             let told = rustix::fs::statvfs(state.runs()).map_err(|e| format!("{}: {e}", state.runs().display()))?;
             Ok((told.f_bavail.saturating_mul(told.f_frsize), state.runs()))
         });
@@ -289,6 +293,14 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, files:
     // It is only looked, beside an application that is at work: a large table is not counted at any price.
     let asking = SnapshotSettings { timeout: ASKING, ..settings.clone() };
     let (mut checked, mut loss) = (Ok(()), None);
+    // All at once: one that hangs is not waited for by the others.
+    let within = |time: Duration| format!("not told within {}", short(time));
+    let (counted, changes, rights, rooms) = tokio::join!(
+        tokio::time::timeout(COUNTING, count_all(&asking)),
+        tokio::time::timeout(COUNTING, changes_now(&asking)),
+        tokio::time::timeout(COUNTING, may_restore(&asking)),
+        tokio::time::timeout(COUNTING, server_rooms(&asking)),
+    );
     if let Ok(manifest) = &snapshot {
         for part in manifest.parts.iter().filter(|_| files) {
             if let Err(fault) = check_part(settings, manifest, part).await {
@@ -296,7 +308,7 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, files:
             }
         }
         let (mut now, mut unknown) = (std::collections::BTreeMap::new(), Vec::new());
-        let counted = tokio::time::timeout(COUNTING, count_all(&asking)).await.unwrap_or_else(|_| {
+        let counted = counted.unwrap_or_else(|_| {
             let why = format!("not counted within {}", short(COUNTING));
             manifest.parts.iter().map(|part| (part.counted_as().to_string(), Err(why.clone()))).collect()
         });
@@ -306,16 +318,15 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, files:
                 Err(why) => unknown.push(format!("{name}: {why}")),
             }
         }
-        let changes = tokio::time::timeout(COUNTING, changes_now(&asking)).await.unwrap_or_default();
-        let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes);
-        // It only helps to recognize what would be lost.
-        lost.newest = tokio::time::timeout(COUNTING, newest(&asking, manifest, &lost)).await.unwrap_or_default();
+        let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes.unwrap_or_default());
+        // It only helps to recognize what would be lost; whoever could not count is not asked for it.
+        if lost.unknown.is_empty() {
+            lost.newest = tokio::time::timeout(COUNTING, newest(&asking, manifest, &lost)).await.unwrap_or_default();
+        }
         loss = Some(lost);
     }
-    let rights = tokio::time::timeout(COUNTING, may_restore(&asking)).await;
-    let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(format!("not told within {}", short(COUNTING))))]);
-    let rooms = tokio::time::timeout(COUNTING, server_rooms(&asking)).await;
-    let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(format!("not told within {}", short(COUNTING))))]);
+    let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(within(COUNTING)))]);
+    let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(within(COUNTING)))]);
     DataLooked { snapshot, files: checked, loss, rights, room: room(settings), server_rooms }
 }
 
