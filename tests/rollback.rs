@@ -147,6 +147,8 @@ fn no_room_for_its_record_holds_up_no_emergency() {
     assert!(code == 0 && said.contains("kept in memory"), "{code}: {said}");
     open_to(0o700);
     assert_eq!(serde_json::from_str::<Json>(&listed()).expect("json").as_array().map(Vec::len), Some(2), "{}", listed());
+    // What stood for the state folder in memory.
+    std::fs::remove_dir_all(Path::new(kept).ancestors().nth(2).expect("its folder")).expect("removed");
 }
 
 #[test]

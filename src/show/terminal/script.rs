@@ -17,7 +17,7 @@ pub enum ScriptedStep {
 }
 
 /// How long `until` waits for its text.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyScript {
