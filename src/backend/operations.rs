@@ -222,10 +222,11 @@ impl Operations {
             Ok(()) => {}
             // An emergency waits for nothing, not for room or for a folder either.
             Err(why) if plan.content.emergency => {
+                let why = why.words().to_string();
                 self.keep_in_memory(&id, plan).map_err(|e| OperationError::Unavailable(format!("{why}; and {e}")))?;
                 self.remark = Some(format!("{why}: its record is kept in memory, in {}, until the machine ends", self.home(&id)));
             }
-            Err(why) => return Err(OperationError::Unavailable(why)),
+            Err(why) => return Err(why),
         }
         // Somebody who was quicker drives it: it has begun.
         self.started(&id, &[])?;
@@ -234,14 +235,17 @@ impl Operations {
     }
 
     /// Makes a run in the state folder.
-    fn make_at_home(&self, id: &str, plan: &Plan) -> Result<(), String> {
+    fn make_at_home(&self, id: &str, plan: &Plan) -> Result<(), OperationError> {
         if let Some(why) = &self.homeless {
-            return Err(why.clone());
+            return Err(OperationError::Refused(why.clone()));
         }
-        let state = self.state.as_ref().map_err(Clone::clone)?;
+        let state = self.state()?;
         // What it may go by has to stand where it will stand.
         state.bring_home();
-        state.make_run(id, plan).map(drop).inspect_err(|_| state.unmake_run(id))
+        state.make_run(id, plan).map(drop).map_err(|why| {
+            state.unmake_run(id);
+            OperationError::Unavailable(why)
+        })
     }
 
     /// Makes a run where there is room without a disk; from then on this process keeps its records there.
