@@ -3,6 +3,7 @@
 mod common;
 
 use common::data::{create, json, with_data};
+use common::host::Host;
 
 #[test]
 fn undo_gives_the_one_before_its_name_back() {
@@ -142,4 +143,25 @@ fn who_has_the_environment_is_known_in_a_database_that_got_its_name_back() {
     let (code, said) = host.run(&["run", "quick", "--confirm", "here"]);
     assert!(code == 0 && !said.contains("without letting go") && !said.contains("TAKEN") && !said.contains("is dead"), "{said}");
     assert!(fence() > before, "a number never goes back");
+}
+
+#[test]
+fn in_place_somebody_elses_later_restore_is_known_by_the_records() {
+    let (_pg, first) = with_data("restore_database = \"in_place\"");
+    // The same with a state folder of its own, which a host puts first.
+    let text = first.read("lastgreen.toml");
+    let second = Host::new(text.split_once('\n').expect("more than one line").1);
+    let restore = |host: &Host| {
+        create(host, true);
+        let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+        assert_eq!(code, 0, "{said}");
+        json(host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string()
+    };
+    restore(&first);
+    let later = restore(&second);
+    let (code, said) = first.run(&["rollback", "undo", "--confirm", "here"]);
+    assert!(code == 24 && said.contains(&later) && said.contains("elsewhere"), "{code}: {said}");
+    assert_eq!(second.run(&["rollback", "undo", "--confirm", "here"]).0, 0);
+    let (code, said) = first.run(&["rollback", "undo", "--confirm", "here"]);
+    assert_eq!(code, 0, "what was taken back is in nobody's way: {said}");
 }

@@ -191,8 +191,8 @@ fn remote_view(config: &Config, runs: i64) -> Result<Option<RemoteView>, String>
 }
 
 impl Operations {
-    /// Runs of others on this environment among so many of the latest, by the records in the database that all keep; those that are known here are not
-    /// among them.
+    /// Runs of others on this environment among so many of the latest, by the records that all keep in one database; those that
+    /// are known here are not among them.
     ///
     /// # Errors
     /// Why that cannot be told.

@@ -242,13 +242,15 @@ fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {
 
 /// A signal's value in one line: of several numbers the bad ones first.
 pub fn shown_of(signal: &Signal, judgement: &Judgement, value: &Value) -> String {
-    let Value::Lines(lines) = value else { return shown(value, signal.unit) };
-    let mut lines = lines.clone();
-    if signal.has_thresholds() {
-        // Of equals the order stays.
-        lines.sort_by_key(|line| std::cmp::Reverse(signal.verdict_of_line(judgement, &line.label, line.value)));
+    match value {
+        Value::Lines(lines) if matches!(judgement.verdict, Verdict::Warn | Verdict::Fail) => {
+            let mut lines = lines.clone();
+            // Of equals the order stays.
+            lines.sort_by_cached_key(|line| std::cmp::Reverse(signal.verdict_of_line(judgement, &line.label, line.value)));
+            shown(&Value::Lines(lines), signal.unit)
+        }
+        value => shown(value, signal.unit),
     }
-    shown(&Value::Lines(lines), signal.unit)
 }
 
 /// A value in one line.

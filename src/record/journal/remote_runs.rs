@@ -1,6 +1,5 @@
 //! The runs of everybody who keeps records in the same PostgreSQL, as far as their first and last records tell.
 
-use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::remote_turn::event;
@@ -8,7 +7,7 @@ use crate::base::clock::Stamp;
 use crate::plan::runbook::{Event, Operator, RunResult};
 
 /// A run by its first record, and by its last where that has come.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RemoteRun {
     pub run: String,
     pub at: Stamp,

@@ -71,8 +71,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     }
 }
 
-/// So many lines are named by the first reading alone.
-const AT_FIRST: usize = 64;
+/// So many lines are named of which nothing is kept.
+const MOST_NAMED: usize = 64;
 
 /// The lines, and how many more the newest answers have.
 fn collect<'a>(state: &'a State, panel: &Panel) -> (Vec<Drawn<'a>>, usize) {
@@ -91,11 +91,13 @@ fn collect<'a>(state: &'a State, panel: &Panel) -> (Vec<Drawn<'a>>, usize) {
             push(key, newest.get(&**key).copied(), Some(series));
         }
         // Of those beyond what is kept the culprit has to be named all the same.
+        let mut named = 0;
         for one in lines.iter().filter(|one| !kept.contains_key(&one.label)) {
-            let is_bad = signal.has_thresholds() && signal.verdict_of_line(&track.judgement, &one.label, one.value) > Verdict::Pass;
-            // Nothing is kept yet of what was read once.
-            if is_bad || (kept.is_empty() && lines.len() <= AT_FIRST) {
+            let is_bad = matches!(signal.verdict_of_line(&track.judgement, &one.label, one.value), Verdict::Warn | Verdict::Fail);
+            // Nothing is kept yet of what was read once. Nobody reads more names than this.
+            if named < MOST_NAMED && (is_bad && signal.has_thresholds() || kept.is_empty() && lines.len() <= MOST_NAMED) {
                 push(&one.label, Some(one.value), None);
+                named += 1;
             } else {
                 hidden += 1;
             }

@@ -364,11 +364,10 @@ pub async fn undo(
     let aliases = aliases(&web).await?;
     let mine = aliases.iter().find(|(_, real)| **real == new);
     let Some((alias, _)) = mine else {
-        let name = configured(settings, node, part).await?;
-        return match (aliases.get(&name).map(String::as_str), before) {
-            (Some(now), Some(before)) if now != before => Err(put_since(&name, now)),
-            _ => Ok(format!("no alias leads to {new}: nothing to take back")),
-        };
+        if let Some(before) = before {
+            is_where_it_was_put(node, part, settings, (taken.run, before)).await?;
+        }
+        return Ok(format!("no alias leads to {new}: nothing to take back"));
     };
     let Some(before) = before else { return Err(wrong(format!("what {alias} led to before is not on record: switch it by hand"))) };
     switch(&web, alias, before).await?;
@@ -385,13 +384,11 @@ pub async fn is_where_it_was_put(
     let web = web(node, settings);
     let name = configured(settings, node, part).await?;
     match aliases(&web).await?.get(&name) {
-        Some(now) if *now != beside(part, restored_by) && now != before => Err(put_since(&name, now)),
+        Some(now) if *now != beside(part, restored_by) && now != before => {
+            Err(wrong(format!("{name} leads to {now}, where somebody has put it since: that has to be taken back first")))
+        }
         _ => Ok(()),
     }
-}
-
-fn put_since(name: &str, now: &str) -> Fault {
-    wrong(format!("{name} leads to {now}, where somebody has put it since: that has to be taken back first"))
 }
 
 /// The alias leads again to what a run had recovered, after another took that back.
@@ -404,14 +401,10 @@ pub async fn redo(
     let web = web(node, settings);
     let name = configured(settings, node, part).await?;
     let new = beside(part, restored_by.run);
-    let now = aliases(&web).await?.remove(&name);
-    if let (Some(now), Some(before)) = (now.as_deref(), before)
-        && now != new
-        && now != before
-    {
-        return Err(put_since(&name, now));
+    if let Some(before) = before {
+        is_where_it_was_put(node, part, settings, (restored_by.run, before)).await?;
     }
-    if now.as_ref() != Some(&new) {
+    if aliases(&web).await?.get(&name) != Some(&new) {
         // What is not there any more says so before anything is switched.
         count(&web, &new).await?;
         switch(&web, &name, &new).await?;
