@@ -99,7 +99,7 @@ pub fn main() -> Result<u8> {
                 Ok(config) => config,
                 Err(words) => return Ok(unfit(&cli, &words)),
             };
-            match cli::status(&config, &sources_runtime()?, args.json) {
+            match cli::status(&Arc::new(config), &sources_runtime()?, args.json) {
                 Ok((text, code)) => Ok(say(&text, code)),
                 Err(words) => Ok(unfit(&cli, &format!("{words}\n"))),
             }

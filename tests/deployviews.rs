@@ -141,3 +141,48 @@ fn the_dialog_of_a_rollback() {
     update(&mut state, Message::Key(KeyEvent::from(KeyCode::Right)), &mut (80, 24));
     insta::assert_snapshot!("rollback_dialog_that_cannot", pictures(&state, "R, full"));
 }
+
+#[test]
+fn what_was_counted_is_counted_again_until_somebody_types() {
+    let mut state = state();
+    let asked = |commands: Vec<Command>| -> Vec<(u64, Scope, Option<String>)> {
+        let of = |command| match command {
+            Command::Backend(Request::PlanRollback { serial, scope, reason }) => Some((serial, scope, reason)),
+            _ => None,
+        };
+        commands.into_iter().filter_map(of).collect()
+    };
+    let answer = |state: &mut State, asked: &[(u64, Scope, Option<String>)], words: &str| {
+        for (serial, scope, _) in asked {
+            let plan = if *scope == Scope::Traffic { planned(state, *scope) } else { Err(words.to_string()) };
+            hear(state, Update::PlannedScope(*serial, *scope, plan));
+        }
+    };
+    let key = |state: &mut State, code| asked(update(state, Message::Key(KeyEvent::from(code)), &mut (80, 24)));
+    let tick = |state: &mut State, seconds: i64| asked(update(state, Message::Tick(Stamp(NOW.0 + seconds * 1000)), &mut (80, 24)));
+    let shown = |state: &State, words: &str| picture(state, &theme(Glyphs::Unicode), 120, 40).0.contains(words);
+    let first = key(&mut state, KeyCode::Char('R'));
+    assert_eq!(first.len(), 3);
+    assert!(tick(&mut state, 30).is_empty(), "nobody is asked twice at once");
+    answer(&mut state, &first, "the first count");
+    assert!(shown(&state, "the first count"));
+    let second = tick(&mut state, 31);
+    assert_eq!(second.len(), 3);
+    assert!(shown(&state, "the first count"), "what is shown stays until the new is there");
+    // Another reason is asked for behind it: what answers the earlier question is not for this one.
+    key(&mut state, KeyCode::Tab);
+    key(&mut state, KeyCode::Char('!'));
+    let third = key(&mut state, KeyCode::Enter);
+    assert!(third.iter().all(|(_, _, reason)| reason.as_ref().is_some_and(|reason| reason.ends_with('!'))));
+    answer(&mut state, &second, "the second count");
+    assert!(!shown(&state, "the second count"));
+    answer(&mut state, &third, "the third count");
+    assert!(shown(&state, "the third count"));
+    // Under the fingers of somebody who types nothing is exchanged.
+    let fourth = tick(&mut state, 60);
+    assert_eq!(fourth.len(), 3);
+    key(&mut state, KeyCode::Char('r'));
+    answer(&mut state, &fourth, "the fourth count");
+    assert!(shown(&state, "the third count"));
+    assert!(tick(&mut state, 90).is_empty());
+}

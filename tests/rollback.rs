@@ -5,68 +5,15 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::host::Host;
+use common::router::{Router, host, rollback};
 use common::terminal::Terminal;
 use common::{Canned, free_port, http_get, pushgateway, respond, until};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value as Json;
-
-/// A router that keeps a share.
-#[derive(Clone, Default)]
-struct Router {
-    share: Arc<Mutex<f64>>,
-    puts: Arc<AtomicUsize>,
-    /// A call that is still on its way: it arrives behind the next look.
-    late: Arc<Mutex<Option<f64>>>,
-    /// No call is answered.
-    hangs: Arc<AtomicBool>,
-}
-
-impl Router {
-    fn start(&self) -> Canned {
-        let router = self.clone();
-        Canned::new(move |request, stream| {
-            if request.starts_with("PUT") {
-                router.puts.fetch_add(1, Ordering::SeqCst);
-                until("the router to answer", || !router.hangs.load(Ordering::SeqCst));
-                let (_, body) = request.split_once("\r\n\r\n").unwrap_or_default();
-                let wanted: Json = serde_json::from_str(body).expect("json");
-                *router.share.lock().expect("a lock") = wanted["canary"].as_f64().expect("a share");
-            }
-            let now = *router.share.lock().expect("a lock");
-            respond(stream, "200 OK", &[], &format!("{{\"canary\": {now}}}"));
-            if request.starts_with("GET")
-                && now == 0.0
-                && let Some(late) = router.late.lock().expect("a lock").take()
-            {
-                *router.share.lock().expect("a lock") = late;
-            }
-        })
-    }
-
-    fn share(&self) -> f64 {
-        *self.share.lock().expect("a lock")
-    }
-}
-
-const SIGNALS: &str =
-    "[signals.bad]\nsource = \"lite\"\nquery = \"SELECT 1 AS v\"\n[signals.good]\nsource = \"lite\"\nquery = \"SELECT 1 AS v\"\n";
-
-fn host(server: &Canned, more: &str) -> Host {
-    Host::plain(&format!(
-        "{SIGNALS}[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/traffic\"\npointer = \"/canary\"\nwithin = \"3s\"\ntimeout = \"2s\"\n\
-         [canary]\nsteps = [0, 10, 25, 100]\nbake = \"2s\"\nat_least = 1\n[canary.metrics.m]\ncanary = \"bad\"\nstable = \"good\"\n\
-         [services.router]\nurl = \"{}\"\n{more}",
-        server.url()
-    ))
-}
-
-fn rollback(host: &Host) -> (i32, String) {
-    host.run(&["rollback", "--reason", "it is bad", "--confirm", "here"])
-}
 
 #[test]
 fn what_comes_in_behind_it_is_turned_back() {
@@ -79,25 +26,6 @@ fn what_comes_in_behind_it_is_turned_back() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(router.share(), 0.0, "{said}");
     assert!(router.puts.load(Ordering::SeqCst) >= 2, "it is not enough to have sent it once");
-}
-
-#[test]
-fn a_rollback_that_failed_is_not_forgotten() {
-    let router = Router::default();
-    *router.share.lock().expect("a lock") = 10.0;
-    let server = router.start();
-    let host = host(&server, "");
-    router.hangs.store(true, Ordering::SeqCst);
-    let (code, said) = rollback(&host);
-    assert_ne!(code, 0, "{said}");
-    router.hangs.store(false, Ordering::SeqCst);
-    until("the calls that hung to be over", || router.share() == 0.0);
-    *router.share.lock().expect("a lock") = 10.0;
-    let (code, said) = host.run(&["canary", "status"]);
-    assert!(code == 2 && said.contains("rollback-traffic failed"), "{code}: {said}");
-    let (code, said) = rollback(&host);
-    assert_eq!(code, 0, "{said}");
-    assert!(!host.run(&["canary", "status"]).1.contains("failed"), "what came after it counts");
 }
 
 #[test]
@@ -412,29 +340,6 @@ fn a_switch_that_says_the_same_for_every_share_is_a_mistake() {
     std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
     let (code, said) = host.run(&["check", "--offline"]);
     assert!(code == 65 && said.contains("says the same for every share"), "{said}");
-}
-
-#[test]
-fn a_version_that_does_not_go_with_the_data_is_not_ready_to_come_back() {
-    let router = Router::default();
-    let server = router.start();
-    let more = "[gates.matrix.fits]\nkind = \"compat\"\nfile = \"compat.md\"\nbinary = \"v9\"\nschema = \"s2\"\ncollection = \"c\"\n\
-                [release]\ndeploy = [\"true\", \"{{ version }}\"]\nrunning = [\"echo\", \"v2\"]\n\
-                last_green = [\"echo\", '{\"version\": \"v1\", \"at\": \"2026-01-01T00:00:00Z\", \"verdict\": \"green\"}']\n";
-    let host = host(&server, more);
-    for (status, verdict, works) in [("OK", "pass", true), ("INCOMPATIBLE", "fail", false), ("nobody knows", "unknown", false)] {
-        let table = format!("| binary | schema | collection | status |\n|---|---|---|---|\n| v1 | s2 | c | {status} |\n");
-        std::fs::write(host.path().join("compat.md"), table).expect("written");
-        let (_, said) = host.run(&["rollback", "status", "--json"]);
-        let said: Json = serde_json::from_str(&said).expect("json");
-        let item = said["items"].as_array().expect("items").iter().find(|item| item["what"] == "matrix").expect("the matrix");
-        assert_eq!(item["verdict"], verdict, "{item}");
-        let code = said["scopes"].as_array().expect("scopes").iter().find(|scope| scope["scope"] == "code").expect("code");
-        assert_eq!(code["works"], works, "{said}");
-        // It is not kept back, and whoever confirms reads it.
-        let (_, plan) = host.run(&["rollback", "--scope", "code", "--dry-run", "--reason", "x"]);
-        assert_eq!(plan.contains("matrix: "), verdict != "pass", "{plan}");
-    }
 }
 
 #[test]

@@ -15,10 +15,10 @@ use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::base::units::short;
 use crate::config::{Config, OperatorRole};
-use crate::plan::deploy::{DeployState, HOLD, Hold, STEP, SaidOfHold, Turn, TurnState};
-use crate::plan::runbook::{CanarySettings, Content, Operator, Plan, Weight};
+use crate::plan::deploy::{DeployState, FailedRollback, HOLD, Hold, STEP, SaidOfHold, Scope, Turn, TurnState};
+use crate::plan::runbook::{CanarySettings, Content, Operator, Plan, RunResult, Weight};
 use crate::record::journal::{RemoteRun, RemoteTurn, RemoteView, Said, look_remotely, put_hold, said_of_hold_there};
-use crate::status::{Ledger, deploy_state, said_of_hold};
+use crate::status::{Elsewhere, Ledger, deploy_state, said_of_hold};
 
 /// The input of a step that says why it goes on against the analysis or a gate.
 pub const OVERRIDE: &str = "override";
@@ -57,9 +57,9 @@ impl Operations {
         };
         let loaded = self.runbooks();
         let mut ledger = self.ledger(&loaded);
-        let elsewhere = remote_view(&config, 0).ok().flatten();
-        let (hold, turn) = elsewhere.map_or((None, None), |view| (view.hold.ok().flatten(), view.turn.ok().flatten()));
-        (ledger.hold_elsewhere, ledger.turn_elsewhere) = (hold.map(read_hold), turn.map(read_turn));
+        if let Ok(Some(view)) = remote_view(&config, LATEST) {
+            heard(&mut ledger.elsewhere, view);
+        }
         let (names, bake) = match &config.acting.settings.canary {
             Some(canary) => (canary.analysis.signals(), canary.bake),
             None => (Vec::new(), std::time::Duration::ZERO),
@@ -108,7 +108,7 @@ impl Operations {
         // A stand-in of the environment is held by nobody else.
         if content.environment.name == self.config.environment.name {
             // Whoever cannot be asked may hold it: that is for a commander to override.
-            ledger.hold_elsewhere = remote_hold(&self.config).map_err(|why| {
+            ledger.elsewhere.hold = remote_hold(&self.config).map_err(|why| {
                 let words = format!("whether somebody holds it cannot be told: {why}");
                 OperationError::Refused(format!("{words} (a commander's override goes on all the same)"))
             })?;
@@ -169,6 +169,8 @@ fn overridden(content: &Content) -> &str {
 
 /// Among so many of the latest runs the newest of somebody else is looked for.
 const NEWEST: i64 = 50;
+/// Among so many one is found by its number.
+const MANY: i64 = 500;
 /// How long the database is asked whether somebody holds the canary.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -204,6 +206,20 @@ impl Operations {
         Ok(runs)
     }
 
+    /// Whose run it is that is not known here, in words behind that.
+    pub(super) fn is_elsewhere(&self, wanted: &str) -> String {
+        let wanted = wanted.to_ascii_uppercase();
+        let runs = self.runs_elsewhere(MANY).unwrap_or_default();
+        let mut found = runs.iter().filter(|run| run.run.starts_with(&wanted) || run.run.ends_with(&wanted));
+        match (found.next(), found.next()) {
+            (Some(run), None) => {
+                let how = run.ended.as_ref().map_or("not ended", |end| end.result.word());
+                format!("; {} {} ({how}) was begun by {}, and is kept and told from there", run.runbook, run.run, run.by)
+            }
+            _ => String::new(),
+        }
+    }
+
     /// The same in words, behind what there is not here; nothing where there are none.
     pub(super) fn newest_elsewhere(&self) -> String {
         let runs = self.runs_elsewhere(NEWEST).unwrap_or_default();
@@ -218,14 +234,39 @@ fn remote_hold(config: &Config) -> Result<Option<SaidOfHold>, String> {
     Ok(said.map(read_hold))
 }
 
+/// Among so many of the latest runs a rollback that has failed is looked for.
+pub(super) const LATEST: i64 = 20;
+
+/// Takes in what was heard of others; what was heard before stands until something else is.
+pub(super) fn heard(known: &mut Elsewhere, view: RemoteView) {
+    if let Ok(said) = view.hold {
+        known.hold = said.map(read_hold);
+    }
+    if let Ok(turn) = view.turn {
+        known.turn = turn.map(read_turn);
+    }
+    if let Ok(runs) = view.runs {
+        known.failed = failed_there(&runs);
+    }
+}
+
+/// The newest rollback, the newest run first, if that has failed.
+fn failed_there(runs: &[RemoteRun]) -> Option<FailedRollback> {
+    let ended = |run: &RemoteRun| run.ended.as_ref().is_some_and(|end| !matches!(end.result, RunResult::Superseded | RunResult::Refused));
+    let last = runs.iter().find(|run| Scope::of(&run.runbook).is_some() && ended(run))?;
+    let end = last.ended.as_ref().filter(|end| end.result == RunResult::Failed)?;
+    let words = format!("{}, by {}", end.words, last.by);
+    Some(FailedRollback { run: last.run.clone(), runbook: last.runbook.clone(), at: end.at, words })
+}
+
 /// What somebody has turned, by the records of all.
-pub(super) fn read_turn(turn: RemoteTurn) -> Turn {
+fn read_turn(turn: RemoteTurn) -> Turn {
     let RemoteTurn { at, to, run, runbook, by } = turn;
     Turn { at, to: Some(to), state: TurnState::Done, run, runbook, by }
 }
 
 /// What stands in the database of it, read.
-pub(super) fn read_hold((at, text): Said) -> SaidOfHold {
+fn read_hold((at, text): Said) -> SaidOfHold {
     // What cannot be read was said by somebody, and is no letting go.
     let unreadable =
         || Hold { at, by: Operator::default(), reason: "what stands in the database of it cannot be read".into(), run: String::new() };

@@ -1,34 +1,22 @@
 //! Operations on plans and runs: planned, begun and talked to, the same for the cockpit and the command line, with the same
 //! permissions and the same words.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use super::identity;
-use crate::act::effect::read_progress;
+use super::known_runs::KnownRuns;
 use crate::act::runner::{ControlRequest, PATIENCE, Reply, Started, ask, start};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::exit;
 use crate::base::text::hex;
-use crate::base::units::short;
 use crate::config::{Config, OperatorRole, planned_config, runbook_text, runbooks};
-use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Output, Plan, Run, Section, StepProgress, StepRun};
-use crate::record::journal::{self, StateDir};
-use crate::status::{Ledger, RunLine, RunStatus};
-
-/// After this long without an answer that is said.
-const SILENT: Duration = Duration::from_secs(15);
-/// How often a runner is asked how it is.
-const ASKED: Duration = Duration::from_secs(1);
-/// After this long a folder's time of change tells whether it has changed again.
-const SETTLED: Duration = Duration::from_secs(2);
-/// How long a runner may take to say how it is: nobody waits for that.
-const GLANCE: Duration = Duration::from_millis(300);
+use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Plan, StepRun};
+use crate::record::journal::StateDir;
+use crate::status::{RunLine, RunStatus};
 
 pub struct Operations {
     pub config: Arc<Config>,
@@ -36,36 +24,13 @@ pub struct Operations {
     groups: Vec<String>,
     /// Nothing may be run or answered, whoever asks.
     pub read_only: bool,
-    state: Result<StateDir, String>,
+    pub(super) state: Result<StateDir, String>,
     /// Why the state folder itself cannot be used, where memory stands for it.
     homeless: Option<String>,
     /// What has to be said of the run that was begun last.
     remark: Option<String>,
     clock: Clock,
-    /// Journals that were read, with what the file looked like then.
-    read: HashMap<String, (FileMark, Arc<RunLine>)>,
-    /// The runs there were, and when their folder had last changed then.
-    listed: Option<(SystemTime, Vec<String>)>,
-    /// Runs that cannot be shown, and why.
-    unreadable: Vec<(String, String)>,
-    /// What runners said last of how they are; and since when one has not answered.
-    stuck: HashMap<String, Heard>,
-}
-
-#[derive(Default)]
-struct Heard {
-    asked: Option<Instant>,
-    silent: Option<Instant>,
-    said: Option<String>,
-}
-
-/// What tells that something about a run has changed.
-#[derive(Clone, Debug, PartialEq)]
-struct FileMark {
-    length: u64,
-    changed: Option<SystemTime>,
-    driven: bool,
-    progress: Option<StepProgress>,
+    pub(super) known: KnownRuns,
 }
 
 /// Why something was not done.
@@ -103,23 +68,24 @@ impl OperationError {
 
 impl Operations {
     pub fn new(config: Arc<Config>, read_only: bool) -> Operations {
+        let (state, homeless) = state_of(&config);
+        Operations::with(config, read_only, state, homeless)
+    }
+
+    /// For whoever only looks, and may be another account (a monitoring agent): no folder is made that is then its own.
+    pub fn looking(config: Arc<Config>) -> Operations {
+        let root = &config.acting.state_dir;
+        let (state, homeless) = match root.exists() {
+            true => state_of(&config),
+            false => (Err(format!("nothing was run here: {} is not there", root.display())), None),
+        };
+        Operations::with(config, true, state, homeless)
+    }
+
+    fn with(config: Arc<Config>, read_only: bool, state: Result<StateDir, String>, homeless: Option<String>) -> Operations {
         let operator = identity::operator();
         let groups = identity::groups(&operator.user);
-        let (state, homeless) = state_of(&config);
-        Operations {
-            config,
-            operator,
-            groups,
-            read_only,
-            state,
-            homeless,
-            remark: None,
-            clock: Clock::System,
-            read: HashMap::new(),
-            listed: None,
-            unreadable: Vec::new(),
-            stuck: HashMap::new(),
-        }
+        Operations { config, operator, groups, read_only, state, homeless, remark: None, clock: Clock::System, known: KnownRuns::default() }
     }
 
     /// The same operations on another configuration.
@@ -139,39 +105,18 @@ impl Operations {
         self.homeless.clone().or_else(|| StateDir::could_be_opened(root).err())
     }
 
+    /// Where the record of a run would be, or the nearest folder to it that is there.
+    pub(super) fn record_folder(&self) -> Result<PathBuf, String> {
+        let runs = match (self.homeless(), &self.state) {
+            (Some(why), _) => return Err(why),
+            (None, Ok(state)) => state.runs(),
+            (None, Err(_)) => self.config.acting.state_dir.clone(),
+        };
+        Ok(runs.ancestors().find(|folder| folder.exists()).map_or_else(|| PathBuf::from("."), Path::to_path_buf))
+    }
+
     pub fn runbooks(&self) -> Vec<LoadedRunbook> {
         runbooks(&self.config, self.clock.now())
-    }
-
-    /// The run an operator means: an id, a part of one, or `last`, the newest of this environment.
-    ///
-    /// # Errors
-    /// When there is none, or more than one.
-    pub fn find(&mut self, wanted: &str) -> Result<String, OperationError> {
-        self.find_newest(wanted, false)
-    }
-
-    /// The same for talking to it: `last` is then the newest that is not over, where there is one.
-    ///
-    /// # Errors
-    /// When there is none, or more than one.
-    pub fn find_open(&mut self, wanted: &str) -> Result<String, OperationError> {
-        self.find_newest(wanted, true)
-    }
-
-    fn find_newest(&mut self, wanted: &str, open: bool) -> Result<String, OperationError> {
-        if wanted != "last" {
-            return self.state()?.find(wanted).map_err(OperationError::Usage);
-        }
-        self.state()?;
-        let environment = self.config.environment.name.clone();
-        let mut here = self.runs();
-        // One whose name is not known may be any.
-        here.retain(|run| environment.is_empty() || run.plan.content.environment.name == environment);
-        let open = here.iter().find(|run| open && run.status().is_open());
-        open.or(here.first())
-            .map(|run| run.id.clone())
-            .ok_or_else(|| OperationError::Usage(format!("there is no run on {environment} here{}", self.newest_elsewhere())))
     }
 
     /// Whether this operator may touch a run, by the roles that were in force where it was planned.
@@ -371,113 +316,6 @@ impl Operations {
         }
     }
 
-    /// One run.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub fn line(&mut self, id: &str) -> Result<Arc<RunLine>, OperationError> {
-        self.read_run(id).ok_or_else(|| OperationError::Usage(format!("there is no run `{id}`; `lastgreen runs` lists them")))
-    }
-
-    /// Every run, the newest first.
-    pub fn runs(&mut self) -> Vec<Arc<RunLine>> {
-        let ids = self.ids().unwrap_or_default();
-        self.unreadable.clear();
-        ids.iter().filter_map(|id| self.read_run(id)).collect()
-    }
-
-    /// Runs that are there and cannot be shown, and why: as of the last look at all of them.
-    pub fn unreadable(&self) -> &[(String, String)] {
-        &self.unreadable
-    }
-
-    /// The ids of all runs. With thousands of them the folder is only read again when something has come or gone.
-    fn ids(&mut self) -> Result<Vec<String>, String> {
-        let state = self.state.as_ref().map_err(Clone::clone)?;
-        let changed = state.changed().map_err(|e| format!("cannot read {}: {e}", state.runs().display()))?;
-        // What changed just now may change again in the same tick of its clock.
-        let settled = changed.elapsed().is_ok_and(|age| age > SETTLED);
-        if let Some((at, ids)) = &self.listed
-            && *at == changed
-            && settled
-        {
-            return Ok(ids.clone());
-        }
-        let ids = state.list()?;
-        self.listed = settled.then(|| (changed, ids.clone()));
-        Ok(ids)
-    }
-
-    pub(super) fn read_run(&mut self, id: &str) -> Option<Arc<RunLine>> {
-        // A run that is over stays as it is.
-        if let Some((_, line)) = self.read.get(id).filter(|(_, line)| line.run.is_over() && !line.driven) {
-            return Some(line.clone());
-        }
-        let state = self.state.as_ref().ok()?;
-        let folder = state.run(id);
-        let meta = std::fs::metadata(folder.join("journal.jsonl")).ok();
-        let driven = journal::is_driven(&folder);
-        let mark = FileMark {
-            length: meta.as_ref().map_or(0, std::fs::Metadata::len),
-            changed: meta.and_then(|m| m.modified().ok()),
-            driven,
-            progress: if driven { read_progress(&folder) } else { None },
-        };
-        if let Some((seen, line)) = self.read.get(id)
-            && *seen == mark
-        {
-            return Some(line.clone());
-        }
-        let plan = match self.read.get(id) {
-            Some((_, line)) => line.plan.clone(),
-            None => match state.plan(id) {
-                Ok(plan) => Arc::new(plan),
-                Err(why) => {
-                    self.unreadable.push((id.to_string(), why));
-                    return None;
-                }
-            },
-        };
-        let line = Arc::new(RunLine { progress: mark.progress.clone(), ..read_line(id, plan, &folder, driven) });
-        self.read.insert(id.to_string(), (mark, line.clone()));
-        Some(line)
-    }
-
-    /// Everything there is to show.
-    pub fn ledger(&mut self, loaded: &[LoadedRunbook]) -> Ledger {
-        let fault = self.ids().err();
-        let runs = self.runs();
-        let open = runs.iter().filter(|r| r.driven && r.status().is_open());
-        let stuck = open.filter_map(|run| Some((run.id.clone(), self.keeps(&run.id)?))).collect();
-        let runbooks = Ledger::lines(loaded, &runs, &self.config.environment.name, self.clock.now());
-        Ledger { runs, runbooks, stuck, fault, unreadable: self.unreadable.clone(), known: true, ..Ledger::default() }
-    }
-
-    /// What keeps a run, by its runner's own word, which is asked for now and then.
-    fn keeps(&mut self, id: &str) -> Option<String> {
-        let state = self.state.as_ref().ok()?;
-        let heard = self.stuck.entry(id.to_string()).or_default();
-        if heard.asked.is_some_and(|at| at.elapsed() < ASKED) {
-            return heard.said.clone();
-        }
-        let answer = ask(&state.run(id), &ControlRequest::Status, &self.operator, GLANCE);
-        heard.asked = Some(Instant::now());
-        match answer {
-            Ok(reply) => (heard.silent, heard.said) = (None, reply.message),
-            // While it takes locks and looks at guards it hears nothing.
-            Err(e) => {
-                let since = heard.silent.get_or_insert_with(Instant::now).elapsed();
-                heard.said = (since > SILENT).then(|| format!("its runner lives, and has not answered for {}: {e}", short(since)));
-            }
-        }
-        heard.said.clone()
-    }
-
-    /// The file that a step's output is in.
-    pub fn output(&self, id: &str, key: &str) -> Option<PathBuf> {
-        Some(crate::act::effect::output_file(&self.state.as_ref().ok()?.run(id), key))
-    }
-
     pub fn now(&self) -> Stamp {
         self.clock.now()
     }
@@ -489,31 +327,6 @@ fn state_of(config: &Config) -> (Result<StateDir, String>, Option<String>) {
     match StateDir::open(root) {
         Ok(state) => (Ok(state), None),
         Err(why) => (StateDir::kept_in_memory(root).ok_or_else(|| why.clone()), Some(why)),
-    }
-}
-
-fn read_line(id: &str, plan: Arc<Plan>, folder: &Path, driven: bool) -> RunLine {
-    let broken = |plan, e: String| RunLine { id: id.into(), plan, run: Run::default(), driven, broken: Some(e), progress: None };
-    let lines = match journal::read(folder) {
-        Ok(replay) => replay.lines,
-        // A run whose runner has not written its first word, or never did.
-        Err(_) if !folder.join("journal.jsonl").exists() => Vec::new(),
-        Err(e) => return broken(plan, e.to_string()),
-    };
-    match Run::fold(&plan, lines.iter().map(|l| &l.record)) {
-        Ok(mut run) => {
-            // What its steps gave is of no more use, and there may be thousands of runs.
-            if run.is_over() {
-                // But for what says where traffic and code are.
-                let turns = |key: &str| {
-                    plan.step(key).map(|step| step.kind.uses()).is_some_and(|uses| uses.has(Section::Traffic) || uses.has(Section::Release))
-                };
-                let spent = run.steps.iter_mut().filter(|(key, _)| !turns(key));
-                spent.for_each(|(_, step)| step.output = Output::default());
-            }
-            RunLine { id: id.into(), plan, run, driven, broken: None, progress: None }
-        }
-        Err(e) => broken(plan, e.to_string()),
     }
 }
 

@@ -3,127 +3,24 @@
 
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-
+use super::look::{FilesSeen, Looked};
 use super::operations::Operations;
-use super::reach::database_options;
-use super::rollback::{RollbackRequest, chosen, matrix_item};
-use crate::act::infra::snapshot::{ServerRoom, changes_now, check_part, count_all, may_restore, newest, room, server_rooms};
-use crate::act::infra::{gate, release};
+use super::rollback::{RollbackRequest, matrix_item};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Manifest, Matrix, Readiness, ReadinessItem, Scope, WriteLoss, improvements};
-use crate::plan::runbook::{LastGreen, LastGreenFrom, Observation, Occasion, Release, SnapshotSettings};
+use crate::plan::deploy::{Readiness, ReadinessItem, Scope, improvements};
+use crate::plan::runbook::{LastGreen, Occasion, SnapshotSettings};
 use crate::status::RunStatus;
 
 /// After this long without a drill nobody knows any more whether it works.
 const REHEARSED: Duration = Duration::from_secs(35 * 86400);
 
-/// What was found out besides what the state folder says.
-#[derive(Clone, Debug, Default)]
-pub struct Looked {
-    pub observed: Option<Observation>,
-    pub green: Option<Result<LastGreen, String>>,
-    pub running: Option<Result<String, String>>,
-    /// What goes with what, by the gates that look at that.
-    pub matrices: Vec<Result<Matrix, String>>,
-    pub data: Option<DataLooked>,
-    /// When the versions and the data were looked at.
-    pub versions_at: Option<Stamp>,
-    pub data_at: Option<Stamp>,
-}
-
-/// What to look at besides the switch and the versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LookAt {
-    Versions,
-    /// What would be lost, and whether it may be brought back.
-    Data,
-    /// That, and the files, read whole.
-    Files,
-}
-
-/// After this long nobody knows any more: the thread that looks may hang.
-const SEEN: Duration = Duration::from_secs(60);
-const DATA_SEEN: Duration = Duration::from_secs(900);
-/// How long one question about data may take, and all of them.
-const ASKING: Duration = Duration::from_secs(5);
-const COUNTING: Duration = Duration::from_secs(15);
-
-/// What was found out about the data that a full rollback would bring back.
-#[derive(Clone, Debug)]
-pub struct DataLooked {
-    /// The snapshot it would go back to.
-    pub snapshot: Result<Manifest, String>,
-    /// Whether its files are as they were written, and readable.
-    pub files: Result<(), String>,
-    pub loss: Option<WriteLoss>,
-    pub rights: Vec<(String, Result<String, String>)>,
-    /// The room that is left for a safety snapshot, in bytes.
-    pub room: Option<u64>,
-    /// The same on the databases' servers, and what is needed there.
-    pub server_rooms: Vec<ServerRoom>,
-}
-
-impl Looked {
-    /// What is not older than it may be: what was seen once is not known for ever.
-    pub fn fresh(mut self, now: Stamp) -> Looked {
-        let is_old = |at: Option<Stamp>, most: Duration| at.is_none_or(|at| now.since(at) > most);
-        if is_old(self.observed.as_ref().map(|seen| seen.at), SEEN) {
-            self.observed = None;
-        }
-        if is_old(self.versions_at, SEEN) {
-            (self.green, self.running) = (None, None);
-            self.matrices.clear();
-        }
-        if is_old(self.data_at, DATA_SEEN) {
-            self.data = None;
-        }
-        self
-    }
-
-    /// The snapshot to go back to, and what that would throw away.
-    pub fn snapshot(&self, now: Stamp) -> Option<(String, String)> {
-        let data = self.data.as_ref()?;
-        let manifest = data.snapshot.as_ref().ok()?;
-        let counted = self.data_at.map_or_else(String::new, |at| format!("; counted at {}Z", at.iso().get(11..19).unwrap_or_default()));
-        let words = data.loss.as_ref().map_or_else(|| "not counted".into(), |loss| loss.words(now) + &counted);
-        Some((manifest.id.clone(), words))
-    }
-}
-
 /// The room that the record of a run takes at most, as a rule.
 const RECORD: u64 = 1 << 20;
 
 impl Operations {
-    /// Finds out what is outside: which version was green last, and which runs.
-    pub fn look(&self, runtime: &Runtime, at: LookAt) -> Looked {
-        let config = self.config.clone();
-        runtime.block_on(async {
-            let release = config.acting.settings.release.as_ref();
-            let observed = async {
-                match &config.acting.settings.switch {
-                    Some(switch) => Some(crate::act::infra::traffic::observe(switch, &crate::base::clock::Clock::System).await),
-                    None => None,
-                }
-            };
-            let data = async {
-                match &config.acting.settings.snapshots {
-                    Some(settings) if at != LookAt::Versions => {
-                        Some(look_at_data(settings, &config.environment.name, at == LookAt::Files).await)
-                    }
-                    _ => None,
-                }
-            };
-            let (observed, (green, running), matrices, data) =
-                tokio::join!(observed, look_at_release(&config, release), look_at_matrices(&config), data);
-            let now = Some(crate::base::clock::Clock::System.now());
-            Looked { observed, green, running, matrices, data, versions_at: now, data_at: now }
-        })
-    }
-
     /// Whether a rollback would work now. Nothing is touched.
     pub fn readiness(&mut self, looked: &Looked) -> Readiness {
         let mut items = vec![switch_item(&self.config, looked), self.record_item()];
@@ -137,7 +34,7 @@ impl Operations {
         items.push(notices_item(&self.config));
         items.push(self.drill_item());
         let expected = Scope::ALL.into_iter().filter_map(|scope| Some((scope, self.took(scope)?))).collect();
-        Readiness { at: Some(self.now()), items, expected }
+        Readiness { at: Some(self.now()), items, expected }.in_environment(&looked.mismatches)
     }
 
     fn plan_item(&mut self, scope: Scope, looked: &Looked) -> ReadinessItem {
@@ -208,13 +105,10 @@ impl Operations {
     /// Whether there is room for the record of a run: without any, that of an emergency is kept in memory only.
     fn record_item(&self) -> ReadinessItem {
         let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
-        let state = match self.homeless() {
-            Some(why) => Err(why),
-            None => self.state().map_err(|e| e.words().to_string()),
-        };
-        let free = state.and_then(|state| {
-            let told = rustix::fs::statvfs(state.runs()).map_err(|e| format!("{}: {e}", state.runs().display()))?;
-            Ok((told.f_bavail.saturating_mul(told.f_frsize), state.runs()))
+        let folder = self.record_folder();
+        let free = folder.and_then(|folder| {
+            let told = rustix::fs::statvfs(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+            Ok((told.f_bavail.saturating_mul(told.f_frsize), folder))
         });
         let (verdict, words) = match free {
             Ok((free, _)) if free >= RECORD => (Verdict::Pass, format!("{} free", bytes(free))),
@@ -264,72 +158,6 @@ impl Operations {
     }
 }
 
-/// Which version was green last by whoever knows, and which runs.
-pub async fn look_at_release(
-    config: &Config,
-    release: Option<&Release>,
-) -> (Option<Result<LastGreen, String>>, Option<Result<String, String>>) {
-    let Some(release) = release else { return (None, None) };
-    let database = |name: &str| config.sources.get(name).and_then(|source| database_options(&source.kind, source.timeout));
-    let green = async { if release.last_green == LastGreenFrom::Journal { None } else { release::last_green(release, database).await } };
-    let running = async { Some(release::running(release).await.map_err(|fault| fault.message)) };
-    tokio::join!(green, running)
-}
-
-/// What the gates know of what goes with what.
-pub async fn look_at_matrices(config: &Config) -> Vec<Result<Matrix, String>> {
-    let mut all = Vec::new();
-    for gate in config.acting.settings.all_gates() {
-        for check in &gate.checks {
-            all.extend(gate::matrix(&format!("{}/{}", gate.name, check.name), &check.kind, COUNTING).await);
-        }
-    }
-    all
-}
-
-/// What going back would take and cost. With `files`, the files are read whole.
-pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, files: bool) -> DataLooked {
-    let snapshot = chosen(settings, environment);
-    // It is only looked, beside an application that is at work: a large table is not counted at any price.
-    let asking = SnapshotSettings { timeout: ASKING, ..settings.clone() };
-    let (mut checked, mut loss) = (Ok(()), None);
-    // All at once: one that hangs is not waited for by the others.
-    let within = |time: Duration| format!("not told within {}", short(time));
-    let (counted, changes, rights, rooms) = tokio::join!(
-        tokio::time::timeout(COUNTING, count_all(&asking)),
-        tokio::time::timeout(COUNTING, changes_now(&asking)),
-        tokio::time::timeout(COUNTING, may_restore(&asking)),
-        tokio::time::timeout(COUNTING, server_rooms(&asking)),
-    );
-    if let Ok(manifest) = &snapshot {
-        for part in manifest.parts.iter().filter(|_| files) {
-            if let Err(fault) = check_part(settings, manifest, part).await {
-                checked = Err(fault.message);
-            }
-        }
-        let (mut now, mut unknown) = (std::collections::BTreeMap::new(), Vec::new());
-        let counted = counted.unwrap_or_else(|_| {
-            let why = format!("not counted within {}", short(COUNTING));
-            manifest.parts.iter().map(|part| (part.counted_as().to_string(), Err(why.clone()))).collect()
-        });
-        for (name, counted) in counted {
-            match counted {
-                Ok(counts) => drop(now.insert(name, counts)),
-                Err(why) => unknown.push(format!("{name}: {why}")),
-            }
-        }
-        let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes.unwrap_or_default());
-        // It only helps to recognize what would be lost; whoever could not count is not asked for it.
-        if lost.unknown.is_empty() {
-            lost.newest = tokio::time::timeout(COUNTING, newest(&asking, manifest, &lost)).await.unwrap_or_default();
-        }
-        loss = Some(lost);
-    }
-    let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(within(COUNTING)))]);
-    let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(within(COUNTING)))]);
-    DataLooked { snapshot, files: checked, loss, rights, room: room(settings), server_rooms }
-}
-
 fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<ReadinessItem> {
     let item = |what: &str, verdict, words: String, mend: Option<&str>| {
         let mend = mend.filter(|_| verdict != Verdict::Pass).map(str::to_string);
@@ -354,7 +182,10 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         (false, true) => item("snapshot", Verdict::Pass, words, None),
     }];
     items.push(match &data.files {
-        Ok(()) => item("its files", Verdict::Pass, "size and sum as they were written".into(), None),
+        Ok(FilesSeen::Whole) => item("its files", Verdict::Pass, "size and sum as they were written".into(), None),
+        Ok(FilesSeen::Sizes) => {
+            item("its files", Verdict::Pass, "as large as they were written; `lastgreen rollback status` reads them".into(), None)
+        }
         Err(why) => item("its files", Verdict::Fail, why.clone(), Some("mark another one golden")),
     });
     for (name, may) in &data.rights {

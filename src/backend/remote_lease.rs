@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::deploy::{read_hold, read_turn};
+use super::deploy::{LATEST, heard};
 use super::reach::audit_database;
 use crate::base::endpoint::DatabaseOptions;
 use crate::config::Config;
-use crate::plan::deploy::{SaidOfHold, Turn};
 use crate::record::journal::{Holder, look_remotely};
+use crate::status::Elsewhere;
 
 /// How often the database is asked.
 const ASK: Duration = Duration::from_secs(15);
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who acts there, what was said about holding the canary, and who has turned its traffic last.
-type RemoteKnown = (Option<Holder>, Option<SaidOfHold>, Option<Turn>);
+/// Who acts there, and what else is known of others.
+type RemoteKnown = (Option<Holder>, Elsewhere);
 
 #[derive(Default)]
 pub struct RemoteHolder {
@@ -42,18 +42,12 @@ impl RemoteHolder {
                 // Without the database nobody knows; what was known before would look fresh.
                 let Ok(runtime) = runtime else { return };
                 let options = DatabaseOptions { timeout: PATIENCE, ..database };
-                let asked = async { tokio::time::timeout(PATIENCE, look_remotely(&options, &environment, 0)).await };
+                let asked = async { tokio::time::timeout(PATIENCE, look_remotely(&options, &environment, LATEST)).await };
                 let view = runtime.block_on(asked).ok().and_then(Result::ok).flatten();
                 let mut known = known.lock().unwrap_or_else(|p| p.into_inner());
                 known.0 = view.as_ref().and_then(|view| view.holder.clone().ok().flatten());
                 let Some(view) = view else { return };
-                // A hold that was heard of stands until something else is heard.
-                if let Ok(said) = view.hold {
-                    known.1 = said.map(read_hold);
-                }
-                if let Ok(turn) = view.turn {
-                    known.2 = turn.map(read_turn);
-                }
+                heard(&mut known.1, view);
             };
             // Without a thread it is asked again the next time.
             let _ = std::thread::Builder::new().name("remote-lease".into()).spawn(work);

@@ -27,6 +27,8 @@ pub struct RollbackRequest {
     pub snapshot: Option<(String, String)>,
     /// What goes with what, as far as that was looked at.
     pub matrices: Vec<Result<Matrix, String>>,
+    /// What was reached that is not what the configuration expects.
+    pub mismatches: Vec<String>,
     pub target: Option<String>,
     pub drill: bool,
     /// Begun by a program, and not by a person.
@@ -39,8 +41,8 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan_rollback(&mut self, scope: Scope, wanted: RollbackRequest) -> Result<Plan, OperationError> {
-        let RollbackRequest { reason, green, running, snapshot, matrices, target, drill, automatic } = wanted;
-        let mut warnings = Vec::new();
+        let RollbackRequest { reason, green, running, snapshot, matrices, mismatches, target, drill, automatic } = wanted;
+        let mut warnings: Vec<String> = mismatches.iter().map(|words| format!("WRONG ENVIRONMENT: {words}")).collect();
         let name = scope.runbook();
         let loaded = self.runbooks();
         let takes_version = |runbook: &crate::plan::runbook::Runbook| runbook.inputs.iter().any(|input| input.name == VERSION);

@@ -1,15 +1,19 @@
 //! Taking the restoring of data back, and that again: which run it is of, and what goes out of use by it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
+use tokio::runtime::Runtime;
 
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::rollback::SNAPSHOT;
+use crate::act::effect::may_take_back;
 use crate::base::units::{short, thousands};
+use crate::config::planned_config;
 use crate::plan::deploy::{Scope, WriteLoss};
-use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, RunResult, StepRun, StepState};
+use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, RunResult, SnapshotSettings, StepRun, StepState};
 use crate::status::{RunLine, RunStatus};
 
 /// The runbook that takes a restore back.
@@ -19,6 +23,8 @@ const RESTORE: &str = "restore";
 const RUN: &str = "run";
 const AGAIN: &str = "again";
 
+/// How long somebody who wants something taken back waits for those who may speak against it.
+const ASKING: Duration = Duration::from_secs(5);
 /// How many runs of others are looked at.
 const MOST: i64 = 50;
 
@@ -76,6 +82,13 @@ fn brought_out(line: &RunLine) -> Option<String> {
         Kind::Release(release) if step.touched && step.state == StepState::Done => Some(release.version.clone()),
         _ => None,
     })
+}
+
+/// The newest run that restored somewhere else, as behind words that nothing is to be taken back here.
+fn tried_out(runs: &[Arc<RunLine>]) -> String {
+    let tried = runs.iter().filter(|line| line.plan.content.target.is_some() && restored(line).is_some());
+    let newest = tried.map(|line| (&line.plan.content.environment.name, &line.id)).next();
+    newest.map_or_else(String::new, |(at, id)| format!("; the last one on {at} is taken back by its number: lastgreen rollback undo {id}"))
 }
 
 /// The steps of a run that restore, or take that back.
@@ -165,11 +178,27 @@ impl Operations {
         self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, target, ..PlanRequest::default() })
     }
 
+    /// Whether databases and aliases have what is to be taken back on top: what the record does not tell. Somebody waits for it, but
+    /// not for long.
+    ///
+    /// # Errors
+    /// Who has restored since.
+    pub fn may_take_back(&self, runtime: &Runtime, plan: &Plan) -> Result<(), OperationError> {
+        // Where it was restored is in the plan, a stand-in's addresses too.
+        let Ok((config, _)) = planned_config(plan) else { return Ok(()) };
+        let Some(settings) = &config.acting.settings.snapshots else { return Ok(()) };
+        let runs = self.state()?.runs();
+        let asking = SnapshotSettings { timeout: ASKING, ..settings.clone() };
+        let asked = runtime.block_on(async { tokio::time::timeout(ASKING, may_take_back(&asking, plan, &runs)).await });
+        // Whoever cannot be asked is asked again before anything is touched.
+        asked.unwrap_or(Ok(())).map_err(OperationError::Refused)
+    }
+
     /// Who has restored since on another host, and not taken it back: only a database that was swapped says so itself.
     fn restored_elsewhere(&self, line: &RunLine) -> Result<Option<String>, OperationError> {
         let Some(since) = line.run.started else { return Ok(None) };
         let others = self.runs_elsewhere(MOST).unwrap_or_default();
-        let later = others.iter().filter(|other| other.at > since && matches!(other.ended, Some((RunResult::Done, _))));
+        let later = others.iter().filter(|other| other.at > since && other.ended.as_ref().is_some_and(|end| end.result == RunResult::Done));
         let (mut undone, mut in_use) = (0, None);
         // The newest first: an undo takes back what came before it.
         for other in later {
@@ -220,7 +249,8 @@ impl Operations {
                 let found = runs.iter().find(is_it);
                 found.cloned().ok_or_else(|| {
                     let others = self.newest_elsewhere();
-                    OperationError::Usage(format!("no run has restored anything here: there is nothing to take back{others}"))
+                    let tried = tried_out(&runs);
+                    OperationError::Usage(format!("no run has restored anything here: there is nothing to take back{tried}{others}"))
                 })?
             }
         };

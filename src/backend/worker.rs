@@ -23,7 +23,7 @@ use crate::config::{Config, planned_config};
 use crate::plan::runbook::{LoadedRunbook, Observation};
 use crate::record::journal::no_failpoint;
 use crate::record::notify::{Extent, deliver_waiting, sweep_notifications, sync_run};
-use crate::status::{Ledger, OutputTail, Request, Update};
+use crate::status::{Elsewhere, Ledger, OutputTail, Request, Update};
 
 /// How often journals are looked at while a run is open.
 const LOOK: Duration = Duration::from_millis(250);
@@ -189,10 +189,10 @@ impl Work {
         }
         let mut ledger = self.operations.ledger(&self.loaded);
         self.is_busy = self.looked_at.is_some() || ledger.runs.iter().any(|run| run.status().is_open());
-        let (holder, hold, turn) = self.remote.look(&self.operations.config);
-        (ledger.hold_elsewhere, ledger.turn_elsewhere) = (hold, turn);
+        let (holder, elsewhere) = self.remote.look(&self.operations.config);
         // Runs of ours speak for themselves.
-        ledger.elsewhere = holder.filter(|holder| ledger.run(&holder.run).is_none()).map(|holder| holder.to_string());
+        let holder = holder.filter(|holder| ledger.run(&holder.run).is_none()).map(|holder| holder.to_string());
+        ledger.elsewhere = Elsewhere { holder, ..elsewhere };
         let seen = fingerprint(&ledger);
         if seen != self.shown {
             self.shown = seen;
@@ -364,8 +364,7 @@ fn fingerprint(ledger: &Ledger) -> String {
         let text = line.loaded.runbook.as_ref().map_or(0, |runbook| hash(&runbook.text));
         out += &format!("{} {} {text} {:?} {:?};", line.name, line.due.words(), line.loaded.findings, line.last);
     }
-    let elsewhere = (&ledger.elsewhere, &ledger.hold_elsewhere, &ledger.turn_elsewhere);
-    format!("{out}{:?}{:?}{:?}{elsewhere:?}", ledger.stuck, ledger.fault, ledger.unreadable)
+    format!("{out}{:?}{:?}{:?}{:?}", ledger.stuck, ledger.fault, ledger.unreadable, ledger.elsewhere)
 }
 
 fn hash(text: &str) -> u64 {

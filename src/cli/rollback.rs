@@ -88,6 +88,7 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
             operations.may_undo(run.as_deref())?;
             let written = operations.look(runtime, LookAt::Data).data.and_then(|data| data.loss);
             let plan = operations.plan_undo(run.as_deref(), wanted.reason.clone(), written.as_ref())?;
+            operations.may_take_back(runtime, &plan)?;
             return begin(operations, &plan, wanted);
         }
         None => {}
@@ -103,8 +104,10 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
     let (target, drill, automatic, matrices) = (args.target.clone(), args.drill, args.automatic, looked.matrices);
+    // A stand-in is at other addresses.
+    let mismatches = if target.is_none() && !drill { looked.mismatches } else { Vec::new() };
     let running = looked.running.and_then(Result::ok).filter(|_| target.is_none() && !drill);
-    let request = RollbackRequest { reason, green: looked.green, running, snapshot, matrices, target, drill, automatic };
+    let request = RollbackRequest { reason, green: looked.green, running, snapshot, matrices, mismatches, target, drill, automatic };
     let plan = operations.plan_rollback(scope, request)?;
     if args.begin.confirm.is_some() && plan.content.reason.is_none() && !args.drill {
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));

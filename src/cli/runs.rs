@@ -110,7 +110,7 @@ fn elsewhere(runbook: Option<&str>, limit: usize, operations: &Operations) {
     };
     for run in runs.iter().filter(|run| runbook.is_none_or(|name| run.runbook == name)).take(limit) {
         let (status, words) = match &run.ended {
-            Some((result, words)) => (result.word(), words.as_str()),
+            Some(end) => (end.result.word(), end.words.as_str()),
             None => ("not ended", ""),
         };
         let reason = run.reason.as_ref().map_or_else(String::new, |reason| format!("; reason: {reason}"));

@@ -1,20 +1,23 @@
-//! `lastgreen status`: everything once, as text or JSON, with the exit code of monitoring plugins.
+//! `lastgreen status`: everything once, canary and readiness too, as text or JSON, with the exit code of monitoring plugins.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
+use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use crate::backend::connect;
+use crate::backend::{LookAt, Operations, connect, look};
 use crate::base::clock::Clock;
 use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::{RulePhase, Verdict};
 use crate::observe::reading::SourceState;
 use crate::observe::source::{Mailbox, Poller};
-use crate::status::{Store, Summary};
+use crate::plan::deploy::{DeployState, Readiness};
+use crate::status::{Store, Summary, alert_verdict};
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
@@ -27,7 +30,7 @@ pub struct StatusArgs {
 ///
 /// # Errors
 /// When a client cannot be made.
-pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Summary, String> {
+pub fn ask_once(config: &Config, runtime: &Runtime) -> Result<Summary, String> {
     let (summary, poller) = ask_and_stay(config, runtime)?;
     runtime.block_on(poller.end());
     Ok(summary)
@@ -37,7 +40,7 @@ pub fn ask_once(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<Su
 ///
 /// # Errors
 /// When a client cannot be made.
-pub fn ask_and_stay(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<(Summary, Poller), String> {
+pub fn ask_and_stay(config: &Config, runtime: &Runtime) -> Result<(Summary, Poller), String> {
     let mailbox = Arc::new(Mailbox::default());
     let poller = connect(config, runtime.handle(), config.ui.window, mailbox.clone())?;
     let clock = Clock::System;
@@ -63,18 +66,52 @@ pub fn ask_and_stay(config: &Config, runtime: &tokio::runtime::Runtime) -> Resul
 ///
 /// # Errors
 /// When a client cannot be made.
-pub fn status(config: &Config, runtime: &tokio::runtime::Runtime, json: bool) -> Result<(String, u8), String> {
-    let summary = ask_once(config, runtime)?;
+pub fn status(config: &Arc<Config>, runtime: &Runtime, json: bool) -> Result<(String, u8), String> {
+    // At once: what hangs is not waited for by the others.
+    let (summary, deployment) = std::thread::scope(|scope| {
+        let deployment = scope.spawn(|| deployment(config, runtime));
+        // What has panicked has said so, and nothing is known of it.
+        (ask_once(config, runtime), deployment.join().unwrap_or_default())
+    });
+    let summary = summary?.with_deployment(deployment.0, deployment.1);
     let code = summary.verdict.exit_code();
-    let text = if json { serde_json::to_string_pretty(&summary).map_err(|e| e.to_string())? + "\n" } else { text(&summary) };
+    let text = if json { document(&summary) } else { text(config, &summary) };
     Ok((text, code))
+}
+
+/// How the canary is, and whether a rollback would work, where there is a switch of the traffic. Nothing is counted, and no file is
+/// read whole: it may be asked every minute.
+fn deployment(config: &Arc<Config>, runtime: &Runtime) -> (Option<DeployState>, Option<Readiness>) {
+    if config.acting.settings.switch.is_none() {
+        return (None, None);
+    }
+    let mut operations = Operations::looking(config.clone());
+    std::thread::scope(|scope| {
+        let looked = scope.spawn(|| look(config, runtime, LookAt::Standing));
+        let state = operations.deploy(runtime).ok();
+        let looked = looked.join().unwrap_or_default();
+        (state, Some(operations.readiness(&looked)))
+    })
+}
+
+/// The summary as programs read it, with what follows from the deployment's parts.
+fn document(summary: &Summary) -> String {
+    let mut document = serde_json::to_value(summary).unwrap_or_default();
+    if let Some(state) = &summary.deploy {
+        let (verdict, reason) = state.verdict(summary.at);
+        (document["deploy"]["verdict"], document["deploy"]["reason"]) = (json!(verdict), json!(reason));
+    }
+    if let Some(readiness) = &summary.readiness {
+        (document["readiness"]["state"], document["readiness"]["words"]) = (json!(readiness.state()), json!(readiness.words()));
+    }
+    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }
 
 /// What is said when there is nothing to go by: one line that a monitoring plugin shows, or a document.
 pub fn blind(words: &str, json: bool) -> String {
     let first = words.lines().next().unwrap_or("there is no configuration").trim();
     if json {
-        let document = serde_json::json!({"verdict": "unknown", "reason": first});
+        let document = json!({"verdict": "unknown", "reason": first});
         return serde_json::to_string_pretty(&document).unwrap_or_default() + "\n";
     }
     format!("UNKNOWN  {first}\n")
@@ -90,7 +127,7 @@ fn mark(verdict: Verdict) -> &'static str {
 }
 
 /// The summary as people read it. Writing into a string cannot fail.
-fn text(summary: &Summary) -> String {
+fn text(config: &Config, summary: &Summary) -> String {
     let mut out = String::new();
     let reached = summary.reached();
     let _ =
@@ -116,6 +153,8 @@ fn text(summary: &Summary) -> String {
     for rule in speaking {
         let _ = writeln!(out, "  {}  {}  {}  {}", mark(rule.verdict), rule.name, rule.words, rule.state.reason);
     }
+    alerts(config, summary, &mut out);
+    deployed(summary, &mut out);
     let _ = writeln!(out, "\nsources");
     for source in &summary.sources {
         let state = match source.state {
@@ -129,4 +168,39 @@ fn text(summary: &Summary) -> String {
         let _ = writeln!(out, "  {state}  {:12}  {:12}  {said}{warning}", source.name, source.kind);
     }
     out
+}
+
+/// What others raise, the worst first. What is well or kept quiet is counted.
+fn alerts(config: &Config, summary: &Summary, out: &mut String) {
+    let mut bad: Vec<_> = summary.alerts.iter().map(|(whose, alert)| (alert_verdict(&config.alerts, alert), whose, alert)).collect();
+    let all = bad.len() + summary.silent.len();
+    if all == 0 {
+        return;
+    }
+    bad.retain(|(verdict, _, _)| *verdict != Verdict::Pass);
+    // Of equals the order stays.
+    bad.sort_by_key(|(verdict, _, _)| std::cmp::Reverse(*verdict));
+    let _ = writeln!(out, "\nalerts of others: {} of {all} bad", bad.len() + summary.silent.len());
+    for name in &summary.silent {
+        let _ = writeln!(out, "  {}  {name}  is silent, which always fires while alerting works", mark(Verdict::Fail));
+    }
+    for (verdict, whose, alert) in bad {
+        let text = if alert.text.is_empty() { String::new() } else { format!("  {}", alert.text) };
+        let _ = writeln!(out, "  {}  {}  {}  {whose}{text}", mark(verdict), alert.name, alert.severity);
+    }
+}
+
+/// The canary, and whether a rollback would work: what is not well, with what mends it.
+fn deployed(summary: &Summary, out: &mut String) {
+    if let Some(state) = &summary.deploy {
+        let (verdict, reason) = state.verdict(summary.at);
+        let _ = writeln!(out, "\ncanary\n  {}  {reason}", mark(verdict));
+    }
+    if let Some(readiness) = &summary.readiness {
+        let _ = writeln!(out, "\nrollback\n  {}  {}", readiness.state().word(), readiness.words());
+        for item in readiness.items.iter().filter(|item| item.verdict != Verdict::Pass) {
+            let mend = item.mend.as_ref().map_or_else(String::new, |mend| format!("  ({mend})"));
+            let _ = writeln!(out, "  {}  {}  {}{mend}", mark(item.verdict), item.what, item.words);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! A deployment as everybody shows it: the canary's traffic by the record and by the switch, and how it is judged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{Ledger, RunLine, RunStatus};
@@ -7,7 +8,7 @@ use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::{CanaryVerdict, Verdict};
-use crate::plan::deploy::{Compared, DeployState, SaidOfHold, Turn, TurnState, compare, holds, turns};
+use crate::plan::deploy::{Compared, DeployState, FailedRollback, SaidOfHold, Turn, TurnState, compare, holds, turns};
 use crate::plan::runbook::{Kind, Observation, Scope, StepRun, StepState};
 
 /// An observation that is older than this says nothing about now.
@@ -27,7 +28,7 @@ pub fn deploy_state(
     let environment = &config.environment.name;
     let here = || ledger.runs.iter().filter(|run| run.plan.content.environment.name == *environment);
     // What is known here of a run is newer than what the database has of it.
-    let elsewhere = ledger.turn_elsewhere.clone().filter(|turn| ledger.run(&turn.run).is_none());
+    let elsewhere = ledger.elsewhere.turn.clone().filter(|turn| ledger.run(&turn.run).is_none());
     let desired = elsewhere.into_iter().chain(here().flat_map(|run| turns(&run.id, &run.plan, &run.run))).max_by_key(|turn| turn.at);
     let hold = said_of_hold(ledger, environment).and_then(|(_, hold)| hold);
     let open_run = ledger.open(environment).map(|run| (run.id.clone(), run.plan.content.runbook.clone()));
@@ -54,14 +55,22 @@ fn failed_rollback(ledger: &Ledger, environment: &str, now: Stamp) -> Option<Str
         run.run.steps.iter().any(touched) || (run.status() == RunStatus::Failed && Scope::of(&run.plan.content.runbook).is_some())
     };
     let mut here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment && run.plan.content.target.is_none());
-    let last = here.find(|run| changes(run) && run.status() != RunStatus::Superseded)?;
-    let ended = last.run.ended.filter(|at| now.since(*at) < FORGOTTEN)?;
+    let last = here.find(|run| changes(run) && run.status() != RunStatus::Superseded);
+    let changed_at = last.and_then(|run| run.run.ended.or(run.run.started)).unwrap_or(Stamp(0));
+    let is_failed = |run: &&Arc<RunLine>| run.status() == RunStatus::Failed && Scope::of(&run.plan.content.runbook).is_some();
+    let own = last.filter(is_failed).and_then(|run| {
+        let (run, at, runbook, words) = (run.id.clone(), run.run.ended?, run.plan.content.runbook.clone(), run.words());
+        Some(FailedRollback { run, runbook, at, words })
+    });
+    // What is known here of a run is newer than what the database has of it.
+    let theirs = ledger.elsewhere.failed.clone().filter(|failed| ledger.run(&failed.run).is_none() && failed.at > changed_at);
+    let failed = theirs.or(own).filter(|failed| now.since(failed.at) < FORGOTTEN)?;
     // Somebody else has turned it since.
-    if ledger.turn_elsewhere.as_ref().is_some_and(|turn| turn.at > ended) {
+    if ledger.elsewhere.turn.as_ref().is_some_and(|turn| turn.at > failed.at) {
         return None;
     }
-    let is_failed = last.status() == RunStatus::Failed && Scope::of(&last.plan.content.runbook).is_some();
-    is_failed.then(|| format!("{} failed {} ago: {} (run {})", last.plan.content.runbook, short(now.since(ended)), last.words(), last.id))
+    let FailedRollback { run, runbook, at, words } = failed;
+    Some(format!("{runbook} failed {} ago: {words} (run {run})", short(now.since(at))))
 }
 
 /// Whoever has only just begun to look has too few points of sources that tell no past. The bake that ended last was judged by
@@ -86,7 +95,7 @@ fn on_record(judged: CanaryVerdict, ledger: &Ledger, turn: Option<&Turn>, bake: 
 pub fn said_of_hold(ledger: &Ledger, environment: &str) -> Option<SaidOfHold> {
     let here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment);
     let own = here.filter_map(|run| holds(&run.id, &run.plan, &run.run)).next();
-    own.into_iter().chain(ledger.hold_elsewhere.clone()).max_by_key(|(at, _)| *at)
+    own.into_iter().chain(ledger.elsewhere.hold.clone()).max_by_key(|(at, _)| *at)
 }
 
 fn fresh(seen: &Observation, now: Stamp) -> Observation {

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::plan::deploy::{SaidOfHold, Turn, improvements};
+use crate::plan::deploy::{FailedRollback, SaidOfHold, Turn, improvements};
 use crate::plan::runbook::{
     Frequency, LoadedRunbook, Phase, Plan, Progress, Run, RunResult, Runbook, RunbookStatus, StepProgress, StepRun, StepState, Trigger,
 };
@@ -279,6 +279,19 @@ fn next(runbook: &Runbook, last_done: Option<Stamp>) -> Option<Option<Stamp>> {
     Some(last_done.map(|last| last.plus(period)))
 }
 
+/// What is known of others on this environment, by the records that all keep in one database.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Elsewhere {
+    /// Who acts on it from another host or account.
+    pub holder: Option<String>,
+    /// What was said last about holding the canary.
+    pub hold: Option<SaidOfHold>,
+    /// Who has turned the canary's traffic last.
+    pub turn: Option<Turn>,
+    /// The last rollback of somebody else, where that has failed.
+    pub failed: Option<FailedRollback>,
+}
+
 /// Runs and runbooks as they are now.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -291,12 +304,7 @@ pub struct Ledger {
     pub fault: Option<String>,
     /// Runs that cannot be shown, and why.
     pub unreadable: Vec<(String, String)>,
-    /// Who acts on this environment from another host or account, where the database tells.
-    pub elsewhere: Option<String>,
-    /// What was said last about holding the canary, by whoever keeps records in the same database.
-    pub hold_elsewhere: Option<SaidOfHold>,
-    /// Who has turned the canary's traffic last, by the same records.
-    pub turn_elsewhere: Option<Turn>,
+    pub elsewhere: Elsewhere,
     /// Whether anything was read yet.
     pub known: bool,
 }

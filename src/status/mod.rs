@@ -10,7 +10,7 @@ mod timeline;
 mod verdicts;
 
 pub use deploy::{deploy_state, said_of_hold};
-pub use ledger::{Due, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
+pub use ledger::{Due, Elsewhere, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};
 pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown, shown_of};

@@ -151,8 +151,12 @@ impl Store {
             let companions = signal.signal.at_least.is_none() || track.samples.is_some();
             let baseline = signal.signal.baseline.is_none() || track.baseline.is_some();
             answered && (failed || companions && baseline)
-        }) && self.sources.len() == config.sources.len()
-            && self.sources.values().all(|s| s.identified)
+        }) && self.all_identified(config)
+    }
+
+    /// Whether every source was asked who it is.
+    pub fn all_identified(&self, config: &Config) -> bool {
+        config.sources.keys().all(|name| self.sources.get(name).is_some_and(|source| source.identified))
     }
 
     /// Takes in what was delivered and judges everything anew.

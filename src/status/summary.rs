@@ -180,15 +180,18 @@ impl Summary {
         }
     }
 
-    /// With what is known of the deployment: a canary that is worse than everything else is what has to be said.
+    /// With what is known of the deployment: a canary that is worse than everything else is what has to be said, and so is a
+    /// switch that was asked and does not tell.
     #[must_use]
     pub fn with_deployment(mut self, deploy: Option<DeployState>, readiness: Option<Readiness>) -> Summary {
         if let Some(state) = &deploy {
             let (verdict, reason) = state.verdict(self.at);
-            if verdict == Verdict::Fail && self.verdict < Verdict::Fail {
+            let is_blind = state.observed.is_some() && state.weight().is_err();
+            if (verdict == Verdict::Fail || is_blind) && self.verdict < verdict {
                 (self.verdict, self.reason) = (verdict, reason);
             }
         }
+        let readiness = readiness.map(|readiness| readiness.in_environment(&self.mismatches));
         (self.deploy, self.readiness) = (deploy, readiness);
         self
     }
@@ -351,7 +354,7 @@ fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
 
 /// What was expected and nobody says, once everybody has said who they are: whether this is the right environment is not known.
 fn unsaid(config: &Config, store: &Store, sources: &[SourceLine]) -> Vec<String> {
-    let all = config.sources.keys().all(|name| store.sources.get(name).is_some_and(|source| source.identified));
+    let all = store.all_identified(config);
     let says = |key: &String| sources.iter().flat_map(|source| &source.identity).any(|(known, _)| known == key);
     let missing = config.environment.expect.iter().filter(|(key, _)| all && !says(key));
     missing.map(|(key, want)| format!("which environment this is: nobody says its {key}, expected {want}")).collect()

@@ -4,6 +4,7 @@
 pub mod balancers;
 pub mod data;
 pub mod host;
+pub mod router;
 pub mod screen;
 pub mod terminal;
 

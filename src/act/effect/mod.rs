@@ -16,6 +16,7 @@ mod output_log;
 mod release;
 mod script;
 mod snapshot;
+pub use snapshot::may_take_back;
 mod sql;
 mod traffic;
 mod validation;

@@ -17,7 +17,7 @@ use crate::base::units::short;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::Boxed;
 use crate::plan::deploy::{Golden, Manifest, Part, StoreKind, drifted, pick};
-use crate::plan::runbook::{Output, RestoreStep, RestoreWhat, SnapshotSettings, SnapshotStep, VerifyStep};
+use crate::plan::runbook::{Kind, Output, Plan, RestoreStep, RestoreWhat, SnapshotSettings, SnapshotStep, VerifyStep};
 
 /// How often something that is under way is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -128,9 +128,7 @@ impl Act for RestoreStep {
                     let restored_by = if self.again.is_empty() { run } else { &self.again };
                     // The other run's folder stands beside this one's.
                     let home = invocation.home.parent().unwrap_or(invocation.home).join(restored_by);
-                    let before = kept_by_all(&home);
-                    let led_to = |part: &Part| before.get(&leads_as(part)).cloned();
-                    if let Err(fault) = may_be_taken_back(settings, &manifest, (restored_by, !self.again.is_empty()), &led_to).await {
+                    if let Err(fault) = may_go_back(settings, &manifest, (restored_by, !self.again.is_empty()), &home).await {
                         return Outcome::failed(fault.message, false);
                     }
                     if !self.again.is_empty() {
@@ -158,6 +156,30 @@ impl Act for RestoreStep {
             }
         })
     }
+}
+
+/// Whether what a restore, or the taking back of one, has done is still on top of what databases and aliases say. Who cannot be asked
+/// says nothing against it.
+async fn may_go_back(settings: &SnapshotSettings, manifest: &Manifest, by: (&str, bool), home: &Path) -> Result<(), Fault> {
+    let before = kept_by_all(home);
+    may_be_taken_back(settings, manifest, by, &|part: &Part| before.get(&leads_as(part)).cloned()).await
+}
+
+/// The same for whoever plans it: of all that a plan takes back. `runs` is where the folders of runs are.
+///
+/// # Errors
+/// Who has restored since.
+pub async fn may_take_back(settings: &SnapshotSettings, plan: &Plan, runs: &Path) -> Result<(), String> {
+    for step in &plan.content.steps {
+        let Kind::Restore(restore) = &step.kind else { continue };
+        let Some((run, _)) = restore.back.as_deref().and_then(|back| back.split_once('/')) else { continue };
+        let restored_by = if restore.again.is_empty() { run } else { &restore.again };
+        // What it says of a snapshot that is gone it says when it is its turn.
+        let Ok(manifest) = named(settings, &restore.snapshot) else { continue };
+        let by = (restored_by, !restore.again.is_empty());
+        may_go_back(settings, &manifest, by, &runs.join(restored_by)).await.map_err(|fault| fault.message)?;
+    }
+    Ok(())
 }
 
 fn is_of(what: RestoreWhat, part: &Part) -> bool {

@@ -45,6 +45,17 @@ pub fn brought_out(plan: &Plan, run: &Run) -> Option<LastGreen> {
     Some(LastGreen { version, at: Some(at) })
 }
 
+/// A rollback that has failed, and where nothing is known to have come after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedRollback {
+    pub run: String,
+    pub runbook: String,
+    /// When it ended.
+    pub at: Stamp,
+    /// What it said at its end, and whose it was where that is somebody else's.
+    pub words: String,
+}
+
 /// One thing that a rollback needs, and how it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReadinessItem {
@@ -95,6 +106,22 @@ impl ReadinessState {
 }
 
 impl Readiness {
+    /// With what was reached that is not what the configuration expects: what would be brought back may be somebody else's.
+    #[must_use]
+    pub fn in_environment(mut self, mismatches: &[String]) -> Readiness {
+        if !mismatches.is_empty() {
+            let item = ReadinessItem {
+                what: "environment".into(),
+                verdict: Verdict::Fail,
+                words: format!("WRONG ENVIRONMENT: {}", mismatches.join("; ")),
+                scopes: vec![Scope::Code, Scope::Full],
+                mend: Some("correct the addresses in [sources], or [environment.expect]".into()),
+            };
+            self.items.insert(0, item);
+        }
+        self
+    }
+
     /// Whether a scope works: nothing it needs is bad or unknown.
     pub fn works(&self, scope: Scope) -> bool {
         !self.items.is_empty() && self.against(scope).next().is_none()

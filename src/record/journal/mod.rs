@@ -22,6 +22,6 @@ pub use record::{GENESIS, JournalLine, Replay, VERSION, Wrong, frame, parse, rep
 pub use remote::{RemoteView, look_remotely, said_of_hold_there};
 pub use remote_hold::{Said, put_hold};
 pub use remote_lease::{Other, RemoteLease, RemoteTried, RemoteWord, Wanted};
-pub use remote_runs::RemoteRun;
+pub use remote_runs::{RemoteEnd, RemoteRun};
 pub use remote_turn::RemoteTurn;
 pub use state::{StateDir, private, trusted};

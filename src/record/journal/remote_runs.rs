@@ -14,8 +14,18 @@ pub struct RemoteRun {
     pub runbook: String,
     pub by: Operator,
     pub reason: Option<String>,
-    pub ended: Option<(RunResult, String)>,
+    pub ended: Option<RemoteEnd>,
 }
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteEnd {
+    pub at: Stamp,
+    pub result: RunResult,
+    pub words: String,
+}
+
+/// A run, its first and its last record, and when they were written.
+type EndsOfRun = (String, String, Option<String>, i64, Option<i64>);
 
 /// The latest of an environment, the newest first.
 pub(super) async fn remote_runs(pg: &mut PgConnection, environment: &str, most: i64) -> Result<Vec<RemoteRun>, sqlx::Error> {
@@ -26,14 +36,15 @@ pub(super) async fn remote_runs(pg: &mut PgConnection, environment: &str, most: 
     if !there {
         return Ok(Vec::new());
     }
-    let query = "SELECT began.run, began.line, ended.line, (extract(epoch FROM began.at) * 1000)::bigint \
+    let query = "SELECT began.run, began.line, ended.line, (extract(epoch FROM began.at) * 1000)::bigint, \
+                 (extract(epoch FROM ended.at) * 1000)::bigint \
                  FROM lastgreen.records began LEFT JOIN lastgreen.records ended ON ended.run = began.run AND ended.type = 'ended' \
                  WHERE began.environment = $1 AND began.seq = 1 ORDER BY began.at DESC LIMIT $2";
-    let rows: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(query).bind(environment).bind(most).fetch_all(pg).await?;
-    let one = |(run, began, ended, at): (String, String, Option<String>, i64)| {
+    let rows: Vec<EndsOfRun> = sqlx::query_as(query).bind(environment).bind(most).fetch_all(pg).await?;
+    let one = |(run, began, ended, at, ended_at): EndsOfRun| {
         let Event::Started { runbook, by, reason, .. } = event(&began)? else { return None };
-        let ended = ended.and_then(|line| match event(&line)? {
-            Event::Ended { result, message, .. } => Some((result, message)),
+        let ended = ended.zip(ended_at).and_then(|(line, at)| match event(&line)? {
+            Event::Ended { result, message, .. } => Some(RemoteEnd { at: Stamp(at), result, words: message }),
             _ => None,
         });
         Some(RemoteRun { run, at: Stamp(at), runbook, by, reason, ended })

@@ -179,7 +179,7 @@ pub fn open_latest(state: &mut State) -> Vec<Command> {
     let here = |run: &&Arc<RunLine>| run.plan.content.environment.name == environment;
     let open_run = state.ledger.open(&environment);
     // One's own of before is not the one that the screen says is under way.
-    if let (None, Some(who)) = (open_run, &state.ledger.elsewhere) {
+    if let (None, Some(who)) = (open_run, &state.ledger.elsewhere.holder) {
         let words = format!("a run is under way elsewhere, and its view is there: {who}");
         say(state, words, true);
         return Vec::new();
@@ -235,7 +235,7 @@ fn open_rollback_at(state: &mut State, scope: Scope) -> Vec<Command> {
         return Vec::new();
     }
     state.dialogs += 1;
-    let dialog = RollbackDialog::new(state.dialogs, scope, &reason_of(state), state.now);
+    let mut dialog = RollbackDialog::new(state.dialogs, scope, &reason_of(state), state.now);
     let requests = dialog.requests();
     (state.overlay, state.toast) = (Some(Overlay::Rollback(Box::new(dialog))), None);
     requests.into_iter().map(Command::Backend).collect()
@@ -244,7 +244,7 @@ fn open_rollback_at(state: &mut State, scope: Scope) -> Vec<Command> {
 /// The scope that helps and takes the least: with no traffic on the canary that is not the traffic.
 fn first_scope(state: &State) -> Scope {
     let weight = state.live_summary.deploy.as_ref().and_then(|deploy| deploy.weight().ok());
-    let works = |scope: &Scope| state.readiness.as_ref().is_some_and(|readiness| readiness.works(*scope));
+    let works = |scope: &Scope| state.live_summary.readiness.as_ref().is_some_and(|readiness| readiness.works(*scope));
     match weight {
         Some(weight) if weight <= 0.0 => [Scope::Code, Scope::Full].into_iter().find(works).unwrap_or(Scope::Traffic),
         _ => Scope::Traffic,

@@ -2,6 +2,7 @@
 //! the name that has to be typed. Every scope is planned by itself; none waits for another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::Input;
@@ -26,12 +27,17 @@ pub struct RollbackDialog {
     pub plans: [Option<Result<Arc<Plan>, String>>; 3],
     pub typed: Typed,
     pub scroll: u16,
+    /// When plans were asked for last, and how many answers have not come for each.
+    asked: Stamp,
+    awaited: [u8; 3],
     /// The runner is being started.
     pub starting: Option<Arc<Plan>>,
     pub refused: Option<String>,
 }
 
 const PAGE: u16 = 5;
+/// After this long what was counted is counted again.
+const COUNTED: Duration = Duration::from_secs(20);
 /// What it needs to be read in: below that nothing is confirmed.
 const ROWS: u16 = 16;
 const COLUMNS: u16 = 60;
@@ -46,19 +52,46 @@ impl RollbackDialog {
             plans: [None, None, None],
             typed: Typed::new(now),
             scroll: 0,
+            asked: now,
+            awaited: [0; 3],
             starting: None,
             refused: None,
         }
     }
 
     /// What has to be planned: that which takes the least first, and each by itself.
-    pub fn requests(&self) -> Vec<Request> {
+    pub fn requests(&mut self) -> Vec<Request> {
+        self.awaited = self.awaited.map(|awaited| awaited.saturating_add(1));
         let reason = Some(self.reason.value().trim().to_string()).filter(|text| !text.is_empty());
         Scope::ALL.into_iter().map(|scope| Request::PlanRollback { serial: self.serial, scope, reason: reason.clone() }).collect()
     }
 
+    /// What was counted grows old while it is read: everything is planned again, as long as nobody has begun to type. What is shown
+    /// stays until the new is there.
+    pub fn again(&mut self, now: Stamp) -> Vec<Request> {
+        if self.is_taken() || self.edits || self.awaited != [0; 3] || now.since(self.asked) < COUNTED {
+            return Vec::new();
+        }
+        self.asked = now;
+        self.requests()
+    }
+
+    /// Whether somebody is about to confirm what stands there, or has.
+    fn is_taken(&self) -> bool {
+        !self.typed.input.value().is_empty() || self.starting.is_some() || self.refused.is_some()
+    }
+
     pub fn planned(&mut self, scope: Scope, planned: Result<Arc<Plan>, String>) {
-        self.plans[scope as usize] = Some(planned);
+        let awaited = &mut self.awaited[scope as usize];
+        *awaited = awaited.saturating_sub(1);
+        // It answers an earlier question, which had another reason.
+        if *awaited > 0 {
+            return;
+        }
+        // Under the fingers of somebody who types nothing is exchanged.
+        if self.plans[scope as usize].is_none() || !self.is_taken() {
+            self.plans[scope as usize] = Some(planned);
+        }
     }
 
     /// The plan of the chosen scope.
@@ -108,7 +141,7 @@ impl RollbackDialog {
             edit(&mut self.reason, key);
             return Vec::new();
         }
-        (self.edits, self.plans, self.typed) = (false, [None, None, None], Typed::new(pressed.at));
+        (self.edits, self.plans, self.typed, self.asked) = (false, [None, None, None], Typed::new(pressed.at), pressed.at);
         self.requests()
     }
 

@@ -85,6 +85,9 @@ pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec
             let config = state.config.clone();
             state.live.judge(&config, now);
             state.look_at_deployment();
+            if let Some(Overlay::Rollback(dialog)) = &mut state.overlay {
+                return dialog.again(now).into_iter().map(Command::Backend).collect();
+            }
         }
         Message::Delivered(delivery, now) => {
             state.now = now;

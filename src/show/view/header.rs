@@ -83,7 +83,7 @@ pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
         paint.right(area, 0, fits.unwrap_or(&forms[2]), if status == RunStatus::Running { Role::Accent } else { Role::Warn });
         return;
     }
-    if state.ledger.elsewhere.is_some() {
+    if state.ledger.elsewhere.holder.is_some() {
         let forms = [" a run from elsewhere is under way ", " run elsewhere "];
         let fits = forms.iter().find(|text| x + crate::base::text::width(text) as u16 <= area.width);
         paint.right(area, 0, fits.unwrap_or(&forms[1]), Role::Warn);

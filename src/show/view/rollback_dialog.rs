@@ -46,7 +46,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, dialog: &RollbackDialo
     let plan_area = Rect { y: inner.y + y, height: inner.height.saturating_sub(y + foot + 1), ..inner };
     plan(paint, plan_area, dialog, &state.live_summary.mismatches);
     let below = inner.height - foot - 1;
-    ready(paint, inner, below, state.readiness.as_ref());
+    ready(paint, inner, below, state.live_summary.readiness.as_ref());
     let line = if paint.unicode() { "─" } else { "-" };
     paint.text(inner, 0, below + 1, &line.repeat(usize::from(inner.width)), Role::Border);
     let mut y = below + 2;
@@ -87,7 +87,7 @@ fn scope_line(state: &State, paint: &mut Paint, area: Rect, y: u16, dialog: &Rol
     paint.text(area, INDENT - 2, y, mark, Role::Accent);
     paint.text(area, INDENT, y, scope.word(), if chosen { Role::Focus } else { Role::Title });
     // Whether it would work stands beside it.
-    let against = state.readiness.as_ref().and_then(|readiness| readiness.against(scope).map(|item| item.verdict).max());
+    let against = state.live_summary.readiness.as_ref().and_then(|readiness| readiness.against(scope).map(|item| item.verdict).max());
     if let Some(verdict) = against.filter(|_| matches!(&dialog.plans[scope as usize], Some(Ok(_)))) {
         paint.text(area, INDENT + 8, y, paint.symbol(verdict), role(verdict));
     }
@@ -97,7 +97,7 @@ fn scope_line(state: &State, paint: &mut Paint, area: Rect, y: u16, dialog: &Rol
         Some(Err(why)) => (format!("{} {}", paint.symbol(Verdict::Fail), why.lines().next().unwrap_or("")), Role::Fail, String::new()),
         Some(Ok(plan)) => (effect(state, scope, plan), Role::Text, loss(plan)),
     };
-    let took = state.readiness.as_ref().and_then(|r| r.expected.iter().find(|(of, _)| *of == scope));
+    let took = state.live_summary.readiness.as_ref().and_then(|r| r.expected.iter().find(|(of, _)| *of == scope));
     let took = took.map_or_else(String::new, |(_, took)| format!("~ {}", short(*took)));
     let right = [loses.as_str(), &took].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("   ");
     let room = usize::from(area.width.saturating_sub(x));

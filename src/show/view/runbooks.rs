@@ -23,7 +23,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, index: usize, panel: &
         return;
     }
     let mut area = area;
-    if let Some(who) = &state.ledger.elsewhere {
+    if let Some(who) = &state.ledger.elsewhere.holder {
         let used = paint.wrapped(Rect { height: area.height.min(2), ..area }, 0, &format!("under way elsewhere: {who}"), Role::Warn);
         area = Rect { y: area.y + used, height: area.height.saturating_sub(used), ..area };
     }

@@ -216,12 +216,29 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub fn check_files(file: &Path, part: &Part) -> Result<(), String> {
     let (sum, size) = summed(file).map_err(|e| format!("{}: {e}", file.display()))?;
     if size != part.size {
-        return Err(format!("{} has {size} bytes, and had {}", file.display(), part.size));
+        return Err(has_other_size(file, size, part));
     }
     if sum != part.sha256 {
         return Err(format!("{} has the sum {sum}, and had {}", file.display(), part.sha256));
     }
     Ok(())
+}
+
+/// The same without reading it: whether it is there, as large as it was written.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_size(settings: &SnapshotSettings, manifest: &Manifest, part: &Part) -> Result<(), String> {
+    let file = settings.folder.join(&manifest.id).join(&part.file);
+    match std::fs::metadata(&file) {
+        Ok(meta) if meta.len() == part.size => Ok(()),
+        Ok(meta) => Err(has_other_size(&file, meta.len(), part)),
+        Err(e) => Err(format!("{}: {e}", file.display())),
+    }
+}
+
+fn has_other_size(file: &Path, size: u64, part: &Part) -> String {
+    format!("{} has {size} bytes, and had {}", file.display(), part.size)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod sqlite;
 
 pub use folder::sha256_of;
 use folder::{check_files, id_for};
-pub use folder::{list, mark_golden, prune};
+pub use folder::{check_size, list, mark_golden, prune};
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,0 +1,254 @@
+//! What a rollback depends on outside, looked at and not touched: the switch, the versions, what goes with what, the data that
+//! would come back and go, and whether the sources are those of this environment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Handle, Runtime};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connect::connect;
+use super::operations::Operations;
+use super::reach::database_options;
+use super::rollback::chosen;
+use crate::act::infra::snapshot::{ServerRoom, changes_now, check_part, check_size, count_all, may_restore, newest, room, server_rooms};
+use crate::act::infra::{gate, release, traffic};
+use crate::base::clock::{Clock, Stamp};
+use crate::base::units::short;
+use crate::config::Config;
+use crate::observe::source::Mailbox;
+use crate::plan::deploy::{Manifest, Matrix, StoreKind, WriteLoss};
+use crate::plan::runbook::{LastGreen, LastGreenFrom, Observation, Release, SnapshotSettings};
+use crate::status::{Store, Summary};
+
+/// What was found out besides what the state folder says.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    pub observed: Option<Observation>,
+    pub green: Option<Result<LastGreen, String>>,
+    pub running: Option<Result<String, String>>,
+    /// What goes with what, by the gates that look at that.
+    pub matrices: Vec<Result<Matrix, String>>,
+    pub data: Option<DataLooked>,
+    /// What was reached that is not what the configuration expects.
+    pub mismatches: Vec<String>,
+    /// When the versions and the data were looked at.
+    pub versions_at: Option<Stamp>,
+    pub data_at: Option<Stamp>,
+}
+
+/// What to look at besides the switch and the versions: each looks at what the one before it looks at, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LookAt {
+    Versions,
+    /// Whether the data may be brought back. Nothing is counted, no file is read: it may be looked at every minute.
+    Standing,
+    /// What would be lost.
+    Data,
+    /// The files, read whole.
+    Files,
+}
+
+/// After this long nobody knows any more: the thread that looks may hang.
+const SEEN: Duration = Duration::from_secs(60);
+const DATA_SEEN: Duration = Duration::from_secs(900);
+/// How long one question about data may take, and all of them.
+const ASKING: Duration = Duration::from_secs(5);
+const COUNTING: Duration = Duration::from_secs(15);
+/// How long sources may take to say who they are.
+const NAMING: Duration = Duration::from_secs(3);
+
+/// What was found out about the data that a full rollback would bring back.
+#[derive(Clone, Debug)]
+pub struct DataLooked {
+    /// The snapshot it would go back to.
+    pub snapshot: Result<Manifest, String>,
+    /// Whether its files are as they were written.
+    pub files: Result<FilesSeen, String>,
+    pub loss: Option<WriteLoss>,
+    pub rights: Vec<(String, Result<String, String>)>,
+    /// The room that is left for a safety snapshot, in bytes.
+    pub room: Option<u64>,
+    /// The same on the databases' servers, and what is needed there.
+    pub server_rooms: Vec<ServerRoom>,
+}
+
+/// How closely files were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilesSeen {
+    /// They are there, and have their sizes.
+    Sizes,
+    /// They were read, and have their sums.
+    Whole,
+}
+
+impl Looked {
+    /// What is not older than it may be: what was seen once is not known for ever.
+    pub fn fresh(mut self, now: Stamp) -> Looked {
+        let is_old = |at: Option<Stamp>, most: Duration| at.is_none_or(|at| now.since(at) > most);
+        if is_old(self.observed.as_ref().map(|seen| seen.at), SEEN) {
+            self.observed = None;
+        }
+        if is_old(self.versions_at, SEEN) {
+            (self.green, self.running) = (None, None);
+            self.matrices.clear();
+        }
+        if is_old(self.data_at, DATA_SEEN) {
+            self.data = None;
+        }
+        self
+    }
+
+    /// The snapshot to go back to, and what that would throw away.
+    pub fn snapshot(&self, now: Stamp) -> Option<(String, String)> {
+        let data = self.data.as_ref()?;
+        let manifest = data.snapshot.as_ref().ok()?;
+        let counted = self.data_at.map_or_else(String::new, |at| format!("; counted at {}Z", at.iso().get(11..19).unwrap_or_default()));
+        let words = data.loss.as_ref().map_or_else(|| "not counted".into(), |loss| loss.words(now) + &counted);
+        Some((manifest.id.clone(), words))
+    }
+}
+
+impl Operations {
+    /// Finds out what is outside.
+    pub fn look(&self, runtime: &Runtime, at: LookAt) -> Looked {
+        look(&self.config, runtime, at)
+    }
+}
+
+/// The same where only the configuration is there.
+pub fn look(config: &Config, runtime: &Runtime, at: LookAt) -> Looked {
+    runtime.block_on(async {
+        let release = config.acting.settings.release.as_ref();
+        let observed = async {
+            match &config.acting.settings.switch {
+                Some(switch) => Some(traffic::observe(switch, &Clock::System).await),
+                None => None,
+            }
+        };
+        let data = async {
+            match &config.acting.settings.snapshots {
+                Some(settings) if at > LookAt::Versions => Some(look_at_data(settings, &config.environment.name, at).await),
+                _ => None,
+            }
+        };
+        let (observed, (green, running), matrices, data, mismatches) =
+            tokio::join!(observed, look_at_release(config, release), look_at_matrices(config), data, look_at_identity(config));
+        let now = Some(Clock::System.now());
+        Looked { observed, green, running, matrices, data, mismatches, versions_at: now, data_at: now }
+    })
+}
+
+/// Which version was green last by whoever knows, and which runs.
+pub async fn look_at_release(
+    config: &Config,
+    release: Option<&Release>,
+) -> (Option<Result<LastGreen, String>>, Option<Result<String, String>>) {
+    let Some(release) = release else { return (None, None) };
+    let database = |name: &str| config.sources.get(name).and_then(|source| database_options(&source.kind, source.timeout));
+    let green = async { if release.last_green == LastGreenFrom::Journal { None } else { release::last_green(release, database).await } };
+    let running = async { Some(release::running(release).await.map_err(|fault| fault.message)) };
+    tokio::join!(green, running)
+}
+
+/// What the gates know of what goes with what.
+pub async fn look_at_matrices(config: &Config) -> Vec<Result<Matrix, String>> {
+    let mut all = Vec::new();
+    for gate in config.acting.settings.all_gates() {
+        for check in &gate.checks {
+            all.extend(gate::matrix(&format!("{}/{}", gate.name, check.name), &check.kind, COUNTING).await);
+        }
+    }
+    all
+}
+
+/// What sources say they are, against what the configuration expects. They are asked nothing else; who does not say it in time is
+/// no mismatch.
+async fn look_at_identity(config: &Config) -> Vec<String> {
+    if config.environment.expect.is_empty() {
+        return Vec::new();
+    }
+    let mut asking = config.clone();
+    asking.signals.clear();
+    asking.rules.clear();
+    asking.objectives.clear();
+    let mailbox = Arc::new(Mailbox::default());
+    let Ok(poller) = connect(&asking, &Handle::current(), Duration::ZERO, mailbox.clone()) else { return Vec::new() };
+    let mut store = Store::new(&asking);
+    let deadline = Instant::now() + NAMING;
+    while !store.all_identified(&asking) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
+        store.apply(&asking, mailbox.take(), Clock::System.now());
+    }
+    poller.end().await;
+    Summary::new(&asking, &store, Clock::System.now()).mismatches
+}
+
+/// What going back would take and cost, as far as is asked.
+pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: LookAt) -> DataLooked {
+    let snapshot = chosen(settings, environment);
+    // It is only looked, beside an application that is at work: a large table is not counted at any price.
+    let asking = SnapshotSettings { timeout: ASKING, ..settings.clone() };
+    // Whoever looks every minute does not wait long.
+    let most = if at == LookAt::Standing { ASKING } else { COUNTING };
+    let within = || format!("not told within {}", short(most));
+    let files = async {
+        match &snapshot {
+            Ok(manifest) => look_at_files(settings, manifest, at).await,
+            Err(why) => Err(why.clone()),
+        }
+    };
+    let loss = async {
+        match &snapshot {
+            Ok(manifest) if at >= LookAt::Data => Some(look_at_loss(&asking, manifest).await),
+            _ => None,
+        }
+    };
+    // All at once: one that hangs is not waited for by the others.
+    let (files, loss, rights, rooms) = tokio::join!(files, loss, timeout(most, may_restore(&asking)), timeout(most, server_rooms(&asking)));
+    let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(within()))]);
+    let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(within()))]);
+    DataLooked { snapshot, files, loss, rights, room: room(settings), server_rooms }
+}
+
+/// The files of a snapshot: read whole, or only looked at. What a program keeps is its own to check, which may take long.
+async fn look_at_files(settings: &SnapshotSettings, manifest: &Manifest, at: LookAt) -> Result<FilesSeen, String> {
+    for part in &manifest.parts {
+        let checked = match (at, part.kind) {
+            (LookAt::Files, _) => check_part(settings, manifest, part).await.map(drop).map_err(|fault| fault.message),
+            (_, StoreKind::Program) => Ok(()),
+            (_, StoreKind::Qdrant) if !part.local => {
+                let listed = timeout(ASKING, check_part(settings, manifest, part)).await;
+                listed.map_or_else(
+                    |_| Err(format!("{} does not say whether it has its snapshot", part.store)),
+                    |checked| checked.map(drop).map_err(|fault| fault.message),
+                )
+            }
+            _ => check_size(settings, manifest, part),
+        };
+        checked?;
+    }
+    Ok(if at == LookAt::Files { FilesSeen::Whole } else { FilesSeen::Sizes })
+}
+
+/// What was written since a snapshot.
+async fn look_at_loss(asking: &SnapshotSettings, manifest: &Manifest) -> WriteLoss {
+    let (counted, changes) = tokio::join!(timeout(COUNTING, count_all(asking)), timeout(COUNTING, changes_now(asking)));
+    let (mut now, mut unknown) = (BTreeMap::new(), Vec::new());
+    let counted = counted.unwrap_or_else(|_| {
+        let why = format!("not counted within {}", short(COUNTING));
+        manifest.parts.iter().map(|part| (part.counted_as().to_string(), Err(why.clone()))).collect()
+    });
+    for (name, counted) in counted {
+        match counted {
+            Ok(counts) => drop(now.insert(name, counts)),
+            Err(why) => unknown.push(format!("{name}: {why}")),
+        }
+    }
+    let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes.unwrap_or_default());
+    // It only helps to recognize what would be lost; whoever could not count is not asked for it.
+    if lost.unknown.is_empty() {
+        lost.newest = timeout(COUNTING, newest(asking, manifest, &lost)).await.unwrap_or_default();
+    }
+    lost
+}
