@@ -16,7 +16,7 @@ use lastgreen::observe::reading::{
 use lastgreen::show::cockpit::{Message, State, update};
 use lastgreen::show::keymap;
 use lastgreen::show::theme::Glyphs;
-use lastgreen::status::Ledger;
+use lastgreen::status::{Ledger, MomentOf};
 
 const NOW: Stamp = Stamp(1_795_186_800_000); // 2026-11-20 15:00:00Z
 
@@ -346,10 +346,38 @@ fn a_wide_screen_says_what_has_happened() {
 }
 
 #[test]
+fn what_has_happened_is_gone_through_and_opened_on_every_screen() {
+    use crossterm::event::{KeyCode, KeyEvent};
+    let mut state = state("live");
+    state.nav.board = state.config.boards.iter().position(|board| board.name == "Services").expect("a board");
+    let mut press = |state: &mut State, code| drop(update(state, Message::Key(KeyEvent::from(code)), &mut (80, 24)));
+    let theme = theme(Glyphs::Ascii);
+    press(&mut state, KeyCode::Char('H'));
+    let (text, _) = picture(&state, &theme, 80, 24);
+    assert!(text.is_ascii() && text.contains("What has happened") && text.contains("enter opens it"), "{text}");
+    // The selection is on what it is on, and opens that: the panel of a signal, on its board.
+    let all = state.moments();
+    let of_signal = all.iter().position(|moment| matches!(&moment.of, MomentOf::Signal(_))).expect("a verdict");
+    let MomentOf::Signal(signal) = all[of_signal].of.clone() else { unreachable!() };
+    (0..of_signal).for_each(|_| press(&mut state, KeyCode::Down));
+    press(&mut state, KeyCode::Enter);
+    let panel = &state.config.boards[state.nav.board].panels[state.focus()];
+    assert!(state.overlay.is_none() && state.nav.zoomed && panel.signals.contains(&signal), "{signal} is not in {panel:?}");
+    // A rule opens its alert.
+    press(&mut state, KeyCode::Char('H'));
+    let of_rule = all.iter().position(|moment| matches!(&moment.of, MomentOf::Rule(_))).expect("a rule");
+    let MomentOf::Rule(rule) = all[of_rule].of.clone() else { unreachable!() };
+    (0..of_rule).for_each(|_| press(&mut state, KeyCode::Char('j')));
+    press(&mut state, KeyCode::Enter);
+    let (text, _) = picture(&state, &theme, 80, 24);
+    assert!(text.contains(&*rule) && text.contains("fires"), "{text}");
+}
+
+#[test]
 fn overlays_fit_any_size() {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     let theme = theme(Glyphs::Unicode);
-    for key in ['?', 'e', ':', '/'] {
+    for key in ['?', 'e', ':', '/', 'H'] {
         let mut state = state("live");
         update(&mut state, Message::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)), &mut (120, 40));
         for (width, height) in [(1, 1), (2, 5), (10, 4), (79, 23), (200, 60)] {

@@ -128,7 +128,7 @@ fn pause_answer_abort_and_undo() {
     let host = Host::plain("");
     host.runbook(
         "undo",
-        "title: Undo\nsteps:\n  - {name: make, type: script, cwd: .., script: touch made, undo: {type: script, cwd: .., script: rm made}}\n  - {name: sure, type: manual, text: 'Is {{ run.id }} fine?', check: [look]}\n  - {name: never, type: script, cwd: .., script: touch never}\n",
+        "title: Undo\nchecklists: {after: [tell them]}\nsteps:\n  - {name: make, type: script, cwd: .., script: touch made, undo: {type: script, cwd: .., script: rm made}}\n  - {name: sure, type: manual, text: 'Is {{ run.id }} fine?', check: [look]}\n  - {name: never, type: script, cwd: .., script: touch never}\n",
     );
     let (code, said) = host.run(&["run", "undo", "--confirm", "here"]);
     assert_eq!(code, 22, "it waits for an operator: {said}");
@@ -137,6 +137,7 @@ fn pause_answer_abort_and_undo() {
     let (code, said) = host.run(&["abort", "--undo", "--reason", "not today"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("make is done and can be undone"), "{said}");
+    assert!(!said.contains("tell them"), "what was taken back wants nothing afterwards: {said}");
     assert!(!host.has("made") && !host.has("never"));
     let (_, shown) = host.run(&["audit", "show"]);
     assert!(shown.contains("because: not today") && shown.contains("aborted, and undone"), "{shown}");

@@ -55,7 +55,7 @@ const SEEN: Duration = Duration::from_secs(60);
 const DATA_SEEN: Duration = Duration::from_secs(900);
 /// How long one question about data may take, and all of them.
 const ASKING: Duration = Duration::from_secs(5);
-const COUNTING: Duration = Duration::from_secs(15);
+pub const COUNTING: Duration = Duration::from_secs(15);
 /// How long sources may take to say who they are.
 const NAMING: Duration = Duration::from_secs(3);
 
@@ -113,12 +113,17 @@ impl Looked {
 impl Operations {
     /// Finds out what is outside.
     pub fn look(&self, runtime: &Runtime, at: LookAt) -> Looked {
-        look(&self.config, runtime, at)
+        self.look_within(runtime, at, COUNTING)
+    }
+
+    /// The same for somebody who waits no longer than so for what stores say.
+    pub fn look_within(&self, runtime: &Runtime, at: LookAt, most: Duration) -> Looked {
+        look(&self.config, runtime, at, most)
     }
 }
 
 /// The same where only the configuration is there.
-pub fn look(config: &Config, runtime: &Runtime, at: LookAt) -> Looked {
+pub fn look(config: &Config, runtime: &Runtime, at: LookAt, most: Duration) -> Looked {
     runtime.block_on(async {
         let release = config.acting.settings.release.as_ref();
         let observed = async {
@@ -129,7 +134,7 @@ pub fn look(config: &Config, runtime: &Runtime, at: LookAt) -> Looked {
         };
         let data = async {
             match &config.acting.settings.snapshots {
-                Some(settings) if at > LookAt::Versions => Some(look_at_data(settings, &config.environment.name, at).await),
+                Some(settings) if at > LookAt::Versions => Some(look_at_data(settings, &config.environment.name, at, most).await),
                 _ => None,
             }
         };
@@ -185,12 +190,10 @@ async fn look_at_identity(config: &Config) -> Vec<String> {
 }
 
 /// What going back would take and cost, as far as is asked.
-pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: LookAt) -> DataLooked {
+pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: LookAt, most: Duration) -> DataLooked {
     let snapshot = chosen(settings, environment);
     // It is only looked, beside an application that is at work: a large table is not counted at any price.
-    let asking = SnapshotSettings { timeout: ASKING, ..settings.clone() };
-    // Whoever looks every minute does not wait long.
-    let most = if at == LookAt::Standing { ASKING } else { COUNTING };
+    let asking = SnapshotSettings { timeout: ASKING.min(most), ..settings.clone() };
     let within = || format!("not told within {}", short(most));
     let files = async {
         match &snapshot {
@@ -200,7 +203,7 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
     };
     let loss = async {
         match &snapshot {
-            Ok(manifest) if at >= LookAt::Data => Some(look_at_loss(&asking, manifest).await),
+            Ok(manifest) if at >= LookAt::Data => Some(look_at_loss(&asking, manifest, most).await),
             _ => None,
         }
     };
@@ -232,11 +235,11 @@ async fn look_at_files(settings: &SnapshotSettings, manifest: &Manifest, at: Loo
 }
 
 /// What was written since a snapshot.
-async fn look_at_loss(asking: &SnapshotSettings, manifest: &Manifest) -> WriteLoss {
-    let (counted, changes) = tokio::join!(timeout(COUNTING, count_all(asking)), timeout(COUNTING, changes_now(asking)));
+async fn look_at_loss(asking: &SnapshotSettings, manifest: &Manifest, most: Duration) -> WriteLoss {
+    let (counted, changes) = tokio::join!(timeout(most, count_all(asking)), timeout(most, changes_now(asking)));
     let (mut now, mut unknown) = (BTreeMap::new(), Vec::new());
     let counted = counted.unwrap_or_else(|_| {
-        let why = format!("not counted within {}", short(COUNTING));
+        let why = format!("not counted within {}", short(most));
         manifest.parts.iter().map(|part| (part.counted_as().to_string(), Err(why.clone()))).collect()
     });
     for (name, counted) in counted {
@@ -248,7 +251,7 @@ async fn look_at_loss(asking: &SnapshotSettings, manifest: &Manifest) -> WriteLo
     let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes.unwrap_or_default());
     // It only helps to recognize what would be lost; whoever could not count is not asked for it.
     if lost.unknown.is_empty() {
-        lost.newest = timeout(COUNTING, newest(asking, manifest, &lost)).await.unwrap_or_default();
+        lost.newest = timeout(most, newest(asking, manifest, &lost)).await.unwrap_or_default();
     }
     lost
 }

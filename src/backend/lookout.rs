@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::look::{FilesSeen, LookAt, Looked, look_at_data, look_at_matrices, look_at_release};
+use super::look::{COUNTING, FilesSeen, LookAt, Looked, look_at_data, look_at_matrices, look_at_release};
 use super::rollback::chosen;
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
@@ -98,7 +98,8 @@ fn look_at_snapshots(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool)
         let id = chosen(settings, environment).map(|manifest| files_of(settings, &manifest)).unwrap_or_default();
         let known = read.lock().unwrap_or_else(|p| p.into_inner()).clone();
         let fresh = known.filter(|read| read.of == id && read.at.elapsed() < READ);
-        let mut data = look_at_data(settings, environment, if fresh.is_none() { LookAt::Files } else { LookAt::Data }).await;
+        let at = if fresh.is_none() { LookAt::Files } else { LookAt::Data };
+        let mut data = look_at_data(settings, environment, at, COUNTING).await;
         match fresh {
             Some(read) => data.files = read.checked,
             None => {

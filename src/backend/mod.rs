@@ -29,7 +29,7 @@ pub use first_snapshot::first_snapshot;
 pub use identity::{groups, host, operator};
 pub use live_signals::LiveSignals;
 pub use logging::{start_logging, start_plain_logging};
-pub use look::{DataLooked, FilesSeen, LookAt, Looked, look};
+pub use look::{COUNTING, DataLooked, FilesSeen, LookAt, Looked, look};
 pub use operations::{OperationError, Operations, changed};
 pub use plan_secrets::absent as absent_secrets;
 pub use planning::PlanRequest;

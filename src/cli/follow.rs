@@ -116,7 +116,7 @@ fn last_word(operations: &Operations, line: &RunLine, code: u8, json: bool) -> u
             say!("what was left of it is not done: look at what that one has done (lastgreen runs) before anything is begun again")
         }
         status if !status.is_open() => {
-            for item in &line.plan.content.checklists.after {
+            for item in line.afterwards() {
                 say!("  after: {item}");
             }
         }

@@ -1,15 +1,20 @@
 //! `lastgreen rollback`: everything back to what was green last, on a bare terminal or without one.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::command_error::{CommandError, CommandResult};
 use super::confirm::{BeginArgs, begin};
-use crate::backend::{LookAt, Looked, Operations, RollbackRequest};
+use crate::backend::{COUNTING, LookAt, Looked, Operations, RollbackRequest};
 use crate::base::units::short;
 use crate::judge::Verdict;
 use crate::plan::deploy::Scope;
+
+/// How long an emergency that is confirmed already waits for what nobody reads before it begins.
+const HURRY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -86,7 +91,7 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
         Some(RollbackSub::Undo { run, begin: wanted }) => {
             // What is refused by the record waits for no database.
             operations.may_undo(run.as_deref())?;
-            let written = operations.look(runtime, LookAt::Data).data.and_then(|data| data.loss);
+            let written = operations.look_within(runtime, LookAt::Data, patience(wanted, "")).data.and_then(|data| data.loss);
             let plan = operations.plan_undo(run.as_deref(), wanted.reason.clone(), written.as_ref())?;
             operations.may_take_back(runtime, &plan)?;
             return begin(operations, &plan, wanted);
@@ -99,7 +104,7 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
         Scope::Traffic => Looked::default(),
         Scope::Code => operations.look(runtime, LookAt::Versions),
         // Its own steps look at the files.
-        Scope::Full => operations.look(runtime, LookAt::Data),
+        Scope::Full => operations.look_within(runtime, LookAt::Data, patience(&args.begin, " (--scope traffic waits for nothing)")),
     };
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
@@ -113,6 +118,17 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));
     }
     begin(operations, &plan, &args.begin)
+}
+
+/// How long is waited for what it would cost: where nobody reads it, not for long.
+fn patience(wanted: &BeginArgs, instead: &str) -> Duration {
+    if wanted.confirm.is_some() && !wanted.dry_run {
+        return HURRY;
+    }
+    if !wanted.json {
+        eprintln!("counting what it would cost, for {} at most{instead}", short(COUNTING));
+    }
+    COUNTING
 }
 
 fn status(operations: &mut Operations, runtime: &Runtime, as_json: bool) -> CommandResult {

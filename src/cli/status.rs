@@ -19,6 +19,9 @@ use crate::observe::source::{Mailbox, Poller};
 use crate::plan::deploy::{DeployState, Readiness};
 use crate::status::{Store, Summary, alert_verdict};
 
+/// How long a monitoring system waits for what stores say of a rollback.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Print everything as JSON.
@@ -87,7 +90,7 @@ fn deployment(config: &Arc<Config>, runtime: &Runtime) -> (Option<DeployState>, 
     }
     let mut operations = Operations::looking(config.clone());
     std::thread::scope(|scope| {
-        let looked = scope.spawn(|| look(config, runtime, LookAt::Standing));
+        let looked = scope.spawn(|| look(config, runtime, LookAt::Standing, PATIENCE));
         let state = operations.deploy(runtime).ok();
         let looked = looked.join().unwrap_or_default();
         (state, Some(operations.readiness(&looked)))

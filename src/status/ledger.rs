@@ -93,6 +93,13 @@ impl RunStatus {
 }
 
 impl RunLine {
+    /// What is to be done after it: nothing where it has changed nothing, or taken back what it did.
+    pub fn afterwards(&self) -> &[String] {
+        let undone = self.run.steps.keys().any(|key| key.starts_with("undo/"));
+        let stands = matches!(self.status(), RunStatus::Done | RunStatus::Failed | RunStatus::Aborted) && !undone;
+        if stands { &self.plan.content.checklists.after } else { &[] }
+    }
+
     pub fn status(&self) -> RunStatus {
         if self.broken.is_some() {
             return RunStatus::Broken;

@@ -14,7 +14,7 @@ pub use ledger::{Due, Elsewhere, Ledger, RunLine, RunStatus, RunbookLine, expect
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};
 pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown, shown_of};
-pub use timeline::{Moment, Timeline};
+pub use timeline::{Moment, MomentOf, Timeline};
 pub use verdicts::{BoardVerdicts, verdicts};
 
 /// The targets this program logs under.

@@ -1,4 +1,5 @@
-//! What has happened since the cockpit looks: verdicts that changed, beside the runs that were begun and ended. Pure.
+//! What has happened since the cockpit looks: verdicts that changed and rules that fired, beside the runs that were begun and ended.
+//! Pure.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -7,11 +8,19 @@ use super::ledger::Ledger;
 use super::store::Store;
 use crate::base::clock::Stamp;
 use crate::config::Config;
-use crate::judge::Verdict;
+use crate::judge::{RulePhase, Verdict};
 use crate::plan::runbook::RunResult;
 
 /// So many changes are kept.
 const KEPT: usize = 200;
+
+/// What something that happened is of: what there is to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MomentOf {
+    Signal(Arc<str>),
+    Rule(Arc<str>),
+    Run(String),
+}
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +29,7 @@ pub struct Moment {
     /// How bad it is; `None`: neither good nor bad.
     pub verdict: Option<Verdict>,
     pub words: String,
+    pub of: MomentOf,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +37,8 @@ pub struct Timeline {
     seen: HashMap<Arc<str>, Verdict>,
     /// Those of which anything was ever known.
     known: HashSet<Arc<str>>,
+    /// The rules that fire.
+    firing: HashSet<Arc<str>>,
     /// The newest first.
     moments: VecDeque<Moment>,
 }
@@ -50,13 +62,29 @@ impl Timeline {
             }
             if is_new && (known || verdict == Verdict::Fail || before.is_some_and(|before| before != Verdict::Unknown)) {
                 let words = format!("{} {}: {}", signal.title, verdict.word(), track.judgement.reason);
-                new.push(Moment { at, verdict: Some(verdict), words });
+                new.push(Moment { at, verdict: Some(verdict), words, of: MomentOf::Signal(name.clone()) });
             }
         }
+        new.extend(self.note_rules(config, store, at));
         for moment in &new {
             self.moments.push_front(moment.clone());
         }
         self.moments.truncate(KEPT);
+        new
+    }
+
+    /// The rules that have begun to fire, or do so no more.
+    fn note_rules(&mut self, config: &Config, store: &Store, at: Stamp) -> Vec<Moment> {
+        let mut new = Vec::new();
+        for (rule, state) in config.rules.iter().zip(&store.rules) {
+            let fires = matches!(state.phase, RulePhase::Firing { .. });
+            let changed = if fires { self.firing.insert(rule.name.clone()) } else { self.firing.remove(&rule.name) };
+            if changed {
+                let does = if fires { "fires" } else { "fires no more" };
+                let words = format!("rule {} {does}: {}", rule.name, state.reason);
+                new.push(Moment { at, verdict: Some(state.verdict(rule)), words, of: MomentOf::Rule(rule.name.clone()) });
+            }
+        }
         new
     }
 
@@ -65,10 +93,12 @@ impl Timeline {
         let mut all: Vec<Moment> = self.moments.iter().cloned().collect();
         for run in ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment).take(KEPT) {
             let title = &run.plan.content.title;
-            all.extend(run.run.started.map(|at| Moment { at, verdict: None, words: format!("{title} begun by {}", run.run.by.user) }));
+            let of = MomentOf::Run(run.id.clone());
+            let begun = |at| Moment { at, verdict: None, words: format!("{title} begun by {}", run.run.by.user), of: of.clone() };
+            all.extend(run.run.started.map(begun));
             if let (Some(at), crate::plan::runbook::Phase::Ended { result, .. }) = (run.run.ended, &run.run.phase) {
                 let verdict = if *result == RunResult::Done { Verdict::Pass } else { Verdict::Warn };
-                all.push(Moment { at, verdict: Some(verdict), words: format!("{title} {}", run.status().word()) });
+                all.push(Moment { at, verdict: Some(verdict), words: format!("{title} {}", run.status().word()), of });
             }
         }
         all.sort_by_key(|moment| std::cmp::Reverse(moment.at));

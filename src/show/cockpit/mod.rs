@@ -4,6 +4,7 @@
 mod canary_menu;
 mod command;
 mod dialog;
+mod happened;
 mod line_edit;
 mod list_view;
 mod logs;
@@ -16,6 +17,7 @@ mod rollback_dialog;
 mod run_view;
 mod state;
 mod table;
+mod timeline_view;
 mod typed;
 mod update;
 
@@ -31,5 +33,6 @@ pub use rollback_dialog::RollbackDialog;
 pub use run_view::{Asking, RunView};
 pub use state::{Cursor, FrozenScreen, Nav, State, Toast, is_chart, is_list};
 pub use table::table_of;
+pub use timeline_view::TimelineView;
 pub use typed::{Pressed, Typed};
 pub use update::{Message, update};

@@ -72,6 +72,14 @@ pub(super) fn move_focus(state: &mut State, action: Action, width: u16) {
         };
         return;
     }
+    if let Some(Overlay::Timeline(_)) = &state.overlay {
+        match action {
+            Action::Up => scroll(state, -1),
+            Action::Down => scroll(state, 1),
+            _ => {}
+        }
+        return;
+    }
     let count = state.board().map_or(0, |b| b.panels.len());
     // A panel that has the screen to itself takes the arrows for its own.
     if state.nav.zoomed || count == 1 {
@@ -135,6 +143,11 @@ pub(super) fn scroll(state: &mut State, by: isize) {
         // No overlay has more lines than there are actions and signals: what lies beyond would only eat keys.
         let most = (Action::ALL.len() + 4) as i64;
         *scroll = (i64::from(*scroll) + by as i64).clamp(0, most) as u16;
+        return;
+    }
+    if let Some(Overlay::Timeline(mut view)) = state.overlay.take_if(|overlay| matches!(overlay, Overlay::Timeline(_))) {
+        view.select(&state.moments(), by);
+        state.overlay = Some(Overlay::Timeline(view));
         return;
     }
     let Some(panel) = state.panel() else { return };

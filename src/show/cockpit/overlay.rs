@@ -1,4 +1,5 @@
-//! What can lie over the board: help, the palette, the query behind a panel, a row of a list, a line to type a search in, a runbook on its
+//! What can lie over the board: help, the palette, the query behind a panel, a row of a list, what has
+//! happened, a line to type a search in, a runbook on its
 //! way to being run, a run.
 
 use tui_input::Input;
@@ -9,6 +10,7 @@ use super::list_view::Row;
 use super::palette::Palette;
 use super::rollback_dialog::RollbackDialog;
 use super::run_view::RunView;
+use super::timeline_view::TimelineView;
 
 #[derive(Clone, Debug)]
 pub enum Overlay {
@@ -24,6 +26,8 @@ pub enum Overlay {
         row: Row,
         scroll: u16,
     },
+    /// What has happened.
+    Timeline(TimelineView),
     /// A line of text; the focused list is filtered as it is typed.
     Search {
         input: Input,

@@ -13,7 +13,7 @@ use crate::judge::Verdict;
 use crate::plan::deploy::{DeployState, Readiness};
 use crate::plan::runbook::Observation as TrafficSeen;
 use crate::show::keymap::{Chord, Keymap};
-use crate::status::{BoardVerdicts, Ledger, OutputTail, Store, Summary, Timeline, deploy_state, verdicts};
+use crate::status::{BoardVerdicts, Ledger, Moment, OutputTail, Store, Summary, Timeline, deploy_state, verdicts};
 
 /// Where the operator looks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -159,6 +159,11 @@ impl State {
         for moment in self.timeline.note(&self.config, &self.live, self.now) {
             log::info!(target: "verdicts", "{}", moment.words);
         }
+    }
+
+    /// What has happened, the newest first.
+    pub fn moments(&self) -> Vec<Moment> {
+        self.timeline.with_runs(&self.ledger, &self.config.environment.name)
     }
 
     /// Looks at the deployment anew: the record, the switch, and how the canary is judged.

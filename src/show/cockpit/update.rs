@@ -8,6 +8,7 @@ use tui_input::Input;
 use super::canary_menu::{CanaryChoice, CanaryMenu};
 use super::command::Command;
 use super::dialog::{Dialog, DialogResult, Stage};
+use super::happened::open_moment;
 use super::line_edit::{edit, insert, leaves};
 use super::list_view::{ListView, Row};
 use super::navigate::{
@@ -21,6 +22,7 @@ use super::rollback_dialog::RollbackDialog;
 use super::run_view::{RunContext, RunView, RunViewResult};
 use super::state::{State, is_list};
 use super::table::selected_row;
+use super::timeline_view::TimelineView;
 use super::typed::Pressed;
 use crate::base::clock::Stamp;
 use crate::config::{Config, PanelKind};
@@ -362,9 +364,11 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
             return requests::begin_selected(state);
         }
         Action::Run => return requests::begin_answer(state),
+        Action::Timeline => toggle(state, Overlay::Timeline(TimelineView::default())),
         Action::OpenRun => return requests::open_latest(state),
         Action::Rollback => return requests::open_rollback(state),
         Action::Canary => return requests::open_canary(state),
+        Action::Zoom if matches!(state.overlay, Some(Overlay::Timeline(_))) => return open_moment(state),
         Action::Zoom if state.overlay.is_some() => state.overlay = None,
         Action::Zoom => match row_to_open(state) {
             Some(row) => state.overlay = Some(Overlay::Detail { row, scroll: 0 }),

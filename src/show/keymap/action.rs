@@ -101,6 +101,7 @@ actions! {
     Run "run" Runbooks "plan the selected runbook and show what it would do; nothing begins without another key";
     Rollback "rollback" Everywhere "roll back: shows the scopes, their plans and what they cost; nothing begins without the name typed";
     Canary "canary" Everywhere "step the canary, hold it, or take it out of the traffic";
+    Timeline "timeline" Everywhere "go through what has happened: verdicts, rules and runs, each of which opens";
     OpenRun "open-run" Everywhere "look at the run that is under way, or at the last one";
     Answer "answer" Run "answer what the run asks: the word is typed, and a note may stand behind it";
     Pause "pause" Run "pause the run after its current step";

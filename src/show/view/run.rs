@@ -98,7 +98,7 @@ fn says(paint: &mut Paint, area: Rect, line: &RunLine) -> u16 {
         return 0;
     }
     let rows = paint.wrapped(area, 0, &line.words(), standing_role(line.status()));
-    let after = line.plan.content.checklists.after.join("; ");
+    let after = line.afterwards().join("; ");
     if after.is_empty() {
         return rows;
     }
