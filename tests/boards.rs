@@ -346,6 +346,15 @@ fn a_wide_screen_says_what_has_happened() {
 }
 
 #[test]
+fn what_is_judged_stands_on_some_board() {
+    let own = MANY.replace("signals = [\"listed\"]", "signals = [\"pods\"]");
+    let config = load_text(Path::new("/x/lastgreen.toml"), &own).config.expect("a configuration");
+    let others = config.boards.last().expect("a board");
+    assert_eq!((others.name.as_str(), others.panels.len()), ("Others", 1));
+    assert_eq!(&*others.panels[0].signals[0], "listed");
+}
+
+#[test]
 fn what_has_happened_is_gone_through_and_opened_on_every_screen() {
     use crossterm::event::{KeyCode, KeyEvent};
     let mut state = state("live");

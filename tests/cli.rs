@@ -408,6 +408,22 @@ fn one_mistake_makes_no_others() {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
     assert!(said.contains(": 5 errors"), "and no others: {said}");
+    // Nor does one in what has to be there.
+    for (wrong, said) in [
+        ("[environment]\nname = 5\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:1\"\n", ":2:8: error: this is a number"),
+        ("[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = 5\n", ":5:7: error: this is a number"),
+        ("[environment]\nname = \"x\"\n[sources.p]\nkind = \"promethius\"\nurl = \"http://127.0.0.1:1\"\n", "did you mean `prometheus`?"),
+    ] {
+        file(&folder, "lastgreen.toml", &format!("{wrong}[signals.a]\nsource = \"p\"\nquery = \"up\"\nfail = \"> 3\"\n"));
+        let output = text(&run(folder.path(), &["check", "--offline"]));
+        assert!(output.contains(said) && output.contains(": 1 error\n"), "{output}");
+    }
+    let signals = "[environment]\nname = \"x\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:1\"\n[signals.a]\nsource = \"p\"\nquery = \"up\"\nfail = \"> 3\"\n";
+    for (wrong, said) in [("unit = 7\n", "this has to be a word"), ("interval = \"999999999999d\"\n", "more than ten years")] {
+        file(&folder, "lastgreen.toml", &format!("{signals}{wrong}"));
+        let output = text(&run(folder.path(), &["check", "--offline"]));
+        assert!(output.contains(said) && output.contains(": 1 error\n"), "{output}");
+    }
     // It is what is typed to confirm.
     for name in ["", " ", "a\\nb", "\\u001b[2J"] {
         file(

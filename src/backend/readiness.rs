@@ -7,7 +7,7 @@ use super::look::{FilesSeen, Looked};
 use super::operations::Operations;
 use super::rollback::{RollbackRequest, matrix_item};
 use crate::base::clock::Stamp;
-use crate::base::units::short;
+use crate::base::units::{count_of, short};
 use crate::config::Config;
 use crate::judge::Verdict;
 use crate::plan::deploy::{Readiness, ReadinessItem, Scope, improvements};
@@ -47,8 +47,8 @@ impl Operations {
                     plan.content.warnings.iter().filter(|warning| warning.starts_with("a secret is missing")).collect();
                 match missing.as_slice() {
                     [] => {
-                        let steps = plan.content.steps.len();
-                        ReadinessItem { what, verdict: Verdict::Pass, words: format!("{steps} steps"), scopes, mend: None }
+                        let steps = count_of(plan.content.steps.len(), "step");
+                        ReadinessItem { what, verdict: Verdict::Pass, words: steps, scopes, mend: None }
                     }
                     [first, ..] => {
                         let mend = Some("set it where lastgreen is started".into());

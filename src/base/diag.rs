@@ -44,6 +44,10 @@ impl fmt::Display for Diagnostic {
 pub struct Findings {
     files: Vec<(usize, PathBuf, Arc<str>)>,
     pub found: Vec<Diagnostic>,
+    /// Where an entry begins, and which of its keys was taken out for what was wrong with it.
+    taken_out: Vec<(usize, String)>,
+    /// Entries that could not be read at all.
+    lost: Vec<String>,
 }
 
 impl Findings {
@@ -70,6 +74,9 @@ impl Findings {
 
     fn add(&mut self, severity: Severity, span: Range<usize>, cause: String, hint: Option<String>) {
         let Some((start, path, text)) = self.files.iter().rfind(|(start, ..)| *start <= span.start) else { return };
+        if self.follows(&span, &cause) {
+            return;
+        }
         let (line, column) = position(text, span.start - start);
         // What nobody knows is said once.
         let same = |d: &Diagnostic| d.line == line && d.column == column && d.file == *path && d.cause.starts_with("unknown field");
@@ -77,6 +84,23 @@ impl Findings {
             return;
         }
         self.found.push(Diagnostic { severity, file: path.clone(), line, column, cause, hint });
+    }
+
+    /// What was wrong with a key has been said: that it is missing then is no mistake of its own.
+    pub fn taken_out(&mut self, entry: &Range<usize>, key: &str) {
+        self.taken_out.push((entry.start, key.to_string()));
+    }
+
+    /// What is wrong with an entry has been said: that it is not there then is no mistake of its own.
+    pub fn lost(&mut self, name: &str) {
+        self.lost.push(name.to_string());
+    }
+
+    /// Whether something is only so because of another mistake, which was said.
+    fn follows(&self, span: &Range<usize>, cause: &str) -> bool {
+        let taken_out = |(at, key): &(usize, String)| *at == span.start && cause.starts_with(&format!("`{key}` is missing"));
+        let lost = |name: &String| cause.starts_with("there is no ") && cause.ends_with(&format!("`{name}`"));
+        self.taken_out.iter().any(taken_out) || self.lost.iter().any(lost)
     }
 
     pub fn has_errors(&self) -> bool {

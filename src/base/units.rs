@@ -245,11 +245,20 @@ pub fn short(duration: Duration) -> String {
     }
 }
 
+/// How many of something: `1 row`, `1,284 rows`.
+pub fn count_of(count: usize, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} {what}{s}", thousands(count as f64))
+}
+
 /// A duration as a stop-watch shows it: `2:10`, `1:02:10`.
 pub fn watch(duration: Duration) -> String {
     let s = duration.as_secs();
     if s < 3600 { format!("{}:{:02}", s / 60, s % 60) } else { format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60) }
 }
+
+/// What is longer was not meant so.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// Reads `3m`, `1h30m`, `250ms`.
 ///
@@ -261,6 +270,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("`{text}` is not a duration: minutes are a small m (write 5s, 3m or 1h30m)"));
     }
     match humantime::parse_duration(text.trim()) {
+        Ok(d) if d > LONGEST => Err(format!("`{text}` is more than ten years (write 5s, 3m or 1h30m)")),
         Ok(d) if d.is_zero() => Err(format!("`{text}` is no time at all (write 5s, 3m or 1h30m)")),
         Ok(d) => Ok(d),
         Err(_) => Err(format!("`{text}` is not a duration (write 5s, 3m or 1h30m)")),

@@ -11,6 +11,7 @@ use crate::backend::{Operations, audit_database};
 use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::exit;
+use crate::base::units::count_of;
 use crate::config::planned_config;
 use crate::observe::source::Session;
 use crate::plan::runbook::{Event, Record, Run};
@@ -158,8 +159,10 @@ fn verify(operations: &mut Operations, wanted: Option<&str>, offline: bool, json
     } else {
         for one in &all {
             match &one.difference {
-                None if one.behind > 0 => say!("ok   {}  {} records, {} of them not in the database yet", one.run, one.records, one.behind),
-                None => say!("ok   {}  {} records", one.run, one.records),
+                None if one.behind > 0 => {
+                    say!("ok   {}  {}, {} of them not in the database yet", one.run, count_of(one.records, "record"), one.behind)
+                }
+                None => say!("ok   {}  {}", one.run, count_of(one.records, "record")),
                 Some(difference) => say!("BAD  {}  {difference}", one.run),
             }
         }

@@ -13,6 +13,7 @@ use crate::base::clock::Clock;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::exit;
 use crate::base::text::nearest;
+use crate::base::units::count_of;
 use crate::config::{Config, load_file, planning_context, runbooks};
 use crate::observe::reading::{Ask, SourceState};
 use crate::observe::source::Poller;
@@ -242,7 +243,8 @@ fn text(path: &Path, report: &Report, counts: Option<(usize, usize, usize, usize
         return out + &format!("{}: {errors} {}\n", path.display(), if errors == 1 { "error" } else { "errors" });
     }
     if let Some((sources, signals, rules, boards)) = counts {
-        out += &format!("{}: good: {sources} sources, {signals} signals, {rules} rules, {boards} boards\n", path.display());
+        let counted = [(sources, "source"), (signals, "signal"), (rules, "rule"), (boards, "board")].map(|(n, what)| count_of(n, what));
+        out += &format!("{}: good: {}\n", path.display(), counted.join(", "));
     }
     for source in &report.sources {
         match &source.fault {

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::endpoint::{Auth, Endpoint, Tls};
+use crate::base::units::count_of;
 use crate::observe::reading::{Ask, Fact, FaultKind, Health, Shape, Value};
 use crate::observe::source::{Client, Database, Qdrant, Redis, Web};
 
@@ -126,7 +127,7 @@ fn describe(found: &Found) -> String {
         Found::Alertmanager => "Alertmanager".into(),
         Found::Page { metrics, .. } => format!("a page of {} metrics", metrics.len()),
         Found::Http { path } => format!("an HTTP service that answers {path}"),
-        Found::Database { tables } => format!("a database with {} tables", tables.len()),
+        Found::Database { tables } => format!("a database with {}", count_of(tables.len(), "table")),
         Found::Redis => "Redis".into(),
     }
 }

@@ -10,7 +10,7 @@ use crate::base::clock::Stamp;
 use crate::base::diag::suggestion;
 use crate::base::exit;
 use crate::base::text::fit;
-use crate::base::units::short;
+use crate::base::units::{count_of, short};
 use crate::plan::deploy::{Scope, improvements};
 use crate::status::{Ledger, RunLine, RunStatus, RunbookLine, step_mark};
 
@@ -204,7 +204,7 @@ pub fn list_runbooks(operations: &mut Operations) -> String {
             }
             None => {
                 let errors = line.loaded.findings.len();
-                let _ = writeln!(out, "{:24}  has {errors} mistakes: lastgreen check", line.name);
+                let _ = writeln!(out, "{:24}  has {}: lastgreen check", line.name, count_of(errors, "mistake"));
             }
         }
     }

@@ -10,7 +10,7 @@ use super::confirm::{BeginArgs, begin};
 use crate::act::infra::snapshot::{check_part, list, mark_golden};
 use crate::backend::{LookAt, Operations, PlanRequest};
 use crate::base::exit;
-use crate::base::units::short;
+use crate::base::units::{count_of, short};
 use crate::plan::deploy::{Golden, Manifest, pick};
 use crate::plan::runbook::SnapshotSettings;
 
@@ -126,7 +126,12 @@ fn show(settings: &SnapshotSettings, as_json: bool, operations: &Operations) -> 
             let moved = if manifest.moved.is_empty() { "" } else { "  written to meanwhile" };
             let size = bytesize::ByteSize(manifest.size()).display().iec();
             let age = short(operations.now().since(manifest.at));
-            say!("{}  {age} ago  {size}  {} parts  by {}{golden}{safety}{moved}", manifest.id, manifest.parts.len(), manifest.by);
+            say!(
+                "{}  {age} ago  {size}  {}  by {}{golden}{safety}{moved}",
+                manifest.id,
+                count_of(manifest.parts.len(), "part"),
+                manifest.by
+            );
         }
         for why in &wrong {
             say!("UNREADABLE  {why}");

@@ -64,6 +64,10 @@ impl Resolver<'_> {
         for panel in of_alerts.filter(|panel| panel.signals.is_empty()) {
             panel.signals.clone_from(&raised);
         }
+        // What is judged is seen somewhere: it would otherwise be in the header alone.
+        let is_shown = |name: &Arc<str>| boards.iter().flat_map(|board| &board.panels).any(|panel| panel.signals.contains(name));
+        let others = signals.iter().filter(|(name, signal)| signal.signal.has_thresholds() && !is_shown(name)).map(panel_of).collect();
+        boards.extend(boards_of("Others", others));
         boards
     }
 
@@ -95,20 +99,27 @@ fn is_bare(kind: PanelKind) -> bool {
 /// So many panels can still be told apart.
 const ON_A_BOARD: usize = 24;
 
+/// A signal in a panel of its own.
+fn panel_of((name, signal): (&Arc<str>, &SignalConfig)) -> Panel {
+    let kind = if signal.question.history { PanelKind::Series } else { PanelKind::Stats };
+    Panel { title: signal.signal.title.clone(), kind, signals: vec![name.clone()] }
+}
+
+/// Panels on as many boards as they need.
+fn boards_of(name: &str, panels: Vec<Panel>) -> Vec<Board> {
+    let called = |i: usize| if i == 0 { name.to_string() } else { format!("{name} {}", i + 1) };
+    let chunks = panels.chunks(ON_A_BOARD).enumerate();
+    chunks.map(|(i, panels)| Board { name: called(i), columns: None, panels: panels.to_vec() }).collect()
+}
+
 /// Without any board: every signal in one, then the sources, the rules and the log.
 fn plain_boards(signals: &IndexMap<Arc<str>, SignalConfig>) -> Vec<Board> {
     let bare = |title: &str, kind| Panel { title: title.into(), kind, signals: Vec::new() };
-    let panel = |(name, signal): (&Arc<str>, &SignalConfig)| {
-        let kind = if signal.question.history { PanelKind::Series } else { PanelKind::Stats };
-        Panel { title: signal.signal.title.clone(), kind, signals: vec![name.clone()] }
-    };
     // Alerts have a board of their own.
-    let shown: Vec<_> = signals.iter().filter(|(_, signal)| signal.question.ask != Ask::Alerts).map(panel).collect();
-    let name = |i: usize| if i == 0 { "Overview".to_string() } else { format!("Overview {}", i + 1) };
-    let chunks = shown.chunks(ON_A_BOARD).enumerate();
-    let mut boards: Vec<Board> = chunks.map(|(i, panels)| Board { name: name(i), columns: None, panels: panels.to_vec() }).collect();
+    let shown = signals.iter().filter(|(_, signal)| signal.question.ask != Ask::Alerts).map(panel_of).collect();
+    let mut boards = boards_of("Overview", shown);
     if boards.is_empty() {
-        boards.push(Board { name: name(0), columns: None, panels: Vec::new() });
+        boards.push(Board { name: "Overview".into(), columns: None, panels: Vec::new() });
     }
     boards.extend([
         Board { name: "Services".into(), columns: Some(1), panels: vec![bare("Sources", PanelKind::Services)] },

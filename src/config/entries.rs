@@ -40,11 +40,19 @@ pub(super) fn merged(mut keys: Keys, below: Keys) -> Keys {
 
 /// Reads an entry. What is wrong with one of its values is said and hides nothing: the entry is read again without it.
 pub(super) fn entry<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>) -> Option<T> {
+    entry_at(findings, value, &value.span())
+}
+
+/// The same of an entry whose heading is elsewhere.
+pub(super) fn entry_at<T: DeserializeOwned>(findings: &mut Findings, value: &Spanned<DeValue<'_>>, heading: &Range<usize>) -> Option<T> {
     let mut value = value.clone();
-    let mut taken_out = Vec::new();
+    let mut taken_out: Vec<String> = Vec::new();
     loop {
         let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
-            Ok(found) => return Some(found),
+            Ok(found) => {
+                taken_out.iter().for_each(|key| findings.taken_out(heading, key));
+                return Some(found);
+            }
             Err(error) => error,
         };
         // What is missing because it was taken out is said.
@@ -107,6 +115,10 @@ fn explain(message: &str) -> (String, Option<String>) {
         let hint = (found == "a number" && wanted == "a text").then(|| "put it in quotes: \"5s\", \"> 0.5\"".to_string());
         return (format!("this is {found}, and has to be {wanted}"), hint);
     }
+    // Where one of a few words is wanted.
+    if message == "wanted string or table" {
+        return ("this has to be a word".into(), Some("put it in quotes, as unit = \"seconds\"".into()));
+    }
     if let Some(name) = message.strip_prefix("missing field ") {
         return (format!("{name} is missing"), None);
     }
@@ -120,8 +132,9 @@ pub(super) fn entries<T: DeserializeOwned>(findings: &mut Findings, value: &Span
     };
     let mut out = Entries::new();
     for (key, value) in table.iter() {
-        if let Some(found) = entry(findings, value) {
-            out.insert(key.get_ref().as_ref().into(), (found, key.span()));
+        match entry_at(findings, value, &key.span()) {
+            Some(found) => drop(out.insert(key.get_ref().as_ref().into(), (found, key.span()))),
+            None => findings.lost(key.get_ref()),
         }
     }
     out

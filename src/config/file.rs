@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::entries::{Entries, Keys, entries, entry, keys_of, list, merged, overlaid};
+use super::entries::{Entries, Keys, entries, entry, entry_at, keys_of, list, merged, overlaid};
 use super::sections::{Sections, TargetSections};
 use super::shape::{
     AlertsShape, AuditShape, BoardShape, EnvironmentShape, NotifyShape, RolesShape, RollbackShape, RuleShape, ServiceShape, SignalShape,
@@ -151,7 +151,7 @@ pub(super) fn read(findings: &mut Findings, path: &Path, text: &str) -> FileShap
         match key.get_ref().as_ref() {
             "profile" => file.profile = entry::<String>(findings, value).map(|name| (name, value.span())),
             "vars" => file.vars = entry(findings, value).unwrap_or_default(),
-            "environment" => file.environment = entry(findings, value).map(|e| (e, span)),
+            "environment" => file.environment = entry_at(findings, value, &span).map(|e| (e, span)),
             "ui" => file.ui = entry(findings, value).unwrap_or_default(),
             "sources" => {
                 file.sources = entries(findings, value);

@@ -146,7 +146,7 @@ impl Resolver<'_> {
             return None;
         };
         let Some(name) = &shape.name else {
-            self.findings.error(span.clone(), "the environment has no name", Some("write name = \"rag-production\"".into()));
+            self.findings.error(span.clone(), "`name` is missing: an environment has one", Some("write name = \"rag-production\"".into()));
             return None;
         };
         // It is what is typed to confirm.

@@ -8,7 +8,7 @@ use super::store::Store;
 use crate::base::clock::Stamp;
 use crate::base::tier::Tier;
 use crate::base::units::Unit;
-use crate::base::units::{short, watch};
+use crate::base::units::{count_of, short, watch};
 use crate::config::{AlertSettings, Config};
 use crate::judge::{Judgement, RulePhase, RuleState, Signal, Verdict};
 use crate::observe::reading::{Alert, AlertState, Ask, Fault, LabelledValue, SourceState, Value};
@@ -267,14 +267,14 @@ pub fn shown(value: &Value, unit: Unit) -> String {
             let more = lines.len().saturating_sub(parts.len());
             parts.join(" · ") + &if more > 0 { format!(" · {more} more") } else { String::new() }
         }
-        Value::Table(table) => format!("{} rows", table.rows.len()),
+        Value::Table(table) => count_of(table.rows.len(), "row"),
         Value::Events(events) => match events.iter().max_by_key(|event| event.at) {
-            Some(last) => format!("{} events, last {} {}", events.len(), last.at.day_hm(), last.kind),
+            Some(last) => format!("{}, last {} {}", count_of(events.len(), "event"), last.at.day_hm(), last.kind),
             None => "none".into(),
         },
         Value::Alerts(alerts) => match alerts.len() {
             0 => "none".into(),
-            n => format!("{n} alerts"),
+            n => count_of(n, "alert"),
         },
     }
 }
@@ -371,7 +371,7 @@ fn away(signal: &SignalLine, signals: &[SignalLine], sources: &[SourceLine]) -> 
     let blind = blind(source, signals);
     let fault = source.fault.as_ref().map_or("failing", |fault| &fault.message);
     (signal.judgement.verdict == Verdict::Unknown && blind > 0)
-        .then(|| format!("{} is away: {fault} ({blind} signals unknown)", source.name))
+        .then(|| format!("{} is away: {fault} ({} unknown)", source.name, count_of(blind, "signal")))
 }
 
 /// Something that may be what is said first: how bad, how telling among equals, and in which words.
@@ -398,7 +398,7 @@ fn worst(
         match blind {
             0 if nothing_judged => candidates.push((Verdict::Unknown, 4, format!("{}: {fault}", source.name))),
             0 => candidates.push((Verdict::Warn, 4, format!("{}: {fault}", source.name))),
-            n => candidates.push((Verdict::Unknown, 8, format!("{}: {fault} ({n} signals unknown)", source.name))),
+            n => candidates.push((Verdict::Unknown, 8, format!("{}: {fault} ({} unknown)", source.name, count_of(n, "signal")))),
         }
     }
     for rule in rules {

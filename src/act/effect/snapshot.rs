@@ -13,7 +13,7 @@ use crate::act::infra::snapshot::{
     Before, Restored, Taken, at_work, bring_in, check_part, counts_now, forget_all, leads_to, list, mark_golden, may_be_taken_back, prune,
     qdrant_probes, redo, restore, take, taken_up, unbroken, undo,
 };
-use crate::base::units::short;
+use crate::base::units::{count_of, short};
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::Boxed;
 use crate::plan::deploy::{Golden, Manifest, Part, StoreKind, drifted, pick};
@@ -380,7 +380,7 @@ impl Act for VerifyStep {
                 }
             }
             let limit = short(invocation.limit());
-            log.say(&format!("{} parts looked at, within {limit}", manifest.parts.len()));
+            log.say(&format!("{} looked at, within {limit}", count_of(manifest.parts.len(), "part")));
             match (wrong.as_slice(), unknown.as_slice()) {
                 ([], []) => Outcome::done(format!("as in {}", manifest.id), false),
                 (some, []) => Outcome::otherwise(format!("not as in {}: {}", manifest.id, some.join("; ")), false),

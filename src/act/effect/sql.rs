@@ -11,6 +11,7 @@ use super::http::redacted;
 use super::{Act, Context, Invocation, Outcome, OutputLog, Settled, expect};
 use crate::base::endpoint::DatabaseOptions;
 use crate::base::text::hex;
+use crate::base::units::count_of;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Boxed, Given, Session};
 use crate::plan::runbook::{Output, SqlCall};
@@ -81,9 +82,9 @@ async fn work(session: &mut Session, call: &SqlCall, limit: Duration, log: &mut 
 
 fn read(call: &SqlCall, given: &Given) -> (Json, String) {
     match (call.mutates, &given.value) {
-        (true, _) => (Json::from(given.changed), format!("{} rows changed", given.changed)),
+        (true, _) => (Json::from(given.changed), count_of(given.changed as usize, "row") + " changed"),
         (false, Some(value)) => (value.clone(), format!("gives {value}")),
-        (false, None) => (Json::from(given.rows as u64), format!("{} rows", given.rows)),
+        (false, None) => (Json::from(given.rows as u64), count_of(given.rows, "row")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::outbox::{Notification, Outbox};
 use crate::base::clock::Stamp;
+use crate::base::units::count_of;
 use crate::plan::runbook::{Event, Notice, Occasion, Plan, Record, Run, RunResult};
 use crate::record::journal::Replay;
 
@@ -56,7 +57,7 @@ fn notification_of(plan: &Plan, run: &Run, record: &Record, notice: &Notice, occ
     match &record.event {
         Event::Started { .. } => {
             lines.extend(c.reason.as_ref().map(|reason| format!("reason: {reason}")));
-            lines.push(format!("{} steps, {}", c.steps.len(), c.danger.word()));
+            lines.push(format!("{}, {}", count_of(c.steps.len(), "step"), c.danger.word()));
         }
         Event::Asked { question } => lines.push(question.text.clone()),
         Event::RollbackStarted { why, steps } => lines.push(format!("{why} ({} steps back)", steps.len())),

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::{Restored, Told, database_name, sha256_of};
 use crate::base::endpoint::DatabaseOptions;
+use crate::base::units::count_of;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::Session;
 use crate::plan::deploy::{Part, StoreKind, differences};
@@ -138,7 +139,7 @@ pub async fn restore(
     };
     let done = done.await;
     session.close().await;
-    done.map(|rows| Restored::Done(format!("{}: {rows} rows in one transaction", part.name)))
+    done.map(|rows| Restored::Done(format!("{}: {} in one transaction", part.name, count_of(rows as usize, "row"))))
 }
 
 /// Every table of the snapshot in the place of the live one; what the snapshot does not have stays.
