@@ -1,5 +1,6 @@
 //! Whether the terminal's background is light: it is asked once, and its answer comes among the keys whenever it comes. Nobody
-//! waits for it, and nothing of it is taken for keys, in however many pieces it is read, as long as it begins within ten seconds.
+//! waits for it, and nothing of it is taken for keys, however late it comes: within ten seconds in however many pieces it is read,
+//! later where its first two bytes come together.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::base::clock::Stamp;
 
 /// The question (OSC 11).
 pub const QUESTION: &str = "\x1b]11;?\x1b\\";
-/// After this long no answer comes any more.
+/// After this long an escape alone, and a bracket behind it, are keys that somebody has pressed.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer that has begun ends within this.
 const BROKEN_OFF: Duration = Duration::from_secs(5);
@@ -34,15 +35,14 @@ impl Awaited {
     /// Takes the answer out of what was read. Gives the keys, and whether the background is light once that is known.
     pub fn take(&mut self, keys: Vec<KeyEvent>, at: Stamp) -> (Vec<KeyEvent>, Option<bool>) {
         let broken_off = self.begun.as_ref().is_some_and(|(_, began)| at.since(*began) > BROKEN_OFF);
-        if broken_off || self.begun.is_none() && at.since(self.asked) > PATIENCE {
-            self.over = true;
-        }
+        self.over |= broken_off;
+        let cut = at.since(self.asked) <= PATIENCE;
         let (mut rest, mut light) = (Vec::new(), None);
         for key in keys {
             let plain = !key.modifiers.intersects(KeyModifiers::ALT | KeyModifiers::CONTROL);
             match (&mut self.begun, key.code) {
                 _ if self.over => rest.push(key),
-                (None, KeyCode::Char(']')) if key.modifiers == KeyModifiers::ALT || plain && self.escaped => {
+                (None, KeyCode::Char(']')) if key.modifiers == KeyModifiers::ALT || cut && plain && self.escaped => {
                     self.begun = Some((String::new(), at));
                 }
                 (None, code) => {
@@ -159,9 +159,11 @@ mod tests {
 
     #[test]
     fn keys_are_keys_where_nothing_is_awaited() {
-        let alt = keys("\u{1b}]11");
+        // Late, an escape and a bracket that come apart are somebody's keys; together they are the answer of a slow link.
         let mut late = Awaited::new(Stamp(0));
-        assert_eq!(late.take(alt.clone(), Stamp(11_000)).0, alt, "nobody answers any more");
+        assert_eq!(late.take(keys("\u{1b}"), Stamp(11_000)).0, keys("\u{1b}"));
+        assert_eq!(late.take(keys("]["), Stamp(11_200)).0, keys("]["));
+        assert_eq!(late.take(keys("\u{1b}]11;rgb:ffff/ffff/ffff\u{7}"), Stamp(40_000)), (Vec::new(), Some(true)));
         // Somebody pressed Alt and the bracket: what follows goes on being keys.
         let mut pressed = Awaited::new(Stamp(0));
         assert!(pressed.take(keys("\u{1b}]"), Stamp(0)).0.is_empty());
