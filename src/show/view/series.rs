@@ -129,8 +129,11 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, (drawn, hidden): (&[Draw
     let mut rows: Vec<(Verdict, &Drawn, Option<f64>)> = drawn.iter().map(|line| value_of(state, panel, line)).collect();
     if now {
         // Of equals the order stays, so that nothing jumps.
-        rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| worse(b).total_cmp(&worse(a))));
+        let judged = drawn.iter().map(|line| line.signal).find(|signal| signal.has_thresholds());
+        rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| worse(b, judged).total_cmp(&worse(a, judged))));
     }
+    // Of many lines two rows say hardly more than one.
+    let most = u16::from(area.height >= TWO_ROWS && rows.len() + hidden <= FEW);
     for (shown, (verdict, line, value)) in rows.iter().enumerate() {
         let (verdict, left) = (*verdict, rows.len() - shown + hidden);
         let is_gone = value.is_none();
@@ -141,10 +144,13 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, (drawn, hidden): (&[Draw
         let label = fit(&line.label, usize::from(area.width).saturating_sub(width(&value) + 5).max(8));
         let need = (if labelled { width(&label) + 3 } else { 0 } + width(&value) + if judged { 2 } else { 0 }) as u16;
         let more = format!("+{left} more");
-        let kept = if left > 1 { width(&more) as u16 + 1 } else { 0 };
+        let kept = if left > 1 && y == most { width(&more) as u16 + 1 } else { 0 };
         if !detailed && x > 0 && x + need + kept > area.width {
-            paint.text(area, x, y, &more, Role::Dim);
-            break;
+            if y == most {
+                paint.text(area, x, y, &more, Role::Dim);
+                break;
+            }
+            (x, y) = (0, y + 1);
         }
         if !line.name.is_empty() {
             x += paint.text(area, x, y, line.name, line.role) + 1;
@@ -185,12 +191,18 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, (drawn, hidden): (&[Draw
             y += u16::from(detailed);
         }
     }
-    if detailed { y } else { 1 }
+    if detailed { y } else { y + 1 }
 }
 
-/// How far a line is on the bad side of its thresholds' direction.
-fn worse((_, line, value): &(Verdict, &Drawn<'_>, Option<f64>)) -> f64 {
-    let op = line.signal.fail.as_ref().or(line.signal.warn.as_ref()).map(|condition| condition.op);
+/// With so many rows there is room for two of the legend.
+const TWO_ROWS: u16 = 6;
+const FEW: usize = 8;
+
+/// How far a line is on the bad side of its thresholds' direction; without thresholds of that of the panel's, where it is of the same
+/// unit: the track that makes the sum bad is named before what is well.
+fn worse((_, line, value): &(Verdict, &Drawn<'_>, Option<f64>), judged: Option<&Signal>) -> f64 {
+    let signal = if line.signal.has_thresholds() { Some(line.signal) } else { judged.filter(|judged| judged.unit == line.signal.unit) };
+    let op = signal.and_then(|signal| signal.fail.as_ref().or(signal.warn.as_ref())).map(|condition| condition.op);
     match (op, value) {
         (Some(Op::Greater | Op::AtLeast), Some(value)) => *value,
         (Some(Op::Less | Op::AtMost), Some(value)) => -value,
