@@ -359,7 +359,7 @@ fn what_has_happened_is_gone_through_and_opened_on_every_screen() {
     use crossterm::event::{KeyCode, KeyEvent};
     let mut state = state("live");
     state.nav.board = state.config.boards.iter().position(|board| board.name == "Services").expect("a board");
-    let mut press = |state: &mut State, code| drop(update(state, Message::Key(KeyEvent::from(code)), &mut (80, 24)));
+    let press = |state: &mut State, code| drop(update(state, Message::Key(KeyEvent::from(code)), &mut (80, 24)));
     let theme = theme(Glyphs::Ascii);
     press(&mut state, KeyCode::Char('H'));
     let (text, _) = picture(&state, &theme, 80, 24);

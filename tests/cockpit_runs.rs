@@ -80,12 +80,8 @@ fn a_run_from_the_cockpit_asks_and_is_answered() {
     reads();
     t.press("\r");
     t.wait_for("Enter alone confirms nothing");
-    t.type_slowly("doen looks well");
-    t.press("\r");
-    t.wait_for("`doen` is none of these: done, failed, skip");
-    t.type_slowly("done looks well");
-    t.press("\r");
-    t.wait_for("every step is done");
+    t.answer_slowly("doen looks well", "`doen` is none of these: done, failed, skip");
+    t.answer_slowly("done looks well", "every step is done");
     t.wait_for("looks well");
     t.press(ESC);
     t.wait("the view to be left", |s| !s.contains("4 of 4 steps"));
@@ -100,21 +96,15 @@ fn a_run_from_the_cockpit_asks_and_is_answered() {
 fn aborting_says_what_is_left_and_undoes_it() {
     let mut t = Terminal::demo(100, 30, "healthy", &[("NO_COLOR", "1"), ("TERM", "linux"), ("LANG", "C")]);
     at_the_plan(&mut t);
-    t.type_slowly("rag-demo");
-    t.press("\r");
-    t.wait_for("enter: answer done");
+    t.answer_slowly("rag-demo", "enter: answer done");
     t.press("a");
     t.wait_for("Traffic to the stable track is done and can be undone");
     t.wait_for("Type undo to abort and undo it");
     reads();
-    t.type_slowly("U");
-    t.press("\r");
-    t.wait_for("type undo, or leave");
+    t.answer_slowly("U", "type undo, or leave");
     t.press("\u{1b}[200~undo\r\u{1b}[201~");
     t.wait_for("pasted text confirms nothing");
-    t.type_slowly("undo");
-    t.press("\r");
-    t.wait_for("aborted, and undone");
+    t.answer_slowly("undo", "aborted, and undone");
     assert!(t.text().is_ascii(), "{}", t.text());
     t.press("d");
     t.press("\x03");
@@ -272,9 +262,7 @@ fn a_connection_that_is_cut_in_the_middle_does_not_end_the_run() {
     t.press("\r");
     t.wait_for("Type yes and Enter");
     std::thread::sleep(Duration::from_millis(450));
-    t.type_slowly("yes");
-    t.press("\r");
-    t.wait_for("step 5 of 8");
+    t.answer_slowly("yes", "step 5 of 8");
     t.wait_for("half way");
     // The line is cut: no farewell, the client is simply gone.
     t.signal(Signal::KILL);
