@@ -139,7 +139,7 @@ pub fn look(config: &Config, runtime: &Runtime, at: LookAt, most: Duration) -> L
             }
         };
         let (observed, (green, running), matrices, data, mismatches) =
-            tokio::join!(observed, look_at_release(config, release), look_at_matrices(config), data, look_at_identity(config));
+            tokio::join!(observed, look_at_release(config, release), look_at_matrices(config), data, look_at_identity(config, most));
         let now = Some(Clock::System.now());
         Looked { observed, green, running, matrices, data, mismatches, versions_at: now, data_at: now }
     })
@@ -170,7 +170,7 @@ pub async fn look_at_matrices(config: &Config) -> Vec<Result<Matrix, String>> {
 
 /// What sources say they are, against what the configuration expects. They are asked nothing else; who does not say it in time is
 /// no mismatch.
-async fn look_at_identity(config: &Config) -> Vec<String> {
+async fn look_at_identity(config: &Config, most: Duration) -> Vec<String> {
     if config.environment.expect.is_empty() {
         return Vec::new();
     }
@@ -181,7 +181,7 @@ async fn look_at_identity(config: &Config) -> Vec<String> {
     let mailbox = Arc::new(Mailbox::default());
     let Ok(poller) = connect(&asking, &Handle::current(), Duration::ZERO, mailbox.clone()) else { return Vec::new() };
     let mut store = Store::new(&asking);
-    let deadline = Instant::now() + NAMING;
+    let deadline = Instant::now() + most.min(NAMING);
     while !store.all_identified(&asking) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
         store.apply(&asking, mailbox.take(), Clock::System.now());
     }
@@ -195,10 +195,10 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
     // It is only looked, beside an application that is at work: a large table is not counted at any price.
     let asking = SnapshotSettings { timeout: ASKING.min(most), ..settings.clone() };
     let within = || format!("not told within {}", short(most));
-    let files = async {
+    let listed = async {
         match &snapshot {
-            Ok(manifest) => look_at_files(settings, manifest, at).await,
-            Err(why) => Err(why.clone()),
+            Ok(manifest) if at < LookAt::Files => look_at_sizes(settings, manifest, most).await,
+            _ => Ok(FilesSeen::Sizes),
         }
     };
     let loss = async {
@@ -208,30 +208,38 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
         }
     };
     // All at once: one that hangs is not waited for by the others.
-    let (files, loss, rights, rooms) = tokio::join!(files, loss, timeout(most, may_restore(&asking)), timeout(most, server_rooms(&asking)));
+    let (listed, loss, rights, rooms) =
+        tokio::join!(listed, loss, timeout(most, may_restore(&asking)), timeout(most, server_rooms(&asking)));
+    // What reads whole files hears nothing meanwhile: nobody is to wait for it in vain.
+    let files = match &snapshot {
+        Ok(manifest) if at == LookAt::Files => look_at_files(settings, manifest).await,
+        _ => listed,
+    };
     let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(within()))]);
     let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(within()))]);
     DataLooked { snapshot, files, loss, rights, room: room(settings), server_rooms }
 }
 
-/// The files of a snapshot: read whole, or only looked at. What a program keeps is its own to check, which may take long.
-async fn look_at_files(settings: &SnapshotSettings, manifest: &Manifest, at: LookAt) -> Result<FilesSeen, String> {
+/// The files of a snapshot, read whole.
+async fn look_at_files(settings: &SnapshotSettings, manifest: &Manifest) -> Result<FilesSeen, String> {
     for part in &manifest.parts {
-        let checked = match (at, part.kind) {
-            (LookAt::Files, _) => check_part(settings, manifest, part).await.map(drop).map_err(|fault| fault.message),
-            (_, StoreKind::Program) => Ok(()),
-            (_, StoreKind::Qdrant) if !part.local => {
-                let listed = timeout(ASKING, check_part(settings, manifest, part)).await;
-                listed.map_or_else(
-                    |_| Err(format!("{} does not say whether it has its snapshot", part.store)),
-                    |checked| checked.map(drop).map_err(|fault| fault.message),
-                )
-            }
-            _ => check_size(settings, manifest, part),
-        };
-        checked?;
+        check_part(settings, manifest, part).await.map_err(|fault| fault.message)?;
     }
-    Ok(if at == LookAt::Files { FilesSeen::Whole } else { FilesSeen::Sizes })
+    Ok(FilesSeen::Whole)
+}
+
+/// The same without reading them. What a program keeps is its own to check, which may take long.
+async fn look_at_sizes(settings: &SnapshotSettings, manifest: &Manifest, most: Duration) -> Result<FilesSeen, String> {
+    for part in manifest.parts.iter().filter(|part| part.kind != StoreKind::Program) {
+        if part.kind == StoreKind::Qdrant && !part.local {
+            let listed = timeout(most.min(ASKING), check_part(settings, manifest, part)).await;
+            let silent = |_| Err(format!("{} does not say whether it has its snapshot", part.store));
+            listed.map_or_else(silent, |checked| checked.map(drop).map_err(|fault| fault.message))?;
+        } else {
+            check_size(settings, manifest, part)?;
+        }
+    }
+    Ok(FilesSeen::Sizes)
 }
 
 /// What was written since a snapshot.

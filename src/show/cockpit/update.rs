@@ -207,7 +207,7 @@ fn run_key(state: &mut State, mut view: Box<RunView>, key: KeyEvent, columns: u1
     let mut commands = match action {
         // ctrl+c leaves as everywhere; what closes the cockpit elsewhere closes the view first.
         Some(Action::Quit) if key.modifiers.contains(crossterm::event::KeyModifiers::CONTROL) => vec![Command::Quit],
-        Some(action) if matches!(action, Action::Palette | Action::Canary) || action.board().is_some() => {
+        Some(action) if matches!(action, Action::Palette | Action::Canary | Action::Timeline) || action.board().is_some() => {
             state.left.insert(view.run.clone());
             return std::iter::once(Command::Backend(Request::Look(None))).chain(act(state, action, columns)).collect();
         }
