@@ -192,6 +192,20 @@ fn a_run_on_small_screens_and_large() {
     }
 }
 
+#[test]
+fn a_run_that_is_left_stands_beside_the_board_where_there_is_room() {
+    let plan = a_plan(&state(), "runbooks/golden.yaml", RUNBOOK);
+    let mut state = looking(a_run(&plan, failed_at_the_restore()[..3].to_vec(), true), 60.0);
+    press(&mut state, KeyCode::Char('d'), at(61.0));
+    press(&mut state, KeyCode::Char('1'), at(62.0));
+    assert!(state.overlay.is_none());
+    let (wide, _) = picture(&state, &theme(Glyphs::Unicode), 200, 60);
+    for part in ["What has happened", "begun by oncall", "step 2 of", "▶  2 "] {
+        assert!(wide.contains(part), "{part} is not in:\n{wide}");
+    }
+    assert!(!picture(&state, &theme(Glyphs::Unicode), 120, 40).0.contains("step 2 of"));
+}
+
 /// A state in which the dialog of a runbook shows its plan.
 fn at_its_plan(name: &str, text: &str) -> (State, Arc<Plan>) {
     let mut state = state();

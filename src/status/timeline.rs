@@ -94,11 +94,11 @@ impl Timeline {
         for run in ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment).take(KEPT) {
             let title = &run.plan.content.title;
             let of = MomentOf::Run(run.id.clone());
-            let begun = |at| Moment { at, verdict: None, words: format!("{title} begun by {}", run.run.by.user), of: of.clone() };
+            let begun = |at| Moment { at, verdict: None, words: format!("begun by {}: {title}", run.run.by.user), of: of.clone() };
             all.extend(run.run.started.map(begun));
             if let (Some(at), crate::plan::runbook::Phase::Ended { result, .. }) = (run.run.ended, &run.run.phase) {
                 let verdict = if *result == RunResult::Done { Verdict::Pass } else { Verdict::Warn };
-                all.push(Moment { at, verdict: Some(verdict), words: format!("{title} {}", run.status().word()), of });
+                all.push(Moment { at, verdict: Some(verdict), words: format!("{}: {title}", run.status().word()), of });
             }
         }
         all.sort_by_key(|moment| std::cmp::Reverse(moment.at));

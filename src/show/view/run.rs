@@ -48,6 +48,19 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, view: &RunView) -> Opt
     run_foot::draw(state, paint, below(room_above, foot.height().min(inner.height)), line, &foot)
 }
 
+/// The same beside a board: how it stands, and its steps.
+pub(super) fn beside(state: &State, paint: &mut Paint, area: Rect, line: &RunLine) {
+    let top = head(state, paint, area, line);
+    let steps = line.steps();
+    let room = Rect { y: area.y + top, height: area.height.saturating_sub(top), ..area };
+    steps_list(state, paint, room, line, &steps, &RunView::new(line.id.clone()));
+}
+
+/// How many rows that takes.
+pub(super) fn rows_beside(line: &RunLine) -> u16 {
+    line.steps().len() as u16 + 2
+}
+
 fn standing_role(status: RunStatus) -> Role {
     match status {
         RunStatus::Done => Role::Pass,

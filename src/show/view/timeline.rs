@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 
 use super::paint::{Paint, role};
 use super::palette::window;
+use super::run;
 use crate::base::text::{fit, width, wrap};
 use crate::show::cockpit::{State, TimelineView};
 use crate::show::keymap::Action;
@@ -19,6 +20,13 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
         let used = paint.text(area, x + 2, 0, &key, Role::Accent);
         paint.text(area, x + used + 3, 0, "opens one", Role::Dim);
     }
+    // Below it stands the run that is under way, with a row between.
+    let open = state.ledger.open(&state.config.environment.name);
+    let below = open.map_or(0, |line| run::rows_beside(line).min(area.height / 2));
+    if let Some(line) = open {
+        run::beside(state, paint, Rect { y: area.y + area.height - below, height: below, ..area }, line);
+    }
+    let area = Rect { height: area.height.saturating_sub(below + u16::from(below > 0)), ..area };
     let all = state.moments();
     if all.is_empty() {
         paint.text(area, 0, 1, NOTHING, Role::Dim);
