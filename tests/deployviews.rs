@@ -147,7 +147,7 @@ fn what_was_counted_is_counted_again_until_somebody_types() {
     let mut state = state();
     let asked = |commands: Vec<Command>| -> Vec<(u64, Scope, Option<String>)> {
         let of = |command| match command {
-            Command::Backend(Request::PlanRollback { serial, scope, reason }) => Some((serial, scope, reason)),
+            Command::Backend(Request::PlanRollback { serial, scope, reason, .. }) => Some((serial, scope, reason)),
             _ => None,
         };
         commands.into_iter().filter_map(of).collect()

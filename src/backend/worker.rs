@@ -274,7 +274,7 @@ impl Work {
                 let permitted = planned.and_then(|plan| self.operations.permit(&plan).map(|()| plan));
                 Update::Planned(serial, permitted.map(Arc::new).map_err(|r| r.words().to_string()))
             }
-            Request::PlanRollback { serial, scope, reason } => {
+            Request::PlanRollback { serial, scope, reason, mismatches } => {
                 let looked = self.lookout.looked().fresh(self.operations.now());
                 let snapshot = looked.snapshot(self.operations.now());
                 let running = looked.running.and_then(Result::ok);
@@ -284,6 +284,7 @@ impl Work {
                     running,
                     snapshot,
                     matrices: looked.matrices,
+                    mismatches,
                     ..RollbackRequest::default()
                 };
                 let planned = self.operations.plan_rollback(scope, request);

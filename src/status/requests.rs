@@ -22,6 +22,8 @@ pub enum Request {
         serial: u64,
         scope: Scope,
         reason: Option<String>,
+        /// What was reached that is not what the configuration expects.
+        mismatches: Vec<String>,
     },
     Begin(Arc<Plan>),
     Answer {

@@ -235,7 +235,7 @@ fn open_rollback_at(state: &mut State, scope: Scope) -> Vec<Command> {
         return Vec::new();
     }
     state.dialogs += 1;
-    let mut dialog = RollbackDialog::new(state.dialogs, scope, &reason_of(state), state.now);
+    let mut dialog = RollbackDialog::new(state.dialogs, scope, (&reason_of(state), state.live_summary.mismatches.clone()), state.now);
     let requests = dialog.requests();
     (state.overlay, state.toast) = (Some(Overlay::Rollback(Box::new(dialog))), None);
     requests.into_iter().map(Command::Backend).collect()

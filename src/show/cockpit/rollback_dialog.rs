@@ -33,6 +33,8 @@ pub struct RollbackDialog {
     /// The runner is being started.
     pub starting: Option<Arc<Plan>>,
     pub refused: Option<String>,
+    /// What was reached that is not what the configuration expects: it stands in the plan, and so on record.
+    pub mismatches: Vec<String>,
 }
 
 const PAGE: u16 = 5;
@@ -43,7 +45,7 @@ const ROWS: u16 = 16;
 const COLUMNS: u16 = 60;
 
 impl RollbackDialog {
-    pub fn new(serial: u64, scope: Scope, reason: &str, now: Stamp) -> RollbackDialog {
+    pub fn new(serial: u64, scope: Scope, (reason, mismatches): (&str, Vec<String>), now: Stamp) -> RollbackDialog {
         RollbackDialog {
             serial,
             reason: Input::new(reason.to_string()),
@@ -56,6 +58,7 @@ impl RollbackDialog {
             awaited: [0; 3],
             starting: None,
             refused: None,
+            mismatches,
         }
     }
 
@@ -63,7 +66,11 @@ impl RollbackDialog {
     pub fn requests(&mut self) -> Vec<Request> {
         self.awaited = self.awaited.map(|awaited| awaited.saturating_add(1));
         let reason = Some(self.reason.value().trim().to_string()).filter(|text| !text.is_empty());
-        Scope::ALL.into_iter().map(|scope| Request::PlanRollback { serial: self.serial, scope, reason: reason.clone() }).collect()
+        let planned = |scope| {
+            let (reason, mismatches) = (reason.clone(), self.mismatches.clone());
+            Request::PlanRollback { serial: self.serial, scope, reason, mismatches }
+        };
+        Scope::ALL.into_iter().map(planned).collect()
     }
 
     /// What was counted grows old while it is read: everything is planned again, as long as nobody has begun to type. What is shown

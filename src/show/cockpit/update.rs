@@ -88,6 +88,7 @@ pub fn update(state: &mut State, message: Message, size: &mut (u16, u16)) -> Vec
             state.live.judge(&config, now);
             state.look_at_deployment();
             if let Some(Overlay::Rollback(dialog)) = &mut state.overlay {
+                dialog.mismatches.clone_from(&state.live_summary.mismatches);
                 return dialog.again(now).into_iter().map(Command::Backend).collect();
             }
         }

@@ -141,9 +141,8 @@ fn plan(paint: &mut Paint, area: Rect, dialog: &RollbackDialog, mismatches: &[St
     let cells = usize::from(area.width.saturating_sub(INDENT));
     let mut lines: Vec<(String, Role)> = Vec::new();
     // Whatever is planned would be done to something else than is meant.
-    for words in mismatches {
-        lines.extend(wrap(&format!("WRONG ENVIRONMENT: {words}"), cells).into_iter().map(|line| (line, Role::Fail)));
-    }
+    let wrong: Vec<String> = mismatches.iter().map(|words| format!("WRONG ENVIRONMENT: {words}")).collect();
+    lines.extend(wrong.iter().flat_map(|words| wrap(words, cells)).map(|line| (line, Role::Fail)));
     match &dialog.plans[dialog.scope as usize] {
         None => lines.push(("planning …".into(), Role::Dim)),
         Some(Err(why)) => lines.extend(why.lines().flat_map(|line| wrap(line, cells)).map(|line| (line, Role::Fail))),
@@ -152,7 +151,8 @@ fn plan(paint: &mut Paint, area: Rect, dialog: &RollbackDialog, mismatches: &[St
             if let Some(loses) = plan.content.inputs.get("loses").and_then(|value| value.as_str()) {
                 lines.extend(wrap(&format!("loses {loses}"), cells).into_iter().map(|line| (line, Role::Warn)));
             }
-            for warning in &plan.content.warnings {
+            // The plan has said it too, when it was made.
+            for warning in plan.content.warnings.iter().filter(|warning| !wrong.contains(warning)) {
                 lines.extend(wrap(warning, cells).into_iter().map(|line| (line, Role::Warn)));
             }
             for (i, step) in plan.content.steps.iter().enumerate() {
