@@ -90,7 +90,9 @@ pub fn main() -> Result<u8> {
                 return export_rules(&path);
             }
             let named = cli::NamedLooks { theme: cli.theme.as_deref(), keymap: cli.keymap.as_deref() };
-            let (text, code) = cli::check(args, named, &path, &sources_runtime()?);
+            let runtime = sources_runtime()?;
+            let (text, code) = cli::check(args, named, &path, &runtime);
+            runtime.shutdown_background();
             Ok(say(&text, code))
         }
         Some(Sub::Status(args)) => {
@@ -99,7 +101,11 @@ pub fn main() -> Result<u8> {
                 Ok(config) => config,
                 Err(words) => return Ok(unfit(&cli, &words)),
             };
-            match cli::status(&Arc::new(config), &sources_runtime()?, args.json) {
+            let runtime = sources_runtime()?;
+            let told = cli::status(&Arc::new(config), &runtime, args.json);
+            // A secret's command that hangs is waited for by nobody.
+            runtime.shutdown_background();
+            match told {
                 Ok((text, code)) => Ok(say(&text, code)),
                 Err(words) => Ok(unfit(&cli, &format!("{words}\n"))),
             }
@@ -273,7 +279,7 @@ struct Endings {
 }
 
 /// How long an orderly end may take.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(6);
 
 impl Endings {
     /// Takes the signals over, from now on.

@@ -56,6 +56,31 @@ fn a_rollback_that_failed_is_known_to_whoever_keeps_records_in_the_same_database
 }
 
 #[test]
+fn a_rollback_that_nobody_drives_is_not_over() {
+    let router = Router::default();
+    *router.share.lock().expect("a lock") = 10.0;
+    let server = router.start();
+    let host = host(&server, "");
+    router.hangs.store(true, Ordering::SeqCst);
+    let (code, said) = host.run(&["rollback", "--reason", "it is bad", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{said}");
+    let id = said.trim().to_string();
+    until("it to be at work", || router.puts.load(Ordering::SeqCst) > 0);
+    rustix::process::kill_process(host.runner_pid(&id), rustix::process::Signal::KILL).expect("killed");
+    host.until(&id, "interrupted");
+    for asked in [["status"].as_slice(), &["canary", "status"]] {
+        let (code, said) = host.run(asked);
+        assert!(
+            code == 2 && said.contains("rollback-traffic is not over") && said.contains("nobody drives it"),
+            "{asked:?} {code}: {said}"
+        );
+    }
+    let (code, said) = host.run(&["canary", "set", "25", "--confirm", "here"]);
+    assert!(code == 24 && said.contains("is not over"), "{said}");
+    router.hangs.store(false, Ordering::SeqCst);
+}
+
+#[test]
 fn status_says_how_the_canary_is_and_whether_a_rollback_would_work() {
     let router = Router::default();
     *router.share.lock().expect("a lock") = 10.0;
@@ -78,7 +103,8 @@ fn a_wrong_environment_is_said_wherever_a_rollback_is_planned() {
     let more = format!("{release}[environment.expect]\ndatabase = \"ragdb\"\n");
     let host = host(&server, &more);
     let wrong = "WRONG ENVIRONMENT: lite says database app, expected ragdb";
-    for asked in [["status"].as_slice(), &["rollback", "status"], &["rollback", "--scope", "code", "--dry-run"]] {
+    let code = ["rollback", "--scope", "code", "--dry-run"];
+    for asked in [["status"].as_slice(), &["rollback", "status"], &code, &["canary", "set", "10", "--dry-run"]] {
         let (code, said) = host.run(asked);
         assert!(said.contains(wrong), "{asked:?} {code}: {said}");
     }

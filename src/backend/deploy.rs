@@ -10,14 +10,15 @@ use super::live_signals::LiveSignals;
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::reach::audit_database;
+use super::undo::{RESTORE, UNDO};
 use crate::act::effect::{SignalPoints, Signals};
 use crate::act::infra::traffic::observe;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Stamp};
 use crate::base::units::short;
 use crate::config::{Config, OperatorRole};
-use crate::plan::deploy::{DeployState, FailedRollback, HOLD, Hold, STEP, SaidOfHold, Scope, Turn, TurnState};
+use crate::plan::deploy::{DeployState, HOLD, Hold, PastRun, PastState, STEP, SaidOfHold, Scope, Turn, TurnState};
 use crate::plan::runbook::{CanarySettings, Content, Operator, Plan, RunResult, Weight};
-use crate::record::journal::{RemoteRun, RemoteTurn, RemoteView, Said, look_remotely, put_hold, said_of_hold_there};
+use crate::record::journal::{Holder, RemoteRun, RemoteTurn, RemoteView, Said, look_remotely, put_hold, said_of_hold_there};
 use crate::status::{Elsewhere, Ledger, deploy_state, said_of_hold};
 
 /// The input of a step that says why it goes on against the analysis or a gate.
@@ -31,6 +32,8 @@ pub struct CanaryRequest {
     pub from: Weight,
     pub against: Option<String>,
     pub reason: Option<String>,
+    /// What whoever confirms has to know besides.
+    pub warnings: Vec<String>,
 }
 
 impl Operations {
@@ -58,7 +61,7 @@ impl Operations {
         let loaded = self.runbooks();
         let mut ledger = self.ledger(&loaded);
         if let Ok(Some(view)) = remote_view(&config, LATEST) {
-            heard(&mut ledger.elsewhere, view);
+            heard(&mut ledger.elsewhere, view, self.now());
         }
         let (names, bake) = match &config.acting.settings.canary {
             Some(canary) => (canary.analysis.signals(), canary.bake),
@@ -81,10 +84,10 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan_canary(&mut self, wanted: CanaryRequest) -> Result<Plan, OperationError> {
-        let CanaryRequest { to, from, against, reason } = wanted;
+        let CanaryRequest { to, from, against, reason, warnings } = wanted;
         let mut inputs = IndexMap::from([("weight".to_string(), to.to_string()), ("from".to_string(), from.to_string())]);
         inputs.extend(against.map(|why| (OVERRIDE.to_string(), why)));
-        self.plan(PlanRequest { runbook: STEP.into(), inputs, reason, ..PlanRequest::default() })
+        self.plan(PlanRequest { runbook: STEP.into(), inputs, reason, warnings, ..PlanRequest::default() })
     }
 
     /// The plan that keeps a canary where it is, or lets it go.
@@ -238,25 +241,39 @@ fn remote_hold(config: &Config) -> Result<Option<SaidOfHold>, String> {
 pub(super) const LATEST: i64 = 20;
 
 /// Takes in what was heard of others; what was heard before stands until something else is.
-pub(super) fn heard(known: &mut Elsewhere, view: RemoteView) {
+pub(super) fn heard(known: &mut Elsewhere, view: RemoteView, now: Stamp) {
     if let Ok(said) = view.hold {
         known.hold = said.map(read_hold);
     }
     if let Ok(turn) = view.turn {
         known.turn = turn.map(read_turn);
     }
-    if let Ok(runs) = view.runs {
-        known.failed = failed_there(&runs);
+    if let (Ok(runs), Ok(holder)) = (view.runs, view.holder) {
+        known.past = runs.iter().filter_map(|run| past_there(run, holder.as_ref(), now)).collect();
     }
 }
 
-/// The newest rollback, the newest run first, if that has failed.
-fn failed_there(runs: &[RemoteRun]) -> Option<FailedRollback> {
-    let ended = |run: &RemoteRun| run.ended.as_ref().is_some_and(|end| !matches!(end.result, RunResult::Superseded | RunResult::Refused));
-    let last = runs.iter().find(|run| Scope::of(&run.runbook).is_some() && ended(run))?;
-    let end = last.ended.as_ref().filter(|end| end.result == RunResult::Failed)?;
-    let words = format!("{}, by {}", end.words, last.by);
-    Some(FailedRollback { run: last.run.clone(), runbook: last.runbook.clone(), at: end.at, words })
+/// A run that has just begun may not have the environment yet; a holder says that it lives more often than so.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// What a run of others says of whether the last rollback stands.
+fn past_there(run: &RemoteRun, holder: Option<&Holder>, now: Stamp) -> Option<PastRun> {
+    let is_rollback = Scope::of(&run.runbook).is_some();
+    let holder = holder.filter(|holder| holder.run == run.run);
+    let (state, at, words) = match &run.ended {
+        Some(end) if end.result == RunResult::Done && (is_rollback || [STEP, UNDO, RESTORE].contains(&run.runbook.as_str())) => {
+            (PastState::Done, end.at, end.words.clone())
+        }
+        Some(end) if end.result == RunResult::Failed && is_rollback => (PastState::Failed, end.at, end.words.clone()),
+        None if is_rollback => match holder {
+            Some(holder) if holder.idle => (PastState::Stuck, run.at, "it waits for somebody".into()),
+            Some(holder) if now.since(holder.beat) <= SETTLED => (PastState::Running, run.at, String::new()),
+            None if now.since(run.at) <= SETTLED => (PastState::Running, run.at, String::new()),
+            _ => (PastState::Stuck, run.at, "nobody drives it".into()),
+        },
+        _ => return None,
+    };
+    Some(PastRun { run: run.run.clone(), runbook: run.runbook.clone(), at, state, words: format!("{words}, by {}", run.by) })
 }
 
 /// What somebody has turned, by the records of all.

@@ -116,6 +116,11 @@ impl Operations {
         self.look_within(runtime, at, COUNTING)
     }
 
+    /// What was reached that is not what the configuration expects, as a plan says it.
+    pub fn wrong_environment(&self, runtime: &Runtime) -> Vec<String> {
+        runtime.block_on(look_at_identity(&self.config, NAMING)).iter().map(|words| format!("WRONG ENVIRONMENT: {words}")).collect()
+    }
+
     /// The same for somebody who waits no longer than so for what stores say.
     pub fn look_within(&self, runtime: &Runtime, at: LookAt, most: Duration) -> Looked {
         look(&self.config, runtime, at, most)

@@ -239,6 +239,11 @@ impl Operations {
                 "an emergency has had the environment since ({emergency}): what this run planned holds no more (lastgreen abort {id} --leave)"
             )));
         }
+        if let Some(later) = self.restored_since(&line) {
+            return Err(OperationError::Refused(format!(
+                "{later} has restored since, and is in use: to go on would put that aside with all that was written to it (lastgreen abort {id} --leave)"
+            )));
+        }
         if let Some(difference) = changed(&line.plan) {
             return Err(OperationError::Refused(format!(
                 "the runbook was changed since the run began; put it back, or abort the run:\n{difference}"

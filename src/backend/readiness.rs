@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::look::{FilesSeen, Looked};
 use super::operations::Operations;
-use super::rollback::{RollbackRequest, matrix_item};
+use super::rollback::{RollbackRequest, UNREADABLE, matrix_item};
 use crate::base::clock::Stamp;
 use crate::base::units::{count_of, short};
 use crate::config::Config;
@@ -166,6 +166,7 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
     let Some(data) = &looked.data else { return vec![item("snapshot", Verdict::Unknown, "not looked at yet".into(), None)] };
     let manifest = match &data.snapshot {
         Ok(manifest) => manifest,
+        Err(why) if why.starts_with(UNREADABLE) => return vec![item("snapshot", Verdict::Unknown, why.clone(), None)],
         Err(why) => return vec![item("snapshot", Verdict::Fail, why.clone(), Some("lastgreen snapshot create"))],
     };
     let age = now.since(manifest.at);
@@ -181,6 +182,11 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         }
         (false, true) => item("snapshot", Verdict::Pass, words, None),
     }];
+    let lacks = manifest.lacks(settings);
+    if !lacks.is_empty() {
+        let words = format!("it has no {}, which would stay as it is", lacks.join(", "));
+        items.push(item("its parts", Verdict::Fail, words, Some("lastgreen snapshot create --golden WHY")));
+    }
     items.push(match &data.files {
         Ok(FilesSeen::Whole) => item("its files", Verdict::Pass, "size and sum as they were written".into(), None),
         Ok(FilesSeen::Sizes) => {

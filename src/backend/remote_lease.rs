@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::deploy::{LATEST, heard};
 use super::reach::audit_database;
+use crate::base::clock::Clock;
 use crate::base::endpoint::DatabaseOptions;
 use crate::config::Config;
 use crate::record::journal::{Holder, look_remotely};
@@ -47,7 +48,7 @@ impl RemoteHolder {
                 let mut known = known.lock().unwrap_or_else(|p| p.into_inner());
                 known.0 = view.as_ref().and_then(|view| view.holder.clone().ok().flatten());
                 let Some(view) = view else { return };
-                heard(&mut known.1, view);
+                heard(&mut known.1, view, Clock::System.now());
             };
             // Without a thread it is asked again the next time.
             let _ = std::thread::Builder::new().name("remote-lease".into()).spawn(work);

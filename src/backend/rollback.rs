@@ -52,6 +52,12 @@ impl Operations {
         let mut inputs = IndexMap::new();
         if restores {
             let chosen = snapshot.or_else(|| Some((self.chosen_snapshot().ok()?.id, "not counted".into())));
+            let known = chosen.as_ref().zip(self.config.acting.settings.snapshots.as_ref());
+            let lacks = known.and_then(|((id, _), settings)| {
+                let manifest = list(&settings.folder).0.into_iter().find(|manifest| manifest.id == *id)?;
+                Some(manifest.lacks(settings)).filter(|lacks| !lacks.is_empty())
+            });
+            warnings.extend(lacks.map(|lacks| format!("the snapshot has no {}: that stays as it is", lacks.join(", "))));
             inputs.extend(chosen.into_iter().flat_map(|(id, loses)| [(SNAPSHOT.to_string(), id), (LOSES.to_string(), loses)]));
         }
         if asks {
@@ -119,6 +125,12 @@ pub(super) fn matrix_item(matrix: &Result<Matrix, String>, version: &str) -> Rea
 
 /// The snapshot to go back to.
 pub fn chosen(settings: &SnapshotSettings, environment: &str) -> Result<Manifest, String> {
-    let all = of_environment(list(&settings.folder).0, environment);
-    pick(&all, "golden").or_else(|_| pick(&all, "latest")).cloned()
+    let (all, wrong) = list(&settings.folder);
+    let all = of_environment(all, environment);
+    let picked = pick(&all, "golden").or_else(|_| pick(&all, "latest")).cloned();
+    // What may not be read is not missing.
+    picked.map_err(|why| wrong.first().map_or(why, |wrong| format!("{UNREADABLE} {wrong}")))
 }
+
+/// How it begins when there may be a snapshot, and nobody here can tell.
+pub(super) const UNREADABLE: &str = "cannot be read here:";

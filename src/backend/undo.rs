@@ -14,11 +14,12 @@ use crate::base::units::{short, thousands};
 use crate::config::planned_config;
 use crate::plan::deploy::{Scope, WriteLoss};
 use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, RunResult, SnapshotSettings, StepRun, StepState};
+use crate::record::journal::RemoteRun;
 use crate::status::{RunLine, RunStatus};
 
 /// The runbook that takes a restore back.
-const UNDO: &str = "rollback-undo";
-const RESTORE: &str = "restore";
+pub(super) const UNDO: &str = "rollback-undo";
+pub(super) const RESTORE: &str = "restore";
 /// Its inputs: the run whose doing is taken back, and the one that restored, where that had only taken a restore back.
 const RUN: &str = "run";
 const AGAIN: &str = "again";
@@ -192,6 +193,33 @@ impl Operations {
         let asked = runtime.block_on(async { tokio::time::timeout(ASKING, may_take_back(&asking, plan, &runs)).await });
         // Whoever cannot be asked is asked again before anything is touched.
         asked.unwrap_or(Ok(())).map_err(OperationError::Refused)
+    }
+
+    /// Whoever has brought data back whole since a run that restores was left by its runner: here, or by the records of others.
+    pub(super) fn restored_since(&mut self, line: &RunLine) -> Option<String> {
+        let (begun, environment) = (line.run.started?, line.plan.content.environment.name.clone());
+        if line.driven || !line.plan.all().any(|step| matches!(step.kind, Kind::Restore(_))) {
+            return None;
+        }
+        let runs = self.runs();
+        let is_later = |other: &&Arc<RunLine>| {
+            let ended = other.run.ended.is_some_and(|at| at > begun);
+            let here = other.id != line.id && other.plan.content.environment.name == environment;
+            here && ended && other.status() == RunStatus::Done && restores(other).any(|step| step.touched)
+        };
+        if let Some(other) = runs.iter().find(is_later) {
+            return Some(format!("run {} ({})", other.id, other.plan.content.runbook));
+        }
+        if environment != self.config.environment.name {
+            return None;
+        }
+        let others = self.runs_elsewhere(MOST).unwrap_or_default();
+        let restores = |runbook: &str| [UNDO, RESTORE].contains(&runbook) || Scope::of(runbook) == Some(Scope::Full);
+        let is_later = |other: &&RemoteRun| {
+            let done = other.ended.as_ref().is_some_and(|end| end.result == RunResult::Done && end.at > begun);
+            done && restores(&other.runbook)
+        };
+        others.iter().find(is_later).map(|other| format!("run {} ({} by {}, elsewhere)", other.run, other.runbook, other.by))
     }
 
     /// Who has restored since on another host, and not taken it back: only a database that was swapped says so itself.

@@ -170,6 +170,9 @@ fn verify(operations: &mut Operations, wanted: Option<&str>, offline: bool, json
         let what = match (&unasked, offline, bad, behind) {
             (Some(why), ..) => format!("NOT COMPARED with the database: {why}"),
             (None, true, ..) => "the database was not asked".into(),
+            (None, false, _, 0) if crate::backend::audit_database(&operations.config).is_none() => {
+                "there is no database to compare them with".into()
+            }
             (None, false, 0, 0) => "the database has the same".into(),
             (None, false, 0, n) => format!("the database has the same, but is behind with {n} (lastgreen audit sync)"),
             (None, false, ..) => "see the lines above".into(),

@@ -150,8 +150,8 @@ fn set(operations: &mut Operations, runtime: &Runtime, to: Option<Weight>, step:
         (Some(to), _) => to,
         (None, _) => settings.after(seen).unwrap_or(from),
     };
-    let reason = step.begin.reason.clone();
-    let plan = operations.plan_canary(CanaryRequest { to, from, against: step.against.clone(), reason })?;
+    let (reason, warnings) = (step.begin.reason.clone(), operations.wrong_environment(runtime));
+    let plan = operations.plan_canary(CanaryRequest { to, from, against: step.against.clone(), reason, warnings })?;
     begin(operations, &plan, &step.begin)
 }
 

@@ -102,6 +102,7 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     // To take the canary out of the traffic nobody has to be asked anything.
     let looked = match scope {
         Scope::Traffic => Looked::default(),
+        Scope::Code if is_confirmed(&args.begin) => operations.look_within(runtime, LookAt::Versions, HURRY),
         Scope::Code => operations.look(runtime, LookAt::Versions),
         // Its own steps look at the files.
         Scope::Full => operations.look_within(runtime, LookAt::Data, patience(&args.begin, " (--scope traffic waits for nothing)")),
@@ -120,9 +121,14 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     begin(operations, &plan, &args.begin)
 }
 
+/// Nobody reads what it says before it begins.
+fn is_confirmed(wanted: &BeginArgs) -> bool {
+    wanted.confirm.is_some() && !wanted.dry_run
+}
+
 /// How long is waited for what it would cost: where nobody reads it, not for long.
 fn patience(wanted: &BeginArgs, instead: &str) -> Duration {
-    if wanted.confirm.is_some() && !wanted.dry_run {
+    if is_confirmed(wanted) {
         return HURRY;
     }
     if !wanted.json {

@@ -85,8 +85,10 @@ pub fn snapshot(args: &SnapshotArgs, operations: &mut Operations, runtime: &Runt
     };
     match &args.command {
         SnapshotSub::Create { golden, begin: wanted } => {
+            let warnings = operations.wrong_environment(runtime);
             let inputs = golden.iter().map(|why| ("golden".to_string(), why.clone())).collect();
-            let request = PlanRequest { runbook: "snapshot".into(), inputs, reason: wanted.reason.clone(), ..PlanRequest::default() };
+            let request =
+                PlanRequest { runbook: "snapshot".into(), inputs, reason: wanted.reason.clone(), warnings, ..PlanRequest::default() };
             let plan = operations.plan(request)?;
             begin(operations, &plan, wanted)
         }
@@ -95,11 +97,18 @@ pub fn snapshot(args: &SnapshotArgs, operations: &mut Operations, runtime: &Runt
         SnapshotSub::Golden { snapshot, why, remove } => golden(&settings, snapshot, why.as_deref().filter(|_| !remove), operations),
         SnapshotSub::Restore { snapshot, no_safety, begin: wanted } => {
             let found = find(&settings, snapshot)?;
-            let loses = operations.look(runtime, LookAt::Data).data.and_then(|data| data.loss);
+            let looked = operations.look(runtime, LookAt::Data);
+            let mut warnings: Vec<String> = looked.mismatches.iter().map(|words| format!("WRONG ENVIRONMENT: {words}")).collect();
+            let lacks = found.lacks(&settings);
+            if !lacks.is_empty() {
+                warnings.push(format!("the snapshot has no {}: that stays as it is", lacks.join(", ")));
+            }
+            let loses = looked.data.and_then(|data| data.loss);
             let loses = loses.filter(|loss| loss.snapshot == found.id).map_or_else(|| "not counted".into(), |l| l.words(operations.now()));
             let mut inputs: IndexMap<String, String> = [("snapshot".to_string(), found.id), ("loses".to_string(), loses)].into();
             inputs.extend(no_safety.then(|| ("safety".to_string(), "false".to_string())));
-            let request = PlanRequest { runbook: "restore".into(), inputs, reason: wanted.reason.clone(), ..PlanRequest::default() };
+            let request =
+                PlanRequest { runbook: "restore".into(), inputs, reason: wanted.reason.clone(), warnings, ..PlanRequest::default() };
             let plan = operations.plan(request)?;
             begin(operations, &plan, wanted)
         }

@@ -1,6 +1,5 @@
 //! A deployment as everybody shows it: the canary's traffic by the record and by the switch, and how it is judged.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{Ledger, RunLine, RunStatus};
@@ -8,7 +7,7 @@ use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::{CanaryVerdict, Verdict};
-use crate::plan::deploy::{Compared, DeployState, FailedRollback, SaidOfHold, Turn, TurnState, compare, holds, turns};
+use crate::plan::deploy::{Compared, DeployState, PastRun, PastState, SaidOfHold, Turn, TurnState, compare, holds, not_made_good, turns};
 use crate::plan::runbook::{Kind, Observation, Scope, StepRun, StepState};
 
 /// An observation that is older than this says nothing about now.
@@ -46,31 +45,41 @@ pub fn deploy_state(
     Some(state)
 }
 
-/// A rollback that has failed is what has to be said until another run has turned the traffic, brought a version out or data back.
+/// A rollback that has failed, or stands still in the middle, is what has to be said until something as wide was done, or somebody
+/// has gone on from it.
 fn failed_rollback(ledger: &Ledger, environment: &str, now: Stamp) -> Option<String> {
+    let here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment && run.plan.content.target.is_none());
+    let mut past: Vec<PastRun> = here.filter_map(|run| past_of(run)).collect();
+    // What is known here of a run is newer than what the database has of it.
+    past.extend(ledger.elsewhere.past.iter().filter(|run| ledger.run(&run.run).is_none()).cloned());
+    past.sort_by_key(|run| std::cmp::Reverse(run.at));
+    let last = not_made_good(&past).filter(|run| now.since(run.at) < FORGOTTEN)?;
+    let ago = short(now.since(last.at));
+    Some(match last.state {
+        PastState::Failed => format!("{} failed {ago} ago: {} (run {})", last.runbook, last.words, last.run),
+        _ => format!("{} is not over, begun {ago} ago: {} (run {})", last.runbook, last.words, last.run),
+    })
+}
+
+/// What a run says of that, if anything.
+fn past_of(run: &RunLine) -> Option<PastRun> {
     // What was only looked at, or refused, has changed nothing.
     let turns = |kind: &Kind| kind.mutates() && matches!(kind, Kind::Traffic(_) | Kind::Release(_) | Kind::Restore(_));
-    let changes = |run: &RunLine| {
-        let touched = |(key, step): (&String, &StepRun)| step.touched && run.plan.step(key).is_some_and(|planned| turns(&planned.kind));
-        run.run.steps.iter().any(touched) || (run.status() == RunStatus::Failed && Scope::of(&run.plan.content.runbook).is_some())
+    let touched = |(key, step): (&String, &StepRun)| step.touched && run.plan.step(key).is_some_and(|planned| turns(&planned.kind));
+    let is_rollback = Scope::of(&run.plan.content.runbook).is_some();
+    let state = match run.status() {
+        RunStatus::Done if is_rollback || run.run.steps.iter().any(touched) => PastState::Done,
+        RunStatus::Failed if is_rollback => PastState::Failed,
+        RunStatus::Orphaned | RunStatus::Waiting | RunStatus::Paused if is_rollback => PastState::Stuck,
+        RunStatus::Running if is_rollback => PastState::Running,
+        _ => return None,
     };
-    let mut here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment && run.plan.content.target.is_none());
-    let last = here.find(|run| changes(run) && run.status() != RunStatus::Superseded);
-    let changed_at = last.and_then(|run| run.run.ended.or(run.run.started)).unwrap_or(Stamp(0));
-    let is_failed = |run: &&Arc<RunLine>| run.status() == RunStatus::Failed && Scope::of(&run.plan.content.runbook).is_some();
-    let own = last.filter(is_failed).and_then(|run| {
-        let (run, at, runbook, words) = (run.id.clone(), run.run.ended?, run.plan.content.runbook.clone(), run.words());
-        Some(FailedRollback { run, runbook, at, words })
-    });
-    // What is known here of a run is newer than what the database has of it.
-    let theirs = ledger.elsewhere.failed.clone().filter(|failed| ledger.run(&failed.run).is_none() && failed.at > changed_at);
-    let failed = theirs.or(own).filter(|failed| now.since(failed.at) < FORGOTTEN)?;
-    // Somebody else has turned it since.
-    if ledger.elsewhere.turn.as_ref().is_some_and(|turn| turn.at > failed.at) {
-        return None;
-    }
-    let FailedRollback { run, runbook, at, words } = failed;
-    Some(format!("{runbook} failed {} ago: {words} (run {run})", short(now.since(at))))
+    let at = run.run.ended.or(run.run.started)?;
+    let words = match run.status() {
+        RunStatus::Orphaned => format!("nobody drives it: lastgreen resume {}", run.id),
+        _ => run.words(),
+    };
+    Some(PastRun { run: run.id.clone(), runbook: run.plan.content.runbook.clone(), at, state, words })
 }
 
 /// Whoever has only just begun to look has too few points of sources that tell no past. The bake that ended last was judged by

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::plan::deploy::{FailedRollback, SaidOfHold, Turn, improvements};
+use crate::plan::deploy::{PastRun, SaidOfHold, Turn, improvements};
 use crate::plan::runbook::{
     Frequency, LoadedRunbook, Phase, Plan, Progress, Run, RunResult, Runbook, RunbookStatus, StepProgress, StepRun, StepState, Trigger,
 };
@@ -295,8 +295,8 @@ pub struct Elsewhere {
     pub hold: Option<SaidOfHold>,
     /// Who has turned the canary's traffic last.
     pub turn: Option<Turn>,
-    /// The last rollback of somebody else, where that has failed.
-    pub failed: Option<FailedRollback>,
+    /// What others have run that bears on whether the last rollback stands, the newest first.
+    pub past: Vec<PastRun>,
 }
 
 /// Runs and runbooks as they are now.

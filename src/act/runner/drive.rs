@@ -77,6 +77,9 @@ pub enum Ending {
     Left,
 }
 
+/// How long the post goes on when the runner is told to end.
+const HURRY: Duration = Duration::from_secs(5);
+
 /// Drives a run to its end, or until the process has to go. `begun` is called once it is on record.
 ///
 /// # Errors
@@ -116,6 +119,7 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
         failpoint: setup.failpoint.clone(),
         unkept: unkept.clone(),
     };
+    let mut leaves = setup.leave.clone();
     let carrying = tokio::spawn(Arc::new(post).carry(news, post_ends, setup.patience));
     let mut driver = Driver {
         idle: Arc::default(),
@@ -172,8 +176,17 @@ pub async fn drive(setup: Setup, begun: impl FnOnce(Result<(), String>)) -> Resu
     }
     drop(driver);
     let _ = end_post.send(true);
-    // The post ends by itself, within its patience.
-    let _ = carrying.await;
+    // The post ends by itself, within its patience; who is told to end hurries, and a later process brings what is left.
+    let hurried = async {
+        if leaves.wait_for(|leaves| *leaves).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(HURRY).await;
+    };
+    tokio::select! {
+        _ = carrying => {}
+        () = hurried => {}
+    }
     Ok(ending)
 }
 

@@ -93,6 +93,7 @@ impl DeployState {
         };
         let Some(next) = settings.after(weight) else { return Promotion::AtTheEnd };
         let mut against = Vec::new();
+        against.extend(self.failed.clone());
         against.extend(self.difference());
         if let Some((run, runbook)) = &self.open_run {
             against.push(format!("{runbook} is under way ({run})"));

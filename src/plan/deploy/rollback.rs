@@ -45,15 +45,41 @@ pub fn brought_out(plan: &Plan, run: &Run) -> Option<LastGreen> {
     Some(LastGreen { version, at: Some(at) })
 }
 
-/// A rollback that has failed, and where nothing is known to have come after it.
+/// What became of a run, for whoever asks whether the last rollback stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PastState {
+    Done,
+    Failed,
+    /// It is not over, and does nothing: nobody drives it, or it waits for somebody.
+    Stuck,
+    Running,
+}
+
+/// A run that bears on that, here or by the records of others.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FailedRollback {
+pub struct PastRun {
     pub run: String,
     pub runbook: String,
-    /// When it ended.
+    /// When it ended, or began where it has not.
     pub at: Stamp,
-    /// What it said at its end, and whose it was where that is somebody else's.
+    pub state: PastState,
+    /// What it says, and whose it is where that is somebody else's.
     pub words: String,
+}
+
+/// The rollback that is not made good: it failed, or stands still, and nothing as wide has been done since. The newest first.
+pub fn not_made_good(past: &[PastRun]) -> Option<&PastRun> {
+    let mut done: Option<Scope> = None;
+    for run in past {
+        match (Scope::of(&run.runbook), run.state) {
+            // Somebody has gone on from it.
+            (None, PastState::Done) => return None,
+            (Some(scope), PastState::Done | PastState::Running) => done = done.max(Some(scope)),
+            (Some(scope), _) if done.is_none_or(|done| done < scope) => return Some(run),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// One thing that a rollback needs, and how it is.
@@ -109,7 +135,8 @@ impl Readiness {
     /// With what was reached that is not what the configuration expects: what would be brought back may be somebody else's.
     #[must_use]
     pub fn in_environment(mut self, mismatches: &[String]) -> Readiness {
-        if !mismatches.is_empty() {
+        let said = self.items.iter().any(|item| item.what == "environment");
+        if !mismatches.is_empty() && !said {
             let item = ReadinessItem {
                 what: "environment".into(),
                 verdict: Verdict::Fail,
@@ -168,6 +195,26 @@ mod tests {
 
     fn item(what: &str, verdict: Verdict, scopes: &[Scope]) -> ReadinessItem {
         ReadinessItem { what: what.into(), verdict, words: "so it is".into(), scopes: scopes.to_vec(), mend: None }
+    }
+
+    #[test]
+    fn a_rollback_is_made_good_by_what_is_as_wide() {
+        let run =
+            |runbook: &str, state| PastRun { run: runbook.into(), runbook: runbook.into(), at: Stamp(0), state, words: String::new() };
+        let of = |past: &[(&str, PastState)]| {
+            let past: Vec<PastRun> = past.iter().map(|(runbook, state)| run(runbook, *state)).collect();
+            not_made_good(&past).map(|run| run.runbook.clone())
+        };
+        use PastState::{Done, Failed, Running, Stuck};
+        let failed = Some("rollback-full".to_string());
+        assert_eq!(of(&[("rollback-full", Failed)]), failed);
+        assert_eq!(of(&[("rollback-full", Stuck)]), failed, "one that nobody drives is not over");
+        assert_eq!(of(&[("rollback-traffic", Done), ("rollback-full", Failed)]), failed, "the data is not back by that");
+        assert_eq!(of(&[("rollback-full", Done), ("rollback-full", Failed)]), None);
+        assert_eq!(of(&[("rollback-full", Running), ("rollback-code", Stuck)]), None);
+        assert_eq!(of(&[("canary-step", Done), ("rollback-full", Failed)]), None, "somebody has gone on from it");
+        assert_eq!(of(&[("canary-step", Failed), ("rollback-full", Failed)]), failed);
+        assert_eq!(of(&[("rollback-traffic", Failed), ("rollback-full", Done)]), Some("rollback-traffic".to_string()));
     }
 
     #[test]

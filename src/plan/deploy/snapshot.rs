@@ -140,6 +140,20 @@ impl Part {
 }
 
 impl Manifest {
+    /// What belongs into a snapshot by what is said now, and is not in this one: it would stay as it is.
+    pub fn lacks(&self, settings: &SnapshotSettings) -> Vec<String> {
+        let has = |is_it: &dyn Fn(&Part) -> bool| self.parts.iter().any(is_it);
+        let is_database = |part: &Part| matches!(part.kind, StoreKind::Postgres | StoreKind::Sqlite);
+        let databases = settings.databases.iter().map(|store| &store.name);
+        let databases = databases.filter(|name| !has(&|part| is_database(part) && part.store == **name));
+        let collections = settings.collections.iter();
+        let collections =
+            collections.filter(|name| !has(&|part| part.kind == StoreKind::Qdrant && (part.of == **name || part.name == **name)));
+        let programs = settings.programs.iter().map(|store| &store.name);
+        let programs = programs.filter(|name| !has(&|part| part.kind == StoreKind::Program && part.store == **name));
+        databases.chain(collections).chain(programs).cloned().collect()
+    }
+
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Manifest, String> {
