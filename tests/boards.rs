@@ -13,7 +13,7 @@ use lastgreen::observe::reading::{
     Alert, AlertState, Ask, Delivery, EventOutcome, Fact, Fault, FaultKind, LabelledValue, Reading, Shape, SourceEvent, SourceHealth,
     SourceState, Table, Tail, Value,
 };
-use lastgreen::show::cockpit::{Message, State, update};
+use lastgreen::show::cockpit::{Message, Overlay, State, update};
 use lastgreen::show::keymap;
 use lastgreen::show::theme::Glyphs;
 use lastgreen::status::{Ledger, MomentOf};
@@ -372,8 +372,10 @@ fn what_has_happened_is_gone_through_and_opened_on_every_screen() {
     press(&mut state, KeyCode::Enter);
     let panel = &state.config.boards[state.nav.board].panels[state.focus()];
     assert!(state.overlay.is_none() && state.nav.zoomed && panel.signals.contains(&signal), "{signal} is not in {panel:?}");
-    // A rule opens its alert.
+    // A rule opens its alert; whoever comes back is where he was.
     press(&mut state, KeyCode::Char('H'));
+    assert!(matches!(&state.overlay, Some(Overlay::Timeline(view)) if view.index(&state.moments()) == of_signal));
+    press(&mut state, KeyCode::Home);
     let of_rule = all.iter().position(|moment| matches!(&moment.of, MomentOf::Rule(_))).expect("a rule");
     let MomentOf::Rule(rule) = all[of_rule].of.clone() else { unreachable!() };
     (0..of_rule).for_each(|_| press(&mut state, KeyCode::Char('j')));

@@ -345,8 +345,14 @@ fn probes_count_failures_in_a_row() {
         }
     });
     let probe = Probe::new(web(&server.url()));
-    let spec =
-        ProbeSpec { path: "/healthz".into(), method: "GET".into(), status: 200, body: Some("\"status\":\"ok\"".into()), within: None };
+    let spec = ProbeSpec {
+        path: "/healthz".into(),
+        method: "GET".into(),
+        status: 200,
+        body: Some("\"status\":\"ok\"".into()),
+        within: None,
+        signal: String::new(),
+    };
     for n in 1..=3 {
         assert_eq!(ask(&probe, &Ask::Probe(spec.clone())), Ok(Value::Number(f64::from(n))));
     }
@@ -381,7 +387,7 @@ fn a_probe_beside_another_question_is_answered_while_nobody_listens() {
         numbers: false,
         past: None,
     };
-    let spec = ProbeSpec { path: "/healthz".into(), method: "GET".into(), status: 200, body: None, within: None };
+    let spec = ProbeSpec { path: "/healthz".into(), method: "GET".into(), status: 200, body: None, within: None, signal: String::new() };
     let questions =
         vec![question("pointer", Ask::Json { path: "/x".into(), pointer: "/queue".into() }), question("probe", Ask::Probe(spec))];
     let mailbox = Arc::new(Mailbox::default());

@@ -120,9 +120,33 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// What all names have that are made of `key=value` pairs: it tells nothing apart. Nothing where one is not made so.
+pub fn shared<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Vec<&'a str> {
+    let is_pairs = |name: &str| name.contains(' ') && name.split(' ').all(|part| part.contains('='));
+    let Some(first) = names.clone().next().filter(|_| names.clone().all(is_pairs)) else { return Vec::new() };
+    first.split(' ').filter(|part| names.clone().all(|name| name.split(' ').any(|other| other == *part))).collect()
+}
+
+/// A name without that; empty where nothing is left.
+pub fn telling(name: &str, shared: &[&str]) -> String {
+    name.split(' ').filter(|part| !shared.contains(part)).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_all_have_tells_nothing_apart() {
+        let told = |names: &[&str]| -> Vec<String> {
+            let all = shared(names.iter().copied());
+            names.iter().map(|name| telling(name, &all)).collect()
+        };
+        assert_eq!(told(&["instance=h:1 job=x zone=a", "instance=h:1 job=x zone=b"]), ["zone=a", "zone=b"]);
+        assert_eq!(told(&["instance=h:1 job=x"]), [""]);
+        assert_eq!(told(&["a", "b"]), ["a", "b"]);
+        assert_eq!(told(&["instance=h:1 note=two words", "instance=h:1 note=x"]), ["instance=h:1 note=two words", "instance=h:1 note=x"]);
+    }
 
     #[test]
     fn long_lines_are_broken_and_nothing_is_lost() {

@@ -55,14 +55,44 @@ impl Unit {
         number + unit
     }
 
-    /// The value beside a limit that it is not: with as many digits as it takes to tell them apart.
-    pub fn format_beside(self, value: f64, limit: f64) -> String {
-        let short = self.format(value);
-        let reads_alike = || short == self.format(limit) || magnitude(&short).is_some_and(|a| magnitude(&self.format(limit)) == Some(a));
-        if value == limit || !value.is_finite() || !limit.is_finite() || !reads_alike() {
+    /// A limit as it was meant: with as many digits as it takes to say it.
+    pub fn format_limit(self, limit: f64) -> String {
+        let short = self.format(limit);
+        let (factor, unit) = self.written_as();
+        if !limit.is_finite() || self == Unit::Timestamp || self.read(&short).is_some_and(|read| same(read, limit)) {
             return short;
         }
-        let (factor, unit) = match self {
+        let written = |digits: usize| format!("{:.digits$}", limit * factor);
+        let digits = (0..=12).find(|digits| written(*digits).parse::<f64>().is_ok_and(|read| same(read / factor, limit)));
+        digits.map_or_else(|| (limit * factor).to_string(), written) + unit
+    }
+
+    /// The value beside a limit: on the side of it that it is on, with as many digits as that takes.
+    pub fn format_beside(self, value: f64, limit: f64) -> String {
+        let short = self.format(value);
+        if value == limit {
+            return self.format_limit(limit);
+        }
+        if !value.is_finite() || !limit.is_finite() || self == Unit::Timestamp {
+            return short;
+        }
+        let keeps_its_side = |read: f64| !same(read, limit) && (read > limit) == (value > limit);
+        if self.read(&short).is_some_and(keeps_its_side) {
+            return short;
+        }
+        let (factor, unit) = self.written_as();
+        let fewest = match self {
+            Unit::Seconds | Unit::Milliseconds | Unit::Bytes => 0,
+            _ => short.trim_end_matches(unit).rsplit_once('.').map_or(0, |(_, decimals)| decimals.len()),
+        };
+        let written = |digits: usize| format!("{:.digits$}", value * factor);
+        let digits = (fewest..=15).find(|digits| written(*digits).parse::<f64>().is_ok_and(|read| keeps_its_side(read / factor)));
+        digits.map_or_else(|| (value * factor).to_string(), written) + unit
+    }
+
+    /// By what a value is multiplied to be written in one unit, and which.
+    fn written_as(self) -> (f64, &'static str) {
+        match self {
             Unit::Ratio => (100.0, " %"),
             Unit::Percent => (1.0, " %"),
             Unit::Seconds => (1.0, " s"),
@@ -70,10 +100,17 @@ impl Unit {
             Unit::Bytes => (1.0, " B"),
             Unit::Rate => (1.0, "/s"),
             Unit::None | Unit::Score | Unit::Count | Unit::Timestamp => (1.0, ""),
-        };
-        let written = |value: f64, digits: usize| format!("{:.digits$}", value * factor);
-        let digits = (1..=15).find(|digits| written(value, *digits) != written(limit, *digits));
-        digits.map_or_else(|| (value * factor).to_string(), |digits| written(value, digits)) + unit
+        }
+    }
+
+    /// A value as it was written for a person, read back.
+    fn read(self, text: &str) -> Option<f64> {
+        let read = magnitude(text)?;
+        Some(match self {
+            Unit::Ratio => read / 100.0,
+            Unit::Milliseconds => read * 1000.0,
+            _ => read,
+        })
     }
 
     /// Reads a number that may carry a unit ("2500ms", "7 %", "2GiB", "0.85") into this unit.
@@ -128,6 +165,11 @@ impl Unit {
             Unit::Timestamp => "points in time",
         }
     }
+}
+
+/// The same but for what numbers cannot hold.
+fn same(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-12 * a.abs().max(b.abs())
 }
 
 /// How large something is that was written for a person: `95.0 s`, `500 µs`, `2h38m`, `1,200`, `26.7 MiB`, `3m ago`.
@@ -291,6 +333,22 @@ pub fn size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_said_as_they_are_meant_and_values_on_their_side() {
+        let told = |unit: Unit, value: f64, limit: f64| format!("{} {}", unit.format_beside(value, limit), unit.format_limit(limit));
+        assert_eq!(told(Unit::Percent, 99.96, 99.95), "100.0 % 99.95 %");
+        assert_eq!(told(Unit::Ratio, 0.9994, 0.9995), "99.9 % 99.95 %");
+        assert_eq!(told(Unit::Score, 0.7499, 0.75), "0.7499 0.75");
+        assert_eq!(told(Unit::Score, 0.8501, 0.85), "0.8501 0.85");
+        assert_eq!(told(Unit::Count, 2.6, 2.5), "3 2.5");
+        assert_eq!(told(Unit::Count, 2.5, 2.5), "2.5 2.5");
+        assert_eq!(told(Unit::Seconds, 3599.0, 3598.0), "3599 s 3598 s");
+        assert_eq!(told(Unit::Milliseconds, 14.9, 14.5), "15 ms 14.5 ms");
+        assert_eq!(told(Unit::Ratio, 0.081, 0.07), "8.1 % 7.0 %");
+        assert_eq!(told(Unit::Seconds, 2.6, 2.5), "2.60 s 2.50 s");
+        assert_eq!(told(Unit::Bytes, 3.0 * 1024.0 * 1024.0 * 1024.0, 2.0 * 1024.0 * 1024.0 * 1024.0), "3.0 GiB 2.0 GiB");
+    }
 
     #[test]
     fn a_number_is_told_from_a_limit_that_it_is_not() {

@@ -141,6 +141,7 @@ impl Resolver<'_> {
             status: shape.status.unwrap_or(200),
             body: shape.body.as_ref().map(|b| b.get_ref().clone()),
             within,
+            signal: String::new(),
         };
         let shown = format!("{} {} wants {}", spec.method, spec.path, spec.status);
         Ok((Ask::Probe(spec), shown))

@@ -62,8 +62,11 @@ pub(super) fn entry_at<T: DeserializeOwned>(findings: &mut Findings, value: &Spa
         }
         let (message, hint) = explain(error.message());
         let span = error.span().unwrap_or_else(|| value.span());
+        // What is written almost so was meant.
+        let meant = hint.as_deref().and_then(|hint| hint.strip_prefix("did you mean `")?.strip_suffix("`?")).map(str::to_string);
         findings.error(span.clone(), message, hint);
         taken_out.push(without(&mut value, &span)?);
+        taken_out.extend(meant);
     }
 }
 

@@ -81,6 +81,14 @@ impl Resolver<'_> {
             let paired = compared.iter().any(|compared| **compared == **name);
             signal.question.history &= shown || timed || paired;
         }
+        let hears = signals.values().any(|signal| signal.question.ask == crate::observe::reading::Ask::Alerts);
+        if let Some(alerts) = file.alerts.as_ref().filter(|alerts| !alerts.heartbeats.is_empty() && !hears && !file.is_target) {
+            self.findings.error(
+                0..0,
+                format!("nobody listens for the heartbeat {}: no signal asks for alerts", alerts.heartbeats.join(", ")),
+                Some("add a signal with alerts = true on a Prometheus, or one on an Alertmanager".into()),
+            );
+        }
         if sources.is_empty() && !self.findings.has_errors() {
             self.findings.error(
                 0..0,

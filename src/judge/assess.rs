@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Aggregate, Condition, Operand, Signal, Span, Verdict};
 use crate::base::clock::Stamp;
+use crate::base::text::{shared, telling};
 use crate::base::units::short;
 use crate::observe::reading::{Freshness, History, LabelledValue, Reading, Value};
 
@@ -68,6 +69,10 @@ pub fn judge(signal: &Signal, observed: &Observed) -> Judgement {
         let Some(condition) = condition else { continue };
         match evaluate(signal, condition, value, observed) {
             Err(reason) => return unknown(reason, evidence),
+            // What is not known at all is worse than a warning.
+            Ok(Hit::Yes { .. }) if verdict == Verdict::Warn && unfit(value).is_some() => {
+                return unknown(unfit(value).unwrap_or_default(), evidence);
+            }
             Ok(Hit::No(line)) => {
                 evidence.value = line.as_ref().map(|l| l.value);
                 evidence.condition = Some(condition.opposite().to_string());
@@ -79,6 +84,9 @@ pub fn judge(signal: &Signal, observed: &Observed) -> Judgement {
                 return Judgement { verdict, reason, freshness, evidence };
             }
         }
+    }
+    if let Some(reason) = unfit(value) {
+        return unknown(reason, evidence);
     }
     let reason = match (&evidence.condition, evidence.value.or(value.number())) {
         (Some(condition), Some(value)) => format!("{}, {condition}", signal.shown(value)),
@@ -129,10 +137,6 @@ fn usable<'a>(signal: &Signal, observed: &Observed<'a>, freshness: Freshness) ->
     if value.is_empty() {
         return Err("empty answer: no series, no row".into());
     }
-    if let Some(line) = value.lines().iter().find(|l| !l.value.is_finite()) {
-        let what = if line.value.is_nan() { "not a number (nothing to divide by?)" } else { "infinite" };
-        return Err(if line.label.is_empty() { format!("the value is {what}") } else { format!("{}: the value is {what}", line.label) });
-    }
     if let Some(at_least) = signal.at_least {
         match observed.samples {
             Some(n) if n.is_finite() && n >= at_least as f64 => {}
@@ -141,6 +145,13 @@ fn usable<'a>(signal: &Signal, observed: &Observed<'a>, freshness: Freshness) ->
         }
     }
     Ok(value)
+}
+
+/// What of a value is no number to judge by, if any.
+fn unfit(value: &Value) -> Option<String> {
+    let line = value.lines().into_iter().find(|line| !line.value.is_finite())?;
+    let what = if line.value.is_nan() { "not a number (nothing to divide by?)" } else { "infinite" };
+    Some(if line.label.is_empty() { format!("the value is {what}") } else { format!("{}: the value is {what}", line.label) })
 }
 
 enum Hit {
@@ -177,19 +188,16 @@ fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Ob
     // Whoever holds a text to a number means it as one.
     let meant = matches!(value, Value::Text(_)).then(|| value.clone().meant_as_number());
     let value = meant.as_ref().unwrap_or(value);
-    let lines = match condition.window {
-        None => value.lines(),
-        Some((aggregate, span)) => {
-            let mut lines = Vec::new();
-            for line in value.lines() {
-                let number = windowed(signal, observed, &line.label, aggregate, span)?;
-                lines.push(LabelledValue { label: line.label, value: number });
-            }
-            lines
+    // One line that cannot be told does not hide another that is bad; without a bad one nobody knows.
+    let (mut lines, mut untold) = (Vec::new(), unfit(value));
+    for line in value.lines().into_iter().filter(|line| line.value.is_finite()) {
+        match condition.window.map_or(Ok(line.value), |(aggregate, span)| windowed(signal, observed, &line.label, aggregate, span)) {
+            Ok(value) => lines.push(LabelledValue { label: line.label, value }),
+            Err(why) => untold = untold.or(Some(why)),
         }
-    };
+    }
     if lines.is_empty() {
-        return Err(format!("`{condition}` wants a number, the answer has none"));
+        return Err(untold.unwrap_or_else(|| format!("`{condition}` wants a number, the answer has none")));
     }
     let worst = lines.into_iter().max_by(|a, b| distance(condition, a.value, limit).total_cmp(&distance(condition, b.value, limit)));
     Ok(match worst {
@@ -198,16 +206,22 @@ fn evaluate(signal: &Signal, condition: &Condition, value: &Value, observed: &Ob
                 Operand::Baseline(_) => format!(" ({})", signal.unit.format(limit)),
                 _ => String::new(),
             };
+            // What all lines have tells nothing; which it is stands in the evidence whole.
+            let all = value.lines();
+            let name = telling(&line.label, &shared(all.iter().map(|line| &*line.label)));
             let crossed = format!("{} {condition}{usual}", signal.unit.format_beside(line.value, limit));
-            let reason = match line.label.chars().count() {
+            let reason = match name.chars().count() {
                 0 => crossed,
                 // Where it is cut the number has been said.
-                n if n > LONG_LABEL => format!("{crossed}, {}", line.label),
-                _ => format!("{} {crossed}", line.label),
+                n if n > LONG_LABEL => format!("{crossed}, {name}"),
+                _ => format!("{name} {crossed}"),
             };
             Hit::Yes { reason, line: Some(line) }
         }
-        worst => Hit::No(worst),
+        worst => match untold {
+            Some(why) => return Err(why),
+            None => Hit::No(worst),
+        },
     })
 }
 
@@ -266,4 +280,31 @@ fn windowed(signal: &Signal, observed: &Observed, label: &str, aggregate: Aggreg
         Aggregate::Max => points[points.len() - 1].1,
         Aggregate::Median => points[points.len() / 2].1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::units::Unit;
+
+    fn judged(fail: &str, warn: &str, lines: &[(&str, f64)]) -> (Verdict, String) {
+        let lines = lines.iter().map(|(label, value)| LabelledValue { label: (*label).into(), value: *value }).collect();
+        let reading = Reading::good(Stamp(0), "p", Value::Lines(lines));
+        let condition = |text: &str| Some(Condition::parse(text, Unit::None).expect("a condition"));
+        let (title, interval) = ("s".to_string(), Duration::from_secs(5));
+        let (warn, fail) = (condition(warn), condition(fail));
+        let signal = Signal { name: "s".into(), title, unit: Unit::None, warn, fail, baseline: None, at_least: None, interval };
+        let recent = History::default();
+        let seen = Observed { latest: Some(&reading), good: Some(&reading), recent: &recent, baseline: None, samples: None, now: Stamp(0) };
+        let judgement = judge(&signal, &seen);
+        (judgement.verdict, judgement.reason)
+    }
+
+    #[test]
+    fn one_line_that_cannot_be_told_hides_no_other() {
+        let bad = judged("> 5", "> 3", &[("svc=a job=x", f64::NAN), ("svc=b job=x", 9.0)]);
+        assert_eq!(bad, (Verdict::Fail, "svc=b 9 > 5".into()));
+        assert_eq!(judged("> 5", "> 3", &[("a", f64::NAN), ("b", 4.0)]).0, Verdict::Unknown, "worse than a warning");
+        assert_eq!(judged("> 5", "> 3", &[("a", f64::NAN), ("b", 1.0)]).0, Verdict::Unknown);
+    }
 }

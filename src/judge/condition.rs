@@ -187,7 +187,7 @@ impl fmt::Display for Condition {
         }
         write!(f, "{} ", self.op.sign())?;
         match &self.operand {
-            Operand::Number(value) => f.write_str(&self.unit.format(*value))?,
+            Operand::Number(value) => f.write_str(&self.unit.format_limit(*value))?,
             Operand::Baseline(factor) => write!(f, "{factor}x baseline")?,
             Operand::Text(text) => f.write_str(text)?,
         }

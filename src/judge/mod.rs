@@ -48,6 +48,9 @@ impl Signal {
 
     /// The verdict of one of several lines: only what crosses is bad.
     pub fn verdict_of_line(&self, judgement: &Judgement, label: &str, value: f64) -> Verdict {
+        if !value.is_finite() {
+            return Verdict::Unknown;
+        }
         if matches!(judgement.verdict, Verdict::Unknown | Verdict::Pass) {
             return judgement.verdict;
         }

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use crate::base::clock::Stamp;
 use crate::config::{Config, SignalConfig};
 use crate::judge::{Baseline, Evidence, Judgement, Observed, Rule, RuleInput, RuleState, Verdict, judge, observe};
-use crate::observe::reading::{Delivery, Freshness, History, MOST_LINES, Reading, SourceHealth, Tail};
+use crate::observe::reading::{Delivery, Freshness, History, LEAST_PAST, MOST_LINES, Reading, SourceHealth, Tail};
 
 /// How long readings are kept for windows and rules.
 const RECENT: Duration = Duration::from_secs(3 * 3600);
@@ -230,7 +230,8 @@ fn own_baseline(baseline: &Option<Baseline>, track: &Track, now: Stamp) -> Optio
     let series = track.recent.single()?;
     match baseline {
         Some(Baseline::Ago(span)) => series.at(now.minus(*span), Duration::from_secs(300)),
-        Some(Baseline::Median(span)) => series.median(now.minus(*span)),
+        // What was read once or twice is not what is usual.
+        Some(Baseline::Median(span)) if series.since(now.minus(*span)).count() >= LEAST_PAST => series.median(now.minus(*span)),
         _ => None,
     }
 }

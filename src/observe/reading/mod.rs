@@ -11,7 +11,7 @@ mod value;
 pub use delivery::{Delivery, Lines, SourceHealth, SourceState, Tail};
 pub use fault::{Fault, FaultKind};
 pub use freshness::Freshness;
-pub use question::{Ask, Fact, Health, Past, ProbeSpec, Question, Shape};
+pub use question::{Ask, Fact, Health, LEAST_PAST, Past, ProbeSpec, Question, Shape};
 pub use series::{History, MOST_LINES, Series};
 pub use value::{Alert, AlertState, EventOutcome, LabelledValue, SourceEvent, Table, Value, distinct, number_in};
 

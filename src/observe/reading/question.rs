@@ -64,7 +64,13 @@ pub struct ProbeSpec {
     pub body: Option<String>,
     /// Slower answers count as failures.
     pub within: Option<Duration>,
+    /// Whose failures are counted, once it is asked.
+    #[serde(default, skip)]
+    pub signal: String,
 }
+
+/// The fewest points a median is taken of.
+pub const LEAST_PAST: usize = 10;
 
 /// A question with its rhythm.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]

@@ -124,7 +124,9 @@ fn shaped(rows: Rows, shape: Shape) -> Result<Value, Fault> {
                 return Err(wrong(format!("lines are rows of label and value; the query gives {} columns", rows.columns.len())));
             }
             let line = |row: &Vec<serde_json::Value>| {
-                let value = number(&row[1]).ok_or_else(|| wrong(format!("`{}` is not a number", text(&row[1]))))?;
+                // Of one line nothing is known then, and of the others all is.
+                let value = if row[1].is_null() { Some(f64::NAN) } else { number(&row[1]) };
+                let value = value.ok_or_else(|| wrong(format!("{}: `{}` is not a number", text(&row[0]), text(&row[1]))))?;
                 Ok(LabelledValue { label: text(&row[0]).into(), value })
             };
             rows.rows.iter().map(line).collect::<Result<_, Fault>>().map(Value::Lines)

@@ -15,7 +15,9 @@ use super::mailbox::Mailbox;
 use super::prometheus::now;
 use super::{Answer, Client};
 use crate::base::clock::Stamp;
-use crate::observe::reading::{Ask, Fault, FaultKind, LabelledValue, Lines, Past, Question, Reading, Series, Tail, Value, distinct};
+use crate::observe::reading::{
+    Ask, Fault, FaultKind, LEAST_PAST, LabelledValue, Lines, Past, Question, Reading, Series, Tail, Value, distinct,
+};
 
 /// The tasks that ask. They end when this is dropped.
 pub struct Poller {
@@ -43,7 +45,11 @@ impl Poller {
             }
             gates.insert(gate.source.name.clone(), gate);
         }
-        for question in questions {
+        for mut question in questions {
+            if let Ask::Probe(spec) = &mut question.ask {
+                // Two that ask the same count their failures each by itself.
+                spec.signal = question.name.to_string();
+            }
             let Some(gate) = gates.get(&question.source).cloned() else { continue };
             let second = question.or.as_ref().and_then(|(name, _)| gates.get(name).cloned());
             let asker = Asker { question, gate, second, mailbox: mailbox.clone(), chart: Chart::default() };
@@ -119,22 +125,25 @@ struct Asker {
 
 impl Asker {
     async fn run(mut self, mut window: watch::Receiver<Duration>, mut refresh: watch::Receiver<u64>) {
-        let mut revived = self.gate.revived.subscribe();
+        let (mut revived, mut waits) = (self.gate.revived.subscribe(), false);
         loop {
             let span = *window.borrow_and_update();
             let started = Instant::now();
+            revived.borrow_and_update();
             let reading = self.round(span).await;
             if let Some(reading) = reading {
+                // Whoever was answered by the source itself does not ask again because that answers somebody else again.
+                waits = reading.outcome.is_err() || reading.via != self.gate.source.name;
                 self.mailbox.put_reading(&self.question.name, reading);
             }
             // Early wakes must not add up: the next round is one interval after this one's beginning.
             let next = started + self.question.every;
-            let due = self.gate.next_try().map_or(next, |due| due.min(next));
+            let due = self.gate.next_try().filter(|_| waits).map_or(next, |due| due.min(next));
             tokio::select! {
                 () = tokio::time::sleep_until(due.max(Instant::now() + Duration::from_millis(50))) => {}
                 changed = window.changed(), if self.question.history => if changed.is_err() { return },
                 changed = refresh.changed() => if changed.is_err() { return },
-                changed = revived.changed() => if changed.is_err() { return },
+                changed = revived.changed(), if waits => if changed.is_err() { return },
             }
         }
     }
@@ -261,9 +270,6 @@ impl Asker {
         Ok(Some(Answer { value: super::prometheus::value_of(newest), ..answer }))
     }
 }
-
-/// The fewest points a median is taken of.
-const LEAST_PAST: usize = 10;
 
 /// The value a baseline wants.
 async fn past_value(client: &dyn Client, ask: &Ask, past: Past) -> Result<Answer, Fault> {

@@ -90,7 +90,11 @@ impl Client for Probe {
         Box::pin(async move {
             match ask {
                 Ask::Probe(spec) => {
-                    let result = self.try_once(spec).await;
+                    let result = match self.try_once(spec).await {
+                        // Nobody was asked: that says nothing of whoever would have been.
+                        Err(ProbeWrong::Away(fault)) if fault.kind == FaultKind::Local => return Err(fault),
+                        result => result,
+                    };
                     // Two that differ in anything fail each by itself.
                     let key = format!("{spec:?}");
                     let mut failures = self.failures.lock().unwrap_or_else(|p| p.into_inner());

@@ -147,6 +147,7 @@ pub(super) fn scroll(state: &mut State, by: isize) {
     }
     if let Some(Overlay::Timeline(mut view)) = state.overlay.take_if(|overlay| matches!(overlay, Overlay::Timeline(_))) {
         view.select(&state.moments(), by);
+        state.happened = view.clone();
         state.overlay = Some(Overlay::Timeline(view));
         return;
     }

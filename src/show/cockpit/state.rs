@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::list_view::ListView;
 use super::logs::LogView;
 use super::overlay::Overlay;
+use super::timeline_view::TimelineView;
 use crate::base::clock::Stamp;
 use crate::config::{Board, Config, Panel, PanelKind};
 use crate::judge::Verdict;
@@ -84,6 +85,8 @@ pub struct State {
     pub unknown_keys: HashSet<String>,
     /// Which verdicts have changed since it looks.
     pub timeline: Timeline,
+    /// Where whoever goes through what has happened was last.
+    pub happened: TimelineView,
     /// The number of the read that keys came in last.
     pub read: u64,
     /// Nothing may be run or answered here.
@@ -137,6 +140,7 @@ impl State {
             left: HashSet::new(),
             unknown_keys: HashSet::new(),
             timeline: Timeline::default(),
+            happened: TimelineView::default(),
             read: 0,
             read_only: false,
         }

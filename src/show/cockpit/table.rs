@@ -2,6 +2,7 @@
 
 use super::list_view::{Row, TableData};
 use super::state::{State, is_list};
+use crate::base::text::{shared, telling};
 use crate::base::units::{Unit, short};
 use crate::config::{Panel, PanelKind};
 use crate::judge::{RulePhase, Verdict};
@@ -52,11 +53,13 @@ fn values(state: &State, panel: &Panel) -> TableData {
                     let cells = vec![signal.title.clone(), crate::status::shown(value, signal.unit)];
                     data.rows.push(Row { cells, verdict: Some(track.judgement.verdict) });
                 }
+                let of_all = shared(lines.iter().map(|line| &*line.label));
                 let mut rows: Vec<Row> = lines
-                    .into_iter()
+                    .iter()
                     .map(|line| {
+                        let name = telling(&line.label, &of_all);
                         let verdict = signal.has_thresholds().then(|| signal.verdict_of_line(&track.judgement, &line.label, line.value));
-                        let label = if line.label.is_empty() { signal.title.clone() } else { line.label.to_string() };
+                        let label = if name.is_empty() { signal.title.clone() } else { name };
                         Row { cells: vec![label, signal.shown(line.value)], verdict }
                     })
                     .collect();

@@ -22,7 +22,6 @@ use super::rollback_dialog::RollbackDialog;
 use super::run_view::{RunContext, RunView, RunViewResult};
 use super::state::{State, is_list};
 use super::table::selected_row;
-use super::timeline_view::TimelineView;
 use super::typed::Pressed;
 use crate::base::clock::Stamp;
 use crate::config::{Config, PanelKind};
@@ -365,7 +364,7 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
             return requests::begin_selected(state);
         }
         Action::Run => return requests::begin_answer(state),
-        Action::Timeline => toggle(state, Overlay::Timeline(TimelineView::default())),
+        Action::Timeline => toggle(state, Overlay::Timeline(state.happened.clone())),
         Action::OpenRun => return requests::open_latest(state),
         Action::Rollback => return requests::open_rollback(state),
         Action::Canary => return requests::open_canary(state),

@@ -58,13 +58,34 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     }
 }
 
+/// The boards with their numbers; where not all of it fits, the last of those that are well have their numbers alone, and then the
+/// others that are not looked at.
+fn tab_names(state: &State, room: usize) -> Vec<String> {
+    let boards = &state.config.boards;
+    let calm = |i: usize| state.board_verdict(i).is_none_or(|verdict| verdict == Verdict::Pass);
+    let mut names: Vec<String> = boards.iter().enumerate().map(|(i, board)| format!("{} {}", i + 1, board.name)).collect();
+    // Each has two cells behind it, and its mark.
+    let wide = |names: &[String]| names.iter().enumerate().map(|(i, name)| width(name) + 2 + if calm(i) { 0 } else { 2 }).sum::<usize>();
+    let mut order: Vec<usize> = (0..names.len()).rev().filter(|i| *i != state.nav.board).collect();
+    // Of equals the order stays.
+    order.sort_by_key(|i| !calm(*i));
+    for i in order {
+        if wide(&names) <= room + 2 {
+            break;
+        }
+        names[i] = (i + 1).to_string();
+    }
+    names
+}
+
 pub fn tabs(state: &State, paint: &mut Paint, area: Rect) {
     let mut x = 1;
-    for (i, board) in state.config.boards.iter().enumerate() {
+    let names = tab_names(state, usize::from(area.width.saturating_sub(1)));
+    for (i, name) in names.iter().enumerate() {
         let here = i == state.nav.board;
         let worst = state.board_verdict(i);
         let mark = worst.filter(|v| *v != Verdict::Pass).map(|v| format!(" {}", paint.symbol(v))).unwrap_or_default();
-        let used = paint.text(area, x, 0, &format!("{} {}", i + 1, board.name), if here { Role::Focus } else { Role::Dim });
+        let used = paint.text(area, x, 0, name, if here { Role::Focus } else { Role::Dim });
         let verdict_role = worst.map_or(Role::Dim, role);
         x += used + paint.text(area, x + used, 0, &mark, verdict_role) + 2;
     }

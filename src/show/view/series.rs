@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 use super::paint::{Paint, role};
 use super::panel::is_old;
 use super::plot::{self, Axis, AxisScale, PlotLine};
-use crate::base::text::{fit, width};
+use crate::base::text::{fit, shared, telling, width};
 use crate::config::Panel;
 use crate::judge::{Op, Signal, Verdict};
 use crate::observe::reading::{Series, Value};
@@ -82,9 +82,10 @@ fn collect<'a>(state: &'a State, panel: &Panel) -> (Vec<Drawn<'a>>, usize) {
         let lines = track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
         let newest: HashMap<&str, f64> = lines.iter().map(|one| (&*one.label, one.value)).collect();
         let kept = &track.history().lines;
+        let of_all = shared(kept.keys().map(|key| &**key).chain(lines.iter().map(|one| &*one.label)));
         let mut push = |key: &Arc<str>, newest: Option<f64>, series| {
             let role = if is_old(track) { Role::Stale } else { Role::line(drawn.len()) };
-            let label = if key.is_empty() { signal.title.clone() } else { key.to_string() };
+            let label = Some(telling(key, &of_all)).filter(|name| !name.is_empty()).unwrap_or_else(|| signal.title.clone());
             drawn.push(Drawn { signal, track, label, key: key.clone(), newest, series, role, name: plot::letter(drawn.len()) });
         };
         for (key, series) in kept {
@@ -141,13 +142,16 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, (drawn, hidden): (&[Draw
         // What is not there any more is neither good nor bad, unless nobody knows anything.
         let judged = line.signal.has_thresholds() && now && !(is_gone && verdict == Verdict::Pass);
         let labelled = drawn.len() > 1 || detailed;
-        let label = fit(&line.label, usize::from(area.width).saturating_sub(width(&value) + 5).max(8));
+        // Where there is little room what is left out is a number alone.
+        let (more, number) = (format!("+{left} more"), format!("+{left}"));
+        let kept = if left > 1 && (y == most || detailed) { width(&number) as u16 + 1 } else { 0 };
+        let room = usize::from(area.width).saturating_sub(width(&value) + 5 + usize::from(kept)).max(8);
+        let label = fit(&line.label, room);
         let need = (if labelled { width(&label) + 3 } else { 0 } + width(&value) + if judged { 2 } else { 0 }) as u16;
-        let more = format!("+{left} more");
-        let kept = if left > 1 && y == most { width(&more) as u16 + 1 } else { 0 };
         if !detailed && x > 0 && x + need + kept > area.width {
             if y == most {
-                paint.text(area, x, y, &more, Role::Dim);
+                let fits = x + width(&more) as u16 <= area.width;
+                paint.text(area, x, y, if fits { &more } else { &number }, Role::Dim);
                 break;
             }
             (x, y) = (0, y + 1);
