@@ -424,6 +424,14 @@ fn one_mistake_makes_no_others() {
         let output = text(&run(folder.path(), &["check", "--offline"]));
         assert!(output.contains(said) && output.contains(": 1 error\n"), "{output}");
     }
+    // Nor one in what others name.
+    let traffic =
+        "[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/t\"\npointer = \"/canary\"\n[services.router]\nurl = \"nonsense\"\n";
+    for (more, said) in [(traffic, ": 1 error\n"), ("[signals.b]\nsource = \"p\"\nqeury = \"up\"\n", "did you mean `query`?")] {
+        file(&folder, "lastgreen.toml", &format!("{signals}{more}"));
+        let output = text(&run(folder.path(), &["check", "--offline"]));
+        assert!(output.contains(said) && output.contains(": 1 error\n"), "{output}");
+    }
     // It is what is typed to confirm.
     for name in ["", " ", "a\\nb", "\\u001b[2J"] {
         file(

@@ -61,6 +61,7 @@ pub fn ask_and_stay(config: &Config, runtime: &Runtime) -> Result<(Summary, Poll
             }
         }
         store.apply(config, mailbox.take(), clock.now());
+        store.asked_once(config);
     });
     Ok((Summary::new(config, &store, clock.now()), poller))
 }

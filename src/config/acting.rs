@@ -32,7 +32,10 @@ impl Resolver<'_> {
             }
         }
         for (name, (shape, span)) in &file.services {
-            services.extend(self.service(shape, span).map(|endpoint| (name.to_string(), endpoint)));
+            match self.service(shape, span) {
+                Some(endpoint) => drop(services.insert(name.to_string(), endpoint)),
+                None => self.findings.lost(name),
+            }
         }
         services
     }

@@ -46,6 +46,8 @@ impl Resolver<'_> {
                 left_out.push(name);
             } else if let Some(signal) = self.signal(&name, &shape, &span, file, &sources) {
                 signals.insert(name, signal);
+            } else {
+                self.findings.lost(&name);
             }
         }
         let mut rules = self.rules(file, &signals, &left_out);

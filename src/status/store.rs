@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use crate::base::clock::Stamp;
 use crate::config::{Config, SignalConfig};
 use crate::judge::{Baseline, Evidence, Judgement, Observed, Rule, RuleInput, RuleState, Verdict, judge, observe};
-use crate::observe::reading::{Delivery, Freshness, History, LEAST_PAST, MOST_LINES, Reading, SourceHealth, Tail};
+use crate::observe::reading::{Ask, Delivery, Freshness, History, LEAST_PAST, MOST_LINES, Reading, SourceHealth, Tail};
 
 /// How long readings are kept for windows and rules.
 const RECENT: Duration = Duration::from_secs(3 * 3600);
@@ -152,6 +152,18 @@ impl Store {
             let baseline = signal.signal.baseline.is_none() || track.baseline.is_some();
             answered && (failed || companions && baseline)
         }) && self.all_identified(config)
+    }
+
+    /// Who asks once has seen at most one failure of a probe: that it is fewer than its limit says nothing.
+    pub fn asked_once(&mut self, config: &Config) {
+        for (name, track) in &mut self.signals {
+            let is_probe = config.signals.get(name).is_some_and(|signal| matches!(signal.question.ask, Ask::Probe(_)));
+            let failed = track.good.as_ref().and_then(|reading| reading.value()?.number()).is_some_and(|failures| failures >= 1.0);
+            if is_probe && failed && track.judgement.verdict < Verdict::Unknown {
+                track.judgement.verdict = Verdict::Unknown;
+                track.judgement.reason = format!("it failed, and was asked once: {}", track.judgement.reason);
+            }
+        }
     }
 
     /// Whether every source was asked who it is.

@@ -61,8 +61,14 @@ fn traffic(state: &State, paint: &mut Paint, area: Rect, deploy: &DeployState) -
         x += paint.text(area, x, 0, "desired ", Role::Dim);
         paint.text(area, x, 0, &fit(&desired, usize::from(area.width.saturating_sub(x))), Role::Text);
     }
-    let Some(difference) = deploy.difference() else { return 1 };
-    1 + paint.wrapped(Rect { height: 2.min(area.height.saturating_sub(1)), y: area.y + 1, ..area }, 0, &difference, Role::Warn)
+    // What is wrong with it stands where the header leads.
+    let failed = deploy.failed.iter().map(|words| (words.clone(), Role::Fail));
+    let all: Vec<_> = failed.chain(deploy.difference().map(|words| (words, Role::Warn))).collect();
+    let mut used = 1;
+    for (words, role) in &all {
+        used += paint.wrapped(Rect { height: 2.min(area.height.saturating_sub(used)), y: area.y + used, ..area }, 0, words, *role);
+    }
+    used
 }
 
 /// `0 ✓ ── 10 ▶ ── 25 ── 50 ── 100   bake 3:20 of 5:00  next 25 %`
