@@ -69,6 +69,8 @@ fn router(node: QdrantNode, key: Option<String>) -> Router {
         .route("/collections/{c}/snapshots/{s}", get(download).delete(delete_snapshot))
         .fallback(async || StatusCode::NOT_FOUND)
         .method_not_allowed_fallback(async || StatusCode::NOT_FOUND)
+        // As much as a real one takes.
+        .layer(axum::extract::DefaultBodyLimit::max(32 << 20))
         .layer(from_fn_with_state(Arc::new(key), authorize))
         .with_state(node)
 }

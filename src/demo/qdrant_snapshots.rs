@@ -121,10 +121,15 @@ async fn work_on(s: &QdrantNode, c: &str, wanted: &Recover) -> Response {
 }
 
 fn restore(s: &mut Storage, shard: DemoShard, c: &str, wanted: &Recover) -> Response {
-    let Some(path) = wanted.location.strip_prefix("file://") else {
-        return error(StatusCode::BAD_REQUEST, "Bad request: only file:// locations are known to this stand-in");
+    let own = || {
+        let (_, path) = wanted.location.split_once("/collections/")?;
+        let (collection, file) = path.split_once("/snapshots/")?;
+        Some(s.folder().join(collection).join(file))
     };
-    let path = std::path::Path::new(path);
+    let Some(path) = wanted.location.strip_prefix("file://").map(std::path::PathBuf::from).or_else(own) else {
+        return error(StatusCode::BAD_REQUEST, "Bad request: only file:// locations and its own snapshots are known to this stand-in");
+    };
+    let path = path.as_path();
     if path.components().any(|part| part.as_os_str() == "..") || !path.starts_with(s.folder()) {
         return error(
             StatusCode::FORBIDDEN,
