@@ -374,7 +374,7 @@ fn what_has_happened_is_gone_through_and_opened_on_every_screen() {
     assert!(state.overlay.is_none() && state.nav.zoomed && panel.signals.contains(&signal), "{signal} is not in {panel:?}");
     // A rule opens its alert; whoever comes back is where he was.
     press(&mut state, KeyCode::Char('H'));
-    assert!(matches!(&state.overlay, Some(Overlay::Timeline(view)) if view.index(&state.moments()) == of_signal));
+    assert!(matches!(&state.overlay, Some(Overlay::Timeline) if state.happened.index(&state.moments()) == of_signal));
     press(&mut state, KeyCode::Home);
     let of_rule = all.iter().position(|moment| matches!(&moment.of, MomentOf::Rule(_))).expect("a rule");
     let MomentOf::Rule(rule) = all[of_rule].of.clone() else { unreachable!() };

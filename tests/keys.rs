@@ -134,7 +134,7 @@ fn seen(state: &State, commands: &[Command], wanted: &str) -> Result<(), String>
         Some(Overlay::Palette(_)) => "palette",
         Some(Overlay::Query { .. }) => "query",
         Some(Overlay::Detail { .. }) => "detail",
-        Some(Overlay::Timeline(_)) => "timeline",
+        Some(Overlay::Timeline) => "timeline",
         Some(Overlay::Search { .. }) => "search",
         Some(Overlay::Dialog(_)) => "dialog",
         Some(Overlay::Run(_)) => "run",

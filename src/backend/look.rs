@@ -18,7 +18,7 @@ use crate::base::clock::{Clock, Stamp};
 use crate::base::units::short;
 use crate::config::Config;
 use crate::observe::source::Mailbox;
-use crate::plan::deploy::{Manifest, Matrix, StoreKind, WriteLoss};
+use crate::plan::deploy::{Manifest, Matrix, StoreKind, WriteLoss, wrong_environment};
 use crate::plan::runbook::{LastGreen, LastGreenFrom, Observation, Release, SnapshotSettings};
 use crate::status::{Store, Summary};
 
@@ -118,7 +118,7 @@ impl Operations {
 
     /// What was reached that is not what the configuration expects, as a plan says it.
     pub fn wrong_environment(&self, runtime: &Runtime) -> Vec<String> {
-        runtime.block_on(look_at_identity(&self.config, NAMING)).iter().map(|words| format!("WRONG ENVIRONMENT: {words}")).collect()
+        runtime.block_on(look_at_identity(&self.config, NAMING)).iter().map(|words| wrong_environment(words)).collect()
     }
 
     /// The same for somebody who waits no longer than so for what stores say.

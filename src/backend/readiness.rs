@@ -182,11 +182,9 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         }
         (false, true) => item("snapshot", Verdict::Pass, words, None),
     }];
-    let lacks = manifest.lacks(settings);
-    if !lacks.is_empty() {
-        let words = format!("it has no {}, which would stay as it is", lacks.join(", "));
-        items.push(item("its parts", Verdict::Fail, words, Some("lastgreen snapshot create --golden WHY")));
-    }
+    items.extend(
+        manifest.lacks(settings).map(|words| item("its parts", Verdict::Fail, words, Some("lastgreen snapshot create --golden WHY"))),
+    );
     items.push(match &data.files {
         Ok(FilesSeen::Whole) => item("its files", Verdict::Pass, "size and sum as they were written".into(), None),
         Ok(FilesSeen::Sizes) => {

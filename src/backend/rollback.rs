@@ -6,7 +6,7 @@ use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use crate::act::infra::snapshot::list;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Manifest, Matrix, ReadinessItem, Scope, brought_out, of_environment, pick};
+use crate::plan::deploy::{Manifest, Matrix, ReadinessItem, Scope, brought_out, of_environment, pick, wrong_environment};
 use crate::plan::runbook::{LastGreen, LastGreenFrom, Plan, SnapshotSettings};
 
 /// The input of a runbook that is the version to go back to.
@@ -42,7 +42,7 @@ impl Operations {
     /// Everything that keeps it from being made.
     pub fn plan_rollback(&mut self, scope: Scope, wanted: RollbackRequest) -> Result<Plan, OperationError> {
         let RollbackRequest { reason, green, running, snapshot, matrices, mismatches, target, drill, automatic } = wanted;
-        let mut warnings: Vec<String> = mismatches.iter().map(|words| format!("WRONG ENVIRONMENT: {words}")).collect();
+        let mut warnings: Vec<String> = mismatches.iter().map(|words| wrong_environment(words)).collect();
         let name = scope.runbook();
         let loaded = self.runbooks();
         let takes_version = |runbook: &crate::plan::runbook::Runbook| runbook.inputs.iter().any(|input| input.name == VERSION);
@@ -53,11 +53,9 @@ impl Operations {
         if restores {
             let chosen = snapshot.or_else(|| Some((self.chosen_snapshot().ok()?.id, "not counted".into())));
             let known = chosen.as_ref().zip(self.config.acting.settings.snapshots.as_ref());
-            let lacks = known.and_then(|((id, _), settings)| {
-                let manifest = list(&settings.folder).0.into_iter().find(|manifest| manifest.id == *id)?;
-                Some(manifest.lacks(settings)).filter(|lacks| !lacks.is_empty())
-            });
-            warnings.extend(lacks.map(|lacks| format!("the snapshot has no {}: that stays as it is", lacks.join(", "))));
+            warnings.extend(
+                known.and_then(|((id, _), settings)| list(&settings.folder).0.iter().find(|manifest| manifest.id == *id)?.lacks(settings)),
+            );
             inputs.extend(chosen.into_iter().flat_map(|(id, loses)| [(SNAPSHOT.to_string(), id), (LOSES.to_string(), loses)]));
         }
         if asks {

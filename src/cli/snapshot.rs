@@ -11,7 +11,7 @@ use crate::act::infra::snapshot::{check_part, list, mark_golden};
 use crate::backend::{LookAt, Operations, PlanRequest};
 use crate::base::exit;
 use crate::base::units::{count_of, short};
-use crate::plan::deploy::{Golden, Manifest, pick};
+use crate::plan::deploy::{Golden, Manifest, pick, wrong_environment};
 use crate::plan::runbook::SnapshotSettings;
 
 #[derive(Debug, Args)]
@@ -98,11 +98,8 @@ pub fn snapshot(args: &SnapshotArgs, operations: &mut Operations, runtime: &Runt
         SnapshotSub::Restore { snapshot, no_safety, begin: wanted } => {
             let found = find(&settings, snapshot)?;
             let looked = operations.look(runtime, LookAt::Data);
-            let mut warnings: Vec<String> = looked.mismatches.iter().map(|words| format!("WRONG ENVIRONMENT: {words}")).collect();
-            let lacks = found.lacks(&settings);
-            if !lacks.is_empty() {
-                warnings.push(format!("the snapshot has no {}: that stays as it is", lacks.join(", ")));
-            }
+            let mut warnings: Vec<String> = looked.mismatches.iter().map(|words| wrong_environment(words)).collect();
+            warnings.extend(found.lacks(&settings));
             let loses = looked.data.and_then(|data| data.loss);
             let loses = loses.filter(|loss| loss.snapshot == found.id).map_or_else(|| "not counted".into(), |l| l.words(operations.now()));
             let mut inputs: IndexMap<String, String> = [("snapshot".to_string(), found.id), ("loses".to_string(), loses)].into();

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::judge::{RulePhase, Verdict};
 use crate::observe::reading::SourceState;
 use crate::observe::source::{Mailbox, Poller};
-use crate::plan::deploy::{DeployState, Readiness};
+use crate::plan::deploy::{DeployState, Readiness, wrong_environment};
 use crate::status::{Store, Summary, alert_verdict};
 
 /// How long a monitoring system waits for what stores say of a rollback.
@@ -141,7 +141,7 @@ fn text(config: &Config, summary: &Summary) -> String {
         let _ = writeln!(out, "reached: {reached}");
     }
     for mismatch in &summary.mismatches {
-        let _ = writeln!(out, "WRONG ENVIRONMENT: {mismatch}");
+        let _ = writeln!(out, "{}", wrong_environment(mismatch));
     }
     let wide = summary.signals.iter().map(|s| s.name.len()).max().unwrap_or(0);
     let _ = writeln!(out, "\nsignals");

@@ -1,5 +1,6 @@
 //! Judging: from what was read to a verdict with a reason in words. The order of the checks is the law of the house:
-//! first everything that makes a value unfit to judge by (all of it `unknown`), then `fail`, then `warn`, then `pass`.
+//! first everything that makes a value unfit to judge by (all of it `unknown`), then `fail`, then `warn`, then `pass`. Of several
+//! lines one that is no number makes `unknown` what is not `fail` by another.
 
 use std::time::Duration;
 

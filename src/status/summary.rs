@@ -12,7 +12,7 @@ use crate::base::units::{count_of, short, watch};
 use crate::config::{AlertSettings, Config};
 use crate::judge::{Judgement, RulePhase, RuleState, Signal, Verdict};
 use crate::observe::reading::{Alert, AlertState, Ask, Fault, LabelledValue, SourceState, Value};
-use crate::plan::deploy::{DeployState, Readiness};
+use crate::plan::deploy::{DeployState, Readiness, wrong_environment};
 
 /// Durations are written in milliseconds.
 pub fn duration_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -389,7 +389,7 @@ fn worst(
     let mut candidates = silent;
     let nothing_judged = rules.is_empty() && !heard && !signals.iter().any(|s| s.judged);
     for text in mismatches {
-        candidates.push((Verdict::Fail, 9, format!("WRONG ENVIRONMENT: {text}")));
+        candidates.push((Verdict::Fail, 9, wrong_environment(text)));
     }
     for source in sources.iter().filter(|s| s.state == SourceState::Failing) {
         let blind = blind(source, signals);

@@ -16,7 +16,6 @@ mod output_log;
 mod release;
 mod script;
 mod snapshot;
-pub use snapshot::may_take_back;
 mod sql;
 mod traffic;
 mod validation;
@@ -33,6 +32,7 @@ pub use gate::{look_at_gates, word as gate_word};
 pub use group::{end_orphan, left_at_work, stays_at_work};
 pub use outcome::{Ended, Outcome, Settled};
 pub use output_log::{OutputLog, read_progress};
+pub use snapshot::may_take_back;
 pub use validation::look_once;
 
 use crate::act::infra::command::marked;

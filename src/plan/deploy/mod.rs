@@ -16,6 +16,8 @@ pub use canary::{HOLD, Hold, STEP, SaidOfHold, Turn, TurnState, holds, turns};
 pub use drill::improvements;
 pub use gate::{GateAnswer, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};
 pub use promotion::{DeployState, Promotion};
-pub use rollback::{PastRun, PastState, Readiness, ReadinessItem, ReadinessState, RollbackSettings, brought_out, not_made_good};
+pub use rollback::{
+    PastRun, PastState, Readiness, ReadinessItem, ReadinessState, RollbackSettings, brought_out, not_made_good, wrong_environment,
+};
 pub use snapshot::{Changes, Golden, Manifest, Part, ProbeQuery, StoreKind, differences, drifted, of_environment, pick, too_old};
 pub use write_loss::WriteLoss;

@@ -45,6 +45,11 @@ pub fn brought_out(plan: &Plan, run: &Run) -> Option<LastGreen> {
     Some(LastGreen { version, at: Some(at) })
 }
 
+/// What was reached that is not what the configuration expects, as everybody says it.
+pub fn wrong_environment(words: &str) -> String {
+    format!("WRONG ENVIRONMENT: {words}")
+}
+
 /// What became of a run, for whoever asks whether the last rollback stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PastState {
@@ -140,7 +145,7 @@ impl Readiness {
             let item = ReadinessItem {
                 what: "environment".into(),
                 verdict: Verdict::Fail,
-                words: format!("WRONG ENVIRONMENT: {}", mismatches.join("; ")),
+                words: wrong_environment(&mismatches.join("; ")),
                 scopes: vec![Scope::Code, Scope::Full],
                 mend: Some("correct the addresses in [sources], or [environment.expect]".into()),
             };

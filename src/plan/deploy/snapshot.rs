@@ -140,8 +140,8 @@ impl Part {
 }
 
 impl Manifest {
-    /// What belongs into a snapshot by what is said now, and is not in this one: it would stay as it is.
-    pub fn lacks(&self, settings: &SnapshotSettings) -> Vec<String> {
+    /// What belongs into a snapshot by what is said now, and is not in this one, in words.
+    pub fn lacks(&self, settings: &SnapshotSettings) -> Option<String> {
         let has = |is_it: &dyn Fn(&Part) -> bool| self.parts.iter().any(is_it);
         let is_database = |part: &Part| matches!(part.kind, StoreKind::Postgres | StoreKind::Sqlite);
         let databases = settings.databases.iter().map(|store| &store.name);
@@ -151,7 +151,8 @@ impl Manifest {
             collections.filter(|name| !has(&|part| part.kind == StoreKind::Qdrant && (part.of == **name || part.name == **name)));
         let programs = settings.programs.iter().map(|store| &store.name);
         let programs = programs.filter(|name| !has(&|part| part.kind == StoreKind::Program && part.store == **name));
-        databases.chain(collections).chain(programs).cloned().collect()
+        let all: Vec<&str> = databases.chain(collections).chain(programs).map(String::as_str).collect();
+        (!all.is_empty()).then(|| format!("the snapshot has no {}: that stays as it is", all.join(", ")))
     }
 
     /// # Errors

@@ -11,9 +11,9 @@ use crate::status::MomentOf;
 
 /// Opens what the selected moment is of: a run, a rule's alert, the panel of a signal.
 pub(super) fn open_moment(state: &mut State) -> Vec<Command> {
-    let Some(Overlay::Timeline(view)) = state.overlay.take() else { return Vec::new() };
+    state.overlay = None;
     let all = state.moments();
-    let Some(moment) = all.get(view.index(&all)) else { return Vec::new() };
+    let Some(moment) = all.get(state.happened.index(&all)) else { return Vec::new() };
     match &moment.of {
         MomentOf::Run(id) => return requests::open(state, id.clone()),
         MomentOf::Rule(rule) => open_alert(state, rule),

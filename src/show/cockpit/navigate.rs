@@ -72,7 +72,7 @@ pub(super) fn move_focus(state: &mut State, action: Action, width: u16) {
         };
         return;
     }
-    if let Some(Overlay::Timeline(_)) = &state.overlay {
+    if let Some(Overlay::Timeline) = &state.overlay {
         match action {
             Action::Up => scroll(state, -1),
             Action::Down => scroll(state, 1),
@@ -145,10 +145,9 @@ pub(super) fn scroll(state: &mut State, by: isize) {
         *scroll = (i64::from(*scroll) + by as i64).clamp(0, most) as u16;
         return;
     }
-    if let Some(Overlay::Timeline(mut view)) = state.overlay.take_if(|overlay| matches!(overlay, Overlay::Timeline(_))) {
-        view.select(&state.moments(), by);
-        state.happened = view.clone();
-        state.overlay = Some(Overlay::Timeline(view));
+    if let Some(Overlay::Timeline) = &state.overlay {
+        let all = state.moments();
+        state.happened.select(&all, by);
         return;
     }
     let Some(panel) = state.panel() else { return };

@@ -10,7 +10,6 @@ use super::list_view::Row;
 use super::palette::Palette;
 use super::rollback_dialog::RollbackDialog;
 use super::run_view::RunView;
-use super::timeline_view::TimelineView;
 
 #[derive(Clone, Debug)]
 pub enum Overlay {
@@ -26,8 +25,8 @@ pub enum Overlay {
         row: Row,
         scroll: u16,
     },
-    /// What has happened.
-    Timeline(TimelineView),
+    /// What has happened; where one is in it is kept in the state.
+    Timeline,
     /// A line of text; the focused list is filtered as it is typed.
     Search {
         input: Input,

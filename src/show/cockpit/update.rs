@@ -364,11 +364,11 @@ fn act(state: &mut State, action: Action, width: u16) -> Vec<Command> {
             return requests::begin_selected(state);
         }
         Action::Run => return requests::begin_answer(state),
-        Action::Timeline => toggle(state, Overlay::Timeline(state.happened.clone())),
+        Action::Timeline => toggle(state, Overlay::Timeline),
         Action::OpenRun => return requests::open_latest(state),
         Action::Rollback => return requests::open_rollback(state),
         Action::Canary => return requests::open_canary(state),
-        Action::Zoom if matches!(state.overlay, Some(Overlay::Timeline(_))) => return open_moment(state),
+        Action::Zoom if matches!(state.overlay, Some(Overlay::Timeline)) => return open_moment(state),
         Action::Zoom if state.overlay.is_some() => state.overlay = None,
         Action::Zoom => match row_to_open(state) {
             Some(row) => state.overlay = Some(Overlay::Detail { row, scroll: 0 }),

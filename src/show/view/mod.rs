@@ -89,7 +89,7 @@ pub fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer) -> Op
         Some(Overlay::Help { scroll }) => help::draw(state, &mut paint, parts.board, *scroll),
         Some(Overlay::Query { scroll }) => query::draw(state, &mut paint, parts.board, *scroll),
         Some(Overlay::Detail { row, scroll }) => detail::draw(state, &mut paint, parts.board, row, *scroll),
-        Some(Overlay::Timeline(view)) => timeline::list(state, &mut paint, parts.board, view),
+        Some(Overlay::Timeline) => timeline::list(state, &mut paint, parts.board),
         Some(Overlay::Palette(palette)) => return palette::draw(state, &mut paint, parts.board, palette),
         Some(Overlay::Dialog(dialog)) => {
             return board::guarded(&mut paint, whole, &dialog.title, |paint| dialog::draw(state, paint, whole, dialog)).flatten();

@@ -9,7 +9,7 @@ use crate::base::text::{fit, width, wrap};
 use crate::base::tier::Tier;
 use crate::base::units::short;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Readiness, Scope};
+use crate::plan::deploy::{Readiness, Scope, wrong_environment};
 use crate::plan::runbook::{Confirmation, Kind, Plan, percent};
 use crate::show::cockpit::{RollbackDialog, State};
 use crate::show::theme::Role;
@@ -141,7 +141,7 @@ fn plan(paint: &mut Paint, area: Rect, dialog: &RollbackDialog, mismatches: &[St
     let cells = usize::from(area.width.saturating_sub(INDENT));
     let mut lines: Vec<(String, Role)> = Vec::new();
     // Whatever is planned would be done to something else than is meant.
-    let wrong: Vec<String> = mismatches.iter().map(|words| format!("WRONG ENVIRONMENT: {words}")).collect();
+    let wrong: Vec<String> = mismatches.iter().map(|words| wrong_environment(words)).collect();
     lines.extend(wrong.iter().flat_map(|words| wrap(words, cells)).map(|line| (line, Role::Fail)));
     match &dialog.plans[dialog.scope as usize] {
         None => lines.push(("planning …".into(), Role::Dim)),

@@ -6,7 +6,7 @@ use super::paint::{Paint, role};
 use super::palette::window;
 use super::run;
 use crate::base::text::{fit, width, wrap};
-use crate::show::cockpit::{State, TimelineView};
+use crate::show::cockpit::State;
 use crate::show::keymap::Action;
 use crate::show::theme::Role;
 use crate::status::Moment;
@@ -51,14 +51,14 @@ fn line(state: &State, paint: &mut Paint, area: Rect, (x, y): (u16, u16), moment
 }
 
 /// The same to go through, with the selected one whole below.
-pub fn list(state: &State, paint: &mut Paint, area: Rect, view: &TimelineView) {
+pub fn list(state: &State, paint: &mut Paint, area: Rect) {
     let all = state.moments();
     let inner = window(paint, area, 110, area.height, "What has happened");
     if all.is_empty() {
         paint.text(inner, 0, 0, NOTHING, Role::Dim);
         return;
     }
-    let selected = view.index(&all);
+    let selected = state.happened.index(&all);
     let key = state.keymap.keys(Action::Zoom).into_iter().next().unwrap_or_default();
     let mut whole = wrap(&all[selected].words, usize::from(inner.width));
     whole.truncate(WHOLE);
