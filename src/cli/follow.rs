@@ -14,7 +14,7 @@ use crate::record::journal;
 use crate::status::{RunLine, RunStatus, step_mark};
 
 /// How often the journal is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(25);
 
 /// How a run is printed while it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

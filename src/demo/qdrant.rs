@@ -18,14 +18,16 @@ use tokio::net::TcpListener;
 use super::data::DemoPoint;
 use super::qdrant_node::{QdrantNode, WaitFor, error, lock, missing, ok, read};
 use super::qdrant_snapshots::{delete_snapshot, download, recover, snapshot, snapshots};
-use super::vectors::{Collection, DemoShard, Storage, StoredPoint};
+use super::vectors::{Collection, DemoShard, Storage, StoredPoint, dot};
 
 /// Fills a collection and takes a snapshot of it, so that there is one to look at.
 pub fn fill(storage: &Arc<Mutex<Storage>>, name: &str, points: &[DemoPoint]) {
     let mut storage = storage.lock().unwrap_or_else(|p| p.into_inner());
-    let stored =
-        points.iter().map(|p| (p.id, StoredPoint { vector: p.vector.clone(), payload: json!({"document": p.document}) })).collect();
-    storage.collections.insert(name.into(), Collection { size: 8, distance: "Cosine".into(), points: stored });
+    let mut collection = Collection { size: 8, distance: "Cosine".into(), points: Default::default() };
+    for point in points {
+        collection.store(point.id, point.vector.clone(), json!({"document": point.document}));
+    }
+    storage.collections.insert(name.into(), collection);
     storage.aliases.insert("rag_live".into(), name.into());
     if let Err(e) = storage.snapshot(name, DemoShard::default()) {
         log::error!("the demo's Qdrant cannot write a snapshot: {e}");
@@ -212,7 +214,7 @@ async fn upsert(State(s): State<QdrantNode>, Path(c): Path<String>, Query(wait):
                 let words = format!("Wrong input: Vector dimension error: expected dim: {}, got {}", collection.size, point.vector.len());
                 return error(StatusCode::BAD_REQUEST, words);
             }
-            collection.points.insert(point.id, StoredPoint { vector: point.vector, payload: point.payload });
+            collection.store(point.id, point.vector, point.payload);
         }
     }
     acknowledged(&mut s, wait)
@@ -268,23 +270,20 @@ async fn query(State(s): State<QdrantNode>, Path(c): Path<String>, body: Bytes) 
             Some(point) => point.vector.clone(),
             None => return error(StatusCode::NOT_FOUND, format!("Not found: No point with id {id} found")),
         },
-        None => wanted.query.as_array().into_iter().flatten().filter_map(|v| v.as_f64().map(|v| v as f32)).collect(),
+        None => collection.as_stored(wanted.query.as_array().into_iter().flatten().filter_map(|v| v.as_f64().map(|v| v as f32)).collect()),
     };
     let others = collection.points.iter().filter(|(id, _)| Some(**id) != own);
-    let mut scored: Vec<(f32, &u64, &StoredPoint)> = others.map(|(id, p)| (cosine(&vector, &p.vector), id, p)).collect();
+    let mut scored: Vec<(f32, &u64, &StoredPoint)> = others.map(|(id, p)| (dot(&vector, &p.vector), id, p)).collect();
+    let limit = wanted.limit.unwrap_or(10).min(scored.len());
+    // Only the nearest are put in order.
+    if limit > 0 && limit < scored.len() {
+        scored.select_nth_unstable_by(limit - 1, |a, b| b.0.total_cmp(&a.0));
+    }
+    scored.truncate(limit);
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let points: Vec<Value> = scored
-        .iter()
-        .take(wanted.limit.unwrap_or(10))
-        .map(|(score, id, p)| json!({"id": id, "version": 1, "score": score, "payload": p.payload}))
-        .collect();
+    let points: Vec<Value> =
+        scored.iter().map(|(score, id, p)| json!({"id": id, "version": 1, "score": score, "payload": p.payload})).collect();
     ok(json!({"points": points}))
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot: f32 = a.iter().zip(b).map(|(x, y)| x * y).sum();
-    let length = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
-    dot / (length(a) * length(b)).max(f32::MIN_POSITIVE)
 }
 
 async fn scroll(State(s): State<QdrantNode>, Path(c): Path<String>, body: Bytes) -> Response {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::qdrant_node::{QdrantNode, WaitFor, error, lock, missing, ok, read};
-use super::vectors::{Collection, DemoShard, Storage, sha256};
+use super::vectors::{Collection, DemoShard, Storage, sha256, sum_of};
 
 pub async fn snapshots(State(s): State<QdrantNode>, Path(c): Path<String>) -> Response {
     let shard = s.shard;
@@ -51,7 +51,12 @@ pub async fn download(State(s): State<QdrantNode>, Path((c, name)): Path<(String
 pub async fn delete_snapshot(State(s): State<QdrantNode>, Path((c, name)): Path<(String, String)>) -> Response {
     let s = lock(&s);
     let Some(collection) = s.name(&c) else { return missing(&c) };
-    match s.snapshot_file(collection, &name).map(std::fs::remove_file) {
+    let removed = s.snapshot_file(collection, &name).map(|file| {
+        // One that was put there by hand has none.
+        let _ = std::fs::remove_file(sum_of(&file));
+        std::fs::remove_file(file)
+    });
+    match removed {
         Some(Ok(())) => ok(json!(true)),
         _ => error(StatusCode::NOT_FOUND, format!("Not found: Snapshot {name} not found")),
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Json, json};
 
@@ -18,6 +19,8 @@ use crate::plan::runbook::{CollectionStrategy, NodeStore, Progress, SnapshotSett
 const USUAL: &str = "/qdrant/snapshots";
 /// How many neighbours a probe query asks for.
 const NEIGHBOURS: u32 = 5;
+/// How many probe queries are under way at once.
+const AT_ONCE: usize = 4;
 
 fn wrong(words: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Garbage, words.into())
@@ -126,19 +129,22 @@ async fn probes(web: &Web, collection: &str, ids: &[Json]) -> Result<Vec<ProbeQu
     let vectors = info.pointer("/config/params/vectors").cloned().unwrap_or_default();
     // A collection may have one vector without a name, or several with one.
     let using = if vectors.get("size").is_some() { None } else { vectors.as_object().and_then(|named| named.keys().next().cloned()) };
-    let mut all = Vec::new();
-    for id in ids {
-        let mut body = json!({"query": id, "limit": NEIGHBOURS});
-        if let Some(name) = &using {
-            body["using"] = json!(name);
-        }
-        let found = ask(web, "POST", &format!("{path}/points/query"), Some(body)).await?;
-        let scores: Vec<f64> = found["points"].as_array().into_iter().flatten().filter_map(|point| point["score"].as_f64()).collect();
-        if !scores.is_empty() {
-            all.push(ProbeQuery { id: id.clone(), mean: scores.iter().sum::<f64>() / scores.len() as f64 });
-        }
+    let (path, using) = (format!("{path}/points/query"), using.as_deref());
+    let asked: Vec<_> = ids.iter().map(|id| probe(web, &path, using, id)).collect();
+    let all: Vec<Option<ProbeQuery>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// One of them; `None` where a point has no neighbours.
+async fn probe(web: &Web, path: &str, using: Option<&str>, id: &Json) -> Result<Option<ProbeQuery>, Fault> {
+    let mut body = json!({"query": id, "limit": NEIGHBOURS});
+    if let Some(name) = using {
+        body["using"] = json!(name);
     }
-    Ok(all)
+    let found = ask(web, "POST", path, Some(body)).await?;
+    let scores: Vec<f64> = found["points"].as_array().into_iter().flatten().filter_map(|point| point["score"].as_f64()).collect();
+    let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+    Ok((!scores.is_empty()).then(|| ProbeQuery { id: id.clone(), mean }))
 }
 
 async fn some_ids(web: &Web, collection: &str, n: usize) -> Result<Vec<Json>, Fault> {
@@ -301,11 +307,9 @@ async fn switch(web: &Web, alias: &str, to: &str) -> Result<(), Fault> {
     ask(web, "POST", "/collections/aliases", Some(json!({"actions": actions}))).await.map(drop)
 }
 
-/// Asks for a recovery, from wherever the server can have the snapshot. What it refuses it has not done.
+/// Asks for a recovery, from wherever the server can have the snapshot; that it is there was looked at before anything was touched.
+/// What the server refuses it has not done.
 async fn recover(web: &Web, node: &NodeStore, part: &Part, into: &str, settings: &SnapshotSettings) -> Result<(), Fault> {
-    if !part.local {
-        listed(node, part, settings).await?;
-    }
     let path = format!("/collections/{}/snapshots/recover?wait=true", encoded(into));
     let mut folder = settings.server_folder.clone().unwrap_or_else(|| USUAL.into());
     let mut body = json!({"priority": "snapshot"});
