@@ -49,7 +49,9 @@ struct Places {
 
 /// How much past there is when the demo starts, and in which steps.
 const PAST: Duration = Duration::from_secs(3600);
-const PAST_STEP: Duration = Duration::from_secs(10);
+const PAST_STEP: Duration = Duration::from_secs(5);
+/// How long the windows of rates are: so short that trouble is seen as soon as the story says.
+const WINDOW: &str = "15s";
 
 /// Starts everything.
 ///
@@ -72,7 +74,7 @@ pub async fn start(scenario: Scenario, seed: u64) -> std::io::Result<Demo> {
         database: database.path().to_path_buf(),
     };
     let prometheus = Arc::new(prometheus::DemoPrometheus::new(places.stable.to_string()).map_err(std::io::Error::other)?);
-    past(&model, &prometheus);
+    past(&model, &prometheus, Clock::System.now(), PAST);
     let points = database.points().await.map_err(std::io::Error::other)?;
     let vectors = Arc::new(Mutex::new(vectors::Storage::new(folder.path().join("snapshots"))?));
     qdrant::fill(&vectors, "rag_main", &points);
@@ -89,10 +91,9 @@ pub async fn start(scenario: Scenario, seed: u64) -> std::io::Result<Demo> {
 }
 
 /// Lets the system have been running for a while.
-fn past(model: &Mutex<Model>, prometheus: &prometheus::DemoPrometheus) {
-    let now = Clock::System.now();
+fn past(model: &Mutex<Model>, prometheus: &prometheus::DemoPrometheus, now: Stamp, long: Duration) {
     let mut model = model.lock().unwrap_or_else(|p| p.into_inner());
-    let steps = PAST.as_secs() / PAST_STEP.as_secs();
+    let steps = long.as_secs() / PAST_STEP.as_secs();
     for i in (1..=steps).rev() {
         model.step(PAST_STEP, &Effect::default());
         prometheus.store(&model.page(), now.minus(PAST_STEP * i as u32));
@@ -179,7 +180,7 @@ state_dir = "state"
 
 # Short windows, so that the story is told in minutes.
 [vars]
-window = "30s"
+window = "{WINDOW}"
 canary_window = "10s"
 
 [environment]
@@ -302,5 +303,47 @@ events = ["start", "success", "failure", "waiting", "rollback", "abort"]
             qdrant = p.qdrant,
             database = p.database.display(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::engine::supported;
+
+    /// When the share of failed gate checks passes the profile's limit, in the story of the bad canary.
+    fn seen_bad(seed: u64) -> (Duration, f64) {
+        let model = Arc::new(Mutex::new(Model::new(seed)));
+        let prometheus = prometheus::DemoPrometheus::new("127.0.0.1:1".into()).expect("an engine");
+        let started = Clock::System.now();
+        past(&model, &prometheus, started, Duration::from_secs(60));
+        let rate = |result: &str| format!("sum(rate(rag_gate_checks_total{result}[{WINDOW}]))");
+        let query = supported(&format!("{} / {}", rate("{result=\"fail\"}"), rate(""))).expect("a query");
+        let share = |at| prometheus.instant(&query, at).expect("an answer");
+        let mut healthiest = 0.0_f64;
+        for second in 1..60 {
+            let since = Duration::from_secs(second);
+            let mut model = model.lock().expect("nobody else");
+            model.step(Duration::from_secs(1), &Scenario::BadCanary.effect(since));
+            prometheus.store(&model.page(), started.plus(since));
+            let share = share(started.plus(since));
+            if share > 0.07 {
+                return (since, healthiest);
+            }
+            if second <= 10 {
+                healthiest = healthiest.max(share);
+            }
+        }
+        panic!("never, with seed {seed}");
+    }
+
+    #[test]
+    fn a_bad_canary_is_seen_in_time() {
+        for seed in 0..20 {
+            let (seen, healthiest) = seen_bad(seed);
+            assert!(healthiest < 0.04, "all is well before, seed {seed}: {healthiest}");
+            // A scrape and a look later it is on the screen, and that is to be 25 s after the start.
+            assert!(seen <= Duration::from_secs(22), "seed {seed}: {seen:?}");
+        }
     }
 }

@@ -133,7 +133,7 @@ impl Model {
         let fault = if bad_release { effect.canary_fault } else { 0.0 };
         let name = track.name();
         let provider_failed = self.chance(effect.provider_failing);
-        let failed = self.chance(0.003 + 0.22 * fault) || provider_failed && self.chance(0.6);
+        let failed = self.chance(0.003 + 0.3 * fault) || provider_failed && self.chance(0.6);
         let damaged = self.chance(self.data_damaged);
         self.stages(name, fault, effect.retrieval_slower, provider_failed);
         let scores = self.scores(damaged);

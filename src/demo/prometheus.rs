@@ -68,6 +68,13 @@ impl DemoPrometheus {
         }
     }
 
+    /// One number for a query, as the API would give it.
+    #[cfg(test)]
+    pub fn instant(&self, query: &Supported, at: Stamp) -> Result<f64, EngineError> {
+        let found = self.engine.instant(query, at)?;
+        Ok(found.first().and_then(|series| series.points.first()).map_or(f64::NAN, |(_, value)| *value))
+    }
+
     fn names(&self) -> Vec<String> {
         self.engine.metric_names()
     }

@@ -51,8 +51,8 @@ impl Scenario {
     pub fn effect(self, since: Duration) -> Effect {
         let mut effect = Effect::default();
         let Some(in_trouble) = since.checked_sub(BEGINS) else { return effect };
-        // Trouble comes on within five seconds, not at a stroke.
-        let grown = (in_trouble.as_secs_f64() / 5.0).min(1.0);
+        // Trouble comes on within two seconds, not at a stroke.
+        let grown = (in_trouble.as_secs_f64() / 2.0).min(1.0);
         match self {
             Scenario::Healthy => {}
             Scenario::BadCanary => effect.canary_fault = grown,
