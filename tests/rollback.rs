@@ -286,6 +286,28 @@ fn what_hangs_beside_it_holds_up_no_traffic() {
 }
 
 #[test]
+fn of_a_scope_that_cannot_be_planned_the_traffic_is_taken_back_and_no_more_is_claimed() {
+    let router = Router::default();
+    *router.share.lock().expect("a lock") = 25.0;
+    let server = router.start();
+    // Whoever knows what was green last never answers.
+    let more = "[release]\ndeploy = [\"true\", \"{{ version }}\"]\nrunning = [\"sleep\", \"600\"]\nlast_green = [\"sleep\", \"600\"]\n";
+    let host = host(&server, more);
+    let asked = ["rollback", "--scope", "code", "--reason", "it is bad"];
+    let (code, said) = host.run(&[asked.as_slice(), &["--dry-run"]].concat());
+    assert!(code == 69 && said.contains("not told within"), "{code}: {said}");
+    let (code, said) = host.run(&[asked.as_slice(), &["--confirm", "elsewhere"]].concat());
+    assert_eq!((code, router.share()), (24, 25.0), "{said}");
+    let (code, said) = host.run(&[asked.as_slice(), &["--confirm", "here"]].concat());
+    assert_eq!((code, router.share()), (1, 0.0), "{said}");
+    assert!(said.contains("ONLY THE TRAFFIC: code cannot be planned: which version was green last cannot be told"), "{said}");
+    let (_, runs) = host.run(&["runs", "--json"]);
+    let runs: Json = serde_json::from_str(&runs).expect("json");
+    let (code, shown) = host.run(&["runs", runs[0]["run"].as_str().expect("a run")]);
+    assert!(code == 0 && shown.contains("ONLY THE TRAFFIC"), "it stands on record: {shown}");
+}
+
+#[test]
 fn of_two_who_press_at_one_moment_both_end_and_the_canary_is_out() {
     let router = Router::default();
     *router.share.lock().expect("a lock") = 25.0;

@@ -104,8 +104,8 @@ impl Looked {
     pub fn snapshot(&self, now: Stamp) -> Option<(String, String)> {
         let data = self.data.as_ref()?;
         let manifest = data.snapshot.as_ref().ok()?;
-        let counted = self.data_at.map_or_else(String::new, |at| format!("; counted at {}Z", at.iso().get(11..19).unwrap_or_default()));
-        let words = data.loss.as_ref().map_or_else(|| "not counted".into(), |loss| loss.words(now) + &counted);
+        let asked = self.data_at.map_or_else(String::new, |at| format!("; asked at {}Z", at.iso().get(11..19).unwrap_or_default()));
+        let words = data.loss.as_ref().map_or_else(|| "not counted".into(), |loss| loss.words(now) + &asked);
         Some((manifest.id.clone(), words))
     }
 }
@@ -132,10 +132,8 @@ pub fn look(config: &Config, runtime: &Runtime, at: LookAt, most: Duration) -> L
     runtime.block_on(async {
         let release = config.acting.settings.release.as_ref();
         let observed = async {
-            match &config.acting.settings.switch {
-                Some(switch) => Some(traffic::observe(switch, &Clock::System).await),
-                None => None,
-            }
+            let switch = config.acting.settings.switch.as_ref()?;
+            timeout(most, traffic::observe(switch, &Clock::System)).await.ok()
         };
         let data = async {
             match &config.acting.settings.snapshots {
@@ -143,31 +141,46 @@ pub fn look(config: &Config, runtime: &Runtime, at: LookAt, most: Duration) -> L
                 _ => None,
             }
         };
-        let (observed, (green, running), matrices, data, mismatches) =
-            tokio::join!(observed, look_at_release(config, release), look_at_matrices(config), data, look_at_identity(config, most));
+        let (observed, (green, running), matrices, data, mismatches) = tokio::join!(
+            observed,
+            look_at_release(config, release, most),
+            look_at_matrices(config, most),
+            data,
+            look_at_identity(config, most)
+        );
         let now = Some(Clock::System.now());
         Looked { observed, green, running, matrices, data, mismatches, versions_at: now, data_at: now }
     })
 }
 
-/// Which version was green last by whoever knows, and which runs.
+/// Which version was green last by whoever knows, and which runs; neither is waited for longer than so.
 pub async fn look_at_release(
     config: &Config,
     release: Option<&Release>,
+    most: Duration,
 ) -> (Option<Result<LastGreen, String>>, Option<Result<String, String>>) {
     let Some(release) = release else { return (None, None) };
     let database = |name: &str| config.sources.get(name).and_then(|source| database_options(&source.kind, source.timeout));
-    let green = async { if release.last_green == LastGreenFrom::Journal { None } else { release::last_green(release, database).await } };
-    let running = async { Some(release::running(release).await.map_err(|fault| fault.message)) };
+    let within = || format!("not told within {}", short(most));
+    let green = async {
+        if release.last_green == LastGreenFrom::Journal {
+            return None;
+        }
+        timeout(most, release::last_green(release, database)).await.unwrap_or_else(|_| Some(Err(within())))
+    };
+    let running = async {
+        let told = timeout(most, release::running(release)).await;
+        Some(told.map_or_else(|_| Err(within()), |told| told.map_err(|fault| fault.message)))
+    };
     tokio::join!(green, running)
 }
 
 /// What the gates know of what goes with what.
-pub async fn look_at_matrices(config: &Config) -> Vec<Result<Matrix, String>> {
+pub async fn look_at_matrices(config: &Config, most: Duration) -> Vec<Result<Matrix, String>> {
     let mut all = Vec::new();
     for gate in config.acting.settings.all_gates() {
         for check in &gate.checks {
-            all.extend(gate::matrix(&format!("{}/{}", gate.name, check.name), &check.kind, COUNTING).await);
+            all.extend(gate::matrix(&format!("{}/{}", gate.name, check.name), &check.kind, most).await);
         }
     }
     all

@@ -74,7 +74,8 @@ fn look_at_switch(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
 fn look_at_versions(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {
     let Some(release) = &config.acting.settings.release else { return };
     again_and_again((SELDOM, 1), over, async || {
-        let ((green, running), matrices) = tokio::join!(look_at_release(config, Some(release)), look_at_matrices(config));
+        let ((green, running), matrices) =
+            tokio::join!(look_at_release(config, Some(release), COUNTING), look_at_matrices(config, COUNTING));
         let mut looked = looked.lock().unwrap_or_else(|p| p.into_inner());
         (looked.green, looked.running, looked.matrices) = (green, running, matrices);
         looked.versions_at = Some(Clock::System.now());

@@ -33,6 +33,8 @@ pub struct RollbackRequest {
     pub drill: bool,
     /// Begun by a program, and not by a person.
     pub automatic: bool,
+    /// Why it is less than was asked for.
+    pub instead: Option<String>,
 }
 
 impl Operations {
@@ -41,8 +43,8 @@ impl Operations {
     /// # Errors
     /// Everything that keeps it from being made.
     pub fn plan_rollback(&mut self, scope: Scope, wanted: RollbackRequest) -> Result<Plan, OperationError> {
-        let RollbackRequest { reason, green, running, snapshot, matrices, mismatches, target, drill, automatic } = wanted;
-        let mut warnings: Vec<String> = mismatches.iter().map(|words| wrong_environment(words)).collect();
+        let RollbackRequest { reason, green, running, snapshot, matrices, mismatches, target, drill, automatic, instead } = wanted;
+        let mut warnings: Vec<String> = instead.into_iter().chain(mismatches.iter().map(|words| wrong_environment(words))).collect();
         let name = scope.runbook();
         let loaded = self.runbooks();
         let takes_version = |runbook: &crate::plan::runbook::Runbook| runbook.inputs.iter().any(|input| input.name == VERSION);

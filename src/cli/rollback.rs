@@ -8,13 +8,19 @@ use tokio::runtime::Runtime;
 
 use super::command_error::{CommandError, CommandResult};
 use super::confirm::{BeginArgs, begin};
-use crate::backend::{COUNTING, LookAt, Looked, Operations, RollbackRequest};
+use crate::backend::{COUNTING, LookAt, Looked, OperationError, Operations, RollbackRequest};
+use crate::base::exit;
 use crate::base::units::short;
 use crate::judge::Verdict;
 use crate::plan::deploy::Scope;
+use crate::plan::runbook::Plan;
 
 /// How long an emergency that is confirmed already waits for what nobody reads before it begins.
 const HURRY: Duration = Duration::from_secs(2);
+/// What is asked before a scope is planned, how long at most, and what to do instead.
+const ASKED_VERSIONS: (&str, Duration, &str) = ("asking which version was green last", Duration::from_secs(5), NOT_ASKED);
+const ASKED_ALL: (&str, Duration, &str) = ("counting what it would cost", COUNTING, NOT_ASKED);
+const NOT_ASKED: &str = " (--scope traffic waits for nothing)";
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -91,7 +97,10 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
         Some(RollbackSub::Undo { run, begin: wanted }) => {
             // What is refused by the record waits for no database.
             operations.may_undo(run.as_deref())?;
-            let written = operations.look_within(runtime, LookAt::Data, patience(wanted, "")).data.and_then(|data| data.loss);
+            let written = operations
+                .look_within(runtime, LookAt::Data, patience(wanted, ("counting what it would cost", COUNTING, "")))
+                .data
+                .and_then(|data| data.loss);
             let plan = operations.plan_undo(run.as_deref(), wanted.reason.clone(), written.as_ref())?;
             operations.may_take_back(runtime, &plan)?;
             return begin(operations, &plan, wanted);
@@ -102,10 +111,9 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     // To take the canary out of the traffic nobody has to be asked anything.
     let looked = match scope {
         Scope::Traffic => Looked::default(),
-        Scope::Code if is_confirmed(&args.begin) => operations.look_within(runtime, LookAt::Versions, HURRY),
-        Scope::Code => operations.look(runtime, LookAt::Versions),
+        Scope::Code => operations.look_within(runtime, LookAt::Versions, patience(&args.begin, ASKED_VERSIONS)),
         // Its own steps look at the files.
-        Scope::Full => operations.look_within(runtime, LookAt::Data, patience(&args.begin, " (--scope traffic waits for nothing)")),
+        Scope::Full => operations.look_within(runtime, LookAt::Data, patience(&args.begin, ASKED_ALL)),
     };
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
@@ -113,12 +121,37 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     // A stand-in is at other addresses.
     let mismatches = if target.is_none() && !drill { looked.mismatches } else { Vec::new() };
     let running = looked.running.and_then(Result::ok).filter(|_| target.is_none() && !drill);
-    let request = RollbackRequest { reason, green: looked.green, running, snapshot, matrices, mismatches, target, drill, automatic };
-    let plan = operations.plan_rollback(scope, request)?;
+    let request =
+        RollbackRequest { reason, green: looked.green, running, snapshot, matrices, mismatches, target, drill, automatic, instead: None };
+    let (plan, whole) = match operations.plan_rollback(scope, request.clone()) {
+        Ok(plan) => (plan, true),
+        // Whoever only asks, or tries it out, hears that it would not work.
+        Err(why) if drill || args.begin.dry_run => return Err(why.into()),
+        Err(why) => (traffic_at_least(operations, (scope, why), request)?, false),
+    };
     if args.begin.confirm.is_some() && plan.content.reason.is_none() && !args.drill {
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));
     }
-    begin(operations, &plan, &args.begin)
+    let code = begin(operations, &plan, &args.begin)?;
+    if whole || code != exit::DONE {
+        return Ok(code);
+    }
+    eprintln!("{}", plan.content.warnings.first().map_or("", String::as_str));
+    Ok(exit::FAILED)
+}
+
+/// What can be taken back when all of what was asked for cannot: the canary is taken out of the traffic, and it is said that this is all.
+fn traffic_at_least(
+    operations: &mut Operations,
+    (scope, why): (Scope, OperationError),
+    wanted: RollbackRequest,
+) -> Result<Plan, CommandError> {
+    if scope == Scope::Traffic {
+        return Err(why.into());
+    }
+    let words = format!("ONLY THE TRAFFIC: {} cannot be planned: {}", scope.word(), why.words());
+    let only = RollbackRequest { instead: Some(words), ..wanted };
+    operations.plan_rollback(Scope::Traffic, only).map_err(|_| why.into())
 }
 
 /// Nobody reads what it says before it begins.
@@ -126,15 +159,15 @@ fn is_confirmed(wanted: &BeginArgs) -> bool {
     wanted.confirm.is_some() && !wanted.dry_run
 }
 
-/// How long is waited for what it would cost: where nobody reads it, not for long.
-fn patience(wanted: &BeginArgs, instead: &str) -> Duration {
+/// How long is waited for what is asked first: where nobody reads what comes of it, not for long.
+fn patience(wanted: &BeginArgs, (asked, most, instead): (&str, Duration, &str)) -> Duration {
     if is_confirmed(wanted) {
         return HURRY;
     }
     if !wanted.json {
-        eprintln!("counting what it would cost, for {} at most{instead}", short(COUNTING));
+        eprintln!("{asked}, for {} at most{instead}", short(most));
     }
-    COUNTING
+    most
 }
 
 fn status(operations: &mut Operations, runtime: &Runtime, as_json: bool) -> CommandResult {

@@ -130,6 +130,9 @@ fn one(line: &RunLine, operations: &Operations) -> String {
     if let Some(reason) = &c.reason {
         let _ = writeln!(out, "reason: {reason}");
     }
+    for warning in &c.warnings {
+        let _ = writeln!(out, "warned: {warning}");
+    }
     for (i, (_, name, run)) in line.steps().iter().enumerate() {
         let took = run.started.zip(run.ended).map_or_else(String::new, |(a, b)| short(b.since(a)));
         let began = run.started.map_or_else(String::new, |at| format!("{}  ", at.hms()));
