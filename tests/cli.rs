@@ -135,6 +135,13 @@ source = "web"
 path = "/version"
 pointer = "/n"
 status = 204
+[signals.alerts]
+source = "prom"
+alerts = true
+query = "up"
+[sources.prom]
+kind = "prometheus"
+url = "http://127.0.0.1:1"
 [signals.connections]
 source = "db"
 health = "connections"
@@ -156,8 +163,9 @@ collection = "c"
         ":4:10: error: a user without a password",
         ":8:10: error: `bearer_token` and `api_key` are two ways to get in",
         ":20:1: error: `status` means nothing beside `pointer`",
-        ":24:1: error: `query` means nothing beside `health`",
-        ":30:10: error: a release by programs has no `method`",
+        ":24:1: error: `query` means nothing beside `alerts`",
+        ":31:1: error: `query` means nothing beside `health`",
+        ":37:10: error: a release by programs has no `method`",
         "error: target `stage`: a database source has no `collection`",
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");

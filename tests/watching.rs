@@ -151,6 +151,9 @@ fn a_heartbeat_that_is_missing_is_the_fault() {
         server.url()
     ));
     assert!(code == 2 && said["reason"].as_str().is_some_and(|reason| reason.contains("Watchdog is silent")), "{said}");
+    // Where nobody asks for alerts, nobody would hear that it is silent.
+    let (code, said) = checked("[alerts]\nheartbeats = [\"Watchdog\"]\n");
+    assert!(code == 65 && said.contains("nobody listens for the heartbeat Watchdog"), "{said}");
 }
 
 #[test]
@@ -208,6 +211,38 @@ fn two_probes_on_one_path_fail_each_by_itself() {
         (Some("pass"), Some("fail")),
         "{said}"
     );
+}
+
+#[test]
+fn a_probe_that_failed_once_is_neither_well_nor_as_bad_as_it_may_be() {
+    let web = |server: &Canned, more: &str| {
+        let (code, said) = status(&format!(
+            "[sources.web]\nkind = \"http\"\nurl = \"{}\"\n{more}[signals.probe]\nsource = \"web\"\npath = \"/\"\nfail = \">= 3\"\n",
+            server.url()
+        ));
+        (code, signal(&said, "probe").clone())
+    };
+    let (code, probe) = web(&Canned::text("500 Internal Server Error", ""), "");
+    assert!(code == 3 && probe["reason"].as_str().is_some_and(|why| why.starts_with("it failed, and was asked once")), "{probe}");
+    assert_eq!(web(&Canned::text("200 OK", ""), "").0, 0);
+    // What is missing here is no failure of theirs.
+    for (secret, why) in [("env:NOBODY_HAS_SET_THIS", "NOBODY_HAS_SET_THIS"), ("cmd:exit 3", "exit")] {
+        let (code, probe) = web(&Canned::text("200 OK", ""), &format!("bearer_token = \"{secret}\"\n"));
+        assert!(code == 3 && probe["value"] == "—" && probe["reason"].as_str().is_some_and(|said| said.contains(why)), "{secret}: {probe}");
+    }
+}
+
+#[test]
+fn a_line_that_has_no_number_hides_no_other() {
+    let lines = |rows: &str| {
+        let (code, said) = status(&format!(
+            "[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n[signals.one]\nsource = \"lite\"\nshape = \"lines\"\nquery = \"{rows}\"\nfail = \"> 50\"\n"
+        ));
+        (code, signal(&said, "one")["verdict"].as_str().expect("a verdict").to_string())
+    };
+    assert_eq!(lines("SELECT 'a' AS name, 1 AS v UNION ALL SELECT 'b', 2"), (0, "pass".into()));
+    assert_eq!(lines("SELECT 'a' AS name, 1 AS v UNION ALL SELECT 'b', NULL"), (3, "unknown".into()));
+    assert_eq!(lines("SELECT 'a' AS name, 99 AS v UNION ALL SELECT 'b', NULL"), (2, "fail".into()));
 }
 
 #[test]
@@ -339,6 +374,9 @@ fn a_rule_names_the_runbook_that_answers_it() {
 fn what_cannot_be_meant_so_is_said() {
     let promql = |query: &str, more: &str| format!("[signals.one]\nsource = \"pages\"\nquery = '{query}'\n{more}\n");
     let sql = |query: &str, more: &str| format!("[signals.one]\nsource = \"lite\"\nquery = '{query}'\n{more}\n");
+    let http = |more: &str| {
+        format!("[sources.web]\nkind = \"http\"\nurl = \"http://127.0.0.1:1\"\n[signals.one]\nsource = \"web\"\npath = \"/\"\n{more}\n")
+    };
     for (more, wanted) in [
         (sql("SELECT 1", "shape = \"table\"\nfail = \"> 5\""), "`fail` on a table: there is no number in it"),
         (promql("max(up)", "fail = \"== green\""), "the answer is a number, and never a text"),
@@ -348,6 +386,20 @@ fn what_cannot_be_meant_so_is_said() {
             "[slos.a]\nobjective = \"99%\"\nsource = \"pages\"\ngood = \"sum(up)\"\ntotal = \"sum(rate(up[$window]))\"\n".into(),
             "this has no `$window`",
         ),
+        ("[slos.a]\nobjective = \"99%\"\nsource = \"lite\"\ngood = \"a[$window]\"\ntotal = \"a[$window]\"\n".into(), "an objective is asked in PromQL"),
+        (
+            "[slos.a]\nobjective = \"99%\"\nsource = \"pages\"\ngood = \"sum(rate(up[$window])\"\ntotal = \"sum(rate(up[$window]))\"\n".into(),
+            "lastgreen.toml:17:12: error: in this query: `(` is never closed",
+        ),
+        (promql("max(up)", "or = \"pages\""), "`pages` is asked already"),
+        (sql("SELECT 1", "shape = \"table\"\n[rules.r]\nsignal = \"one\"\nwhen = \"> 5\"\nno_data = \"unknown\""), "a rule on a table"),
+        (http("pointer = \"a.b\""), "write pointer = \"/a/b\""),
+        (http("status = 999"), "no server answers with the status 999"),
+        (http("method = \"HEAD\"\nbody = \"x\""), "an answer to HEAD has no body"),
+        (http("within = \"1h\""), "no answer is waited for longer than"),
+        ("[sources.two]\nkind = \"database\"\nurl = \"sqlite:b.db\"\nconnections = 0\n".into(), "from 1 to 20"),
+        ("[sources.two]\nkind = \"http\"\nurl = \"http://127.0.0.1:1\"\nheaders = {\"a b\" = \"c\"}\n".into(), "`a b` is no name of a header"),
+        ("[[boards]]\nname = \"\"\npanels = [{title = \"x\", kind = \"logs\"}]\n".into(), "a board's name is empty"),
         ("[[boards]]\nname = \"A\"\npanels = [{title = \"x\", kind = \"logs\"}]\n[[boards]]\nname = \"A\"\npanels = [{title = \"x\", kind = \"logs\"}]\n".into(), "there is another board `A`"),
     ] {
         let (code, said) = checked(&more);

@@ -52,6 +52,15 @@ fn writes_after_all(words: &[String]) -> bool {
 /// A problem with one field: where and why.
 pub(super) type QueryProblem = (std::ops::Range<usize>, String, Option<String>);
 
+fn pointer(text: &SpannedText) -> Result<String, QueryProblem> {
+    let pointer = text.get_ref();
+    if pointer.is_empty() || pointer.starts_with('/') {
+        return Ok(pointer.clone());
+    }
+    let hint = format!("write pointer = \"/{}\"", pointer.trim_start_matches('$').trim_start_matches('.').replace('.', "/"));
+    Err((text.span(), "a JSON pointer begins with a slash".into(), Some(hint)))
+}
+
 impl Resolver<'_> {
     /// The question, and how it is shown to people. `strict`: a verdict depends on the answer.
     pub(super) fn ask(
@@ -106,21 +115,18 @@ impl Resolver<'_> {
                 }
                 _ => Err(missing("command", "[\"LLEN\", \"jobs\"]")),
             },
-            KindShape::Command => {
-                let pointer = shape.pointer.as_ref().map(|p| p.get_ref().clone());
-                Ok((
-                    Ask::Output { pointer: pointer.clone() },
-                    format!("output of the command {}", pointer.unwrap_or_default()).trim().to_string(),
-                ))
-            }
+            KindShape::Command => shape.pointer.as_ref().map(pointer).transpose().map(|pointer| {
+                let shown = format!("output of the command {}", pointer.clone().unwrap_or_default());
+                (Ask::Output { pointer }, shown.trim().to_string())
+            }),
         };
         result.map_err(|(span, cause, hint)| self.findings.error(span, cause, hint)).ok()
     }
 
     fn http(&mut self, shape: &SignalShape, missing: QueryProblem) -> Result<(Ask, String), QueryProblem> {
         let path = shape.path.as_ref().ok_or(missing)?;
-        if let Some(pointer) = &shape.pointer {
-            let (path, pointer) = (path.get_ref().clone(), pointer.get_ref().clone());
+        if let Some(at) = &shape.pointer {
+            let (path, pointer) = (path.get_ref().clone(), pointer(at)?);
             return Ok((Ask::Json { path: path.clone(), pointer: pointer.clone() }, format!("GET {path} at {pointer}")));
         }
         let within = shape.within.as_ref().and_then(|text| self.duration(text));
@@ -135,10 +141,17 @@ impl Resolver<'_> {
                 Some("use GET, HEAD or OPTIONS".into()),
             ));
         }
+        if let Some(body) = shape.body.as_ref().filter(|_| method == "HEAD") {
+            return Err((body.span(), "an answer to HEAD has no body".into(), Some("use GET".into())));
+        }
+        let status = shape.status.unwrap_or(200);
+        if !(100..600).contains(&status) {
+            return Err((path.span(), format!("no server answers with the status {status}"), Some("write status = 200".into())));
+        }
         let spec = ProbeSpec {
             path: path.get_ref().clone(),
             method,
-            status: shape.status.unwrap_or(200),
+            status,
             body: shape.body.as_ref().map(|b| b.get_ref().clone()),
             within,
             signal: String::new(),

@@ -35,6 +35,9 @@ impl Resolver<'_> {
                 }
                 panels.push(Panel { title: panel.title.clone(), kind: panel.kind, signals: found });
             }
+            if shape.name.get_ref().trim().is_empty() {
+                self.findings.error(shape.name.span(), "a board's name is empty", Some("write what stands in its tab".into()));
+            }
             if shape.columns == Some(0) {
                 self.findings.error(shape.name.span(), "a board has at least one column", None);
             }

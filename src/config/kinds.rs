@@ -61,7 +61,8 @@ fn of_channel(kind: ChannelKind) -> Vec<&'static str> {
 
 /// Reports what stands in a signal beside a field that leaves it no meaning. Of one file: what a profile says may be laid over.
 pub(super) fn one_question(findings: &mut Findings, keys: &Keys) {
-    const IDLE: [(&str, &[&str]); 2] = [("pointer", &["method", "status", "body", "within"]), ("health", &["query", "shape"])];
+    const IDLE: [(&str, &[&str]); 3] =
+        [("pointer", &["method", "status", "body", "within"]), ("health", &["query", "shape"]), ("alerts", &["query"])];
     for keys in keys.iter().filter(|((section, _), _)| *section == "signals").map(|(_, keys)| keys) {
         for (field, idle) in IDLE.iter().filter(|(field, _)| keys.iter().any(|(key, _)| key == field)) {
             for (key, span) in keys.iter().filter(|(key, _)| idle.contains(&key.as_str())) {

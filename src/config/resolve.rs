@@ -262,7 +262,7 @@ impl Resolver<'_> {
             // Samples are as old as the scraping allows, whatever the polling.
             interval: every.max(settings.sampled),
         };
-        self.makes_sense(&settings.kind, shape, &signal, &question.ask);
+        self.makes_sense(&settings.kind, shape, &signal, (&question.ask, timeout));
         Some(SignalConfig { signal, question, companions, shown })
     }
 
@@ -276,6 +276,10 @@ impl Resolver<'_> {
         let kind = self.kinds[&name];
         if !matches!(kind, KindShape::Prometheus | KindShape::Scrape) {
             self.findings.error(text.span(), "a second source answers PromQL: a prometheus or scrape source", None);
+            return None;
+        }
+        if shape.source.as_ref().is_some_and(|source| source.get_ref() == text.get_ref()) {
+            self.findings.error(text.span(), format!("`{name}` is asked already: a second source is another one"), None);
             return None;
         }
         let query = shape.query.as_ref()?;

@@ -9,7 +9,8 @@ use indexmap::IndexMap;
 use super::file::FileShape;
 use super::model::SignalConfig;
 use super::resolver::Resolver;
-use super::shape::{SignalShape, SpannedText};
+use super::sense::has_no_number;
+use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::units::Unit;
 use crate::judge::{BurnRate, Condition, Level, NoData, Objective, Rule};
@@ -33,6 +34,14 @@ impl Resolver<'_> {
                 }
                 continue;
             };
+            if let Some(what) = has_no_number(&signal.question.ask) {
+                self.findings.error(
+                    on.span(),
+                    format!("a rule on {what}: there is no number in it"),
+                    Some("ask for a number beside it".into()),
+                );
+                continue;
+            }
             if shape.when.is_none() {
                 self.findings.error(span.clone(), format!("rule `{name}` has no condition"), Some("write when = \"> 7%\"".into()));
             }
@@ -85,9 +94,13 @@ impl Resolver<'_> {
                 }
             };
             let window = shape.window.as_ref().and_then(|w| self.duration(w)).unwrap_or(Duration::from_secs(30 * 86_400));
-            self.has_window(good);
-            self.has_window(total);
-            let (Ok(good), Ok(total)) = (self.filled(good), self.filled(total)) else { continue };
+            if let Some(kind) = self.kinds.get(source.get_ref().as_str())
+                && !matches!(kind, KindShape::Prometheus | KindShape::Scrape)
+            {
+                self.findings.error(source.span(), "an objective is asked in PromQL: of a prometheus or scrape source", None);
+                continue;
+            }
+            let (Some(good), Some(total)) = (self.windowed(good), self.windowed(total)) else { continue };
             let objective = Objective { name: name.clone(), target: ratio, window, good, total };
             for rate in BurnRate::ALL {
                 let signal: Arc<str> = format!("{name}_burn_{}", rate.long).into();

@@ -1,16 +1,18 @@
 //! What is written rightly and cannot be meant so: thresholds of what has no number, limits in another unit, orders that
 //! make a threshold never matter.
 
+use std::time::Duration;
+
 use super::file::FileShape;
 use super::model::SourceKind;
 use super::resolver::Resolver;
 use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::base::units::{Unit, short};
 use crate::judge::{Condition, Op, Operand, Signal};
-use crate::observe::reading::{Ask, Fact, Shape};
+use crate::observe::reading::{Ask, Fact, ProbeSpec, Shape};
 
 /// What has rows or a list for an answer.
-fn has_no_number(ask: &Ask) -> Option<&'static str> {
+pub(super) fn has_no_number(ask: &Ask) -> Option<&'static str> {
     match ask {
         Ask::Sql { shape: Shape::Table, .. } => Some("a table"),
         Ask::Sql { shape: Shape::Events, .. } => Some("a list of events"),
@@ -26,7 +28,7 @@ fn is_number(ask: &Ask) -> bool {
 }
 
 impl Resolver<'_> {
-    pub(super) fn makes_sense(&mut self, source: &SourceKind, shape: &SignalShape, signal: &Signal, ask: &Ask) {
+    pub(super) fn makes_sense(&mut self, source: &SourceKind, shape: &SignalShape, signal: &Signal, (ask, timeout): (&Ask, Duration)) {
         let thresholds = [("warn", &shape.warn, &signal.warn), ("fail", &shape.fail, &signal.fail)];
         for (name, text, condition) in thresholds {
             let (Some(text), Some(condition)) = (text, condition) else { continue };
@@ -37,6 +39,12 @@ impl Resolver<'_> {
         {
             let hint = "warn comes first on the way to fail: turn the two round";
             self.findings.warn(text.span(), format!("it fails ({fail}) before it warns ({warn})"), Some(hint.into()));
+        }
+        if let (Ask::Probe(ProbeSpec { within: Some(within), .. }), Some(text)) = (ask, &shape.within)
+            && *within > timeout
+        {
+            let cause = format!("no answer is waited for longer than {}", short(timeout));
+            self.findings.error(text.span(), cause, Some("make `timeout` longer, or `within` shorter".into()));
         }
         // What a source of pages keeps is all there is of the past.
         if let (SourceKind::Scrape { retention, .. }, Ask::Promql { query, .. }, Some(text)) = (source, ask, &shape.query)
@@ -59,18 +67,28 @@ impl Resolver<'_> {
         if let (Unit::Ratio | Unit::Score, Operand::Number(limit)) = (unit, &condition.operand)
             && *limit > 1.0
         {
-            let hint = format!("write {}%, or unit = \"percent\" where the source gives per cent", text.get_ref().trim());
+            let hint = match text.get_ref().trim().strip_suffix('%') {
+                Some(_) => "a share of all is 100% at most; with unit = \"percent\" it may be more".into(),
+                None => format!("write {}%, or unit = \"percent\" where the source gives per cent", text.get_ref().trim()),
+            };
             let cause = format!("`{}` of a ratio between 0 and 1 is {}", text.get_ref(), unit.format(*limit));
             self.findings.warn(text.span(), cause, Some(hint));
         }
     }
 
-    /// An objective's queries are asked over several windows.
-    pub(super) fn has_window(&mut self, text: &SpannedText) {
+    /// A query of an objective, which is asked over several windows.
+    pub(super) fn windowed(&mut self, text: &SpannedText) -> Option<String> {
         if !text.get_ref().contains("$window") {
             let hint = "write sum(rate(requests_total[$window])): it is asked over six windows, from five minutes to three days";
             self.findings.error(text.span(), "this has no `$window`", Some(hint.into()));
+            return None;
         }
+        // As it will be asked: what is wrong with it is wrong here, and not with each of the six.
+        let whole = self.filled(text).and_then(|query| {
+            let asked = SpannedText::new(text.span(), query.replace("$window", "5m"));
+            self.promql(KindShape::Prometheus, &asked, true).map(|_| query)
+        });
+        whole.map_err(|(span, cause, hint)| self.findings.error(span, cause, hint)).ok()
     }
 
     /// What a source says of itself: a database its name, a Qdrant its collection, a Prometheus its external labels.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::header::HeaderName;
 use url::Url;
 
 use super::model::{ScrapeTarget, SourceConfig, SourceKind};
@@ -59,7 +60,17 @@ impl Resolver<'_> {
             KindShape::Prometheus => self.interval(shape.scrape_interval.as_ref(), SCRAPED).max(every),
             _ => every,
         };
-        Some(SourceConfig { kind, every, sampled, timeout, concurrency: shape.concurrency.unwrap_or(8).clamp(1, 64) })
+        let concurrency = self.at_once(("concurrency", shape.concurrency, 8, 64), span);
+        Some(SourceConfig { kind, every, sampled, timeout, concurrency })
+    }
+
+    /// How many of something there are at once: at least one, and not more than a source can bear.
+    fn at_once(&mut self, (field, said, usual, most): (&str, Option<usize>, usize, usize), span: &Range<usize>) -> usize {
+        let number = said.unwrap_or(usual);
+        if !(1..=most).contains(&number) {
+            self.findings.error(span.clone(), format!("{field} = {number}"), Some(format!("write a number from 1 to {most}")));
+        }
+        number.clamp(1, most)
     }
 
     fn scrape(&mut self, shape: &SourceShape, span: &Range<usize>, timeout: Duration) -> Option<SourceKind> {
@@ -134,7 +145,7 @@ impl Resolver<'_> {
             url,
             password: self.secret(shape.password.as_ref()),
             tls: self.tls(shape),
-            connections: shape.connections.unwrap_or(3).clamp(1, 20),
+            connections: self.at_once(("connections", shape.connections.map(|n| n as usize), 3, 20), span) as u32,
         })
     }
 
@@ -191,6 +202,10 @@ impl Resolver<'_> {
         let url = self.url(shape.url.as_ref(), span, &["http", "https"])?;
         let (mut headers, mut secret_headers) = (Vec::new(), Vec::new());
         for (name, value) in &shape.headers {
+            if HeaderName::from_bytes(name.as_bytes()).is_err() {
+                self.findings.error(value.span(), format!("`{name}` is no name of a header"), Some("letters, digits and -".into()));
+                continue;
+            }
             let lower = name.to_ascii_lowercase();
             let telling = ["auth", "token", "key", "secret", "cookie", "password"].iter().any(|word| lower.contains(word));
             match (SecretRef::parse(value.get_ref()), telling) {

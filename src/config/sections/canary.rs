@@ -12,6 +12,7 @@ use crate::base::diag::suggestion;
 use crate::base::units::Unit;
 use crate::config::model::SignalConfig;
 use crate::config::resolver::Resolver;
+use crate::config::sense::has_no_number;
 use crate::config::shape::SpannedText;
 use crate::judge::{Direction, EffectLimits, Outliers};
 use crate::plan::runbook::{ALL, AnalysisSettings, CanarySettings, Gate, MetricPair, Weight};
@@ -137,12 +138,15 @@ impl Resolver<'_> {
         signals: &IndexMap<Arc<str>, SignalConfig>,
     ) -> Option<MetricPair> {
         let mut signal = |text: &SpannedText| {
-            let there = signals.contains_key(text.get_ref().as_str());
-            if !there {
+            let there = signals.get(text.get_ref().as_str());
+            let none = there.and_then(|signal| has_no_number(&signal.question.ask));
+            if let Some(what) = none {
+                self.findings.error(text.span(), format!("`{}` gives {what}: there is no number to compare", text.get_ref()), None);
+            } else if there.is_none() {
                 let hint = suggestion(text.get_ref(), signals.keys().map(AsRef::as_ref));
                 self.findings.error(text.span(), format!("there is no signal `{}`", text.get_ref()), hint);
             }
-            there.then(|| text.get_ref().clone())
+            (there.is_some() && none.is_none()).then(|| text.get_ref().clone())
         };
         let (canary, stable) = (signal(&shape.canary), signal(&shape.stable));
         if canary.is_some() && canary == stable {
