@@ -11,7 +11,7 @@ use color_eyre::eyre::{Result, WrapErr, eyre};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::backend::{Operations, Worker, connect, describe_nowhere, first_snapshot, start_logging, start_plain_logging};
+use crate::backend::{Clients, Operations, Worker, connect_again, describe_nowhere, first_snapshot, start_logging, start_plain_logging};
 use crate::base::clock::{Clock, show_local};
 use crate::base::exit;
 use crate::cli::{self, Cli, Sub};
@@ -343,7 +343,8 @@ fn open(cli: &Cli, path: &Path, script: Option<KeyScript>, endings: &Endings) ->
     screen.in_sixteen_colours(files.theme.depth == Depth::Ansi);
     let mailbox = Arc::new(Mailbox::default());
     let window = files.config.ui.window;
-    let poller = connect(&files.config, runtime.handle(), window, mailbox.clone()).map_err(|e| eyre!(e))?;
+    let mut clients = Clients::default();
+    let poller = connect_again(&files.config, runtime.handle(), (window, mailbox.clone()), &mut clients).map_err(|e| eyre!(e))?;
     let mut state = State::new(files.config.clone(), files.keymap.clone(), Clock::System.now());
     state.read_only = cli.read_only;
     let (config, read_only) = (files.config.clone(), cli.read_only);
@@ -354,6 +355,7 @@ fn open(cli: &Cli, path: &Path, script: Option<KeyScript>, endings: &Endings) ->
         runtime: &runtime,
         mailbox,
         poller: Some(poller),
+        clients,
         seen: Vec::new(),
         theme: files.theme.name.clone(),
         config: files.config,

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Runtime;
 
-use crate::backend::{Worker, connect};
+use crate::backend::{Clients, Worker, connect_again};
 use crate::base::clock::show_local;
 use crate::base::diag::{Diagnostic, Severity};
 use crate::base::secret::keep_only;
@@ -93,6 +93,7 @@ pub(crate) struct Joined<'a> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) poller: Option<Poller>,
+    pub(crate) clients: Clients,
     /// The times at which the files were last changed.
     pub(crate) seen: Vec<Option<SystemTime>>,
     pub(crate) theme: String,
@@ -148,7 +149,7 @@ impl Outside for Joined<'_> {
         // Whoever is asked the same goes on being asked: a scrape source would forget what it has read.
         if !files.config.asks_the_same(&self.config) {
             let mailbox = Arc::new(Mailbox::default());
-            let poller = connect(&files.config, self.runtime.handle(), files.config.ui.window, mailbox.clone())?;
+            let poller = connect_again(&files.config, self.runtime.handle(), (files.config.ui.window, mailbox.clone()), &mut self.clients)?;
             // Only now, with everything there, the old gives way to the new.
             self.poller = Some(poller);
             self.mailbox = mailbox;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Canned, free_port, install_tls_provider, respond, start_prometheus};
-use lastgreen::backend::connect;
+use lastgreen::backend::{Clients, connect_again};
 use lastgreen::base::clock::{Clock, Stamp};
 use lastgreen::config::{Config, load_text};
 use lastgreen::judge::Verdict;
@@ -18,10 +18,16 @@ use lastgreen::observe::reading::SourceState;
 use lastgreen::observe::source::{Mailbox, Poller};
 use lastgreen::status::{Store, Summary};
 
+fn read(text: &str) -> Config {
+    let loaded = load_text(std::path::Path::new("test.toml"), text);
+    loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.findings))
+}
+
 struct Watching {
     config: Config,
     store: Store,
     mailbox: Arc<Mailbox>,
+    clients: Clients,
     _poller: Poller,
     runtime: tokio::runtime::Runtime,
 }
@@ -29,13 +35,21 @@ struct Watching {
 impl Watching {
     fn new(text: &str) -> Watching {
         install_tls_provider();
-        let loaded = load_text(std::path::Path::new("test.toml"), text);
-        let config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.findings));
+        let config = read(text);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let mailbox = Arc::new(Mailbox::default());
-        let poller = connect(&config, runtime.handle(), config.ui.window, mailbox.clone()).expect("connected");
+        let mut clients = Clients::default();
+        let poller = connect_again(&config, runtime.handle(), (config.ui.window, mailbox.clone()), &mut clients).expect("connected");
         let store = Store::new(&config);
-        Watching { config, store, mailbox, _poller: poller, runtime }
+        Watching { config, store, mailbox, clients, _poller: poller, runtime }
+    }
+
+    /// Another configuration, as when its file has changed.
+    fn reload(&mut self, text: &str) {
+        (self.config, self.mailbox) = (read(text), Arc::default());
+        let (config, mailbox) = (&self.config, self.mailbox.clone());
+        self._poller = connect_again(config, self.runtime.handle(), (config.ui.window, mailbox), &mut self.clients).expect("connected");
+        self.store = Store::new(&self.config);
     }
 
     /// Takes in news until something holds; every summary on the way is looked at.
@@ -301,4 +315,33 @@ fn the_second_source_speaks_while_the_first_is_away() {
     let a = signal(&summary, "a");
     assert_eq!((a.via.as_str(), a.value.as_str()), ("direct", "3"));
     assert!(a.notes[0].contains("p is away"), "{:?}", a.notes);
+}
+
+#[test]
+fn who_is_asked_as_before_goes_on_where_he_was_when_something_else_changes() {
+    let (down, pages) = (Canned::text("500 Internal Server Error", ""), Canned::text("200 OK", "a 3\n"));
+    let text = format!(
+        "[environment]\nname = \"test\"\n[sources.web]\nkind = \"http\"\nurl = \"{}\"\ninterval = \"200ms\"\n[sources.direct]\nkind = \"scrape\"\ninterval = \"200ms\"\n\
+         targets = [{{ url = \"{}/metrics\" }}]\n[sources.lite]\nkind = \"database\"\nurl = \"sqlite::memory:\"\n\
+         [signals.probe]\nsource = \"web\"\npath = \"/\"\nfail = \">= 3\"\n[signals.kept]\nsource = \"direct\"\nquery = \"sum(count_over_time(a[1h]))\"\n",
+        down.url(),
+        pages.url()
+    );
+    let number = |s: &Summary, name: &str| signal(s, name).value.replace(',', "").parse::<f64>().unwrap_or(0.0);
+    let mut watching = Watching::new(&text);
+    watching.until("failures and pages", |_| {}, |s| number(s, "probe") >= 3.0 && number(s, "kept") >= 3.0);
+    watching.reload(&format!("{text}[signals.other]\nsource = \"lite\"\nquery = \"SELECT 1 AS v\"\n"));
+    let known = |s: &Summary, name: &str| signal(s, name).judgement.verdict != Verdict::Unknown || number(s, name) > 0.0;
+    watching.until(
+        "all to be asked",
+        |s| {
+            for name in ["probe", "kept"] {
+                assert!(!known(s, name) || number(s, name) >= 3.0, "{name} begins anew: {:?}", signal(s, name));
+            }
+        },
+        |s| known(s, "probe") && known(s, "kept"),
+    );
+    // What is itself another is another.
+    watching.reload(&text.replacen("interval = \"200ms\"", "interval = \"10m\"", 1));
+    watching.until("the probe to be asked", |_| {}, |s| number(s, "probe") == 1.0);
 }

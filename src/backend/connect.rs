@@ -1,5 +1,6 @@
 //! From a configuration to clients, and the words for when there is no configuration.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +17,48 @@ use crate::observe::source::{
     Source, Web,
 };
 
+/// Clients by their source.
+#[derive(Default)]
+pub struct Clients(HashMap<Arc<str>, Connected>);
+
+/// A client, and what it was made of.
+struct Connected {
+    source: SourceConfig,
+    queries: Vec<String>,
+    client: Arc<dyn Client>,
+}
+
 /// Makes the clients and starts asking.
 ///
 /// # Errors
 /// When a client cannot be made at all; says which.
 pub fn connect(config: &Config, runtime: &Handle, window: Duration, mailbox: Arc<Mailbox>) -> Result<Poller, String> {
+    connect_again(config, runtime, (window, mailbox), &mut Clients::default())
+}
+
+/// The same for whoever was connected before. What is itself the same goes on where it was, whatever else has changed: a reader of pages
+/// with what it has read, a probe with how often it has failed.
+///
+/// # Errors
+/// When a client cannot be made at all; says which. The ones before are as they were.
+pub fn connect_again(
+    config: &Config,
+    runtime: &Handle,
+    (window, mailbox): (Duration, Arc<Mailbox>),
+    clients: &mut Clients,
+) -> Result<Poller, String> {
     let questions = config.questions();
-    let mut sources = Vec::new();
+    let (mut sources, mut all) = (Vec::new(), HashMap::new());
     for (name, source) in &config.sources {
         // A question may be given more time than its source: the client must not cut it short.
         let longest = questions.iter().filter(|q| q.source == *name).map(|q| q.timeout).max().unwrap_or_default().max(source.timeout);
         let patient = SourceConfig { timeout: longest, ..source.clone() };
-        let client = client(name, &patient, &questions).map_err(|e| format!("source {name}: {e}"))?;
+        let queries = queries(name, &questions);
+        let client = match clients.0.get(name).filter(|before| before.source == patient && before.queries == queries) {
+            Some(before) => before.client.clone(),
+            None => client(&patient, &queries).map_err(|e| format!("source {name}: {e}"))?,
+        };
+        all.insert(name.clone(), Connected { source: patient, queries, client: client.clone() });
         sources.push(Source {
             name: name.clone(),
             kind: source.kind.word(),
@@ -36,10 +67,11 @@ pub fn connect(config: &Config, runtime: &Handle, window: Duration, mailbox: Arc
             timeout: source.timeout,
         });
     }
+    clients.0 = all;
     Ok(Poller::start(runtime, sources, questions, window, mailbox))
 }
 
-fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<Arc<dyn Client>, String> {
+fn client(source: &SourceConfig, queries: &[String]) -> Result<Arc<dyn Client>, String> {
     let web = |endpoint: &Endpoint| Web::new(Endpoint { timeout: source.timeout, ..endpoint.clone() });
     Ok(match &source.kind {
         SourceKind::Prometheus(endpoint) => Arc::new(Prometheus::new(web(endpoint))),
@@ -68,7 +100,7 @@ fn client(name: &str, source: &SourceConfig, questions: &[Question]) -> Result<A
             let targets = targets.iter().map(|t| PageTarget::new(t.name.clone(), t.labels.clone(), web(&t.endpoint))).collect();
             let limits = Limits { retention: *retention, samples: *samples, series: *series };
             let options = ScrapeOptions { every: source.every, timeout: source.timeout, limits };
-            Arc::new(Scrape::new(targets, options, &queries(name, questions)).map_err(|e| e.to_string())?)
+            Arc::new(Scrape::new(targets, options, queries).map_err(|e| e.to_string())?)
         }
     })
 }

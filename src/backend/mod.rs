@@ -23,7 +23,7 @@ mod runs;
 mod undo;
 mod worker;
 
-pub use connect::{connect, describe_nowhere};
+pub use connect::{Clients, connect, connect_again, describe_nowhere};
 pub use deploy::CanaryRequest;
 pub use first_snapshot::first_snapshot;
 pub use identity::{groups, host, operator};
