@@ -16,7 +16,7 @@ use lastgreen::observe::reading::{
 use lastgreen::show::cockpit::{Message, Overlay, State, update};
 use lastgreen::show::keymap;
 use lastgreen::show::theme::Glyphs;
-use lastgreen::status::{Ledger, MomentOf};
+use lastgreen::status::{Ledger, Moment, MomentOf};
 
 const NOW: Stamp = Stamp(1_795_186_800_000); // 2026-11-20 15:00:00Z
 
@@ -382,6 +382,20 @@ fn what_has_happened_is_gone_through_and_opened_on_every_screen() {
     press(&mut state, KeyCode::Enter);
     let (text, _) = picture(&state, &theme, 80, 24);
     assert!(text.contains(&*rule) && text.contains("fires"), "{text}");
+    // What others have run stands there, too, and is told where it was begun.
+    let at = all[0].at;
+    let of = MomentOf::RunElsewhere("01ELSEWHERE".into());
+    state.ledger.elsewhere.moments = vec![Moment { at, verdict: None, words: "begun by anna on other: rollback-code".into(), of }];
+    press(&mut state, KeyCode::Esc);
+    press(&mut state, KeyCode::Char('H'));
+    press(&mut state, KeyCode::Home);
+    let (text, _) = picture(&state, &theme, 80, 24);
+    assert!(text.contains("begun by anna on other: rollback-code"), "{text}");
+    let at = state.moments().iter().position(|moment| matches!(&moment.of, MomentOf::RunElsewhere(_))).expect("it stands there");
+    (0..at).for_each(|_| press(&mut state, KeyCode::Down));
+    press(&mut state, KeyCode::Enter);
+    let (text, _) = picture(&state, &theme, 80, 24);
+    assert!(text.contains("that run is kept where"), "{text}");
 }
 
 #[test]

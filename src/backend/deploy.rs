@@ -16,10 +16,11 @@ use crate::act::infra::traffic::observe;
 use crate::base::clock::{Clock, Stamp};
 use crate::base::units::short;
 use crate::config::{Config, OperatorRole};
+use crate::judge::Verdict;
 use crate::plan::deploy::{DeployState, HOLD, Hold, PastRun, PastState, STEP, SaidOfHold, Scope, Turn, TurnState};
 use crate::plan::runbook::{CanarySettings, Content, Operator, Plan, RunResult, Weight};
 use crate::record::journal::{Holder, RemoteRun, RemoteTurn, RemoteView, Said, look_remotely, put_hold, said_of_hold_there};
-use crate::status::{Elsewhere, Ledger, deploy_state, said_of_hold};
+use crate::status::{Elsewhere, Ledger, Moment, MomentOf, deploy_state, said_of_hold};
 
 /// The input of a step that says why it goes on against the analysis or a gate.
 pub const OVERRIDE: &str = "override";
@@ -250,6 +251,7 @@ pub(super) fn heard(known: &mut Elsewhere, view: RemoteView, now: Stamp) {
     }
     if let (Ok(runs), Ok(holder)) = (view.runs, view.holder) {
         known.past = runs.iter().filter_map(|run| past_there(run, holder.as_ref(), now)).collect();
+        known.moments = runs.iter().flat_map(moments_there).collect();
     }
 }
 
@@ -276,6 +278,17 @@ fn past_there(run: &RemoteRun, holder: Option<&Holder>, now: Stamp) -> Option<Pa
     Some(PastRun { run: run.run.clone(), runbook: run.runbook.clone(), at, state, words: format!("{words}, by {}", run.by) })
 }
 
+/// The beginning of a run of others, and its end where it has one.
+fn moments_there(run: &RemoteRun) -> Vec<Moment> {
+    let moment = |at, verdict, words| Moment { at, verdict, words, of: MomentOf::RunElsewhere(run.run.clone()) };
+    let mut all = vec![moment(run.at, None, format!("begun by {}: {}", run.by, run.runbook))];
+    all.extend(run.ended.as_ref().map(|end| {
+        let verdict = if end.result == RunResult::Done { Verdict::Pass } else { Verdict::Warn };
+        moment(end.at, Some(verdict), format!("{}: {} by {}", end.result.word(), run.runbook, run.by))
+    }));
+    all
+}
+
 /// What somebody has turned, by the records of all.
 fn read_turn(turn: RemoteTurn) -> Turn {
     let RemoteTurn { at, to, run, runbook, by } = turn;
@@ -288,4 +301,45 @@ fn read_hold((at, text): Said) -> SaidOfHold {
     let unreadable =
         || Hold { at, by: Operator::default(), reason: "what stands in the database of it cannot be read".into(), run: String::new() };
     (at, text.map(|text| serde_json::from_str(&text).unwrap_or_else(|_| unreadable())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::runbook::Runner;
+    use crate::record::journal::RemoteEnd;
+
+    const BEGUN: Stamp = Stamp(1_800_000_000_000);
+
+    fn run(runbook: &str, ended: Option<RunResult>) -> RemoteRun {
+        let ended = ended.map(|result| RemoteEnd { at: BEGUN.plus(SETTLED), result, words: "as it came".into() });
+        RemoteRun { run: "01A".into(), at: BEGUN, runbook: runbook.into(), by: Operator::default(), reason: None, ended }
+    }
+
+    fn holder(run: &str, beat: Stamp, idle: bool) -> Holder {
+        let (by, runner) = (Operator::default(), Runner::default());
+        Holder { run: run.into(), runbook: "rollback-full".into(), by, runner, since: BEGUN, beat, folder: None, emergency: true, idle }
+    }
+
+    #[test]
+    fn of_a_rollback_of_others_it_is_known_whether_it_stands() {
+        let (soon, later) = (BEGUN.plus(SETTLED / 2), BEGUN.plus(SETTLED * 3));
+        let rollback = |ended| run("rollback-full", ended);
+        let table = [
+            ("done", rollback(Some(RunResult::Done)), None, later, Some(PastState::Done)),
+            ("failed", rollback(Some(RunResult::Failed)), None, later, Some(PastState::Failed)),
+            ("aborted", rollback(Some(RunResult::Aborted)), None, later, None),
+            ("taken back", run(UNDO, Some(RunResult::Done)), None, later, Some(PastState::Done)),
+            ("a canary's step", run(STEP, None), None, later, None),
+            ("has just begun", rollback(None), None, soon, Some(PastState::Running)),
+            ("nobody has it", rollback(None), None, later, Some(PastState::Stuck)),
+            ("another has it", rollback(None), Some(holder("01B", later, false)), later, Some(PastState::Stuck)),
+            ("it says that it lives", rollback(None), Some(holder("01A", later, false)), later, Some(PastState::Running)),
+            ("it says so no more", rollback(None), Some(holder("01A", BEGUN, false)), later, Some(PastState::Stuck)),
+            ("it waits for somebody", rollback(None), Some(holder("01A", later, true)), later, Some(PastState::Stuck)),
+        ];
+        for (what, run, holder, now, wanted) in table {
+            assert_eq!(past_there(&run, holder.as_ref(), now).map(|past| past.state), wanted, "{what}");
+        }
+    }
 }

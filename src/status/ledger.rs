@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use super::moment::Moment;
 use crate::base::clock::Stamp;
 use crate::base::units::short;
 use crate::plan::deploy::{PastRun, SaidOfHold, Turn, improvements};
@@ -145,6 +146,11 @@ impl RunLine {
     pub fn progress(&self) -> (usize, usize) {
         let over = self.run.steps.values().filter(|s| s.state.is_over()).count();
         (over, self.run.steps.len().max(self.plan.content.steps.len()))
+    }
+
+    /// The number of the step it is at: the last that was begun, also while somebody is asked what becomes of it.
+    pub fn at_step(&self) -> usize {
+        self.run.steps.values().rposition(|step| step.started.is_some()).map_or(1, |at| at + 1)
     }
 
     /// How far a step is, where it is the one at work.
@@ -297,6 +303,8 @@ pub struct Elsewhere {
     pub turn: Option<Turn>,
     /// What others have run that bears on whether the last rollback stands, the newest first.
     pub past: Vec<PastRun>,
+    /// The beginnings and ends of what others have run lately.
+    pub moments: Vec<Moment>,
 }
 
 /// Runs and runbooks as they are now.
@@ -339,14 +347,19 @@ impl Ledger {
     }
 }
 
-/// The newest history of a step, for how long it is expected to take: the median of its last five good ends.
+/// The newest history of a step, for how long it is expected to take: the median of its last five good ends. Only whole runs count:
+/// of one that was left half-way the sum of its steps would be taken for the time of all.
 pub fn expected(runs: &[Arc<RunLine>], environment: &str, runbook: &str, key: &str) -> Option<Duration> {
     let took = |run: &Arc<RunLine>| {
         let step = run.run.steps.get(key).filter(|s| s.state == StepState::Done)?;
         Some(step.ended?.since(step.started?))
     };
-    let mut times: Vec<Duration> =
-        runs.iter().filter(|r| r.is_of(environment, runbook) && !r.plan.content.drill).filter_map(took).take(5).collect();
+    let mut times: Vec<Duration> = runs
+        .iter()
+        .filter(|r| r.is_of(environment, runbook) && !r.plan.content.drill && r.status() == RunStatus::Done)
+        .filter_map(took)
+        .take(5)
+        .collect();
     times.sort_unstable();
     times.get(times.len() / 2).copied()
 }

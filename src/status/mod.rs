@@ -3,6 +3,7 @@
 
 mod deploy;
 mod ledger;
+mod moment;
 mod requests;
 mod store;
 mod summary;
@@ -11,10 +12,11 @@ mod verdicts;
 
 pub use deploy::{deploy_state, said_of_hold};
 pub use ledger::{Due, Elsewhere, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
+pub use moment::{Moment, MomentOf};
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};
 pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown, shown_of};
-pub use timeline::{Moment, MomentOf, Timeline};
+pub use timeline::Timeline;
 pub use verdicts::{BoardVerdicts, verdicts};
 
 /// The targets this program logs under.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::ledger::Ledger;
+use super::moment::{Moment, MomentOf};
 use super::store::Store;
 use crate::base::clock::Stamp;
 use crate::config::Config;
@@ -13,24 +14,6 @@ use crate::plan::runbook::RunResult;
 
 /// So many changes are kept.
 const KEPT: usize = 200;
-
-/// What something that happened is of: what there is to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MomentOf {
-    Signal(Arc<str>),
-    Rule(Arc<str>),
-    Run(String),
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Moment {
-    pub at: Stamp,
-    /// How bad it is; `None`: neither good nor bad.
-    pub verdict: Option<Verdict>,
-    pub words: String,
-    pub of: MomentOf,
-}
 
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
@@ -101,6 +84,11 @@ impl Timeline {
                 all.push(Moment { at, verdict: Some(verdict), words: format!("{}: {title}", run.status().word()), of });
             }
         }
+        let is_here = |moment: &&Moment| {
+            let MomentOf::RunElsewhere(id) = &moment.of else { return true };
+            ledger.runs.iter().any(|run| run.id == *id)
+        };
+        all.extend(ledger.elsewhere.moments.iter().filter(|moment| !is_here(moment)).cloned());
         all.sort_by_key(|moment| std::cmp::Reverse(moment.at));
         all
     }

@@ -16,6 +16,7 @@ pub(super) fn open_moment(state: &mut State) -> Vec<Command> {
     let Some(moment) = all.get(state.happened.index(&all)) else { return Vec::new() };
     match &moment.of {
         MomentOf::Run(id) => return requests::open(state, id.clone()),
+        MomentOf::RunElsewhere(_) => notice(state, "that run is kept where it was begun", false),
         MomentOf::Rule(rule) => open_alert(state, rule),
         MomentOf::Signal(signal) => open_signal(state, signal),
     }

@@ -43,6 +43,8 @@ const COUNTED: Duration = Duration::from_secs(20);
 /// What it needs to be read in: below that nothing is confirmed.
 const ROWS: u16 = 16;
 const COLUMNS: u16 = 60;
+/// Stands between a reason that was found and what is written behind it.
+const BEHIND: &str = "; ";
 
 impl RollbackDialog {
     pub fn new(serial: u64, scope: Scope, (reason, mismatches): (&str, Vec<String>), now: Stamp) -> RollbackDialog {
@@ -65,7 +67,8 @@ impl RollbackDialog {
     /// What has to be planned: that which takes the least first, and each by itself.
     pub fn requests(&mut self) -> Vec<Request> {
         self.awaited = self.awaited.map(|awaited| awaited.saturating_add(1));
-        let reason = Some(self.reason.value().trim().to_string()).filter(|text| !text.is_empty());
+        let reason = self.reason.value().trim().trim_end_matches(BEHIND.trim());
+        let reason = Some(reason.to_string()).filter(|text| !text.is_empty());
         let planned = |scope| {
             let (reason, mismatches) = (reason.clone(), self.mismatches.clone());
             Request::PlanRollback { serial: self.serial, scope, reason, mismatches }
@@ -127,7 +130,7 @@ impl RollbackDialog {
             }
             KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(PAGE),
             KeyCode::PageDown => self.scroll = self.scroll.saturating_add(PAGE),
-            KeyCode::Tab => self.edits = true,
+            KeyCode::Tab => self.edit_reason(),
             _ => return (DialogResult::Open(self.confirm(key, pressed, size)), Vec::new()),
         }
         open()
@@ -139,6 +142,14 @@ impl RollbackDialog {
         let next = if down { (here + 1).min(Scope::ALL.len() - 1) } else { here.saturating_sub(1) };
         if next != here {
             (self.scope, self.scroll, self.typed) = (Scope::ALL[next], 0, Typed::new(now));
+        }
+    }
+
+    /// What is typed stands behind what was there, and not in its last word.
+    fn edit_reason(&mut self) {
+        self.edits = true;
+        if !self.reason.value().trim().is_empty() && !self.reason.value().ends_with(BEHIND) {
+            insert(&mut self.reason, BEHIND);
         }
     }
 

@@ -92,8 +92,8 @@ fn head(state: &State, paint: &mut Paint, area: Rect, line: &RunLine) -> u16 {
         return 1;
     }
     let words = match (status.is_open(), line.plan.expected_total()) {
-        (true, Some(total)) => format!("step {} of {count}  {} of ~{}", (over + 1).min(count), short(round(elapsed)), short(round(total))),
-        (true, None) => format!("step {} of {count}  {}", (over + 1).min(count), short(round(elapsed))),
+        (true, Some(total)) => format!("step {} of {count}  {} of ~{}", line.at_step(), short(round(elapsed)), short(round(total))),
+        (true, None) => format!("step {} of {count}  {}", line.at_step(), short(round(elapsed))),
         (false, _) => format!("{over} of {count} steps  {}", short(elapsed)),
     };
     let x = paint.text(area, 0, 1, &words, Role::Text) + 2;
