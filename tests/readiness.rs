@@ -133,3 +133,34 @@ fn a_version_that_does_not_go_with_the_data_is_not_ready_to_come_back() {
         assert_eq!(plan.contains("matrix: "), verdict != "pass", "{plan}");
     }
 }
+
+#[test]
+fn a_snapshot_that_lacks_a_store_or_cannot_be_read_is_not_ready() {
+    let server = Router::default().start();
+    let with = |databases: &str| {
+        format!(
+            "[sources.more]\nkind = \"database\"\nurl = \"sqlite:more.db\"\n[snapshots]\ndatabases = [{databases}]\nfolder = \"snaps\"\n\
+             [release]\ndeploy = [\"true\", \"{{{{ version }}}}\"]\nrunning = [\"echo\", \"v2\"]\n\
+             last_green = [\"echo\", '{{\"version\": \"v1\", \"at\": \"2026-01-01T00:00:00Z\", \"verdict\": \"green\"}}']\n"
+        )
+    };
+    let host = host(&server, &with("\"lite\""));
+    std::fs::write(host.path().join("more.db"), "").expect("written");
+    let (code, said) = host.run(&["snapshot", "create", "--golden", "known to be good", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let lacks = "the snapshot has no more: that stays as it is";
+    assert!(!host.run(&["rollback", "status"]).1.contains(lacks));
+    // What is said later belongs to it, too.
+    let text = host.read("lastgreen.toml").replace("databases = [\"lite\"]", "databases = [\"lite\", \"more\"]");
+    std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
+    for asked in [["rollback", "status"].as_slice(), &["rollback", "--scope", "full", "--reason", "x", "--dry-run"]] {
+        let (code, said) = host.run(asked);
+        assert!(said.contains(lacks), "{asked:?} {code}: {said}");
+    }
+    // Whoever may not read what there is does not say that there is none.
+    let folder =
+        std::fs::read_dir(host.path().join("snaps")).expect("snapshots").flatten().find(|entry| entry.path().is_dir()).expect("one");
+    std::fs::write(folder.path().join("manifest.json"), "{").expect("written");
+    let (code, said) = host.run(&["rollback", "status"]);
+    assert!(code == 1 && said.contains("cannot be read here:") && said.contains("UNKNOWN  snapshot"), "{code}: {said}");
+}

@@ -234,3 +234,18 @@ fn the_lock_of_somebody_elsewhere_is_not_taken_for_a_dead_one() {
     std::fs::write(first.path().join("go"), "").expect("written");
     first.until(&id, "done");
 }
+
+#[test]
+fn a_runner_that_only_waits_for_its_post_ends_when_it_is_told_to() {
+    // A port that was free a moment ago: nobody takes the letter.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let host = Host::plain(&format!("[notify.hook]\nkind = \"webhook\"\nurl = \"http://{nobody}/\"\nevents = [\"success\"]\n"));
+    host.runbook("short", "title: Short\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch it}\n");
+    let id = host.begin("short");
+    let runner = host.runner_pid(&id);
+    host.until(&id, "done");
+    // It stays for hours to bring what is left.
+    assert!(test_kill_process(runner).is_ok(), "it waits for its letter to be taken");
+    kill_process(runner, Signal::TERM).expect("sent");
+    until("the runner to be gone", || test_kill_process(runner).is_err());
+}

@@ -190,6 +190,19 @@ fn killed_while_it_fills() -> (Postgres, Host, String) {
 }
 
 #[test]
+fn a_restore_that_was_left_is_not_taken_up_over_a_later_one() {
+    let (pg, host, id) = killed_while_it_fills();
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    pg.sql_in("ragdb", "INSERT INTO chunks (model) VALUES ('written since')");
+    let (code, said) = host.run(&["resume", &id]);
+    assert!(code == 24 && said.contains("has restored since, and is in use"), "{code}: {said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1001", "what was written since is there");
+    let (code, said) = host.run(&["abort", &id, "--leave"]);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn a_door_that_was_left_closed_is_opened_by_whatever_comes_next() {
     for undo in [false, true] {
         let (pg, host, id) = killed_while_it_fills();
