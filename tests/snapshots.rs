@@ -91,6 +91,8 @@ fn a_database_is_swapped_while_others_are_connected_and_swapped_back() {
     );
     assert_eq!(rights, "truefalse");
     assert!(pg.sql("SELECT array_to_string(setconfig, ',') FROM pg_db_role_setting WHERE setrole <> 0").contains("statement_timeout=7s"));
+    let kept = host.run(&["rollback", "status"]).1;
+    assert!(kept.contains("kept beside") && kept.contains(&named(&pg, "ragdb_before_")), "{kept}");
     // Back again, in a moment.
     if code == 0 {
         let (code, said) = host.run(&["rollback", "undo", "--confirm", "here", "--reason", "it was not that"]);
@@ -408,6 +410,7 @@ fn damaged_data_comes_back_beside_the_live_one_and_goes_again() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(points("rag_live"), all);
     assert_eq!(points("rag_main"), all.map(|n| n - 5), "what was live before is kept");
+    assert!(demo.run(&["rollback", "status"]).1.contains("rag_main: left by restores, used by nothing"));
     let (code, said) = demo.run(&["rollback", "undo", "--confirm", "rag-demo", "--reason", "it was not that"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(points("rag_live"), all.map(|n| n - 5));

@@ -12,7 +12,9 @@ use super::connect::connect;
 use super::operations::Operations;
 use super::reach::database_options;
 use super::rollback::chosen;
-use crate::act::infra::snapshot::{ServerRoom, changes_now, check_part, check_size, count_all, may_restore, newest, room, server_rooms};
+use crate::act::infra::snapshot::{
+    KeptBeside, ServerRoom, changes_now, check_part, check_size, count_all, kept, may_restore, newest, room, server_rooms,
+};
 use crate::act::infra::{gate, release, traffic};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::units::short;
@@ -72,6 +74,8 @@ pub struct DataLooked {
     pub room: Option<u64>,
     /// The same on the databases' servers, and what is needed there.
     pub server_rooms: Vec<ServerRoom>,
+    /// What restores have left beside the live data.
+    pub kept: Vec<KeptBeside>,
 }
 
 /// How closely files were looked at.
@@ -101,12 +105,12 @@ impl Looked {
     }
 
     /// The snapshot to go back to, and what that would throw away.
-    pub fn snapshot(&self, now: Stamp) -> Option<(String, String)> {
+    pub fn snapshot(&self, now: Stamp) -> Option<(Manifest, String)> {
         let data = self.data.as_ref()?;
         let manifest = data.snapshot.as_ref().ok()?;
         let asked = self.data_at.map_or_else(String::new, |at| format!("; asked at {}Z", at.iso().get(11..19).unwrap_or_default()));
         let words = data.loss.as_ref().map_or_else(|| "not counted".into(), |loss| loss.words(now) + &asked);
-        Some((manifest.id.clone(), words))
+        Some((manifest.clone(), words))
     }
 }
 
@@ -226,8 +230,8 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
         }
     };
     // All at once: one that hangs is not waited for by the others.
-    let (listed, loss, rights, rooms) =
-        tokio::join!(listed, loss, timeout(most, may_restore(&asking)), timeout(most, server_rooms(&asking)));
+    let (listed, loss, rights, rooms, kept) =
+        tokio::join!(listed, loss, timeout(most, may_restore(&asking)), timeout(most, server_rooms(&asking)), timeout(most, kept(&asking)));
     // What reads whole files hears nothing meanwhile: nobody is to wait for it in vain.
     let files = match &snapshot {
         Ok(manifest) if at == LookAt::Files => look_at_files(settings, manifest).await,
@@ -235,7 +239,7 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
     };
     let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(within()))]);
     let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(within()))]);
-    DataLooked { snapshot, files, loss, rights, room: room(settings), server_rooms }
+    DataLooked { snapshot, files, loss, rights, room: room(settings), server_rooms, kept: kept.unwrap_or_default() }
 }
 
 /// The files of a snapshot, read whole.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::look::{FilesSeen, Looked};
 use super::operations::Operations;
 use super::rollback::{RollbackRequest, UNREADABLE, matrix_item};
+use crate::act::infra::snapshot::KeptBeside;
 use crate::base::clock::Stamp;
 use crate::base::units::{count_of, short};
 use crate::config::Config;
@@ -225,11 +226,25 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
             }
         });
     }
+    items.extend(kept_item(&data.kept));
     if let Some(loss) = &data.loss {
         let verdict = if loss.unknown.is_empty() { Verdict::Pass } else { Verdict::Warn };
         items.push(ReadinessItem { scopes: Vec::new(), ..item("would lose", verdict, loss.words(now), None) });
     }
     items
+}
+
+/// So many of what is kept are named.
+const NAMED: usize = 3;
+
+/// What restores have left: it takes room until somebody drops it, and keeps nothing from working.
+fn kept_item(kept: &[KeptBeside]) -> Option<ReadinessItem> {
+    let bytes: u64 = kept.iter().filter_map(|(_, bytes)| *bytes).sum();
+    let names: Vec<&str> = kept.iter().take(NAMED).map(|(name, _)| name.as_str()).collect();
+    let more = if kept.len() > NAMED { format!(" +{} more", kept.len() - NAMED) } else { String::new() };
+    let size = if bytes > 0 { format!(", {} in databases", bytesize::ByteSize(bytes).display().iec()) } else { String::new() };
+    let words = format!("{}{more}{size}: left by restores, used by nothing; drop what no undo will need", names.join(", "));
+    (!kept.is_empty()).then(|| ReadinessItem { what: "kept beside".into(), verdict: Verdict::Pass, words, scopes: Vec::new(), mend: None })
 }
 
 fn switch_item(config: &Config, looked: &Looked) -> ReadinessItem {

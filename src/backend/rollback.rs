@@ -24,7 +24,7 @@ pub struct RollbackRequest {
     /// The version that runs, where that is known.
     pub running: Option<String>,
     /// The snapshot to go back to, and what that would throw away, in words.
-    pub snapshot: Option<(String, String)>,
+    pub snapshot: Option<(Manifest, String)>,
     /// What goes with what, as far as that was looked at.
     pub matrices: Vec<Result<Matrix, String>>,
     /// What was reached that is not what the configuration expects.
@@ -53,12 +53,11 @@ impl Operations {
         let restores = found.is_some_and(|runbook| runbook.inputs.iter().any(|input| input.name == SNAPSHOT));
         let mut inputs = IndexMap::new();
         if restores {
-            let chosen = snapshot.or_else(|| Some((self.chosen_snapshot().ok()?.id, "not counted".into())));
+            let chosen = snapshot.or_else(|| Some((self.chosen_snapshot().ok()?, "not counted".into())));
             let known = chosen.as_ref().zip(self.config.acting.settings.snapshots.as_ref());
-            warnings.extend(
-                known.and_then(|((id, _), settings)| list(&settings.folder).0.iter().find(|manifest| manifest.id == *id)?.lacks(settings)),
-            );
-            inputs.extend(chosen.into_iter().flat_map(|(id, loses)| [(SNAPSHOT.to_string(), id), (LOSES.to_string(), loses)]));
+            warnings.extend(known.and_then(|((manifest, _), settings)| manifest.lacks(settings)));
+            inputs
+                .extend(chosen.into_iter().flat_map(|(manifest, loses)| [(SNAPSHOT.to_string(), manifest.id), (LOSES.to_string(), loses)]));
         }
         if asks {
             match self.green(green) {

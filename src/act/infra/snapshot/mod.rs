@@ -2,6 +2,7 @@
 //! What has no manifest is no snapshot; one that is half made is never listed.
 
 mod folder;
+mod kept;
 mod names;
 mod own_schema;
 mod postgres;
@@ -13,6 +14,7 @@ mod sqlite;
 pub use folder::sha256_of;
 use folder::{check_files, id_for};
 pub use folder::{check_size, list, mark_golden, prune};
+pub use kept::{KeptBeside, kept};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,9 +47,11 @@ pub fn session_name(run: &str, key: &str) -> String {
     format!("lastgreen {run} {}", &crate::base::text::hex(&Sha256::digest(key))[..12])
 }
 
-/// What tells the things of one run from those of others, in names that are short.
+/// So many letters tell the things of one run from those of others, in names that are short.
+const TAG: usize = 8;
+
 pub fn tag(run: &str) -> String {
-    run[run.len().saturating_sub(8)..].to_lowercase()
+    run[run.len().saturating_sub(TAG)..].to_lowercase()
 }
 
 const A_SECOND: Duration = Duration::from_millis(1_100);

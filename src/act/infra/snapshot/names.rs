@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
 use super::server::{CONNECTING, database_of, identifier, maintenance, wrong};
-use super::{Restored, Taken, tag};
+use super::{Restored, TAG, Taken, tag};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::Fault;
 use crate::observe::source::{Session, literal};
@@ -46,6 +46,13 @@ impl DatabaseNames {
     pub(super) fn done(&self) -> String {
         format!("{}: the restored one has its name, the one before is {}", self.live, self.old)
     }
+}
+
+/// Whether a name is another one only in what tells the runs apart.
+pub(super) fn is_called(name: &str, like: &str) -> bool {
+    let of = |text: &str| text.len().checked_sub(TAG).and_then(|at| text.split_at_checked(at)).map(|(a, b)| (a.to_string(), b.to_string()));
+    let (Some((name, tag)), Some((like, _))) = (of(name), of(like)) else { return false };
+    name == like && tag.chars().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase())
 }
 
 async fn exists(session: &mut Session, name: &str) -> Result<bool, Fault> {
@@ -321,4 +328,18 @@ pub async fn redo(options: &DatabaseOptions, names: &DatabaseNames) -> Result<St
 
 fn by_hand([a, b, c]: [&str; 3]) -> Fault {
     wrong(format!("which of {a}, {b} and {c} is which has to be looked at by hand"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_restore_has_left_is_known_by_its_name() {
+        let like = "ragdb_before_00000000";
+        assert!(is_called("ragdb_before_h620kdfq", like));
+        for other in ["ragdb", "ragdb_before_", "ragdb_before_H620KDFQ", "ragdb_before_h620-dfq", "xragdb_before_h620kdfq", "", "bücher"] {
+            assert!(!is_called(other, like), "{other}");
+        }
+    }
 }

@@ -8,7 +8,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Json, json};
 
-use super::{Restored, Taken, Told, tag};
+use super::names::is_called;
+use super::{Restored, TAG, Taken, Told, tag};
 use crate::base::endpoint::{Auth, Endpoint};
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Response, Web, fetch_secret, qdrant_fault, tasks_running, web_json};
@@ -416,6 +417,28 @@ pub async fn redo(
     Ok(format!("{name} leads to {new} again"))
 }
 
+/// Collections that restores have recovered, or were made of, and that no alias leads to.
+pub async fn kept(node: &NodeStore, settings: &SnapshotSettings) -> Result<Vec<String>, Fault> {
+    let web = web(node, settings);
+    let aliases = aliases(&web).await?;
+    let found = ask(&web, "GET", "/collections", None).await?;
+    let all = found["collections"].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str());
+    // Each restore puts a tag behind what it was made of.
+    let live: Vec<&String> = settings.collections.iter().filter_map(|name| aliases.get(name)).collect();
+    let of_live = |name: &str| live.iter().any(|live| origin(live) == origin(name));
+    let used = |name: &str| aliases.values().any(|real| real == name) || settings.collections.iter().any(|plain| plain == name);
+    Ok(all.filter(|name| of_live(name) && !used(name)).map(str::to_string).collect())
+}
+
+/// The name without what restores have put behind it.
+fn origin(mut name: &str) -> &str {
+    let like = |stem: &str| format!("{stem}_{}", "0".repeat(TAG));
+    while let Some((stem, _)) = name.rsplit_once('_').filter(|(stem, _)| is_called(name, &like(stem))) {
+        name = stem;
+    }
+    name
+}
+
 /// What the alias of a part leads to, for the way back.
 pub async fn leads_to(node: &NodeStore, part: &Part, settings: &SnapshotSettings) -> Result<Option<String>, Fault> {
     let web = web(node, settings);
@@ -441,6 +464,11 @@ pub async fn may_restore(node: &NodeStore, settings: &SnapshotSettings) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_restored_again_and_again_is_still_of_the_first() {
+        assert_eq!((origin("rag_main"), origin("rag_main_h620kdfq_7dv07r7z")), ("rag_main", "rag_main"));
+    }
 
     #[test]
     fn a_server_says_where_it_keeps_its_snapshots() {
