@@ -133,6 +133,7 @@ fn value(name: &str, ask: &Ask) -> Value {
         ]),
         Ask::Alerts => Value::Alerts(vec![Alert {
             name: "DiskFull".into(),
+            labels: Default::default(),
             state: AlertState::Silenced,
             severity: "warning".into(),
             since: Some(Stamp(NOW.0 - 3_600_000)),
@@ -223,7 +224,7 @@ fn every_board_in_every_state_at_three_sizes() {
     let theme = theme(Glyphs::Unicode);
     for what in ["live", "stale", "error", "empty"] {
         let mut state = state(what);
-        for board in 0..4 {
+        for board in 0..state.config.boards.len() {
             state.nav.board = board;
             let name = state.config.boards[board].name.to_lowercase();
             let pictures: Vec<String> = [(80, 24), (120, 40), (200, 60)]
@@ -485,6 +486,7 @@ fn what_is_gone_is_not_good() {
 fn alerts_of_others_stand_where_alerts_stand_and_the_worst_first() {
     let alert = |name: &str, severity: &str| Alert {
         name: name.into(),
+        labels: Default::default(),
         state: AlertState::Firing,
         severity: severity.into(),
         since: None,

@@ -144,6 +144,37 @@ fn alerts_of_others_are_as_bad_as_they_say() {
 }
 
 #[test]
+fn what_an_alertmanager_knows_is_told_once_and_by_that() {
+    let raised = r#"{"status":"success","data":{"groups":[{"rules":[{"name":"Down","health":"ok","alerts":[{"labels":{"alertname":"Down","severity":"critical","job":"rag"},"state":"firing"}]}]}]}}"#;
+    let prometheus = Canned::text("200 OK", raised);
+    let known = |state: &str, job: &str, status: &'static str| {
+        let labels = format!("{{\"alertname\":\"Down\",\"severity\":\"critical\",\"job\":\"{job}\",\"cluster\":\"eu\"}}");
+        let text = format!(
+            "[{{\"labels\":{labels},\"annotations\":{{}},\"startsAt\":\"2026-01-01T00:00:00Z\",\"status\":{{\"state\":\"{state}\",\"silencedBy\":[],\"inhibitedBy\":[]}}}}]"
+        );
+        let manager = Canned::new(move |request, stream| {
+            let body = if request.contains("/silences") { "[]" } else { &text };
+            respond(stream, status, &[], body);
+        });
+        let (code, said) = status_of_both(&prometheus, &manager);
+        (code, said["alerts"].as_array().expect("alerts").len())
+    };
+    assert_eq!(known("active", "rag", "200 OK"), (2, 1));
+    assert_eq!(known("suppressed", "rag", "200 OK"), (0, 1), "somebody has silenced it there");
+    assert_eq!(known("suppressed", "other", "200 OK"), (2, 2), "another one of that name");
+    assert_eq!(known("suppressed", "rag", "500 Internal Server Error").0, 2, "whoever does not answer silences nothing");
+}
+
+fn status_of_both(prometheus: &Canned, manager: &Canned) -> (i32, Json) {
+    status(&format!(
+        "[sources.prom]\nkind = \"prometheus\"\nurl = \"{}\"\n[sources.am]\nkind = \"alertmanager\"\nurl = \"{}\"\n\
+         [signals.raised]\nsource = \"prom\"\nalerts = true\n[signals.known]\nsource = \"am\"\n",
+        prometheus.url(),
+        manager.url()
+    ))
+}
+
+#[test]
 fn a_heartbeat_that_is_missing_is_the_fault() {
     let server = Canned::text("200 OK", "[]");
     let (code, said) = status(&format!(

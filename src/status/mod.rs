@@ -15,7 +15,7 @@ pub use ledger::{Due, Elsewhere, Ledger, RunLine, RunStatus, RunbookLine, expect
 pub use moment::{Moment, MomentOf};
 pub use requests::{OutputTail, Request, Update};
 pub use store::{Store, Track};
-pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, shown, shown_of};
+pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, raised, shown, shown_of};
 pub use timeline::Timeline;
 pub use verdicts::{BoardVerdicts, verdicts};
 

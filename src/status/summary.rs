@@ -1,5 +1,6 @@
 //! The read model: what the header says and what `lastgreen status` prints, from the same function.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -9,7 +10,7 @@ use crate::base::clock::Stamp;
 use crate::base::tier::Tier;
 use crate::base::units::Unit;
 use crate::base::units::{count_of, short, watch};
-use crate::config::{AlertSettings, Config};
+use crate::config::{AlertSettings, Config, SourceKind};
 use crate::judge::{Judgement, RulePhase, RuleState, Signal, Verdict};
 use crate::observe::reading::{Alert, AlertState, Ask, Fault, LabelledValue, SourceState, Value};
 use crate::plan::deploy::{DeployState, Readiness, wrong_environment};
@@ -280,13 +281,32 @@ pub fn shown(value: &Value, unit: Unit) -> String {
 }
 
 fn alerts(config: &Config, store: &Store) -> Vec<(String, Alert)> {
-    let mut all = Vec::new();
+    let whose = |name: &Arc<str>| config.signals.get(name).map_or_else(String::new, |signal| signal.question.source.to_string());
+    raised(config, store).into_iter().map(|(name, alert)| (whose(name), alert.clone())).collect()
+}
+
+/// What others raise, with the signal that asks for it. What an Alertmanager knows is told by that, and once: a Prometheus that raises it
+/// does not know whether somebody has silenced it.
+pub fn raised<'s>(config: &Config, store: &'s Store) -> Vec<(&'s Arc<str>, &'s Alert)> {
+    let (mut all, mut managed): (Vec<(&Arc<str>, &Alert)>, Vec<&Alert>) = (Vec::new(), Vec::new());
     for (name, track) in &store.signals {
-        if let (Some(Value::Alerts(alerts)), Some(signal)) = (track.good.as_ref().and_then(|r| r.value()), config.signals.get(name)) {
-            all.extend(alerts.iter().map(|a| (signal.question.source.to_string(), a.clone())));
+        let Some(Value::Alerts(alerts)) = track.good.as_ref().and_then(|reading| reading.value()) else { continue };
+        all.extend(alerts.iter().map(|alert| (name, alert)));
+        if is_manager(config, name) && track.fault().is_none() {
+            managed.extend(alerts);
         }
     }
+    // On its way there, an alert is given more labels.
+    let is_same = |alert: &Alert, known: &Alert| {
+        alert.name == known.name && alert.labels.iter().all(|(name, value)| name == "alertname" || known.labels.get(name) == Some(value))
+    };
+    all.retain(|(name, alert)| is_manager(config, name) || !managed.iter().any(|known| is_same(alert, known)));
     all
+}
+
+fn is_manager(config: &Config, signal: &str) -> bool {
+    let source = config.signals.get(signal).and_then(|signal| config.sources.get(&signal.question.source));
+    source.is_some_and(|source| matches!(source.kind, SourceKind::Alertmanager(_)))
 }
 
 fn rule_lines(config: &Config, store: &Store, now: Stamp) -> Vec<RuleLine> {

@@ -1,5 +1,6 @@
 //! The shapes an answer can have. Text inside was cleaned where it entered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -86,6 +87,8 @@ pub enum AlertState {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alert {
     pub name: String,
+    /// What tells it from others of its name.
+    pub labels: BTreeMap<String, String>,
     pub state: AlertState,
     /// As the alert's own `severity` label says; empty without one.
     pub severity: String,

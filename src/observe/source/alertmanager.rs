@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::prometheus::describe;
+use super::prometheus::{clean, describe};
 use super::web::{Web, another_service, json, status_fault};
 use super::{Answer, Boxed, Client, not_understood};
 use crate::base::clock::Stamp;
@@ -77,6 +77,7 @@ impl Alertmanager {
         }
         Alert {
             name: sanitize(one.labels.get("alertname").map_or("?", String::as_str)),
+            labels: clean(&one.labels),
             state: if one.status.state == "suppressed" { AlertState::Silenced } else { AlertState::Firing },
             severity: sanitize(one.labels.get("severity").map_or("", String::as_str)),
             since: Stamp::parse(&one.starts_at).map(|at| Stamp(at.0 - self.web.skew())),

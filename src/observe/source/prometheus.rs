@@ -137,6 +137,7 @@ impl Prometheus {
                 };
                 alerts.push(Alert {
                     name: sanitize(&rule.name),
+                    labels: clean(&one.labels),
                     state,
                     severity: sanitize(one.labels.get("severity").map_or("", String::as_str)),
                     since: one.active_at.as_deref().and_then(Stamp::parse).map(|at| Stamp(at.0 - skew)),
@@ -155,6 +156,7 @@ impl Prometheus {
             if let Some(odd) = odd {
                 alerts.push(Alert {
                     name: sanitize(&rule.name),
+                    labels: clean(&rule.labels),
                     state: AlertState::Unknown,
                     severity: sanitize(rule.labels.get("severity").map_or("", String::as_str)),
                     since: None,
@@ -228,6 +230,11 @@ struct RaisedAlert {
     state: String,
     #[serde(rename = "activeAt")]
     active_at: Option<String>,
+}
+
+/// Labels as they may be shown.
+pub(super) fn clean(labels: &LabelMap) -> LabelMap {
+    labels.iter().map(|(name, value)| (sanitize(name), sanitize(value))).collect()
 }
 
 /// The summary, or the description, or the labels.

@@ -7,7 +7,7 @@ use crate::base::units::{Unit, short};
 use crate::config::{Panel, PanelKind};
 use crate::judge::{RulePhase, Verdict};
 use crate::observe::reading::{AlertState, EventOutcome, SourceState, Value};
-use crate::status::{RunStatus, alert_verdict};
+use crate::status::{RunStatus, alert_verdict, raised};
 
 /// The rows of a panel, whatever it shows.
 pub fn table_of(state: &State, panel: &Panel) -> TableData {
@@ -197,7 +197,7 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
             .join(" · ");
         data.rows.push(Row { cells: vec![word.into(), rule.name.clone(), "lastgreen".into(), rule.level.into(), since, why], verdict });
     }
-    let mut theirs = Vec::new();
+    let (mut theirs, raised) = (Vec::new(), raised(&state.config, state.store()));
     for name in &panel.signals {
         let (Some(track), Some(signal)) = (state.store().signals.get(name), state.config.signals.get(name)) else { continue };
         let whose = signal.question.source.to_string();
@@ -207,8 +207,7 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
                 verdict: Some(Verdict::Unknown),
             });
         }
-        let Some(Value::Alerts(alerts)) = track.good.as_ref().and_then(|r| r.value()) else { continue };
-        for alert in alerts {
+        for (_, alert) in raised.iter().filter(|(asked, _)| *asked == name) {
             let (word, verdict) = match alert.state {
                 AlertState::Firing => ("firing", Some(alert_verdict(&state.config.alerts, alert))),
                 AlertState::Unknown => ("unknown", Some(Verdict::Unknown)),
