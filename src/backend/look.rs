@@ -137,7 +137,10 @@ pub fn look(config: &Config, runtime: &Runtime, at: LookAt, most: Duration) -> L
         let release = config.acting.settings.release.as_ref();
         let observed = async {
             let switch = config.acting.settings.switch.as_ref()?;
-            timeout(most, traffic::observe(switch, &Clock::System)).await.ok()
+            let seen = timeout(most, traffic::observe(switch, &Clock::System)).await;
+            // Who was asked and does not tell is not one who was not asked.
+            let silent = |_| Observation { at: Clock::System.now(), places: vec![("the switch".into(), Err(not_told(most)))] };
+            Some(seen.unwrap_or_else(silent))
         };
         let data = async {
             match &config.acting.settings.snapshots {
@@ -157,6 +160,10 @@ pub fn look(config: &Config, runtime: &Runtime, at: LookAt, most: Duration) -> L
     })
 }
 
+fn not_told(within: Duration) -> String {
+    format!("not told within {}", short(within))
+}
+
 /// Which version was green last by whoever knows, and which runs; neither is waited for longer than so.
 pub async fn look_at_release(
     config: &Config,
@@ -165,16 +172,15 @@ pub async fn look_at_release(
 ) -> (Option<Result<LastGreen, String>>, Option<Result<String, String>>) {
     let Some(release) = release else { return (None, None) };
     let database = |name: &str| config.sources.get(name).and_then(|source| database_options(&source.kind, source.timeout));
-    let within = || format!("not told within {}", short(most));
     let green = async {
         if release.last_green == LastGreenFrom::Journal {
             return None;
         }
-        timeout(most, release::last_green(release, database)).await.unwrap_or_else(|_| Some(Err(within())))
+        timeout(most, release::last_green(release, database)).await.unwrap_or_else(|_| Some(Err(not_told(most))))
     };
     let running = async {
         let told = timeout(most, release::running(release)).await;
-        Some(told.map_or_else(|_| Err(within()), |told| told.map_err(|fault| fault.message)))
+        Some(told.map_or_else(|_| Err(not_told(most)), |told| told.map_err(|fault| fault.message)))
     };
     tokio::join!(green, running)
 }
@@ -216,7 +222,6 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
     let snapshot = chosen(settings, environment);
     // It is only looked, beside an application that is at work: a large table is not counted at any price.
     let asking = SnapshotSettings { timeout: ASKING.min(most), ..settings.clone() };
-    let within = || format!("not told within {}", short(most));
     let listed = async {
         match &snapshot {
             Ok(manifest) if at < LookAt::Files => look_at_sizes(settings, manifest, most).await,
@@ -237,8 +242,8 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
         Ok(manifest) if at == LookAt::Files => look_at_files(settings, manifest).await,
         _ => listed,
     };
-    let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(within()))]);
-    let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(within()))]);
+    let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(not_told(most)))]);
+    let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(not_told(most)))]);
     DataLooked { snapshot, files, loss, rights, room: room(settings), server_rooms, kept: kept.unwrap_or_default() }
 }
 

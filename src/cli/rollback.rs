@@ -20,6 +20,7 @@ const HURRY: Duration = Duration::from_secs(2);
 /// What is asked before a scope is planned, how long at most, and what to do instead.
 const ASKED_VERSIONS: (&str, Duration, &str) = ("asking which version was green last", Duration::from_secs(5), NOT_ASKED);
 const ASKED_ALL: (&str, Duration, &str) = ("counting what it would cost", COUNTING, NOT_ASKED);
+const ASKED_BACK: (&str, Duration, &str) = ("counting what it would cost", COUNTING, "");
 const NOT_ASKED: &str = " (--scope traffic waits for nothing)";
 
 #[derive(Debug, Args)]
@@ -97,10 +98,7 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
         Some(RollbackSub::Undo { run, begin: wanted }) => {
             // What is refused by the record waits for no database.
             operations.may_undo(run.as_deref())?;
-            let written = operations
-                .look_within(runtime, LookAt::Data, patience(wanted, ("counting what it would cost", COUNTING, "")))
-                .data
-                .and_then(|data| data.loss);
+            let written = operations.look_within(runtime, LookAt::Data, patience(wanted, ASKED_BACK)).data.and_then(|data| data.loss);
             let plan = operations.plan_undo(run.as_deref(), wanted.reason.clone(), written.as_ref())?;
             operations.may_take_back(runtime, &plan)?;
             return begin(operations, &plan, wanted);

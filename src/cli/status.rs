@@ -190,7 +190,8 @@ fn alerts(config: &Config, summary: &Summary, out: &mut String) {
     }
     for (verdict, whose, alert) in bad {
         let text = if alert.text.is_empty() { String::new() } else { format!("  {}", alert.text) };
-        let _ = writeln!(out, "  {}  {}  {}  {whose}{text}", mark(verdict), alert.name, alert.severity);
+        let since = alert.since.map_or_else(String::new, |at| format!("  since {}", at.hm()));
+        let _ = writeln!(out, "  {}  {}  {}  {whose}{since}{text}", mark(verdict), alert.name, alert.severity);
     }
 }
 

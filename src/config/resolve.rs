@@ -279,6 +279,10 @@ impl Resolver<'_> {
             return None;
         }
         if shape.source.as_ref().is_some_and(|source| source.get_ref() == text.get_ref()) {
+            if shipped {
+                // A profile's fall-back that somebody has made the first.
+                return None;
+            }
             self.findings.error(text.span(), format!("`{name}` is asked already: a second source is another one"), None);
             return None;
         }

@@ -67,9 +67,11 @@ impl Resolver<'_> {
         if let (Unit::Ratio | Unit::Score, Operand::Number(limit)) = (unit, &condition.operand)
             && *limit > 1.0
         {
-            let hint = match text.get_ref().trim().strip_suffix('%') {
-                Some(_) => "a share of all is 100% at most; with unit = \"percent\" it may be more".into(),
-                None => format!("write {}%, or unit = \"percent\" where the source gives per cent", text.get_ref().trim()),
+            let written = text.get_ref().trim();
+            let hint = if written.ends_with('%') {
+                "a share of all is 100% at most; with unit = \"percent\" it may be more".into()
+            } else {
+                format!("write {written}%, or unit = \"percent\" where the source gives per cent")
             };
             let cause = format!("`{}` of a ratio between 0 and 1 is {}", text.get_ref(), unit.format(*limit));
             self.findings.warn(text.span(), cause, Some(hint));

@@ -296,9 +296,11 @@ pub fn raised<'s>(config: &Config, store: &'s Store) -> Vec<(&'s Arc<str>, &'s A
             managed.extend(alerts);
         }
     }
-    // On its way there, an alert is given more labels.
+    // On its way there, an alert is given more labels. A rule that cannot be evaluated raises nothing, and stays.
     let is_same = |alert: &Alert, known: &Alert| {
-        alert.name == known.name && alert.labels.iter().all(|(name, value)| name == "alertname" || known.labels.get(name) == Some(value))
+        alert.state == AlertState::Firing
+            && alert.name == known.name
+            && alert.labels.iter().all(|(name, value)| name == "alertname" || known.labels.get(name) == Some(value))
     };
     all.retain(|(name, alert)| is_manager(config, name) || !managed.iter().any(|known| is_same(alert, known)));
     all
