@@ -206,21 +206,21 @@ fn a_restore_that_was_left_is_not_taken_up_over_a_later_one() {
 
 #[test]
 fn a_door_that_was_left_closed_is_opened_by_whatever_comes_next() {
-    for undo in [false, true] {
+    for way in ["resume", "--undo", "--leave"] {
         let (pg, host, id) = killed_while_it_fills();
         pg.sql("ALTER DATABASE ragdb ALLOW_CONNECTIONS false");
-        let arguments = if undo { vec!["abort", id.as_str(), "--undo"] } else { vec!["resume", id.as_str()] };
+        let arguments = if way == "resume" { vec!["resume", id.as_str()] } else { vec!["abort", id.as_str(), way] };
         let (code, said) = host.run(&arguments);
-        assert!(code == 0 || undo, "{said}");
-        host.until(&id, if undo { "aborted" } else { "done" });
-        assert_eq!(pg.sql("SELECT datallowconn FROM pg_database WHERE datname = 'ragdb'"), "t");
-        assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), if undo { "10" } else { "1000" });
+        assert!(code == 0 || way != "resume", "{said}");
+        host.until(&id, if way == "resume" { "done" } else { "aborted" });
+        assert_eq!(pg.sql("SELECT datallowconn FROM pg_database WHERE datname = 'ragdb'"), "t", "{way}: {said}");
+        assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), if way == "resume" { "1000" } else { "10" });
     }
 }
 
 #[test]
 fn what_was_cut_off_between_the_two_names_is_brought_to_its_end() {
-    for undo in [false, true] {
+    for way in ["resume", "--undo", "--leave"] {
         let (pg, host, id) = killed_while_it_fills();
         // As it is when both copies are whole, and the live one has given its name away.
         let new = named(&pg, "ragdb_restore_");
@@ -229,11 +229,11 @@ fn what_was_cut_off_between_the_two_names_is_brought_to_its_end() {
         pg.sql(&format!("CREATE DATABASE {new} TEMPLATE ragdb"));
         pg.sql_in(&new, "INSERT INTO other VALUES (99)");
         pg.sql(&format!("ALTER DATABASE ragdb RENAME TO {old}"));
-        let arguments = if undo { vec!["abort", id.as_str(), "--undo"] } else { vec!["resume", id.as_str()] };
+        let arguments = if way == "resume" { vec!["resume", id.as_str()] } else { vec!["abort", id.as_str(), way] };
         let (_, said) = host.run(&arguments);
-        until("the live database to have its name", || named(&pg, "ragdb").lines().any(|name| name == "ragdb"));
+        until(&format!("the live database to have its name ({way}: {said})"), || named(&pg, "ragdb").lines().any(|name| name == "ragdb"));
         let restored = pg.sql_in("ragdb", "SELECT count(*) FROM other WHERE id = 99");
-        assert_eq!(restored, if undo { "0" } else { "1" }, "{said}");
+        assert_eq!(restored, if way == "--undo" { "0" } else { "1" }, "{way}: {said}");
     }
 }
 

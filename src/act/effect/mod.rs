@@ -37,6 +37,7 @@ pub use validation::look_once;
 
 use crate::act::infra::command::marked;
 use crate::base::clock::Stamp;
+use crate::observe::reading::Fault;
 use crate::observe::source::Boxed;
 use crate::plan::runbook::Kind;
 
@@ -90,6 +91,11 @@ pub trait Act: Send + Sync {
     /// Comes back when it is not in the middle of something that must not be cut in two.
     fn unbroken(&self) -> Boxed<'_, ()> {
         Box::pin(async {})
+    }
+
+    /// Brings to its end what must not stay as a runner that is gone has left it, for whoever goes no further. In words what was done.
+    fn leave_whole<'a>(&'a self, _context: &'a Context, _run: &'a str) -> Boxed<'a, Result<Vec<String>, Fault>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Whether whoever was asked is still at it, after a time-out or the end of a runner; `end`: ends that.

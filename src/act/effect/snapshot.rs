@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{Act, Context, Invocation, Outcome, OutputLog, Settled};
 use crate::act::infra::snapshot::{
-    Before, Restored, Taken, at_work, bring_in, check_part, counts_now, forget_all, leads_to, list, mark_golden, may_be_taken_back, prune,
-    qdrant_probes, redo, restore, take, taken_up, unbroken, undo,
+    Before, Change, Restored, Taken, at_work, bring_in, check_part, counts_now, forget_all, leads_to, leave_whole, list, mark_golden,
+    may_be_taken_back, prune, qdrant_probes, redo, restore, take, taken_up, unbroken, undo,
 };
 use crate::base::units::{count_of, short};
 use crate::observe::reading::{Fault, FaultKind};
@@ -142,6 +142,18 @@ impl Act for RestoreStep {
 
     fn unbroken(&self) -> Boxed<'_, ()> {
         Box::pin(unbroken())
+    }
+
+    fn leave_whole<'a>(&'a self, context: &'a Context, run: &'a str) -> Boxed<'a, Result<Vec<String>, Fault>> {
+        Box::pin(async move {
+            let Some(settings) = &context.settings.snapshots else { return Ok(Vec::new()) };
+            let (run, change) = match self.back.as_deref() {
+                None => (run, Change::Restore),
+                Some(_) if !self.again.is_empty() => (self.again.as_str(), Change::Again),
+                Some(of) => (of.split_once('/').map_or(run, |(run, _)| run), Change::Back),
+            };
+            leave_whole(settings, run, change).await
+        })
     }
 
     /// A recovery is not taken back because nobody waits for it any more.

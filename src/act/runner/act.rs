@@ -255,7 +255,23 @@ impl Driver {
         }
     }
 
+    /// What a runner before this one has left in the middle of a step is not left so, where that cannot stay.
+    async fn left_whole(&self, key: &str) -> Option<String> {
+        let unknown = self.run.steps.get(key).is_some_and(|step| step.state == StepState::Unknown);
+        let planned = self.plan.step(key).filter(|_| unknown)?;
+        let act = acting(&planned.kind)?;
+        match tokio::time::timeout(SETTLING, act.leave_whole(&self.context, &self.id)).await {
+            Ok(Ok(done)) => (!done.is_empty()).then(|| done.join("; ")),
+            Ok(Err(fault)) => Some(format!("whether it stays in the middle cannot be told: {}", fault.message)),
+            Err(_) => Some("whether it stays in the middle cannot be told: nobody answers".into()),
+        }
+    }
+
     pub(super) async fn conclude(&mut self, key: &str, outcome: StepResult, message: String) -> Result<(), Gone> {
+        let message = match self.left_whole(key).await {
+            Some(done) => format!("{message}; {done}"),
+            None => message,
+        };
         let mutates = self.plan.step(key).is_some_and(|s| s.kind.mutates() || s.undo.is_some());
         let started = self.run.steps.get(key).and_then(|s| s.started);
         self.append(Event::StepFinished {

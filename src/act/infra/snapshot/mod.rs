@@ -15,6 +15,7 @@ pub use folder::sha256_of;
 use folder::{check_files, id_for};
 pub use folder::{check_size, list, mark_golden, prune};
 pub use kept::{KeptBeside, kept};
+pub use names::Change;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -363,6 +364,19 @@ pub async fn may_be_taken_back(
         }
     }
     Ok(())
+}
+
+/// What must not stay as a step that was cut off has left it is brought to its end. In words what was done.
+///
+/// # Errors
+/// Why that cannot be told, or done.
+pub async fn leave_whole(settings: &SnapshotSettings, run: &str, change: Change) -> Result<Vec<String>, Fault> {
+    let mut done = Vec::new();
+    let swapped = settings.restore_database == DatabaseStrategy::Swap;
+    for store in settings.databases.iter().filter(|store| swapped && !store.options.is_sqlite()) {
+        done.extend(names::leave_whole(&store.options, run, change).await?);
+    }
+    Ok(done)
 }
 
 async fn carry_own(options: &DatabaseOptions, to: &str) {

@@ -22,6 +22,16 @@ fn cut(name: &str, behind: &str) -> String {
     format!("{}{behind}", &name[..end])
 }
 
+/// What names are changed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Restore,
+    /// What was there before gets its name back.
+    Back,
+    /// What was restored, and taken back, gets it again.
+    Again,
+}
+
 /// The names that a restore goes through.
 #[derive(Clone)]
 pub(super) struct DatabaseNames {
@@ -41,6 +51,15 @@ impl DatabaseNames {
         let tag = tag(run);
         let named = |what: &str| cut(&live, &format!("_{what}_{tag}"));
         Ok(DatabaseNames { new: named("restore"), old: named("before"), undone: named("undone"), live, run: run.into() })
+    }
+
+    /// The same as a change of names goes through them: what gets the live name, and what the one of that name is called then.
+    fn of_change(&self, change: Change) -> DatabaseNames {
+        match change {
+            Change::Restore => self.clone(),
+            Change::Back => DatabaseNames { new: self.old.clone(), old: self.undone.clone(), ..self.clone() },
+            Change::Again => DatabaseNames { new: self.undone.clone(), ..self.clone() },
+        }
     }
 
     pub(super) fn done(&self) -> String {
@@ -64,10 +83,14 @@ pub(super) async fn say(session: &mut Session, statement: String) -> Result<(), 
     session.run(&statement, &[], false, CLEARING).await.map(drop)
 }
 
+async fn is_closed(session: &mut Session, name: &str) -> Result<bool, Fault> {
+    let query = format!("SELECT datallowconn AS v FROM pg_database WHERE datname = {}", literal(name));
+    Ok(session.run(&query, &[], true, CONNECTING).await?.value == Some(json!(false)))
+}
+
 /// Whether somebody may come in is part of how it was found: a runner that was killed may have left it closed.
 pub(super) async fn open_door(session: &mut Session, name: &str) -> Result<(), Fault> {
-    let query = format!("SELECT datallowconn AS v FROM pg_database WHERE datname = {}", literal(name));
-    if session.run(&query, &[], true, CONNECTING).await?.value == Some(json!(false)) {
+    if is_closed(session, name).await? {
         say(session, format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", identifier(name))).await?;
     }
     Ok(())
@@ -123,6 +146,36 @@ pub async fn taken_up(options: &DatabaseOptions, taken: &Taken<'_>) -> Result<Op
         _ => return Ok(None),
     }
     Ok(Some(Restored::Done(names.done())))
+}
+
+/// What a change of names that was cut off has left, for whoever goes no further: somebody has the live name, and may be gone in to. In
+/// words what was done; `None`: nothing was left so.
+pub async fn leave_whole(options: &DatabaseOptions, run: &str, change: Change) -> Result<Option<String>, Fault> {
+    let half = DatabaseNames::of(options, run)?.of_change(change);
+    let mut session = maintenance(options).await?;
+    let looked = async {
+        let there = there(&mut session, [&half.live, &half.new, &half.old]).await?;
+        let closed = there.0 && is_closed(&mut session, &half.live).await?;
+        // Of a door that somebody else has closed nothing is known here.
+        if closed && (there.1 || there.2) {
+            open_door(&mut session, &half.live).await?;
+            return Ok(Some(format!("{} was closed, and is open again", half.live)));
+        }
+        if there == (false, true, false) && change == Change::Back {
+            let named = format!("ALTER DATABASE {} RENAME TO {}", identifier(&half.new), identifier(&half.live));
+            say(&mut session, named).await?;
+            open_door(&mut session, &half.live).await?;
+            return Ok(Some(format!("{} is again what it was", half.live)));
+        }
+        Ok((there == (false, true, true)).then(String::new))
+    };
+    let looked = looked.await;
+    session.close().await;
+    match looked? {
+        // In the middle of it: nobody had the name.
+        Some(words) if words.is_empty() => finish_whole(options, &half).await.map(|()| Some(half.done())),
+        said => Ok(said),
+    }
 }
 
 async fn finish_whole(options: &DatabaseOptions, names: &DatabaseNames) -> Result<(), Fault> {
@@ -270,7 +323,7 @@ pub async fn undo(options: &DatabaseOptions, names: &DatabaseNames, restored: bo
     let aside = &names.undone;
     let mut session = maintenance(options).await?;
     let there = there(&mut session, [&names.live, &names.old, aside]).await?;
-    let back = DatabaseNames { new: names.old.clone(), old: aside.clone(), ..names.clone() };
+    let back = names.of_change(Change::Back);
     let done = format!("{} is again what it was; what was restored is {aside}", names.live);
     let result = match there {
         (true, true, false) => match is_in_use(&mut session, names).await {
@@ -307,7 +360,7 @@ pub async fn undo(options: &DatabaseOptions, names: &DatabaseNames, restored: bo
 pub async fn redo(options: &DatabaseOptions, names: &DatabaseNames) -> Result<String, Fault> {
     let mut session = maintenance(options).await?;
     let there = there(&mut session, [&names.live, &names.undone, &names.old]).await?;
-    let again = DatabaseNames { new: names.undone.clone(), ..names.clone() };
+    let again = names.of_change(Change::Again);
     let result = match there {
         (true, true, false) => match is_not_of_a_later_run(&mut session, names).await {
             Ok(()) => change_names_whole(options, &again).await,
