@@ -287,17 +287,35 @@ fn a_target_that_vanishes_is_never_zero_errors() {
             }
         }
     });
-    let server = start_prometheus(tempfile::TempDir::new().expect("a folder"), free_port(), &[format!("127.0.0.1:{}", exporter.port)], "");
+    let other = Canned::text("200 OK", "b 7\n");
+    let targets = [&exporter, &other].map(|page| format!("127.0.0.1:{}", page.port));
+    let server = start_prometheus(tempfile::TempDir::new().expect("a folder"), free_port(), &targets, "");
+    // By the newest samples alone; beside another target that is there, in a window that goes on; and what has never happened yet.
+    let queries = [
+        ("errors", "sum(requests_total{code=~'5..'}) or sum(requests_total) * 0 or vector(0)"),
+        ("share", "sum(increase(requests_total[5m])) / sum(b)"),
+        ("never", "(sum(rate(never_total[5m])) or vector(0)) / sum(b)"),
+    ];
+    let of = |(name, query): &(&str, &str)| format!("[signals.{name}]\nsource = \"p\"\nquery = \"{query}\"\nfail = \"> 10\"\n");
     let text = format!(
-        "[environment]\nname = \"test\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:{}\"\ninterval = \"200ms\"\n\
-         [signals.errors]\nsource = \"p\"\nquery = \"sum(requests_total{{code=~\\\"5..\\\"}}) or sum(requests_total) * 0 or vector(0)\"\nfail = \"> 10\"\n",
-        server.port
+        "[environment]\nname = \"test\"\n[sources.p]\nkind = \"prometheus\"\nurl = \"http://127.0.0.1:{}\"\ninterval = \"200ms\"\n{}",
+        server.port,
+        queries.iter().map(of).collect::<String>()
     );
     let mut watching = Watching::new(&text);
-    watching.until("no errors, with data", |_| {}, |s| signal(s, "errors").judgement.verdict == Verdict::Pass);
+    let is = |s: &Summary, name: &str, verdict| signal(s, name).judgement.verdict == verdict;
+    let all = ["errors", "share", "never"];
+    watching.until("no errors, with data", |_| {}, |s| all.iter().all(|name| is(s, name, Verdict::Pass)));
+    // It has been there for a while: what comes and goes within five seconds is not found again.
+    watching.until("it to be read often enough", |_| {}, |_| exporter.requests.load(Ordering::SeqCst) > 8);
     up.store(false, Ordering::SeqCst);
-    let summary = watching.until("no data", |_| {}, |s| signal(s, "errors").judgement.verdict == Verdict::Unknown);
-    assert!(signal(&summary, "errors").judgement.reason.contains("no sample of"), "{}", signal(&summary, "errors").judgement.reason);
+    let gone =
+        |s: &Summary, name: &str| is(s, name, Verdict::Unknown) && signal(s, name).judgement.reason.contains("no sample of requests_total");
+    watching.until(
+        "no data",
+        |s| assert!(is(s, "never", Verdict::Pass), "{:?}", signal(s, "never")),
+        |s| gone(s, "errors") && gone(s, "share"),
+    );
 }
 
 #[test]

@@ -175,6 +175,18 @@ fn status_of_both(prometheus: &Canned, manager: &Canned) -> (i32, Json) {
 }
 
 #[test]
+fn of_an_object_no_member_is_left_aside() {
+    for (body, wanted) in [("{\"a\": 1, \"b\": 2}", 0), ("{\"a\": 1, \"b\": \"down\"}", 3), ("{\"a\": 1, \"b\": {\"c\": 5000}}", 3)] {
+        let server = Canned::text("200 OK", body);
+        let (code, said) = status(&format!(
+            "[sources.web]\nkind = \"http\"\nurl = \"{}\"\n[signals.one]\nsource = \"web\"\npath = \"/\"\npointer = \"\"\nfail = \"> 1000\"\n",
+            server.url()
+        ));
+        assert_eq!(code, wanted, "{body}: {said}");
+    }
+}
+
+#[test]
 fn a_heartbeat_that_is_missing_is_the_fault() {
     let server = Canned::text("200 OK", "[]");
     let (code, said) = status(&format!(
@@ -423,8 +435,14 @@ fn what_cannot_be_meant_so_is_said() {
             "lastgreen.toml:17:12: error: in this query: `(` is never closed",
         ),
         (promql("max(up)", "or = \"pages\""), "`pages` is asked already"),
-        (sql("SELECT 1", "shape = \"table\"\n[rules.r]\nsignal = \"one\"\nwhen = \"> 5\"\nno_data = \"unknown\""), "a rule on a table"),
+        (sql("SELECT 1", "shape = \"table\"\n[rules.r]\nsignal = \"one\"\nwhen = \"> 5\"\nno_data = \"unknown\""), "`when` on a table: there is no number in it"),
         (http("pointer = \"a.b\""), "write pointer = \"/a/b\""),
+        (promql("max(up)", "[rules.r]\nsignal = \"one\"\nwhen = \"== red\"\nno_data = \"unknown\""), "the answer is a number, and never a text"),
+        (promql("max(up)", "[gates.g.c]\nkind = \"signals\"\nchecks = [\"one == red\"]"), "the answer is a number, and never a text"),
+        (http("unit = \"seconds\"\nfail = \"> 2s\""), "signal `one` is not measured in seconds"),
+        (http("fail = \"> 0.5s\""), "does not fit a signal measured in"),
+        ("[signals.one]\nsource = \"lite\"\nhealth = \"connections\"\nunit = \"count\"\nfail = \"> 80\"\n".into(), "signal `one` is not measured in"),
+        ("[sources.q]\nkind = \"qdrant\"\nurl = \"http://127.0.0.1:1\"\ncollection = \"c\"\n[signals.one]\nsource = \"q\"\nfact = \"points\"\nfail = \"== red\"\n".into(), "the answer is a number, and never a text"),
         (http("status = 999"), "no server answers with the status 999"),
         (http("method = \"HEAD\"\nbody = \"x\""), "an answer to HEAD has no body"),
         (http("within = \"1h\""), "no answer is waited for longer than"),
@@ -439,6 +457,9 @@ fn what_cannot_be_meant_so_is_said() {
     for (more, wanted) in [
         (promql("max(up)", "unit = \"ratio\"\nfail = \"> 7\""), "is 700 %"),
         (promql("max(up)", "warn = \"> 7\"\nfail = \"> 5\""), "before it warns"),
+        (promql("max(up)", "unit = \"ratio\"\n[rules.r]\nsignal = \"one\"\nwhen = \"> 7\"\nno_data = \"unknown\""), "is 700 %"),
+        // A stand-in of services alone is one.
+        ("[services.app]\nurl = \"http://127.0.0.1:1\"\n[targets.st.services.app]\nurl = \"http://127.0.0.1:2\"\n".into(), "good:"),
         (promql("max(up)", ""), "no source here ever says its `cluster`"),
     ] {
         let (code, said) = checked(&more);

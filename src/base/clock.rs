@@ -83,9 +83,9 @@ impl Stamp {
         }
     }
 
-    /// `11-12 02:40`.
-    pub fn day_hm(self) -> String {
-        self.shown().format("%m-%d %H:%M").to_string()
+    /// `2026-11-12 02:40`: of any year, for whoever has no now to hold it against.
+    pub fn date_hm(self) -> String {
+        self.shown().format("%Y-%m-%d %H:%M").to_string()
     }
 
     /// The same beside a now: of another year with its year.

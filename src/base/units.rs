@@ -46,7 +46,7 @@ impl Unit {
             Unit::Bytes => bytes(value),
             Unit::Count => (thousands(value), ""),
             Unit::Rate => (plain(value), "/s"),
-            Unit::Timestamp => (crate::base::clock::Stamp::from_seconds(value).day_hm(), ""),
+            Unit::Timestamp => (crate::base::clock::Stamp::from_seconds(value).date_hm(), ""),
         }
     }
 

@@ -250,7 +250,11 @@ fn text(path: &Path, report: &Report, counts: Option<(usize, usize, usize, usize
         match &source.fault {
             Some(fault) => out += &format!("  FAILING  {}  {fault}\n", source.name),
             None if source.state == SourceState::Starting => out += &format!("  silent   {}  {}\n", source.name, source.place),
-            None => out += &format!("  answers  {}  {}\n", source.name, source.place),
+            // Whoever answers for a part only is not there.
+            None => {
+                let warning = source.warning.as_ref().map_or_else(String::new, |warning| format!("  ({warning})"));
+                out += &format!("  answers  {}  {}{warning}\n", source.name, source.place);
+            }
         }
     }
     for words in &report.mismatches {

@@ -91,7 +91,7 @@ impl Resolver<'_> {
                 Some("add a signal with alerts = true on a Prometheus, or one on an Alertmanager".into()),
             );
         }
-        if sources.is_empty() && !self.findings.has_errors() {
+        if sources.is_empty() && !file.is_target && !self.findings.has_errors() {
             self.findings.error(
                 0..0,
                 "there is no source to ask",
@@ -221,7 +221,12 @@ impl Resolver<'_> {
         };
         let source_name = self.named_source(source)?;
         let kind = self.kinds[&source_name];
-        let unit = shape.unit.unwrap_or_default();
+        let own = own_unit(kind, shape);
+        if let (Some(own), Some(unit)) = (own, shape.unit.filter(|unit| Some(*unit) != own)) {
+            let hint = Some(format!("leave `unit` away: it is {}", own.name()));
+            self.findings.error(here.clone(), format!("signal `{name}` is not measured in {}", unit.name()), hint);
+        }
+        let unit = own.or(shape.unit).unwrap_or_default();
         let (warn, mut fail) = (self.condition(shape.warn.as_ref(), unit), self.condition(shape.fail.as_ref(), unit));
         let collection = file.sources.get(&source_name).and_then(|(s, _)| s.collection.clone());
         let strict = warn.is_some() || fail.is_some();
@@ -347,6 +352,18 @@ impl Resolver<'_> {
             });
         }
         companions
+    }
+}
+
+/// The unit of what has only one: of the failures of a probe, and of what a database says of itself.
+fn own_unit(kind: KindShape, shape: &SignalShape) -> Option<Unit> {
+    match (kind, shape.health) {
+        (KindShape::Http, _) if shape.pointer.is_none() => Some(Unit::Count),
+        (KindShape::Database, Some(Health::Connections | Health::CacheHitRatio)) => Some(Unit::Ratio),
+        (KindShape::Database, Some(Health::LongestTransaction | Health::ReplicationLag)) => Some(Unit::Seconds),
+        (KindShape::Database, Some(Health::LocksWaiting | Health::Deadlocks)) => Some(Unit::Count),
+        (KindShape::Database, Some(Health::Size)) => Some(Unit::Bytes),
+        _ => None,
     }
 }
 

@@ -9,7 +9,6 @@ use indexmap::IndexMap;
 use super::file::FileShape;
 use super::model::SignalConfig;
 use super::resolver::Resolver;
-use super::sense::has_no_number;
 use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::units::Unit;
@@ -34,18 +33,13 @@ impl Resolver<'_> {
                 }
                 continue;
             };
-            if let Some(what) = has_no_number(&signal.question.ask) {
-                self.findings.error(
-                    on.span(),
-                    format!("a rule on {what}: there is no number in it"),
-                    Some("ask for a number beside it".into()),
-                );
-                continue;
-            }
             if shape.when.is_none() {
                 self.findings.error(span.clone(), format!("rule `{name}` has no condition"), Some("write when = \"> 7%\"".into()));
             }
             let Some(condition) = self.condition(shape.when.as_ref(), signal.signal.unit) else { continue };
+            if let Some(text) = &shape.when {
+                self.condition_makes_sense("when", text, &condition, signal.signal.unit, &signal.question.ask);
+            }
             if condition.needs_baseline() && signal.signal.baseline.is_none() {
                 self.findings.error(span.clone(), format!("signal `{}` has no baseline to compare with", on.get_ref()), None);
             }

@@ -24,7 +24,13 @@ pub(super) fn has_no_number(ask: &Ask) -> Option<&'static str> {
 
 /// What is always a number.
 fn is_number(ask: &Ask) -> bool {
-    matches!(ask, Ask::Promql { .. } | Ask::Health(_) | Ask::Probe(_))
+    let counts = |fact: &Fact| !matches!(fact, Fact::Status | Fact::Optimizer | Fact::Cluster);
+    matches!(ask, Ask::Promql { .. } | Ask::Health(_) | Ask::Probe(_)) || matches!(ask, Ask::Qdrant { fact, .. } if counts(fact))
+}
+
+/// What is always a text.
+fn is_text(ask: &Ask) -> bool {
+    matches!(ask, Ask::Qdrant { fact: Fact::Status | Fact::Optimizer | Fact::Cluster, .. })
 }
 
 impl Resolver<'_> {
@@ -56,13 +62,15 @@ impl Resolver<'_> {
         }
     }
 
-    fn condition_makes_sense(&mut self, name: &str, text: &SpannedText, condition: &Condition, unit: Unit, ask: &Ask) {
+    pub(super) fn condition_makes_sense(&mut self, name: &str, text: &SpannedText, condition: &Condition, unit: Unit, ask: &Ask) {
         let text_wanted = matches!(condition.operand, Operand::Text(_));
         if let Some(what) = has_no_number(ask) {
             let hint = "ask for a number beside it, and judge that";
             self.findings.error(text.span(), format!("`{name}` on {what}: there is no number in it"), Some(hint.into()));
         } else if text_wanted && is_number(ask) {
             self.findings.error(text.span(), format!("`{}`: the answer is a number, and never a text", text.get_ref()), None);
+        } else if !text_wanted && is_text(ask) {
+            self.findings.error(text.span(), format!("`{}`: the answer is a text, and never a number", text.get_ref()), None);
         }
         if let (Unit::Ratio | Unit::Score, Operand::Number(limit)) = (unit, &condition.operand)
             && *limit > 1.0

@@ -168,11 +168,15 @@ impl RuleState {
             return (RulePhase::Firing { since }, Some(since));
         }
         let (since, held) = match (self.phase, self.last) {
-            (RulePhase::NoData { .. }, _) if self.held.is_some() => self.held.unwrap_or((at, Duration::ZERO)),
-            (RulePhase::Pending { since, held }, Some((last, true))) => {
-                let step = at.since(last);
-                (since, if step <= rule.gap { held + step } else { held })
+            // What fired for silence alone goes on from what had been seen before it, too. Silence is no time in which it held.
+            (RulePhase::NoData { .. } | RulePhase::Firing { .. }, _) if self.held.is_some() => {
+                let held = self.held.map_or(Duration::ZERO, |(_, held)| held);
+                (at.minus(held), held)
             }
+            (RulePhase::Pending { since, held }, Some((last, true))) => match at.since(last) {
+                step if step <= rule.gap => (since, held + step),
+                _ => (at.minus(held), held),
+            },
             _ => (at, Duration::ZERO),
         };
         // Since when is since it holds, and does not begin anew when it fires.
@@ -247,6 +251,19 @@ mod tests {
         state = state.step(&rule, Stamp(40_000), RuleInput::Unknown("away".into()));
         state = state.step(&rule, Stamp(50_000), RuleInput::Holds("2 > 1".into()));
         assert_eq!(state.phase, RulePhase::Firing { since: Stamp(0) });
+        // A silence before it fires is no time in which it held; what fires for that goes on from what was seen.
+        for no_data in [NoData::Unknown, NoData::Alert] {
+            let rule = Rule { no_data, gap: Duration::from_secs(2), ..rule.clone() };
+            let mut state = RuleState::default().step(&rule, Stamp(0), RuleInput::HoldsNot("1 <= 1".into()));
+            let seen =
+                |second| if (7..27).contains(&second) { RuleInput::Unknown("away".into()) } else { RuleInput::Holds("2 > 1".into()) };
+            for second in 1..=30 {
+                state = state.step(&rule, Stamp(second * 1000), seen(second));
+            }
+            assert_eq!(state.phase, RulePhase::Pending { since: Stamp(22_000), held: Duration::from_secs(8) }, "{no_data:?}");
+            state = state.step(&rule, Stamp(32_000), RuleInput::Holds("2 > 1".into()));
+            assert_eq!(state.phase, RulePhase::Firing { since: Stamp(22_000) }, "{no_data:?}");
+        }
         // It held when it was first seen: who knows for how long before. One that was seen to begin has begun then.
         assert!(state.since_before);
         state = state.step(&rule, Stamp(60_000), RuleInput::HoldsNot("1 <= 1".into()));

@@ -251,26 +251,29 @@ pub fn shown_of(signal: &Signal, judgement: &Judgement, value: &Value) -> String
             let mut lines = lines.clone();
             // Of equals the order stays.
             lines.sort_by_cached_key(|line| std::cmp::Reverse(signal.verdict_of_line(judgement, &line.label, line.value)));
-            shown(&Value::Lines(lines), signal.unit)
+            told(&Value::Lines(lines), &|value| signal.shown(value))
         }
-        value => shown(value, signal.unit),
+        value => told(value, &|value| signal.shown(value)),
     }
 }
 
 /// A value in one line.
 pub fn shown(value: &Value, unit: Unit) -> String {
+    told(value, &|value| unit.format(value))
+}
+
+fn told(value: &Value, number: &dyn Fn(f64) -> String) -> String {
     match value {
-        Value::Number(n) => unit.format(*n),
+        Value::Number(n) => number(*n),
         Value::Text(text) => text.clone(),
         Value::Lines(lines) => {
-            let parts: Vec<String> =
-                lines.iter().take(6).map(|l| format!("{} {}", l.label, unit.format(l.value)).trim().to_string()).collect();
+            let parts: Vec<String> = lines.iter().take(6).map(|l| format!("{} {}", l.label, number(l.value)).trim().to_string()).collect();
             let more = lines.len().saturating_sub(parts.len());
             parts.join(" · ") + &if more > 0 { format!(" · {more} more") } else { String::new() }
         }
         Value::Table(table) => count_of(table.rows.len(), "row"),
         Value::Events(events) => match events.iter().max_by_key(|event| event.at) {
-            Some(last) => format!("{}, last {} {}", count_of(events.len(), "event"), last.at.day_hm(), last.kind),
+            Some(last) => format!("{}, last {} {}", count_of(events.len(), "event"), last.at.date_hm(), last.kind),
             None => "none".into(),
         },
         Value::Alerts(alerts) => match alerts.len() {

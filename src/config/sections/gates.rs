@@ -12,6 +12,7 @@ use crate::base::units::Unit;
 use crate::config::entries::Entries;
 use crate::config::model::SignalConfig;
 use crate::config::resolver::Resolver;
+use crate::config::shape::SpannedText;
 use crate::judge::Condition;
 use crate::plan::runbook::{Check, Gate, GateCheck, GateFact, GateKind, JsonCheck, is_condition};
 
@@ -146,8 +147,13 @@ impl Resolver<'_> {
             self.findings.error(span.clone(), format!("there is no signal `{signal}`"), hint);
             return None;
         };
-        if let Some(Err(e)) = condition.as_ref().map(|condition| Condition::parse(condition, known.signal.unit)) {
-            self.findings.error(span.clone(), format!("{signal}: {e}"), None);
+        match condition.as_ref().map(|condition| Condition::parse(condition, known.signal.unit)) {
+            Some(Err(e)) => self.findings.error(span.clone(), format!("{signal}: {e}"), None),
+            Some(Ok(parsed)) => {
+                let text = SpannedText::new(span.clone(), text.to_string());
+                self.condition_makes_sense("checks", &text, &parsed, known.signal.unit, &known.question.ask);
+            }
+            None => {}
         }
         Some(Check { signal: signal.into(), condition })
     }

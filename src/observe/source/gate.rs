@@ -11,8 +11,7 @@ use tokio::time::Instant;
 
 use super::mailbox::Mailbox;
 use super::prometheus::now;
-use super::{Answer, Client};
-use crate::base::clock::Stamp;
+use super::{Answer, Client, LastSample};
 use crate::base::units::short;
 use crate::observe::reading::{Fault, FaultKind, SourceHealth, SourceState};
 
@@ -60,7 +59,7 @@ struct SourceRecord {
 #[derive(Default)]
 struct Newest {
     fetched: Option<Instant>,
-    times: HashMap<String, Stamp>,
+    times: HashMap<String, LastSample>,
 }
 
 impl SourceGate {
@@ -201,7 +200,7 @@ impl SourceGate {
     }
 
     /// The newest sample times of all selectors of this source, at most `every` old; asked once for all who wait.
-    pub(super) async fn newest(&self, every: Duration) -> Result<HashMap<String, Stamp>, Fault> {
+    pub(super) async fn newest(&self, every: Duration) -> Result<HashMap<String, LastSample>, Fault> {
         let mut newest = self.newest.lock().await;
         if newest.fetched.is_none_or(|at| at.elapsed() >= every.mul_f32(0.8)) {
             let result = self.through(self.source.timeout, self.source.client.newest(&self.selectors)).await;

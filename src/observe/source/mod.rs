@@ -70,6 +70,14 @@ impl Answer {
 pub type Identity = Result<Vec<(String, String)>, Fault>;
 
 /// One kind of source.
+/// The newest sample behind a selector.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LastSample {
+    pub at: Stamp,
+    /// There is none any more: its target has gone, or does not answer.
+    pub gone: bool,
+}
+
 pub trait Client: Send + Sync + 'static {
     fn ask<'a>(&'a self, ask: &'a Ask) -> Boxed<'a, Result<Answer, Fault>>;
 
@@ -84,8 +92,8 @@ pub trait Client: Send + Sync + 'static {
         Box::pin(async move { Err(fault) })
     }
 
-    /// The time of the newest sample behind each selector. One that has no sample is absent.
-    fn newest<'a>(&'a self, _selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
+    /// The newest sample behind each selector. One that has never had any, as far as is known, is absent.
+    fn newest<'a>(&'a self, _selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, LastSample>, Fault>> {
         Box::pin(async { Ok(HashMap::new()) })
     }
 
@@ -149,13 +157,14 @@ fn from_json(document: &serde_json::Value, pointer: &str) -> Result<Value, Fault
     match found {
         Json::Array(items) => Ok(Value::Number(items.len() as f64)),
         Json::Object(map) => {
-            let lines: Vec<_> = map
-                .iter()
-                .filter_map(|(k, v)| {
-                    Some(crate::observe::reading::LabelledValue { label: crate::base::secret::sanitize(k).into(), value: number(v)? })
-                })
-                .collect();
-            Ok(Value::Lines(lines))
+            let line = |(name, v): (&String, &Json)| {
+                let label: std::sync::Arc<str> = crate::base::secret::sanitize(name).into();
+                // What is left aside would leave the judgement with it.
+                let none =
+                    || Fault::new(FaultKind::Garbage, format!("`{label}` is no number: point at one member, or at an object of numbers"));
+                Ok(crate::observe::reading::LabelledValue { value: number(v).ok_or_else(none)?, label: label.clone() })
+            };
+            map.iter().map(line).collect::<Result<Vec<_>, Fault>>().map(Value::Lines)
         }
         Json::Null => Err(Fault::new(FaultKind::Empty, format!("the answer has null at `{pointer}`"))),
         // Whether a text is meant as a number the signal says.

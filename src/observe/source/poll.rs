@@ -15,6 +15,7 @@ use super::mailbox::Mailbox;
 use super::prometheus::now;
 use super::{Answer, Client};
 use crate::base::clock::Stamp;
+use crate::base::units::short;
 use crate::observe::reading::{
     Ask, Fault, FaultKind, LEAST_PAST, LabelledValue, Lines, Past, Question, Reading, Series, Tail, Value, distinct,
 };
@@ -223,11 +224,26 @@ impl Asker {
             && !selectors.is_empty()
         {
             match gate.newest(self.question.every).await {
-                Ok(times) => match selectors.iter().filter_map(|s| times.get(s)).min() {
-                    Some(at) => answer.at = Some(*at),
-                    None if answer.value.is_empty() => {}
-                    None => return Err(Fault::new(FaultKind::Empty, format!("no sample of {}", selectors.join(", ")))),
-                },
+                Ok(times) => {
+                    let (mut here, mut gone) = (None::<Stamp>, None);
+                    for (selector, sample) in selectors.iter().filter_map(|s| Some((s, times.get(s)?))) {
+                        match sample.gone {
+                            true => gone = gone.or(Some((selector, sample.at))),
+                            false => here = Some(here.map_or(sample.at, |at| at.min(sample.at))),
+                        }
+                    }
+                    match (here, gone) {
+                        _ if answer.value.is_empty() => answer.at = here.or(answer.at),
+                        // A window may still rest on what is not there any more: that is no answer of now, whatever else is in it.
+                        (_, Some((selector, at))) => {
+                            let ago = short(now().since(at));
+                            return Err(Fault::new(FaultKind::Empty, format!("no sample of {selector} for {ago}")));
+                        }
+                        // What never had one may have nothing to tell yet: errors before the first.
+                        (Some(at), None) => answer.at = Some(at),
+                        (None, None) => return Err(Fault::new(FaultKind::Empty, format!("no sample of {}", selectors.join(", ")))),
+                    }
+                }
                 Err(fault) if fault.kind.is_of_source() => return Err(fault),
                 // What may be of any age is no basis for a verdict.
                 Err(fault) => {

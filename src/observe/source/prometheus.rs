@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::web::{Web, another_service, json, status_fault};
-use super::{Answer, Boxed, Client, Identity, not_understood};
+use super::{Answer, Boxed, Client, Identity, LastSample, not_understood};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::diag::Findings;
 use crate::base::secret::sanitize;
@@ -43,6 +43,9 @@ enum Data {
     Scalar((f64, String)),
     String((f64, String)),
 }
+
+/// How far back a sample is looked for that is not there any more, and how closely: a window of a rate may still rest on it.
+const LATELY: &str = "1h:5s";
 
 pub(super) type LabelMap = BTreeMap<String, String>;
 
@@ -95,14 +98,15 @@ impl Prometheus {
         notes(envelope)
     }
 
-    /// The newest sample times of some selectors, in one query.
-    async fn ages(&self, selectors: &[String]) -> Result<Vec<(String, Stamp)>, Fault> {
-        let parts: Vec<_> = selectors.iter().enumerate().map(|(i, s)| format!("count_values(\"s{i}\", max(timestamp({s})))")).collect();
+    /// The newest samples of some selectors, in one query: of what is there, or of what was there lately.
+    async fn ages(&self, selectors: &[String], gone: bool) -> Result<Vec<(String, LastSample)>, Fault> {
+        let time = |s: &String| if gone { format!("max_over_time(timestamp({s})[{LATELY}])") } else { format!("timestamp({s})") };
+        let parts: Vec<_> = selectors.iter().enumerate().map(|(i, s)| format!("count_values(\"s{i}\", max({}))", time(s))).collect();
         let (data, _) = self.query(&parts.join(" or "), false).await?;
         let Data::Vector(series) = data else { return Ok(Vec::new()) };
         let age = |(name, value): (String, String)| {
             let selector = selectors.get(name.strip_prefix('s')?.parse::<usize>().ok()?)?;
-            Some((selector.clone(), self.ours(value.parse().ok()?)))
+            Some((selector.clone(), LastSample { at: self.ours(value.parse().ok()?), gone }))
         };
         Ok(series.into_iter().flat_map(|s| s.metric).filter_map(age).collect())
     }
@@ -353,23 +357,35 @@ impl Client for Prometheus {
     }
 
     /// One query for all: `count_values` writes each newest time stamp into a label of its own.
-    fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
+    fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, LastSample>, Fault>> {
         Box::pin(async move {
             let mut found = HashMap::new();
             for chunk in selectors.chunks(50) {
-                match self.ages(chunk).await {
+                match self.ages(chunk, false).await {
                     Ok(ages) => found.extend(ages),
                     Err(fault) if fault.kind != FaultKind::Query => return Err(fault),
                     // One of them cannot be asked so: without a metric's name, two metrics may have the same labels.
                     Err(_) => {
                         for selector in chunk {
-                            match self.ages(std::slice::from_ref(selector)).await {
+                            match self.ages(std::slice::from_ref(selector), false).await {
                                 Ok(ages) => found.extend(ages),
                                 Err(fault) if fault.kind != FaultKind::Query => return Err(fault),
-                                Err(_) => found.extend(self.age_of_samples(selector).await?.map(|at| (selector.clone(), at))),
+                                Err(_) => {
+                                    let at = self.age_of_samples(selector).await?;
+                                    found.extend(at.map(|at| (selector.clone(), LastSample { at, gone: false })));
+                                }
                             }
                         }
                     }
+                }
+            }
+            let absent: Vec<String> = selectors.iter().filter(|selector| !found.contains_key(*selector)).cloned().collect();
+            for chunk in absent.chunks(50) {
+                match self.ages(chunk, true).await {
+                    Ok(ages) => found.extend(ages),
+                    Err(fault) if fault.kind != FaultKind::Query => return Err(fault),
+                    // Where that cannot be asked, it is not known that there ever was one.
+                    Err(_) => {}
                 }
             }
             Ok(found)

@@ -1,6 +1,8 @@
 //! Qdrant over REST. Whether it is well is told by reading the collection itself: with a dirty shard every health page
 //! still says 200. Counts are exact ones; the collection's own numbers are approximate.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
@@ -115,6 +117,8 @@ struct Consensus {
 }
 
 /// How many collections are asked at once.
+/// How far a server's clock may be ahead before what it dates is not believed.
+const AHEAD: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 8;
 /// The share of a question's time after which what is not there yet is left out.
 const ENOUGH: f64 = 0.8;
@@ -292,6 +296,9 @@ impl Qdrant {
                 OptimizerStatus::Error { error } => sanitize(&format!("error: {error}")),
             }),
             Fact::SnapshotAge => match self.newest(c).await? {
+                Some(made) if made > super::prometheus::now().plus(AHEAD) => {
+                    return Err(Fault::new(FaultKind::Garbage, format!("the newest snapshot is from the future ({})", made.iso())));
+                }
                 Some(made) => Value::Number(super::prometheus::now().since(made).as_secs_f64()),
                 None => return Err(Fault::new(FaultKind::Empty, format!("`{c}` has no whole snapshot"))),
             },

@@ -47,15 +47,9 @@ impl Redis {
         client.get_multiplexed_async_connection_with_config(&config).await.map_err(|e| fault(&e))
     }
 
+    /// A server ends connections that nobody uses: one that was there before is made anew, once. What is asked only reads.
     async fn run(&self, words: &[String]) -> Result<Reply, Fault> {
-        let mut connection = {
-            // Held while connecting, so that questions which come together share one connection; never while asking.
-            let mut slot = self.connection.lock().await;
-            match &*slot {
-                Some(connection) => connection.clone(),
-                None => slot.insert(self.connect().await?).clone(),
-            }
-        };
+        let (mut connection, kept) = self.connected().await?;
         let Some((name, arguments)) = words.split_first() else {
             return Err(Fault::new(FaultKind::Query, "the command is empty"));
         };
@@ -63,11 +57,26 @@ impl Redis {
         for argument in arguments {
             command.arg(argument.as_str());
         }
-        let reply = command.query_async::<Reply>(&mut connection).await;
+        let mut reply = command.query_async::<Reply>(&mut connection).await;
+        if kept && reply.as_ref().is_err_and(|error| !error.is_timeout() && error.is_unrecoverable_error()) {
+            *self.connection.lock().await = None;
+            (connection, _) = self.connected().await?;
+            reply = command.query_async::<Reply>(&mut connection).await;
+        }
         if reply.as_ref().is_err_and(|error| error.is_unrecoverable_error() || error.is_timeout()) {
             *self.connection.lock().await = None;
         }
         reply.map_err(|e| fault(&e))
+    }
+
+    /// The connection, and whether it was there before.
+    async fn connected(&self) -> Result<(MultiplexedConnection, bool), Fault> {
+        // Held while connecting, so that questions which come together share one connection; never while asking.
+        let mut slot = self.connection.lock().await;
+        Ok(match &*slot {
+            Some(connection) => (connection.clone(), true),
+            None => (slot.insert(self.connect().await?).clone(), false),
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::block_in_place;
 
 use super::web::{Web, status_fault};
-use super::{Answer, Boxed, Client, not_understood, prometheus};
+use super::{Answer, Boxed, Client, LastSample, not_understood, prometheus};
 use crate::base::clock::Stamp;
 use crate::observe::engine::{Engine, EngineError, Format, Limits, Page, Sample, Sampled, parse, supported};
 use crate::observe::reading::{Ask, Fault, FaultKind, LabelledValue, Lines, Value};
@@ -190,14 +190,14 @@ impl Scrape {
         short
     }
 
-    fn newest_times(&self, selectors: &[String]) -> Result<HashMap<String, Stamp>, Fault> {
+    fn newest_times(&self, selectors: &[String]) -> Result<HashMap<String, LastSample>, Fault> {
         let now = prometheus::now();
         let mut found = HashMap::new();
         for selector in selectors {
             let Ok(query) = supported(&format!("max(timestamp({selector}))")) else { continue };
             let series = self.engine.instant(&query, now).map_err(evaluation)?;
             if let Some((_, seconds)) = series.first().and_then(|s| s.points.first()) {
-                found.insert(selector.clone(), Stamp::from_seconds(*seconds));
+                found.insert(selector.clone(), LastSample { at: Stamp::from_seconds(*seconds), gone: false });
             }
         }
         Ok(found)
@@ -258,7 +258,7 @@ impl Client for Scrape {
         })
     }
 
-    fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, Stamp>, Fault>> {
+    fn newest<'a>(&'a self, selectors: &'a [String]) -> Boxed<'a, Result<HashMap<String, LastSample>, Fault>> {
         Box::pin(async move {
             self.standing().await?;
             block_in_place(|| self.newest_times(selectors))

@@ -8,6 +8,7 @@ use super::panel::is_old;
 use super::plot::{self, Axis, AxisScale};
 use crate::base::text::width;
 use crate::config::Panel;
+use crate::judge::Verdict;
 use crate::observe::reading::Value;
 use crate::show::cockpit::State;
 use crate::show::theme::{Depth, Role};
@@ -94,16 +95,31 @@ fn legend(state: &State, paint: &mut Paint, area: Rect, panel: &Panel, glyphs: [
     let most = if area.height > 8 { 2 } else { 1 };
     let (mut x, mut y) = (0, 0);
     let newest = track.good.as_ref().and_then(|reading| reading.value()).map(Value::lines).unwrap_or_default();
-    let all = &track.history().lines;
-    for (i, (label, series)) in all.iter().enumerate() {
-        let value = match state.cursor_in(panel) {
+    let cursor = state.cursor_in(panel);
+    let mut parts = Vec::new();
+    for (i, (label, series)) in track.history().lines.iter().enumerate() {
+        let value = match &cursor {
             Some(cursor) => series.at(cursor.at, state.window),
             None => newest.iter().find(|line| line.label == *label).map(|line| line.value),
         };
-        let text = format!("{label} {}", value.map_or_else(|| "—".into(), |v| signal.unit.format(v)));
-        if x > 0 && x + width(&text) as u16 + 1 > area.width {
+        // A verdict is about now.
+        let judged = value.filter(|_| cursor.is_none() && signal.has_thresholds());
+        let verdict = judged.map_or(Verdict::Pass, |value| signal.verdict_of_line(&track.judgement, label, value));
+        parts.push((i, label, value, verdict));
+    }
+    // The worst first, and of those that nobody judges the largest: that is what a stack is looked at for.
+    // Of about the same size the order stays, so that nothing jumps.
+    let size = |value: Option<f64>| value.filter(|v| *v > 0.0).map_or(f64::NEG_INFINITY, |v| v.log2().round());
+    parts.sort_by(|a, b| b.3.cmp(&a.3).then_with(|| size(b.2).total_cmp(&size(a.2))));
+    for (shown, (i, label, value, verdict)) in parts.iter().copied().enumerate() {
+        let mark = if matches!(verdict, Verdict::Warn | Verdict::Fail) { format!(" {}", paint.symbol(verdict)) } else { String::new() };
+        let text = format!("{label} {}{mark}", value.map_or_else(|| "—".into(), |v| signal.shown(v)));
+        let left = parts.len() - shown;
+        // Where others follow in the last row there has to be room to say how many.
+        let more = if left > 1 && y + 1 >= most { width(&format!("+{} more", left - 1)) as u16 + 1 } else { 0 };
+        if x > 0 && x + width(&text) as u16 + 1 + more > area.width {
             if y + 1 >= most {
-                paint.text(area, x, y, &format!("+{} more", all.len() - i), Role::Dim);
+                paint.text(area, x, y, &format!("+{left} more"), Role::Dim);
                 return most;
             }
             (x, y) = (0, y + 1);
