@@ -164,3 +164,40 @@ fn a_snapshot_that_lacks_a_store_or_cannot_be_read_is_not_ready() {
     let (code, said) = host.run(&["rollback", "status"]);
     assert!(code == 1 && said.contains("cannot be read here:") && said.contains("UNKNOWN  snapshot"), "{code}: {said}");
 }
+
+#[test]
+fn a_rollback_that_gave_way_half_done_is_made_good_by_nothing_narrower() {
+    let router = Router::default();
+    *router.share.lock().expect("a lock") = 10.0;
+    let server = router.start();
+    let release = "[release]\ndeploy = [\"false\", \"{{ version }}\"]\nrunning = [\"echo\", \"v2\"]\n\
+                   last_green = [\"echo\", '{\"version\": \"v1\", \"at\": \"2026-01-01T00:00:00Z\", \"verdict\": \"green\"}']\n";
+    let host = host(&server, release);
+    let (code, said) = host.run(&["rollback", "--scope", "code", "--reason", "it is bad", "--confirm", "here"]);
+    assert!(code == 22 || code == 20, "{code}: {said}");
+    let (code, said) = rollback(&host);
+    assert_eq!((code, router.share()), (0, 0.0), "{said}");
+    for asked in [["status"].as_slice(), &["canary", "status"]] {
+        let (code, said) = host.run(asked);
+        assert!(code == 2 && said.contains("rollback-code failed"), "{asked:?} {code}: {said}");
+    }
+    let (_, said) = host.run(&["rollback", "status"]);
+    assert!(said.contains("last rollback") && said.contains("roll back at least as wide"), "{said}");
+}
+
+#[test]
+fn a_bake_that_was_judged_bad_is_seen_although_sources_tell_no_past() {
+    let router = Router::default();
+    let server = router.start();
+    let host = host(&server, "");
+    let often = host.read("lastgreen.toml").replace("AS v\"\n", "AS v\"\ninterval = \"100ms\"\n");
+    let text = often.replacen("SELECT 1 AS v", "SELECT 9 AS v", 1).replace("bake = \"2s\"", "bake = \"6s\"");
+    std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
+    let (code, said) = host.run(&["canary", "set", "10", "--confirm", "here"]);
+    assert!(code != 0 && said.contains("fail after"), "{code}: {said}");
+    assert_eq!(router.share(), 10.0, "somebody is asked: {said}");
+    for asked in [["status"].as_slice(), &["canary", "status"]] {
+        let (code, said) = host.run(asked);
+        assert!(code == 2 && said.contains("fail after"), "{asked:?} {code}: {said}");
+    }
+}

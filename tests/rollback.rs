@@ -224,6 +224,25 @@ fn a_hold_binds_a_plan_that_was_made_before_it() {
 }
 
 #[test]
+fn a_hold_binds_a_step_that_is_under_way_already() {
+    let router = Router::default();
+    let server = router.start();
+    let gate = "[gates.slow.c]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"touch asked; while [ ! -e go ]; do sleep 0.05; done\"]\n";
+    let host = host(&server, gate);
+    let text = host.read("lastgreen.toml").replace("bake = \"2s\"", "bake = \"2s\"\ngates = [\"slow\"]");
+    std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
+    let (code, id) = host.run(&["canary", "set", "10", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{id}");
+    until("the gate to be asked", || host.has("asked"));
+    let (code, said) = host.run(&["canary", "hold", "--reason", "errors are seen", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    std::fs::write(host.path().join("go"), "").expect("written");
+    until("it to be over, or to ask", || ["failed", "waiting", "rolled back"].contains(&host.status(id.trim()).as_str()));
+    let (_, said) = host.run(&["runs", id.trim()]);
+    assert!(router.share() == 0.0 && said.contains("held by"), "{said}");
+}
+
+#[test]
 fn a_hold_binds_whoever_keeps_records_in_the_same_database() {
     let (router, pg) = (Router::default(), common::Postgres::start());
     let server = router.start();

@@ -167,3 +167,22 @@ fn in_place_somebody_elses_later_restore_is_known_by_the_records() {
     let (code, said) = first.run(&["rollback", "undo", "--confirm", "here"]);
     assert_eq!(code, 0, "what was taken back is in nobody's way: {said}");
 }
+
+#[test]
+fn whoever_undoes_a_moment_after_somebody_else_takes_back_nothing_older_by_it() {
+    let (pg, host) = with_data("");
+    create(&host, true);
+    for _ in 0..2 {
+        pg.sql_in("ragdb", "INSERT INTO chunks (model) VALUES ('written since')");
+        let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+        assert_eq!(code, 0, "{said}");
+    }
+    let older = json(&host, &["runs", "--json"])[1]["run"].as_str().expect("a run").to_string();
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert!(code == 24 && said.contains(&format!("lastgreen rollback undo {older}")), "{code}: {said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1001");
+    let (code, said) = host.run(&["rollback", "undo", &older, "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+}

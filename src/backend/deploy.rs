@@ -266,7 +266,9 @@ fn past_there(run: &RemoteRun, holder: Option<&Holder>, now: Stamp) -> Option<Pa
         Some(end) if end.result == RunResult::Done && (is_rollback || [STEP, UNDO, RESTORE].contains(&run.runbook.as_str())) => {
             (PastState::Done, end.at, end.words.clone())
         }
-        Some(end) if end.result == RunResult::Failed && is_rollback => (PastState::Failed, end.at, end.words.clone()),
+        Some(end) if is_rollback && matches!(end.result, RunResult::Failed | RunResult::Superseded) => {
+            (PastState::Failed, end.at, end.words.clone())
+        }
         None if is_rollback => match holder {
             Some(holder) if holder.idle => (PastState::Stuck, run.at, "it waits for somebody".into()),
             Some(holder) if now.since(holder.beat) <= SETTLED => (PastState::Running, run.at, String::new()),
@@ -328,6 +330,7 @@ mod tests {
         let table = [
             ("done", rollback(Some(RunResult::Done)), None, later, Some(PastState::Done)),
             ("failed", rollback(Some(RunResult::Failed)), None, later, Some(PastState::Failed)),
+            ("gave way", rollback(Some(RunResult::Superseded)), None, later, Some(PastState::Failed)),
             ("aborted", rollback(Some(RunResult::Aborted)), None, later, None),
             ("taken back", run(UNDO, Some(RunResult::Done)), None, later, Some(PastState::Done)),
             ("a canary's step", run(STEP, None), None, later, None),

@@ -58,6 +58,8 @@ const DATA_SEEN: Duration = Duration::from_secs(900);
 /// How long one question about data may take, and all of them.
 const ASKING: Duration = Duration::from_secs(5);
 pub const COUNTING: Duration = Duration::from_secs(15);
+/// How long whoever knows what was green last may take, however little time there is: without it no code comes back.
+const VERSIONS: Duration = Duration::from_secs(5);
 /// How long sources may take to say who they are.
 const NAMING: Duration = Duration::from_secs(3);
 
@@ -150,7 +152,7 @@ pub fn look(config: &Config, runtime: &Runtime, at: LookAt, most: Duration) -> L
         };
         let (observed, (green, running), matrices, data, mismatches) = tokio::join!(
             observed,
-            look_at_release(config, release, most),
+            look_at_release(config, release, most.max(VERSIONS)),
             look_at_matrices(config, most),
             data,
             look_at_identity(config, most)

@@ -82,6 +82,11 @@ impl Operations {
         Operations::with(config, true, state, homeless)
     }
 
+    /// For a runner: what stands in the state folder in which it is.
+    pub(super) fn beside(config: Arc<Config>, state: StateDir) -> Operations {
+        Operations::with(config, true, Ok(state), None)
+    }
+
     fn with(config: Arc<Config>, read_only: bool, state: Result<StateDir, String>, homeless: Option<String>) -> Operations {
         let operator = identity::operator();
         let groups = identity::groups(&operator.user);

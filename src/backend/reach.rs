@@ -19,6 +19,7 @@ pub fn acting_context(config: &Config, clock: Clock) -> Context {
         hidden: Vec::new(),
         signals: Arc::new(LiveSignals::new(config.clone(), tokio::runtime::Handle::current(), clock.clone())),
         outgoing: Arc::new(NothingOutgoing),
+        held: None,
         clock,
     }
 }

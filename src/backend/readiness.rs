@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::judge::Verdict;
 use crate::plan::deploy::{Readiness, ReadinessItem, Scope, improvements};
 use crate::plan::runbook::{LastGreen, Occasion, SnapshotSettings};
-use crate::status::RunStatus;
+use crate::status::{Ledger, RunStatus, failed_rollback};
 
 /// After this long without a drill nobody knows any more whether it works.
 const REHEARSED: Duration = Duration::from_secs(35 * 86400);
@@ -32,10 +32,19 @@ impl Operations {
         items.extend(
             self.config.acting.settings.snapshots.as_ref().map(|settings| data_items(settings, looked, self.now())).unwrap_or_default(),
         );
+        items.extend(self.last_item());
         items.push(notices_item(&self.config));
         items.push(self.drill_item());
         let expected = Scope::ALL.into_iter().filter_map(|scope| Some((scope, self.took(scope)?))).collect();
         Readiness { at: Some(self.now()), items, expected }.in_environment(&looked.mismatches)
+    }
+
+    /// What the last one has shown speaks louder than what only was looked at.
+    fn last_item(&mut self) -> Option<ReadinessItem> {
+        let ledger = Ledger { runs: self.runs(), ..Ledger::default() };
+        let words = failed_rollback(&ledger, &self.config.environment.name, self.now())?;
+        let mend = Some("look at what it says, and roll back at least as wide".to_string());
+        Some(ReadinessItem { what: "last rollback".into(), verdict: Verdict::Warn, words, scopes: Vec::new(), mend })
     }
 
     fn plan_item(&mut self, scope: Scope, looked: &Looked) -> ReadinessItem {

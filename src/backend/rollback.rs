@@ -47,17 +47,21 @@ impl Operations {
         let mut warnings: Vec<String> = instead.into_iter().chain(mismatches.iter().map(|words| wrong_environment(words))).collect();
         let name = scope.runbook();
         let loaded = self.runbooks();
+        if !loaded.iter().any(|loaded| loaded.name == name) {
+            return Err(OperationError::Unavailable(self.cannot(scope)));
+        }
         let takes_version = |runbook: &crate::plan::runbook::Runbook| runbook.inputs.iter().any(|input| input.name == VERSION);
         let found = loaded.iter().find(|l| l.name == name).and_then(|l| l.runbook.as_deref());
         let asks = found.is_some_and(takes_version);
         let restores = found.is_some_and(|runbook| runbook.inputs.iter().any(|input| input.name == SNAPSHOT));
         let mut inputs = IndexMap::new();
         if restores {
-            let chosen = snapshot.or_else(|| Some((self.chosen_snapshot().ok()?, "not counted".into())));
-            let known = chosen.as_ref().zip(self.config.acting.settings.snapshots.as_ref());
-            warnings.extend(known.and_then(|((manifest, _), settings)| manifest.lacks(settings)));
-            inputs
-                .extend(chosen.into_iter().flat_map(|(manifest, loses)| [(SNAPSHOT.to_string(), manifest.id), (LOSES.to_string(), loses)]));
+            let (manifest, loses) = match snapshot {
+                Some(chosen) => chosen,
+                None => (self.chosen_snapshot().map_err(OperationError::Unavailable)?, "not counted".into()),
+            };
+            warnings.extend(self.config.acting.settings.snapshots.as_ref().and_then(|settings| manifest.lacks(settings)));
+            inputs.extend([(SNAPSHOT.to_string(), manifest.id), (LOSES.to_string(), loses)]);
         }
         if asks {
             match self.green(green) {
@@ -81,6 +85,21 @@ impl Operations {
             }
         }
         self.plan(PlanRequest { runbook: name.into(), inputs, reason, target, drill, warnings, automatic })
+    }
+
+    /// What a scope needs that the configuration does not say.
+    fn cannot(&self, scope: Scope) -> String {
+        let settings = &self.config.acting.settings;
+        let sections = [
+            ("[traffic]", settings.switch.is_some(), true),
+            ("[release]", settings.release.is_some(), scope != Scope::Traffic),
+            ("[snapshots]", settings.snapshots.is_some(), scope == Scope::Full),
+        ];
+        let missing: Vec<&str> = sections.iter().filter(|(_, there, needed)| *needed && !there).map(|(name, ..)| *name).collect();
+        match missing.as_slice() {
+            [] => format!("there is no runbook `{}`", scope.runbook()),
+            missing => format!("the configuration has no {}", missing.join(" and no ")),
+        }
     }
 
     /// The snapshot that a full rollback goes back to: the newest golden one, or else the newest.

@@ -9,16 +9,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::identity;
+use super::operations::Operations;
 use super::plan_secrets::{know, missing, referenced};
 use super::reach::{acting_context, audit_database};
 use super::rollback_metrics::count_rollback;
-use crate::act::effect::Context;
+use crate::act::effect::{AskedBefore, Context};
 use crate::act::runner::{DriveError, Ending, Setup, Started, drive, take_leave};
 use crate::base::clock::Clock;
 use crate::base::exit;
 use crate::base::secret::SecretRef;
-use crate::config::{bare, planned_config};
-use crate::plan::runbook::{Operator, RunResult, Runner};
+use crate::config::{Config, bare, planned_config};
+use crate::plan::deploy::STEP;
+use crate::plan::runbook::{Operator, Plan, RunResult, Runner};
 use crate::record::journal::{StateDir, began, no_failpoint, place as place_of_processes, private};
 
 /// How long notifications and the mirror are tried for when the run is over: a receiver may be down just then, and nobody
@@ -62,6 +64,15 @@ pub fn run_runner(args: &RunnerOptions) -> u8 {
     code
 }
 
+/// Somebody may have taken hold of the canary since the run began.
+fn asks_who_holds(config: &Config, state: &StateDir, plan: &Plan) -> AskedBefore {
+    let (config, state, content) = (Arc::new(config.clone()), state.clone(), plan.content.clone());
+    Arc::new(move || {
+        let permitted = Operations::beside(config.clone(), state.clone()).permit_held(&content);
+        permitted.map_err(|why| why.words().to_string())
+    })
+}
+
 async fn lead(args: &RunnerOptions) -> Result<u8, String> {
     // Registered before anything is said: from here on a hang-up is nothing, and an end is asked for politely.
     let leave = endings()?;
@@ -87,7 +98,8 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
         remarks.push(words);
     }
     let hidden = references.iter().filter_map(|r| if let SecretRef::Env(name) = r { Some(name.clone()) } else { None }).collect();
-    let context = Context { hidden, ..acting_context(&config, Clock::System) };
+    let held = (plan.content.runbook == STEP).then(|| asks_who_holds(&config, &state, &plan));
+    let context = Context { hidden, held, ..acting_context(&config, Clock::System) };
     let by: Option<Operator> = match &args.by {
         Some(text) => Some(serde_json::from_str(text).map_err(|e| format!("--by: {e}"))?),
         None => None,

@@ -119,14 +119,15 @@ fn last_change<'r>(restorer: &str, runs: &'r [Arc<RunLine>]) -> Option<&'r RunLi
 
 /// What went in since, as the record's words.
 fn since(snapshot: &str, written: Option<&WriteLoss>) -> String {
-    match written.filter(|written| written.snapshot == snapshot).map(|written| written.more.as_slice()) {
-        None => "what was written since then (not counted here)".to_string(),
-        Some([]) => "what was written since then (no count has grown)".into(),
-        Some(more) => {
-            let one = |(name, n): &(String, u64)| format!("{} {name}", thousands(*n as f64));
-            format!("what was written since then ({})", more.iter().map(one).collect::<Vec<_>>().join(", "))
-        }
-    }
+    let Some(written) = written.filter(|written| written.snapshot == snapshot) else {
+        return "what was written since then (not counted here)".into();
+    };
+    let one = |(name, n): &(String, u64)| format!("{} {name}", thousands(*n as f64));
+    let mut said: Vec<String> = written.more.iter().map(one).collect();
+    said.extend(written.changed.iter().map(|changed| format!("{} changed or replaced", one(changed))));
+    said.extend((!written.unknown.is_empty()).then(|| format!("NOT COUNTED: {}", written.unknown.join("; "))));
+    let said = if said.is_empty() { "no count has grown".to_string() } else { said.join(", ") };
+    format!("what was written since then ({said})")
 }
 
 impl Operations {
@@ -269,6 +270,7 @@ impl Operations {
             }
             None => {
                 let environment = self.config.environment.name.clone();
+                Self::is_settled(&environment, &runs)?;
                 let last = in_effect(&environment, &runs).last().map(|one| one.of);
                 let is_it = |line: &&Arc<RunLine>| match last {
                     Some(id) => line.id == id,
@@ -301,6 +303,26 @@ impl Operations {
         self.may_be_undone(&line, &runs)?;
         let later = Self::is_on_top(&line, &line.id, &runs)?;
         Ok(Undone { run: line, snapshot, again: None, later })
+    }
+
+    /// Whether it is certain what "the last restore" is: nothing is in the middle, and nobody has just taken one back.
+    fn is_settled(environment: &str, runs: &[Arc<RunLine>]) -> Result<(), OperationError> {
+        let here = || runs.iter().filter(|line| line.plan.content.environment.name == environment);
+        let in_the_middle = |line: &&Arc<RunLine>| restores(line).any(|step| matches!(step.state, StepState::Running | StepState::Unknown));
+        if let Some(line) = here().filter(|line| line.status().is_open()).find(in_the_middle) {
+            return Err(OperationError::Refused(format!(
+                "run {0} is in the middle of restoring: lastgreen resume {0} brings it to its end, lastgreen abort {0} --undo takes it back",
+                line.id
+            )));
+        }
+        let Some(last) = here().find(|line| restores(line).any(|step| step.touched)) else { return Ok(()) };
+        match (input(last, RUN).filter(|_| input(last, AGAIN).is_none() && is_whole(last)), in_effect(environment, runs).last()) {
+            (Some(of), Some(below)) => Err(OperationError::Refused(format!(
+                "what {of} had restored was taken back by {}: what is in use now was restored by {1}. To take that back, too, name it: lastgreen rollback undo {1}",
+                last.id, below.of
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Whether what a run restored can be taken back now.

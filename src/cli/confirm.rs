@@ -76,7 +76,12 @@ fn confirm(said: Option<&str>, plan: &Plan) -> Result<(), CommandError> {
         Confirmation::Key => "y".to_string(),
         Confirmation::Type(text) => text,
     };
-    eprint!("Type {wanted} to run it on {environment}; anything else leaves everything as it is: ");
+    // The plan may be longer than the screen is high.
+    for warning in &plan.content.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let what = &plan.content.title;
+    eprint!("{what}, on {environment}: type {wanted} to run it; anything else leaves everything as it is: ");
     let _ = std::io::stderr().flush();
     // What was typed before the plan stood here confirms nothing.
     let _ = rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush);

@@ -40,14 +40,14 @@ pub fn deploy_state(
         let since = |turn: &Turn| if turn.state == TurnState::Done { turn.at.plus(canary.warm_up) } else { now };
         let begun = now.minus(canary.bake).max(state.desired.as_ref().map_or(Stamp(0), since));
         let judged = compare(&canary.analysis, (begun, now), &|signal| points(signal, begun));
-        state.analysis = Some(on_record(judged, ledger, state.desired.as_ref(), canary.bake, now));
+        state.analysis = Some(on_record(judged, ledger, state.desired.as_ref(), (canary.bake, environment), now));
     }
     Some(state)
 }
 
 /// A rollback that has failed, or stands still in the middle, is what has to be said until something as wide was done, or somebody
 /// has gone on from it.
-fn failed_rollback(ledger: &Ledger, environment: &str, now: Stamp) -> Option<String> {
+pub fn failed_rollback(ledger: &Ledger, environment: &str, now: Stamp) -> Option<String> {
     let here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment && run.plan.content.target.is_none());
     let mut past: Vec<PastRun> = here.filter_map(|run| past_of(run)).collect();
     // What is known here of a run is newer than what the database has of it.
@@ -69,7 +69,8 @@ fn past_of(run: &RunLine) -> Option<PastRun> {
     let is_rollback = Scope::of(&run.plan.content.runbook).is_some();
     let state = match run.status() {
         RunStatus::Done if is_rollback || run.run.steps.iter().any(touched) => PastState::Done,
-        RunStatus::Failed if is_rollback => PastState::Failed,
+        // What gave way to another is done as far as that one has done it.
+        RunStatus::Failed | RunStatus::Superseded if is_rollback => PastState::Failed,
         RunStatus::Orphaned | RunStatus::Waiting | RunStatus::Paused if is_rollback => PastState::Stuck,
         RunStatus::Running if is_rollback => PastState::Running,
         _ => return None,
@@ -82,22 +83,40 @@ fn past_of(run: &RunLine) -> Option<PastRun> {
     Some(PastRun { run: run.id.clone(), runbook: run.plan.content.runbook.clone(), at, state, words })
 }
 
-/// Whoever has only just begun to look has too few points of sources that tell no past. The bake that ended last was judged by
-/// all of them, and its word counts for as long again (a minute at least); where a source says nothing now, it does not.
-fn on_record(judged: CanaryVerdict, ledger: &Ledger, turn: Option<&Turn>, bake: Duration, now: Stamp) -> CanaryVerdict {
+/// Whoever has only just begun to look has too few points of sources that tell no past. What judged last, by all of them, counts for as
+/// long again (a minute at least), well or not; where a source says nothing now, it does not.
+fn on_record(
+    judged: CanaryVerdict,
+    ledger: &Ledger,
+    turn: Option<&Turn>,
+    (bake, environment): (Duration, &str),
+    now: Stamp,
+) -> CanaryVerdict {
     if !judged.wants_points() {
         return judged;
     }
-    let Some(run) = turn.filter(|turn| turn.state == TurnState::Done).and_then(|turn| ledger.run(&turn.run)) else { return judged };
-    let analysis = |key: &String| run.plan.step(key).is_some_and(|step| matches!(step.kind, Kind::Analysis(_)));
-    let bakes = run.run.steps.iter().filter(|(key, step)| analysis(key) && step.state == StepState::Done);
-    let last = bakes.filter_map(|(_, step)| Some((step.ended?, step.message.as_str()))).max();
-    match last.filter(|(at, _)| now.since(*at) <= bake.max(Duration::from_secs(60))) {
-        Some((at, said)) => {
-            CanaryVerdict { verdict: Verdict::Pass, reason: format!("judged at {} by run {}: {said}", at.hms(), run.id), ..judged }
+    let Some(turn) = turn.filter(|turn| turn.state == TurnState::Done) else { return judged };
+    let here = ledger.runs.iter().filter(|run| run.plan.content.environment.name == environment);
+    let ended = here.flat_map(|run| analyses(run).map(move |(at, state, said)| (at, state, said, &run.id)));
+    let last = ended.filter(|(at, ..)| *at >= turn.at).max_by_key(|(at, ..)| *at);
+    match last.filter(|(at, ..)| now.since(*at) <= bake.max(Duration::from_secs(60))) {
+        Some((at, state, said, run)) => {
+            let verdict = match state {
+                StepState::Done => Verdict::Pass,
+                _ if said.starts_with(Verdict::Unknown.word()) => Verdict::Unknown,
+                _ => Verdict::Fail,
+            };
+            CanaryVerdict { verdict, reason: format!("judged at {} by run {run}: {said}", at.hms()), ..judged }
         }
         None => judged,
     }
+}
+
+/// How the steps of a run that judge a canary have ended, and when.
+fn analyses(run: &RunLine) -> impl Iterator<Item = (Stamp, StepState, &str)> {
+    let is_one = |key: &String| run.plan.step(key).is_some_and(|step| matches!(step.kind, Kind::Analysis(_)));
+    let ended = run.run.steps.iter().filter(move |(key, step)| is_one(key) && matches!(step.state, StepState::Done | StepState::Failed));
+    ended.filter_map(|(_, step)| Some((step.ended?, step.state, step.message.as_str())))
 }
 
 /// What was said last about holding the canary: by a run that is known here, or by somebody elsewhere.

@@ -194,7 +194,7 @@ impl RunLine {
             "question": match &self.run.phase { Phase::Waiting { question } => json!(question), _ => Json::Null },
             "notes": self.run.notes.iter().map(|(at, text, loud)| json!({"at": at, "text": text, "loud": loud})).collect::<Vec<_>>(),
             "steps": steps, "target": c.target, "emergency": c.emergency, "progress": self.progress,
-            "automatic": c.automatic, "by_hand": self.run.by_hand(&self.plan),
+            "automatic": c.automatic, "warnings": c.warnings, "by_hand": self.run.by_hand(&self.plan),
             "improve": if c.drill { json!(improvements(&self.plan, &self.run)) } else { Json::Null },
         })
     }

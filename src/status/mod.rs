@@ -10,7 +10,7 @@ mod summary;
 mod timeline;
 mod verdicts;
 
-pub use deploy::{deploy_state, said_of_hold};
+pub use deploy::{deploy_state, failed_rollback, said_of_hold};
 pub use ledger::{Due, Elsewhere, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
 pub use moment::{Moment, MomentOf};
 pub use requests::{OutputTail, Request, Update};

@@ -40,6 +40,9 @@ pub trait Outgoing: Send + Sync {
     fn put(&self, step: &str, channel: &str, message: &str) -> std::io::Result<()>;
 }
 
+/// Asked just before something is done: why it may not be.
+pub type AskedBefore = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// Everything that steps reach for.
 #[derive(Clone)]
 pub struct Context {
@@ -51,6 +54,8 @@ pub struct Context {
     pub hidden: Vec<String>,
     pub signals: Arc<dyn Signals>,
     pub outgoing: Arc<dyn Outgoing>,
+    /// Who speaks against giving the canary more, asked just before it is done; `None`: this gives it none.
+    pub held: Option<AskedBefore>,
     pub clock: Clock,
 }
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use crate::act::infra::processes;
-pub use context::{CheckSeen, Context, Outgoing, SignalPoints, Signals};
+pub use context::{AskedBefore, CheckSeen, Context, Outgoing, SignalPoints, Signals};
 pub use gate::{look_at_gates, word as gate_word};
 pub use group::{end_orphan, left_at_work, stays_at_work};
 pub use outcome::{Ended, Outcome, Settled};

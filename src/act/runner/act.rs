@@ -94,6 +94,12 @@ impl Driver {
         if !self.may_act(key, &kind).await? {
             return Ok(());
         }
+        if let Some(held) = self.context.held.clone().filter(|_| matches!(kind, Kind::Traffic(_)) && !key.starts_with("undo/")) {
+            let Some(said) = self.listen(tokio::task::spawn_blocking(move || held())).await? else { return Ok(()) };
+            if let Ok(Err(why)) = said {
+                return self.finish(key, StepResult::Failed, why).await;
+            }
+        }
         if !planned.guard.is_empty() {
             let context = self.context.clone();
             let Some(outcome) = self.listen(look_once(&context, &planned.guard)).await? else { return Ok(()) };

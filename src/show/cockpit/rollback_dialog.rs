@@ -41,7 +41,7 @@ const PAGE: u16 = 5;
 /// After this long what was counted is counted again.
 const COUNTED: Duration = Duration::from_secs(20);
 /// What it needs to be read in: below that nothing is confirmed.
-const ROWS: u16 = 16;
+const ROWS: u16 = 20;
 const COLUMNS: u16 = 60;
 /// Stands between a reason that was found and what is written behind it.
 const BEHIND: &str = "; ";

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -31,7 +32,15 @@ fn encoded(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
+/// How long a server may take for what costs it nothing: names, lists, a switch of aliases. Counts and queries take longer.
+const PROMPT: Duration = Duration::from_secs(60);
+
 fn web(node: &NodeStore, settings: &SnapshotSettings) -> Web {
+    Web::new(Endpoint { timeout: settings.timeout.min(PROMPT), max_body: 64 << 20, ..node.endpoint.clone() })
+}
+
+/// The same for what takes as long as the data is large.
+fn patient(node: &NodeStore, settings: &SnapshotSettings) -> Web {
     Web::new(Endpoint { timeout: settings.timeout, max_body: 64 << 20, ..node.endpoint.clone() })
 }
 
@@ -173,7 +182,8 @@ pub async fn take(
     let real = real_name(&web, collection).await?;
     told(Progress { done: 0.0, of: None, unit: String::new(), words: format!("snapshot of {real} on {}", node.name) });
     let before = count(&web, &real).await?;
-    let made = ask(&web, "POST", &format!("/collections/{}/snapshots?wait=true", encoded(&real)), None).await?;
+    let patient = patient(node, settings);
+    let made = ask(&patient, "POST", &format!("/collections/{}/snapshots?wait=true", encoded(&real)), None).await?;
     let name = made["name"].as_str().ok_or_else(|| wrong("the server gives the snapshot no name"))?.to_string();
     let points = count(&web, &real).await?;
     let ids = if settings.probes > 0 { some_ids(&web, &real, settings.probes).await? } else { Vec::new() };
@@ -192,7 +202,7 @@ pub async fn take(
         changes: None,
     };
     if settings.download {
-        download(&web, &real, &name, folder, &mut part, told).await?;
+        download(&patient, &real, &name, folder, &mut part, told).await?;
     }
     if part.size == 0 {
         return Err(wrong(format!("the snapshot {name} has no size: it is none")));
@@ -262,7 +272,7 @@ pub async fn restore(
     // One that is whole already is not recovered a second time.
     let whole = settings.restore_collection == CollectionStrategy::Alias && is_as_it_was(&web, &new, part).await.is_ok();
     if !whole {
-        recover(&web, node, part, &new, settings).await?;
+        recover(&patient(node, settings), node, part, &new, settings).await?;
     }
     let how = if settings.restore_collection == CollectionStrategy::InPlace { " in place" } else { "" };
     Ok(Restored::Done(format!("{new} is recovered{how} on {}", node.name)))
