@@ -60,6 +60,8 @@ const ASKING: Duration = Duration::from_secs(5);
 pub const COUNTING: Duration = Duration::from_secs(15);
 /// How long whoever knows what was green last may take, however little time there is: without it no code comes back.
 const VERSIONS: Duration = Duration::from_secs(5);
+/// How it begins when somebody who has a part was asked, and does not answer.
+pub(super) const SILENT: &str = "not known:";
 /// How long sources may take to say who they are.
 const NAMING: Duration = Duration::from_secs(3);
 
@@ -262,7 +264,7 @@ async fn look_at_sizes(settings: &SnapshotSettings, manifest: &Manifest, most: D
     for part in manifest.parts.iter().filter(|part| part.kind != StoreKind::Program) {
         if part.kind == StoreKind::Qdrant && !part.local {
             let listed = timeout(most.min(ASKING), check_part(settings, manifest, part)).await;
-            let silent = |_| Err(format!("{} does not say whether it has its snapshot", part.store));
+            let silent = |_| Err(format!("{SILENT} {} does not say whether it has its snapshot", part.store));
             listed.map_or_else(silent, |checked| checked.map(drop).map_err(|fault| fault.message))?;
         } else {
             check_size(settings, manifest, part)?;

@@ -39,7 +39,7 @@ pub struct PlanRequest {
 
 impl Operations {
     /// The environment, or the stand-in of it that is asked for. A drill needs one that is not production.
-    fn target(&self, target: Option<&str>, drill: bool) -> Result<Arc<Config>, OperationError> {
+    pub fn target(&self, target: Option<&str>, drill: bool) -> Result<Arc<Config>, OperationError> {
         let targets = &self.config.targets;
         let fit: Vec<&String> = targets.iter().filter(|(_, t)| t.environment.tier != Tier::Production).map(|(name, _)| name).collect();
         let name = match (target, fit.as_slice()) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::look::{FilesSeen, Looked};
+use super::look::{FilesSeen, Looked, SILENT};
 use super::operations::Operations;
 use super::rollback::{RollbackRequest, UNREADABLE, matrix_item};
 use crate::act::infra::snapshot::KeptBeside;
@@ -200,6 +200,7 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         Ok(FilesSeen::Sizes) => {
             item("its files", Verdict::Pass, "as large as they were written; `lastgreen rollback status` reads them".into(), None)
         }
+        Err(why) if why.starts_with(SILENT) => item("its files", Verdict::Unknown, why.clone(), None),
         Err(why) => item("its files", Verdict::Fail, why.clone(), Some("mark another one golden")),
     });
     for (name, may) in &data.rights {

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::command_error::{CommandError, CommandResult};
 use super::confirm::{BeginArgs, begin};
-use crate::backend::{COUNTING, LookAt, Looked, OperationError, Operations, RollbackRequest};
+use crate::backend::{COUNTING, LookAt, Looked, OperationError, Operations, RollbackRequest, look};
 use crate::base::exit;
 use crate::base::units::short;
 use crate::judge::Verdict;
@@ -106,6 +106,7 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
         None => {}
     }
     let scope = Scope::from(args.scope);
+    let acts_on = operations.target(args.target.as_deref(), args.drill)?;
     // To take the canary out of the traffic nobody has to be asked anything.
     let looked = match scope {
         Scope::Traffic => Looked::default(),
@@ -113,14 +114,18 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
         // Its own steps look at the files.
         Scope::Full => operations.look_within(runtime, LookAt::Data, patience(&args.begin, ASKED_ALL)),
     };
+    // A stand-in may know itself what was green there.
+    let green = match acts_on.target {
+        Some(_) if scope != Scope::Traffic => look(&acts_on, runtime, LookAt::Versions, HURRY).green,
+        _ => looked.green.clone(),
+    };
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
     let (target, drill, automatic, matrices) = (args.target.clone(), args.drill, args.automatic, looked.matrices);
     // A stand-in is at other addresses.
     let mismatches = if target.is_none() && !drill { looked.mismatches } else { Vec::new() };
     let running = looked.running.and_then(Result::ok).filter(|_| target.is_none() && !drill);
-    let request =
-        RollbackRequest { reason, green: looked.green, running, snapshot, matrices, mismatches, target, drill, automatic, instead: None };
+    let request = RollbackRequest { reason, green, running, snapshot, matrices, mismatches, target, drill, automatic, instead: None };
     let (plan, whole) = match operations.plan_rollback(scope, request.clone()) {
         Ok(plan) => (plan, true),
         // Whoever only asks, or tries it out, hears that it would not work.

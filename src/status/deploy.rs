@@ -30,7 +30,15 @@ pub fn deploy_state(
     let elsewhere = ledger.elsewhere.turn.clone().filter(|turn| ledger.run(&turn.run).is_none());
     let desired = elsewhere.into_iter().chain(here().flat_map(|run| turns(&run.id, &run.plan, &run.run))).max_by_key(|turn| turn.at);
     let hold = said_of_hold(ledger, environment).and_then(|(_, hold)| hold);
-    let open_run = ledger.open(environment).map(|run| (run.id.clone(), run.plan.content.runbook.clone()));
+    let open_run = ledger.open(environment).map(|run| {
+        let how = match run.status() {
+            RunStatus::Orphaned => "is not over, and nobody drives it",
+            RunStatus::Waiting => "waits for an answer",
+            RunStatus::Paused => "is paused",
+            _ => "is under way",
+        };
+        format!("{} {how} ({})", run.plan.content.runbook, run.id)
+    });
     let failed = failed_rollback(ledger, environment, now);
     let mut state = DeployState { observed: observed.map(|seen| fresh(seen, now)), desired, hold, open_run, failed, analysis: None };
     if let Some(canary) = &config.acting.settings.canary

@@ -17,8 +17,8 @@ pub struct DeployState {
     /// Who turned the traffic last.
     pub desired: Option<Turn>,
     pub hold: Option<Hold>,
-    /// The open run of this environment, with its runbook.
-    pub open_run: Option<(String, String)>,
+    /// The run of this environment that is not over, and how it is, in words.
+    pub open_run: Option<String>,
     /// The last rollback, where that has failed and nothing has come after it: in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -95,9 +95,7 @@ impl DeployState {
         let mut against = Vec::new();
         against.extend(self.failed.clone());
         against.extend(self.difference());
-        if let Some((run, runbook)) = &self.open_run {
-            against.push(format!("{runbook} is under way ({run})"));
-        }
+        against.extend(self.open_run.clone());
         if let Some(hold) = &self.hold {
             let why = if hold.reason.is_empty() { String::new() } else { format!(": {}", hold.reason) };
             against.push(format!("held by {} since {}{why}", hold.by.user, hold.at.iso()));

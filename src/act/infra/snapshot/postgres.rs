@@ -459,7 +459,7 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
     let swaps = settings.restore_database == DatabaseStrategy::Swap;
     if !may("open") {
         let words = format!(
-            "{name} takes no connections: a restore was cut off while it had closed it (lastgreen runs; resume it, or lastgreen rollback undo)"
+            "{name} takes no connections: a restore was cut off while it had closed it (lastgreen runs; resume it, or abort it with --undo)"
         );
         return Err(Fault::new(FaultKind::Unavailable, words));
     }
