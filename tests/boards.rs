@@ -501,3 +501,18 @@ fn alerts_of_others_stand_where_alerts_stand_and_the_worst_first() {
     };
     assert!(at("Watchdog") < at("Zzz") && at("Zzz") < at("Bbb") && at("Bbb") < at("Aaa"), "{board}");
 }
+
+#[test]
+fn a_source_that_goes_away_stands_in_what_has_happened() {
+    use crossterm::event::{KeyCode, KeyEvent};
+    let mut state = state("error");
+    let press = |state: &mut State, code| drop(update(state, Message::Key(KeyEvent::from(code)), &mut (80, 24)));
+    press(&mut state, KeyCode::Char('H'));
+    let all = state.moments();
+    let at = all.iter().position(|moment| matches!(&moment.of, MomentOf::Source(_))).expect("it stands there");
+    assert!(all[at].words.contains("prometheus is away: cannot reach"), "{}", all[at].words);
+    press(&mut state, KeyCode::Home);
+    (0..at).for_each(|_| press(&mut state, KeyCode::Down));
+    press(&mut state, KeyCode::Enter);
+    assert_eq!(state.config.boards[state.nav.board].name, "Services");
+}

@@ -139,7 +139,8 @@ impl Operations {
             let c = &run.plan.content;
             c.drill && targets.contains(&c.environment.name) && Scope::of(&c.runbook).is_some() && run.status() == RunStatus::Done
         });
-        let mend = Some("lastgreen rollback --drill".to_string());
+        let mend = if targets.is_empty() { "add [targets.NAME], as assets/rehearsal.md shows" } else { "lastgreen rollback --drill" };
+        let mend = Some(mend.to_string());
         let (verdict, words) = match drill.and_then(|run| run.run.ended) {
             Some(at) if self.now().since(at) <= REHEARSED => {
                 let improve = drill.map_or(0, |run| improvements(&run.plan, &run.run).len());

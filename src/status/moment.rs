@@ -10,6 +10,7 @@ use crate::judge::Verdict;
 pub enum MomentOf {
     Signal(Arc<str>),
     Rule(Arc<str>),
+    Source(Arc<str>),
     Run(String),
     /// A run of somebody elsewhere, by the records of all.
     RunElsewhere(String),

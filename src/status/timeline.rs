@@ -10,6 +10,7 @@ use super::store::Store;
 use crate::base::clock::Stamp;
 use crate::config::Config;
 use crate::judge::{RulePhase, Verdict};
+use crate::observe::reading::SourceState;
 use crate::plan::runbook::RunResult;
 
 /// So many changes are kept.
@@ -22,6 +23,8 @@ pub struct Timeline {
     known: HashSet<Arc<str>>,
     /// The rules that fire.
     firing: HashSet<Arc<str>>,
+    /// The sources that are away.
+    away: HashSet<Arc<str>>,
     /// The newest first.
     moments: VecDeque<Moment>,
 }
@@ -49,10 +52,30 @@ impl Timeline {
             }
         }
         new.extend(self.note_rules(config, store, at));
+        new.extend(self.note_sources(store));
         for moment in &new {
             self.moments.push_front(moment.clone());
         }
         self.moments.truncate(KEPT);
+        new
+    }
+
+    /// The sources that have gone away, or answer again.
+    fn note_sources(&mut self, store: &Store) -> Vec<Moment> {
+        let mut new = Vec::new();
+        for (name, health) in &store.sources {
+            let (changed, verdict, words) = match (health.state, &health.fault) {
+                (SourceState::Failing, fault) => {
+                    let why = fault.as_ref().map_or_else(String::new, |fault| format!(": {fault}"));
+                    (self.away.insert(name.clone()), Verdict::Unknown, format!("{name} is away{why}"))
+                }
+                (SourceState::Up, _) => (self.away.remove(name), Verdict::Pass, format!("{name} answers again")),
+                _ => continue,
+            };
+            if changed {
+                new.push(Moment { at: health.since, verdict: Some(verdict), words, of: MomentOf::Source(name.clone()) });
+            }
+        }
         new
     }
 

@@ -18,6 +18,7 @@ pub(super) fn open_moment(state: &mut State) -> Vec<Command> {
         MomentOf::Run(id) => return requests::open(state, id.clone()),
         MomentOf::RunElsewhere(_) => notice(state, "that run is kept where it was begun", false),
         MomentOf::Rule(rule) => open_alert(state, rule),
+        MomentOf::Source(source) => open_source(state, source),
         MomentOf::Signal(signal) => open_signal(state, signal),
     }
     Vec::new()
@@ -49,6 +50,14 @@ fn open_alert(state: &mut State, rule: &str) {
     };
     go_to_panel(state, place);
     state.overlay = Some(Overlay::Detail { row, scroll: 0 });
+}
+
+fn open_source(state: &mut State, source: &str) {
+    let lists = |(board, panel): &(usize, usize)| state.config.boards[*board].panels[*panel].kind == PanelKind::Services;
+    match places(state).into_iter().find(lists) {
+        Some(place) => go_to_panel(state, place),
+        None => notice(state, format!("no panel lists {source}"), false),
+    }
 }
 
 fn open_signal(state: &mut State, signal: &str) {

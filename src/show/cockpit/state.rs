@@ -14,7 +14,7 @@ use crate::judge::Verdict;
 use crate::plan::deploy::{DeployState, Readiness};
 use crate::plan::runbook::Observation as TrafficSeen;
 use crate::show::keymap::{Chord, Keymap};
-use crate::status::{BoardVerdicts, Ledger, Moment, OutputTail, Store, Summary, Timeline, deploy_state, verdicts};
+use crate::status::{BoardVerdicts, Ledger, Moment, MomentOf, OutputTail, Store, Summary, Timeline, deploy_state, verdicts};
 
 /// Where the operator looks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -160,7 +160,9 @@ impl State {
         let summary = Summary::new(&self.config, &self.live, self.now);
         self.live_summary = summary.with_deployment(self.deploy.clone(), self.readiness.clone());
         self.live_verdicts = verdicts(&self.config, &self.live, &self.live_summary);
-        for moment in self.timeline.note(&self.config, &self.live, self.now) {
+        // Of sources the log tells already.
+        let new = self.timeline.note(&self.config, &self.live, self.now);
+        for moment in new.iter().filter(|moment| !matches!(moment.of, MomentOf::Source(_))) {
             log::info!(target: "verdicts", "{}", moment.words);
         }
     }

@@ -153,29 +153,34 @@ pub async fn taken_up(options: &DatabaseOptions, taken: &Taken<'_>) -> Result<Op
 pub async fn leave_whole(options: &DatabaseOptions, run: &str, change: Change) -> Result<Option<String>, Fault> {
     let half = DatabaseNames::of(options, run)?.of_change(change);
     let mut session = maintenance(options).await?;
-    let looked = async {
-        let there = there(&mut session, [&half.live, &half.new, &half.old]).await?;
-        let closed = there.0 && is_closed(&mut session, &half.live).await?;
-        // Of a door that somebody else has closed nothing is known here.
-        if closed && (there.1 || there.2) {
-            open_door(&mut session, &half.live).await?;
-            return Ok(Some(format!("{} was closed, and is open again", half.live)));
-        }
-        if there == (false, true, false) && change == Change::Back {
-            let named = format!("ALTER DATABASE {} RENAME TO {}", identifier(&half.new), identifier(&half.live));
-            say(&mut session, named).await?;
-            open_door(&mut session, &half.live).await?;
-            return Ok(Some(format!("{} is again what it was", half.live)));
-        }
-        Ok((there == (false, true, true)).then(String::new))
-    };
-    let looked = looked.await;
-    session.close().await;
-    match looked? {
+    let there = there(&mut session, [&half.live, &half.new, &half.old]).await;
+    let left = match there {
         // In the middle of it: nobody had the name.
-        Some(words) if words.is_empty() => finish_whole(options, &half).await.map(|()| Some(half.done())),
-        said => Ok(said),
+        Ok((false, true, true)) => finish_whole(options, &half).await.map(|()| Some(half.done())),
+        // The restored one never got it.
+        Ok((false, true, false)) if change == Change::Back => get_back(&mut session, &half).await.map(Some),
+        // Of a door that somebody else has closed nothing is known here.
+        Ok((true, new, old)) if new || old => let_in(&mut session, &half.live).await,
+        Ok(_) => Ok(None),
+        Err(fault) => Err(fault),
+    };
+    session.close().await;
+    left
+}
+
+/// What was there before has its name again, without anything in between.
+async fn get_back(session: &mut Session, names: &DatabaseNames) -> Result<String, Fault> {
+    say(session, format!("ALTER DATABASE {} RENAME TO {}", identifier(&names.new), identifier(&names.live))).await?;
+    open_door(session, &names.live).await?;
+    Ok(format!("{} is again what it was", names.live))
+}
+
+async fn let_in(session: &mut Session, name: &str) -> Result<Option<String>, Fault> {
+    if !is_closed(session, name).await? {
+        return Ok(None);
     }
+    open_door(session, name).await?;
+    Ok(Some(format!("{name} was closed, and is open again")))
 }
 
 async fn finish_whole(options: &DatabaseOptions, names: &DatabaseNames) -> Result<(), Fault> {
@@ -333,11 +338,7 @@ pub async fn undo(options: &DatabaseOptions, names: &DatabaseNames, restored: bo
         (false, true, true) => finish_whole(options, &back).await.map(|()| done),
         (true, false, true) => open_door(&mut session, &names.live).await.map(|()| done),
         // Between the two renames of the restore: the restored one never got the name.
-        (false, true, false) => {
-            say(&mut session, format!("ALTER DATABASE {} RENAME TO {}", identifier(&names.old), identifier(&names.live)))
-                .await
-                .map(|()| format!("{} is again what it was", names.live))
-        }
+        (false, true, false) => get_back(&mut session, &back).await,
         (true, false, false) if restored => {
             Err(wrong(format!("{} was restored, and {} is not there any more: there is nothing to go back to", names.live, names.old)))
         }
