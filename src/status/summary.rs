@@ -364,9 +364,8 @@ fn source_lines(config: &Config, store: &Store) -> Vec<SourceLine> {
 fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
     let mut found = Vec::new();
     for (key, want) in &config.environment.expect {
-        // What only keeps our own records may be anywhere.
-        let watched = sources.iter().filter(|source| !keeps_records_only(config, &source.name));
-        let said: Vec<_> = watched.flat_map(|s| s.identity.iter().map(move |(k, v)| (s, k, v))).filter(|(_, k, _)| *k == key).collect();
+        let said: Vec<_> =
+            sources.iter().flat_map(|s| s.identity.iter().map(move |(k, v)| (s, k, v))).filter(|(_, k, _)| *k == key).collect();
         // A source may go by several names.
         let is_it = |name: &str| said.iter().any(|(source, _, value)| *source.name == *name && *value == want);
         for (source, _, value) in &said {
@@ -378,18 +377,10 @@ fn mismatches(config: &Config, sources: &[SourceLine]) -> Vec<String> {
     found
 }
 
-fn keeps_records_only(config: &Config, source: &str) -> bool {
-    let of_snapshots = || config.acting.settings.snapshots.iter().flat_map(|settings| &settings.databases);
-    config.acting.audit.as_deref() == Some(source)
-        && !config.signals.values().any(|signal| *signal.question.source == *source)
-        && !of_snapshots().any(|store| store.name == source)
-}
-
 /// What was expected and nobody says, once everybody has said who they are: whether this is the right environment is not known.
 fn unsaid(config: &Config, store: &Store, sources: &[SourceLine]) -> Vec<String> {
     let all = store.all_identified(config);
-    let watched = || sources.iter().filter(|source| !keeps_records_only(config, &source.name));
-    let says = |key: &String| watched().flat_map(|source| &source.identity).any(|(known, _)| known == key);
+    let says = |key: &String| sources.iter().flat_map(|source| &source.identity).any(|(known, _)| known == key);
     let missing = config.environment.expect.iter().filter(|(key, _)| all && !says(key));
     missing.map(|(key, want)| format!("which environment this is: nobody says its {key}, expected {want}")).collect()
 }
