@@ -385,14 +385,15 @@ fn what_has_happened_is_gone_through_and_opened_on_every_screen() {
     assert!(text.contains(&*rule) && text.contains("fires"), "{text}");
     // What others have run stands there, too, and is told where it was begun.
     let at = all[0].at;
-    let of = MomentOf::RunElsewhere("01ELSEWHERE".into());
+    let of = MomentOf::Run("01ELSEWHERE".into());
     state.ledger.elsewhere.moments = vec![Moment { at, verdict: None, words: "begun by anna on other: rollback-code".into(), of }];
     press(&mut state, KeyCode::Esc);
     press(&mut state, KeyCode::Char('H'));
     press(&mut state, KeyCode::Home);
     let (text, _) = picture(&state, &theme, 80, 24);
     assert!(text.contains("begun by anna on other: rollback-code"), "{text}");
-    let at = state.moments().iter().position(|moment| matches!(&moment.of, MomentOf::RunElsewhere(_))).expect("it stands there");
+    let at =
+        state.moments().iter().position(|moment| matches!(&moment.of, MomentOf::Run(id) if id == "01ELSEWHERE")).expect("it stands there");
     (0..at).for_each(|_| press(&mut state, KeyCode::Down));
     press(&mut state, KeyCode::Enter);
     let (text, _) = picture(&state, &theme, 80, 24);

@@ -282,7 +282,7 @@ fn past_there(run: &RemoteRun, holder: Option<&Holder>, now: Stamp) -> Option<Pa
 
 /// The beginning of a run of others, and its end where it has one.
 fn moments_there(run: &RemoteRun) -> Vec<Moment> {
-    let moment = |at, verdict, words| Moment { at, verdict, words, of: MomentOf::RunElsewhere(run.run.clone()) };
+    let moment = |at, verdict, words| Moment { at, verdict, words, of: MomentOf::Run(run.run.clone()) };
     let mut all = vec![moment(run.at, None, format!("begun by {}: {}", run.by, run.runbook))];
     all.extend(run.ended.as_ref().map(|end| {
         let verdict = if end.result == RunResult::Done { Verdict::Pass } else { Verdict::Warn };

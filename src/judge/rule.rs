@@ -115,9 +115,9 @@ pub struct RuleState {
     /// What fired before the data went away.
     #[serde(skip)]
     fired: Option<Stamp>,
-    /// Since when, and for how long, the condition had held before the data went away.
+    /// For how long the condition had held before the data went away.
     #[serde(skip)]
-    held: Option<(Stamp, Duration)>,
+    held: Option<Duration>,
 }
 
 impl Default for RuleState {
@@ -170,7 +170,7 @@ impl RuleState {
         let (since, held) = match (self.phase, self.last) {
             // What fired for silence alone goes on from what had been seen before it, too. Silence is no time in which it held.
             (RulePhase::NoData { .. } | RulePhase::Firing { .. }, _) if self.held.is_some() => {
-                let held = self.held.map_or(Duration::ZERO, |(_, held)| held);
+                let held = self.held.unwrap_or_default();
                 (at.minus(held), held)
             }
             (RulePhase::Pending { since, held }, Some((last, true))) => match at.since(last) {
@@ -195,7 +195,7 @@ impl RuleState {
         };
         // What a pending rule has held is kept over the silence.
         let held = match self.phase {
-            RulePhase::Pending { since, held } => Some((since, held)),
+            RulePhase::Pending { held, .. } => Some(held),
             _ => self.held,
         };
         RuleState { phase, reason, last: self.last, fired: self.fired, held, since_before: self.since_before }

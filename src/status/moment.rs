@@ -11,9 +11,8 @@ pub enum MomentOf {
     Signal(Arc<str>),
     Rule(Arc<str>),
     Source(Arc<str>),
+    /// Here, or by the records of all somewhere else: the ledger tells.
     Run(String),
-    /// A run of somebody elsewhere, by the records of all.
-    RunElsewhere(String),
 }
 
 /// Something that happened.

@@ -107,10 +107,7 @@ impl Timeline {
                 all.push(Moment { at, verdict: Some(verdict), words: format!("{}: {title}", run.status().word()), of });
             }
         }
-        let is_here = |moment: &&Moment| {
-            let MomentOf::RunElsewhere(id) = &moment.of else { return true };
-            ledger.runs.iter().any(|run| run.id == *id)
-        };
+        let is_here = |moment: &&Moment| matches!(&moment.of, MomentOf::Run(id) if ledger.run(id).is_some());
         all.extend(ledger.elsewhere.moments.iter().filter(|moment| !is_here(moment)).cloned());
         all.sort_by_key(|moment| std::cmp::Reverse(moment.at));
         all

@@ -15,8 +15,8 @@ pub(super) fn open_moment(state: &mut State) -> Vec<Command> {
     let all = state.moments();
     let Some(moment) = all.get(state.happened.index(&all)) else { return Vec::new() };
     match &moment.of {
-        MomentOf::Run(id) => return requests::open(state, id.clone()),
-        MomentOf::RunElsewhere(_) => notice(state, "that run is kept where it was begun", false),
+        MomentOf::Run(id) if state.ledger.run(id).is_some() => return requests::open(state, id.clone()),
+        MomentOf::Run(_) => notice(state, "that run is kept where it was begun", false),
         MomentOf::Rule(rule) => open_alert(state, rule),
         MomentOf::Source(source) => open_source(state, source),
         MomentOf::Signal(signal) => open_signal(state, signal),
