@@ -9,18 +9,7 @@ use super::resolver::Resolver;
 use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::base::units::{Unit, short};
 use crate::judge::{Condition, Op, Operand, Signal};
-use crate::observe::reading::{Ask, Fact, ProbeSpec, Shape};
-
-/// What has rows or a list for an answer.
-pub(super) fn has_no_number(ask: &Ask) -> Option<&'static str> {
-    match ask {
-        Ask::Sql { shape: Shape::Table, .. } => Some("a table"),
-        Ask::Sql { shape: Shape::Events, .. } => Some("a list of events"),
-        Ask::Qdrant { fact: Fact::Collections | Fact::Aliases | Fact::Snapshots, .. } => Some("a table"),
-        Ask::Alerts => Some("a list of alerts"),
-        _ => None,
-    }
-}
+use crate::observe::reading::{Ask, Fact, ProbeSpec};
 
 /// What is always a number.
 fn is_number(ask: &Ask) -> bool {
@@ -64,7 +53,7 @@ impl Resolver<'_> {
 
     pub(super) fn condition_makes_sense(&mut self, name: &str, text: &SpannedText, condition: &Condition, unit: Unit, ask: &Ask) {
         let text_wanted = matches!(condition.operand, Operand::Text(_));
-        if let Some(what) = has_no_number(ask) {
+        if let Some(what) = ask.has_no_number() {
             let hint = "ask for a number beside it, and judge that";
             self.findings.error(text.span(), format!("`{name}` on {what}: there is no number in it"), Some(hint.into()));
         } else if text_wanted && is_number(ask) {

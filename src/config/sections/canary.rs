@@ -12,7 +12,6 @@ use crate::base::diag::suggestion;
 use crate::base::units::Unit;
 use crate::config::model::SignalConfig;
 use crate::config::resolver::Resolver;
-use crate::config::sense::has_no_number;
 use crate::config::shape::SpannedText;
 use crate::judge::{Direction, EffectLimits, Outliers};
 use crate::plan::runbook::{ALL, AnalysisSettings, CanarySettings, Gate, MetricPair, Weight};
@@ -139,7 +138,7 @@ impl Resolver<'_> {
     ) -> Option<MetricPair> {
         let mut signal = |text: &SpannedText| {
             let there = signals.get(text.get_ref().as_str());
-            let none = there.and_then(|signal| has_no_number(&signal.question.ask));
+            let none = there.and_then(|signal| signal.question.ask.has_no_number());
             if let Some(what) = none {
                 self.findings.error(text.span(), format!("`{}` gives {what}: there is no number to compare", text.get_ref()), None);
             } else if there.is_none() {

@@ -55,6 +55,19 @@ pub enum Shape {
     Events,
 }
 
+impl Ask {
+    /// What it has for an answer where that is rows or a list, in words.
+    pub fn has_no_number(&self) -> Option<&'static str> {
+        match self {
+            Ask::Sql { shape: Shape::Table, .. } => Some("a table"),
+            Ask::Sql { shape: Shape::Events, .. } => Some("a list of events"),
+            Ask::Qdrant { fact: Fact::Collections | Fact::Aliases | Fact::Snapshots, .. } => Some("a table"),
+            Ask::Alerts => Some("a list of alerts"),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 pub struct ProbeSpec {
     pub path: String,
