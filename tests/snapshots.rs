@@ -583,27 +583,3 @@ fn room_on_the_server_is_looked_at_or_told() {
         assert!(seen["verdict"] == verdict && seen["words"].as_str().is_some_and(|said| said.contains(words)), "{seen}");
     }
 }
-
-#[test]
-fn what_a_restore_in_place_waits_for_is_said() {
-    let (pg, host) = with_data("restore_database = \"in_place\"");
-    let id = create(&host, true);
-    let mut holder = pg.command("psql");
-    let url = pg.url_of("ragdb");
-    let mut holder = holder.args(["-qAtX", "-d", &url]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql");
-    let mut said = BufReader::new(holder.stdout.take().expect("its output"));
-    let mut sends = holder.stdin.take().expect("its input");
-    std::io::Write::write_all(&mut sends, b"BEGIN; LOCK chunks; SELECT 'held';\n").expect("sent");
-    let mut line = String::new();
-    said.read_line(&mut line).expect("an answer");
-    assert_eq!(line.trim(), "held");
-    let (code, run) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here", "--detach"]);
-    assert_eq!(code, 0, "{run}");
-    let run = run.split_whitespace().find(|word| word.len() == 26).expect("the run's id").to_string();
-    until("it to say what it waits for", || {
-        json(&host, &["runs", &run, "--json"])["progress"].to_string().contains("waits for a lock of postgres")
-    });
-    drop(sends);
-    holder.wait().expect("its end");
-    host.until(&run, "done");
-}

@@ -3,7 +3,6 @@
 mod common;
 
 use common::data::{create, json, with_data};
-use common::host::Host;
 
 #[test]
 fn undo_gives_the_one_before_its_name_back() {
@@ -106,30 +105,6 @@ fn what_was_restored_on_a_target_is_taken_back_there() {
 }
 
 #[test]
-fn in_place_is_one_transaction_and_goes_back_by_the_safety_snapshot() {
-    let (pg, host) = with_data("restore_database = \"in_place\"");
-    create(&host, true);
-    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
-    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
-    // What was written since is kept before it is taken back.
-    pg.sql_in("ragdb", "INSERT INTO chunks (model, body) VALUES ('m', 'since')");
-    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
-    assert!(code == 0 && said.contains("safety snapshot"), "{said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "10");
-    let kept = json(&host, &["snapshot", "list", "--json"])["snapshots"][0].clone();
-    assert_eq!((kept["safety"].as_bool(), kept["parts"][0]["counts"]["chunks"].as_u64()), (Some(true), Some(1001)), "{kept}");
-    let listed = host.run(&["snapshot", "list"]).1;
-    assert_eq!(listed.lines().filter(|line| line.contains("SAFETY")).count(), 2, "they are told from those of one's own: {listed}");
-    // And that is taken back in place as well, by what was kept before it.
-    let undo = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
-    let (code, said) = host.run(&["rollback", "undo", &undo, "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1001");
-}
-
-#[test]
 fn who_has_the_environment_is_known_in_a_database_that_got_its_name_back() {
     let (pg, host) = with_data("");
     host.runbook("quick", "title: Quick\nsteps:\n  - {name: touch, type: script, cwd: .., script: touch touched}\n");
@@ -145,27 +120,6 @@ fn who_has_the_environment_is_known_in_a_database_that_got_its_name_back() {
     let (code, said) = host.run(&["run", "quick", "--confirm", "here"]);
     assert!(code == 0 && !said.contains("without letting go") && !said.contains("TAKEN") && !said.contains("is dead"), "{said}");
     assert!(fence() > before, "a number never goes back");
-}
-
-#[test]
-fn in_place_somebody_elses_later_restore_is_known_by_the_records() {
-    let (_pg, first) = with_data("restore_database = \"in_place\"");
-    // The same with a state folder of its own, which a host puts first.
-    let text = first.read("lastgreen.toml");
-    let second = Host::new(text.split_once('\n').expect("more than one line").1);
-    let restore = |host: &Host| {
-        create(host, true);
-        let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
-        assert_eq!(code, 0, "{said}");
-        json(host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string()
-    };
-    restore(&first);
-    let later = restore(&second);
-    let (code, said) = first.run(&["rollback", "undo", "--confirm", "here"]);
-    assert!(code == 24 && said.contains(&later) && said.contains("elsewhere"), "{code}: {said}");
-    assert_eq!(second.run(&["rollback", "undo", "--confirm", "here"]).0, 0);
-    let (code, said) = first.run(&["rollback", "undo", "--confirm", "here"]);
-    assert_eq!(code, 0, "what was taken back is in nobody's way: {said}");
 }
 
 #[test]

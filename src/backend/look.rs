@@ -13,7 +13,7 @@ use super::operations::Operations;
 use super::reach::database_options;
 use super::rollback::chosen;
 use crate::act::infra::snapshot::{
-    KeptBeside, ServerRoom, changes_now, check_part, check_size, count_all, kept, may_restore, newest, room, server_rooms,
+    KeptBeside, ServerRoom, changes_now, check_part, check_size, count_all, fits_in_place, kept, may_restore, newest, room, server_rooms,
 };
 use crate::act::infra::{gate, release, traffic};
 use crate::base::clock::{Clock, Stamp};
@@ -74,6 +74,8 @@ pub struct DataLooked {
     pub files: Result<FilesSeen, String>,
     pub loss: Option<WriteLoss>,
     pub rights: Vec<(String, Result<String, String>)>,
+    /// What was made after the snapshot and would go with it, where it is restored in place; or what keeps it from being restored.
+    pub in_place: Vec<(String, Result<Vec<String>, String>)>,
     /// The room that is left for a safety snapshot, in bytes.
     pub room: Option<u64>,
     /// The same on the databases' servers, and what is needed there.
@@ -238,9 +240,20 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
             _ => None,
         }
     };
+    let in_place = async {
+        let Ok(manifest) = &snapshot else { return Vec::new() };
+        let silent = |_| vec![("in place".to_string(), Err(format!("{SILENT} {}", not_told(most))))];
+        timeout(most, fits_in_place(&asking, manifest)).await.unwrap_or_else(silent)
+    };
     // All at once: one that hangs is not waited for by the others.
-    let (listed, loss, rights, rooms, kept) =
-        tokio::join!(listed, loss, timeout(most, may_restore(&asking)), timeout(most, server_rooms(&asking)), timeout(most, kept(&asking)));
+    let (listed, loss, in_place, rights, rooms, kept) = tokio::join!(
+        listed,
+        loss,
+        in_place,
+        timeout(most, may_restore(&asking)),
+        timeout(most, server_rooms(&asking)),
+        timeout(most, kept(&asking))
+    );
     // What reads whole files hears nothing meanwhile: nobody is to wait for it in vain.
     let files = match &snapshot {
         Ok(manifest) if at == LookAt::Files => look_at_files(settings, manifest).await,
@@ -248,7 +261,7 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
     };
     let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(not_told(most)))]);
     let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(not_told(most)))]);
-    DataLooked { snapshot, files, loss, rights, room: room(settings), server_rooms, kept: kept.unwrap_or_default() }
+    DataLooked { snapshot, files, loss, rights, in_place, room: room(settings), server_rooms, kept: kept.unwrap_or_default() }
 }
 
 /// The files of a snapshot, read whole.

@@ -210,6 +210,18 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
             Err(why) => item(&format!("rights {name}"), Verdict::Fail, why.clone(), None),
         });
     }
+    for (name, fits) in &data.in_place {
+        let what = format!("{name} in place");
+        match fits {
+            Ok(goes) if goes.is_empty() => {}
+            Ok(goes) => {
+                let words = format!("made after the snapshot, and would go: {}", goes.join(", "));
+                items.push(ReadinessItem { scopes: Vec::new(), ..item(&what, Verdict::Warn, words, None) });
+            }
+            Err(why) if why.starts_with(SILENT) => items.push(item(&what, Verdict::Unknown, why.clone(), None)),
+            Err(why) => items.push(item(&what, Verdict::Fail, why.clone(), Some("restore_database = \"swap\", or take it away by hand"))),
+        }
+    }
     let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
     items.push(match data.room {
         Some(room) if room > manifest.size().saturating_mul(2) => item("room", Verdict::Pass, format!("{} free", bytes(room)), None),

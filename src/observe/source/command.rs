@@ -28,6 +28,17 @@ pub struct CommandClient {
     pub max_output: u64,
 }
 
+/// The line of what a program said that tells what went wrong: it stands first, and behind it what was being done. PostgreSQL says on
+/// the next line what it was about.
+fn what_went_wrong(said: &str) -> String {
+    let mut lines = said.lines().skip_while(|line| !line.to_lowercase().contains("error:"));
+    match (lines.next(), lines.next().and_then(|next| next.strip_prefix("DETAIL:"))) {
+        (Some(wrong), Some(detail)) => format!("{wrong}: {}", detail.trim()),
+        (Some(wrong), None) => wrong.to_string(),
+        (None, _) => said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("").to_string(),
+    }
+}
+
 /// Ends the process group when dropped.
 struct ProcessGroup {
     leader: Pid,
@@ -104,10 +115,7 @@ impl CommandClient {
             return Err(Fault::new(FaultKind::TooLarge, format!("`{program}` printed more than {}", bytesize::ByteSize(self.max_output))));
         }
         if !status.success() {
-            let said = String::from_utf8_lossy(&err);
-            // What went wrong stands first, and behind it what was being done.
-            let wrong = said.lines().find(|line| line.contains("error:"));
-            let said = wrong.or_else(|| said.lines().rfind(|l| !l.trim().is_empty())).unwrap_or("").to_string();
+            let said = what_went_wrong(&String::from_utf8_lossy(&err));
             return Err(Fault::new(FaultKind::Query, format!("`{program}` ended with {status}: {said}")));
         }
         Ok(String::from_utf8_lossy(&out).into_owned())

@@ -2,6 +2,7 @@
 //! What has no manifest is no snapshot; one that is half made is never listed.
 
 mod folder;
+mod in_place;
 mod kept;
 mod names;
 mod own_schema;
@@ -469,6 +470,18 @@ pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<Str
     for node in &settings.nodes {
         let may = qdrant::may_restore(node, settings).await;
         all.push((node.name.clone(), may.map_err(|fault| fault.message)));
+    }
+    all
+}
+
+/// Whether a snapshot can be restored in place, by database: what was made later and would go with it; or what stands in its way.
+pub async fn fits_in_place(settings: &SnapshotSettings, manifest: &Manifest) -> Vec<(String, Result<Vec<String>, String>)> {
+    let mut all = Vec::new();
+    let in_place = settings.restore_database == DatabaseStrategy::InPlace;
+    for part in manifest.parts.iter().filter(|part| in_place && part.kind == StoreKind::Postgres) {
+        let file = settings.folder.join(&manifest.id).join(&part.file);
+        let fits = async { in_place::fits_in(&store_of(settings, part)?.options, part, &file, settings.timeout).await };
+        all.push((part.name.clone(), fits.await.map_err(|fault| fault.message)));
     }
     all
 }

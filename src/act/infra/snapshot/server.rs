@@ -59,9 +59,12 @@ pub(super) async fn environment(options: &DatabaseOptions, session: &str) -> Res
     Ok(all)
 }
 
+/// The most that is read of what a program prints: a schema of many tables is long.
+const PRINTED: u64 = 64 << 20;
+
 pub(super) async fn program(argv: &[&str], environment: Vec<(String, String)>, limit: Duration) -> Result<String, Fault> {
     let argv = argv.iter().map(|word| (*word).to_string()).collect();
-    CommandClient { argv, environment, names: None, timeout: limit, max_output: 1 << 20 }.run().await
+    CommandClient { argv, environment, names: None, timeout: limit, max_output: PRINTED }.run().await
 }
 
 /// A program of PostgreSQL must not be older than its server.

@@ -1,0 +1,71 @@
+-- What stands in a database on what an archive makes: `ours`. Views that read it, and foreign keys that lead to it, can go and be made
+-- anew; tables, columns, triggers, functions and types that were made later can not.
+WITH RECURSIVE
+relations AS (
+    SELECT to_regclass(name)::oid AS oid FROM json_array_elements_text($relations::json) AS name WHERE to_regclass(name) IS NOT NULL
+),
+types AS (
+    SELECT t.oid, t.typarray, t.typrelid FROM json_array_elements_text($types::json) AS name JOIN pg_type t ON t.oid = to_regtype(name)
+    UNION SELECT t.oid, t.typarray, 0 FROM pg_type t JOIN relations r ON t.typrelid = r.oid
+),
+routines AS (
+    SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN json_array_elements_text($routines::json) AS name
+        ON name = format('%I.%I(%s)', n.nspname, p.proname,
+            (SELECT string_agg(format_type(a, NULL), ', ' ORDER BY i) FROM unnest(p.proargtypes) WITH ORDINALITY AS t(a, i)))
+),
+ours AS (
+    SELECT 'pg_class'::regclass::oid AS class, oid FROM relations
+    UNION SELECT 'pg_type'::regclass, oid FROM types
+    UNION SELECT 'pg_type'::regclass, typarray FROM types WHERE typarray <> 0
+    UNION SELECT 'pg_class'::regclass, typrelid FROM types WHERE typrelid <> 0
+    UNION SELECT 'pg_proc'::regclass, oid FROM routines
+),
+readers AS (
+    SELECT r.ev_class AS oid, d.refclassid AS class, d.refobjid AS read FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+        JOIN pg_class c ON c.oid = r.ev_class
+        WHERE d.classid = 'pg_rewrite'::regclass AND d.deptype = 'n' AND c.relkind IN ('v', 'm') AND r.ev_class <> d.refobjid
+),
+views AS (
+    SELECT r.oid, 1 AS depth FROM readers r JOIN ours o ON o.class = r.class AND o.oid = r.read
+    UNION SELECT r.oid, v.depth + 1 FROM views v JOIN readers r ON r.class = 'pg_class'::regclass AND r.read = v.oid WHERE v.depth < 64
+),
+-- Those that are read by others go after them.
+going AS (
+    SELECT v.oid, max(v.depth) AS depth, c.relkind = 'm' AS kept, EXISTS (SELECT FROM relations r WHERE r.oid = v.oid) AS ours
+        FROM views v JOIN pg_class c ON c.oid = v.oid GROUP BY v.oid, c.relkind
+),
+keys AS (
+    SELECT k.conrelid, k.conname, EXISTS (SELECT FROM relations r WHERE r.oid = k.conrelid) AS ours FROM pg_constraint k
+        JOIN relations o ON o.oid = k.confrelid WHERE k.contype = 'f' AND k.conparentid = 0
+),
+-- Whatever else needs something of ours, and the relation that it belongs to.
+needing AS (
+    SELECT d.*, CASE d.classid
+        WHEN 'pg_class'::regclass THEN coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = d.objid), d.objid)
+        WHEN 'pg_attrdef'::regclass THEN (SELECT adrelid FROM pg_attrdef WHERE oid = d.objid)
+        WHEN 'pg_trigger'::regclass THEN (SELECT tgrelid FROM pg_trigger WHERE oid = d.objid)
+        WHEN 'pg_policy'::regclass THEN (SELECT polrelid FROM pg_policy WHERE oid = d.objid)
+        WHEN 'pg_rewrite'::regclass THEN (SELECT ev_class FROM pg_rewrite WHERE oid = d.objid)
+        WHEN 'pg_constraint'::regclass THEN (SELECT nullif(conrelid, 0) FROM pg_constraint WHERE oid = d.objid AND contype <> 'f')
+        END AS of
+    FROM ours o JOIN pg_depend d ON d.refclassid = o.class AND d.refobjid = o.oid AND d.deptype = 'n'
+),
+blocking AS (
+    SELECT DISTINCT pg_describe_object(classid, objid, objsubid) || ' stands on ' || pg_describe_object(refclassid, refobjid, refobjsubid) AS words
+    FROM needing n
+    WHERE CASE WHEN classid IN ('pg_proc'::regclass, 'pg_type'::regclass) THEN NOT EXISTS (SELECT FROM ours o WHERE o.class = n.classid AND o.oid = n.objid)
+        ELSE n.of IS NOT NULL AND NOT EXISTS (SELECT FROM ours o WHERE o.class = 'pg_class'::regclass AND o.oid = n.of)
+            AND NOT EXISTS (SELECT FROM going g WHERE g.oid = n.of) END
+)
+SELECT json_build_object(
+    'locks', (SELECT coalesce(json_agg(name), '[]') FROM json_array_elements_text($tables::json) AS name WHERE to_regclass(name) IS NOT NULL),
+    'drops', (SELECT coalesce(json_agg(drop ORDER BY depth DESC, drop), '[]') FROM (
+        SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop, 1000 AS depth FROM keys
+        UNION ALL SELECT format('DROP %sVIEW %s', CASE WHEN kept THEN 'MATERIALIZED ' ELSE '' END, oid::regclass), depth FROM going) AS all_of_them),
+    'goes', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM (
+        SELECT format('foreign key %I of %s', conname, conrelid::regclass) AS words FROM keys WHERE NOT ours
+        UNION SELECT format('view %s', oid::regclass) FROM going WHERE NOT ours) AS later),
+    'blocks', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM blocking),
+    'schemas', (SELECT json_agg(nspname) FROM pg_namespace),
+    'extensions', (SELECT coalesce(json_agg(extname), '[]') FROM pg_extension)
+) AS v
