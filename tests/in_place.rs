@@ -8,7 +8,6 @@ use std::process::Stdio;
 use common::data::{create, json, with_data};
 use common::host::Host;
 use common::until;
-use serde_json::Value as Json;
 
 /// What readiness says of the database in place.
 fn readiness(host: &Host) -> Option<(String, String)> {

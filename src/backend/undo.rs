@@ -162,9 +162,13 @@ impl Operations {
         let what = if again.is_some() { "took a restore back" } else { "restored this" };
         // What is counted is counted against the snapshot, which says nothing of the time in between.
         let since = since(&snapshot, written.filter(|_| again.is_none() && line.plan.content.target.is_none()));
-        let kept = if again.is_some() { "before" } else { "undone" };
+        let kept = match (self.is_in_place(), again.is_some()) {
+            (true, _) => "It is kept in the safety snapshot that is taken first".to_string(),
+            (false, true) => "It is kept beside, databases as NAME_before_…".into(),
+            (false, false) => "It is kept beside, databases as NAME_undone_…".into(),
+        };
         let mut warnings = vec![format!(
-            "run {} {what}{ended}: {since} goes out of use with it. It is kept beside, databases as NAME_{kept}_…; `lastgreen rollback undo` with the number of this run brings it back",
+            "run {} {what}{ended}: {since} goes out of use with it. {kept}; `lastgreen rollback undo` with the number of this run brings it back",
             line.id
         )];
         warnings.extend(later);

@@ -113,8 +113,12 @@ pub fn snapshot(args: &SnapshotArgs, operations: &mut Operations, runtime: &Runt
 }
 
 fn find(settings: &SnapshotSettings, wanted: &str) -> Result<Manifest, CommandError> {
-    let (all, _) = list(&settings.folder);
-    pick(&all, wanted).cloned().map_err(CommandError::usage)
+    let (all, wrong) = list(&settings.folder);
+    // What may not be read is not missing.
+    pick(&all, wanted).cloned().map_err(|why| match wrong.first() {
+        None => CommandError::usage(why),
+        Some(wrong) => CommandError::failed(format!("{wanted} is not among those that can be read: {wrong}")),
+    })
 }
 
 fn show(settings: &SnapshotSettings, as_json: bool, operations: &Operations) -> CommandResult {

@@ -30,7 +30,10 @@ pub fn deploy_state(
     let elsewhere = ledger.elsewhere.turn.clone().filter(|turn| ledger.run(&turn.run).is_none());
     let desired = elsewhere.into_iter().chain(here().flat_map(|run| turns(&run.id, &run.plan, &run.run))).max_by_key(|turn| turn.at);
     let hold = said_of_hold(ledger, environment).and_then(|(_, hold)| hold);
-    let open_run = ledger.open(environment).map(|run| {
+    let open = ledger.open(environment);
+    let at_work = open.filter(|run| run.status() == RunStatus::Running && Scope::of(&run.plan.content.runbook).is_some());
+    let rollback = at_work.map(|run| format!("{} is under way: {} (run {})", run.plan.content.runbook, run.words(), run.id));
+    let open_run = open.map(|run| {
         let how = match run.status() {
             RunStatus::Orphaned => "is not over, and nobody drives it",
             RunStatus::Waiting => "waits for an answer",
@@ -40,7 +43,8 @@ pub fn deploy_state(
         format!("{} {how} ({})", run.plan.content.runbook, run.id)
     });
     let failed = failed_rollback(ledger, environment, now);
-    let mut state = DeployState { observed: observed.map(|seen| fresh(seen, now)), desired, hold, open_run, failed, analysis: None };
+    let observed = observed.map(|seen| fresh(seen, now));
+    let mut state = DeployState { observed, desired, hold, open_run, rollback, failed, analysis: None };
     if let Some(canary) = &config.acting.settings.canary
         && state.weight().is_ok_and(|weight| weight > 0.0)
     {

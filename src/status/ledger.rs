@@ -135,7 +135,7 @@ impl RunLine {
             Phase::Ended { message, .. } => message.clone(),
             Phase::Waiting { question } => question.text.clone(),
             Phase::Paused { why } => why.clone(),
-            Phase::New | Phase::Running if !self.driven => "its runner is gone: resume it".into(),
+            Phase::New | Phase::Running if !self.driven => "its runner is gone: resume or abort it".into(),
             Phase::New | Phase::Running => {
                 self.run.current().and_then(|(key, _)| self.plan.step(key)).map_or_else(String::new, |step| step.name.clone())
             }

@@ -181,14 +181,14 @@ impl Summary {
         }
     }
 
-    /// With what is known of the deployment: a canary that is worse than everything else is what has to be said, and so is a
-    /// switch that was asked and does not tell.
+    /// With what is known of the deployment: a canary that is worse than everything else is what has to be said, and so are a
+    /// rollback that is at work, and a switch that was asked and does not tell.
     #[must_use]
     pub fn with_deployment(mut self, deploy: Option<DeployState>, readiness: Option<Readiness>) -> Summary {
         if let Some(state) = &deploy {
             let (verdict, reason) = state.verdict(self.at);
             let is_blind = state.observed.is_some() && state.weight().is_err();
-            if (verdict == Verdict::Fail || is_blind) && self.verdict < verdict {
+            if (verdict == Verdict::Fail || is_blind || state.rollback.is_some()) && self.verdict < verdict {
                 (self.verdict, self.reason) = (verdict, reason);
             }
         }

@@ -19,6 +19,9 @@ pub struct DeployState {
     pub hold: Option<Hold>,
     /// The run of this environment that is not over, and how it is, in words.
     pub open_run: Option<String>,
+    /// The rollback that is at work, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<String>,
     /// The last rollback, where that has failed and nothing has come after it: in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
@@ -120,6 +123,9 @@ impl DeployState {
         if let Some(failed) = &self.failed {
             return (Verdict::Fail, failed.clone());
         }
+        if let Some(rollback) = &self.rollback {
+            return (Verdict::Warn, rollback.clone());
+        }
         let weight = match self.weight() {
             Ok(weight) => weight,
             Err(why) => return (Verdict::Unknown, format!("canary: {why}")),
@@ -188,6 +194,8 @@ mod tests {
         assert!(against(&changed, minutes(6)).contains("desired 10 % by run R, observed 50 %: somebody else has changed it"));
         assert_eq!(at(100.0, 100, 1, None).promotion(&settings(), Stamp(1)), Promotion::AtTheEnd);
         let mut blind = good.clone();
+        let turned_back = DeployState { rollback: Some("rollback-full is under way".into()), ..good.clone() };
+        assert_eq!(turned_back.verdict(Stamp(minutes(6))), (Verdict::Warn, "rollback-full is under way".into()));
         blind.observed = Some(Observation { at: Stamp(1), places: vec![("s".into(), Err("refused".into()))] });
         assert!(against(&blind, minutes(6)).contains("cannot be told: s: refused"));
         let held =

@@ -252,10 +252,12 @@ impl Observation {
 
     /// In one line.
     pub fn words(&self) -> String {
-        let mut notes = BTreeSet::new();
-        notes.extend(self.places.iter().filter_map(|(_, seen)| seen.as_ref().ok()).map(|seen| seen.note.as_str()));
-        notes.remove("");
-        let notes: Vec<&str> = notes.into_iter().collect();
+        let said = || self.places.iter().map(|(place, seen)| (place, seen.as_ref().map_or("", |seen| seen.note.as_str())));
+        let is_of_all = |note: &str| said().all(|(_, other)| other == note);
+        // Of several it is said whose it is, unless it is everybody's.
+        let one = |(place, note): (&String, &str)| if is_of_all(note) { note.to_string() } else { format!("{place}: {note}") };
+        let notes: BTreeSet<String> = said().filter(|(_, note)| !note.is_empty()).map(one).collect();
+        let notes: Vec<String> = notes.into_iter().collect();
         let behind = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
         match self.weight() {
             Ok(weight) => percent(weight) + &behind,
@@ -286,6 +288,9 @@ mod tests {
         assert_eq!(seen(&[("a", Ok(10.0)), ("b", Ok(0.0))]).weight(), Err("they disagree: a says 10 %, b says 0 %".into()));
         assert_eq!(seen(&[("a", Ok(0.0)), ("b", Err("refused"))]).weight(), Err("b: refused; a says 0 %".into()));
         assert!(seen(&[]).weight().is_err());
+        let noted = |note: &str| Ok(Seen { note: note.into(), ..Seen::of(0.0) });
+        let words = |a, b| Observation { at: Stamp(0), places: vec![("a".into(), noted(a)), ("b".into(), noted(b))] }.words();
+        assert_eq!((words("m", "m"), words("m", "")), ("0 % (m)".into(), "0 % (a: m)".into()));
         assert_eq!(seen(&[("a", Ok(25.0))]).is_at(10), Ok(false));
         let idle = Observation { at: Stamp(0), places: vec![("c".into(), Ok(Seen { idle: true, ..Seen::of(0.0) }))] };
         assert_eq!((idle.is_at(100), idle.is_at(0), idle.is_at(10)), (Ok(true), Ok(true), Ok(false)));

@@ -9,10 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::sleep;
 
+use super::Told;
 use super::names::say;
-use super::postgres::{LOOK, counts};
-use super::server::{CONNECTING, environment, fits, maintenance, open, program, server_version, wrong};
-use super::{Restored, Told};
+use super::server::{CONNECTING, LOOK, environment, fits, maintenance, open, program, server_version, wrong};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Session, literal, web_json};
@@ -119,7 +118,7 @@ impl Standing {
     }
 }
 
-/// Drops and makes every object in the live database.
+/// Drops and makes every object in the live database. Gives what has gone with them.
 pub async fn restore(
     options: &DatabaseOptions,
     part: &Part,
@@ -127,7 +126,7 @@ pub async fn restore(
     settings: &SnapshotSettings,
     session_name: &str,
     told: &mut Told<'_>,
-) -> Result<Restored, Fault> {
+) -> Result<Vec<String>, Fault> {
     let words = format!("restoring {} in place", part.name);
     told(Progress { done: 0.0, of: None, unit: String::new(), words: words.clone() });
     let standing = standing(options, file, settings.timeout).await?;
@@ -149,7 +148,7 @@ pub async fn restore(
     };
     looking.close().await;
     piped?;
-    compared(options, part, settings, &standing).await
+    Ok(standing.goes)
 }
 
 /// The archive into the live database, behind what makes room for it.
@@ -179,22 +178,6 @@ async fn pipe(
         Some("restored") => Ok(()),
         _ => Err(Fault::new(FaultKind::Garbage, "pg_restore did not come to its end: nothing was changed")),
     }
-}
-
-/// The live one is written to again from the moment it is there: more is no fault, and no reason to restore once more.
-async fn compared(options: &DatabaseOptions, part: &Part, settings: &SnapshotSettings, standing: &Standing) -> Result<Restored, Fault> {
-    let now = counts(options, &settings.counts, settings.timeout).await?;
-    let (different, more) = part.missing_in(&now);
-    if !different.is_empty() {
-        let words = format!("{} was restored in place, and is not as it was: {}", part.name, different.join("; "));
-        return Err(Fault::new(FaultKind::Garbage, words));
-    }
-    let since = if more > 0 { format!(", and {more} written since") } else { String::new() };
-    let later: Vec<&str> = now.keys().filter(|name| !part.counts.contains_key(*name)).map(String::as_str).collect();
-    let told = |what: &str, names: String| if names.is_empty() { names } else { format!("; {what}: {names}") };
-    let stayed = told("what was made later has stayed", later.join(", "));
-    let gone = told("what stood on it has gone", standing.goes.join(", "));
-    Ok(Restored::Done(format!("{}: restored in place{since}{stayed}{gone}", part.name)))
 }
 
 /// What a session of that name waits for, where somebody else has a table it needs.

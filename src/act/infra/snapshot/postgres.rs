@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::names::{DatabaseNames, change_names_whole, mark, say, taken_up, there};
 use super::own_schema::{OWN_SCHEMA, own_records};
 use super::server::{
-    CONNECTING, at_database, database_of, environment, fits, identifier, maintenance, open, program, server_version, wrong,
+    CONNECTING, LOOK, at_database, database_of, environment, fits, identifier, maintenance, open, program, server_version, wrong,
 };
 use super::{Restored, Taken, Told, in_place, session_name, sha256_of};
 use crate::act::infra::command::run;
@@ -21,8 +21,6 @@ use crate::observe::source::{Given, Session, literal};
 use crate::plan::deploy::{Changes, Part, StoreKind};
 use crate::plan::runbook::{DatabaseStore, DatabaseStrategy, Progress, SnapshotSettings};
 
-/// How often it is looked how far a program is.
-pub(super) const LOOK: Duration = Duration::from_millis(500);
 /// What is packed least takes a third of the time, is hardly larger, and is back sooner: somebody waits for it, and it is kept for days.
 const PACKED: &str = "--compress=1";
 /// How many restore at once.
@@ -207,8 +205,27 @@ pub async fn restore(
     fits("pg_restore", &version?).await?;
     match settings.restore_database {
         DatabaseStrategy::Swap => swap(options, part, file, settings, (taken, &session_name), told).await,
-        DatabaseStrategy::InPlace => in_place::restore(options, part, file, settings, &session_name, told).await,
+        DatabaseStrategy::InPlace => {
+            let goes = in_place::restore(options, part, file, settings, &session_name, told).await?;
+            compared(options, part, settings, &goes).await
+        }
     }
+}
+
+/// The live one is written to again from the moment it is there: more is no fault, and no reason to restore once more.
+async fn compared(options: &DatabaseOptions, part: &Part, settings: &SnapshotSettings, goes: &[String]) -> Result<Restored, Fault> {
+    let now = counts(options, &settings.counts, settings.timeout).await?;
+    let (different, more) = part.missing_in(&now);
+    if !different.is_empty() {
+        let words = format!("{} was restored in place, and is not as it was: {}", part.name, different.join("; "));
+        return Err(Fault::new(FaultKind::Garbage, words));
+    }
+    let since = if more > 0 { format!(", and {more} written since") } else { String::new() };
+    let later: Vec<&str> = now.keys().filter(|name| !part.counts.contains_key(*name)).map(String::as_str).collect();
+    let told = |what: &str, names: String| if names.is_empty() { names } else { format!("; {what}: {names}") };
+    let stayed = told("what was made later has stayed", later.join(", "));
+    let gone = told("what stood on it has gone", goes.join(", "));
+    Ok(Restored::Done(format!("{}: restored in place{since}{stayed}{gone}", part.name)))
 }
 
 async fn swap(

@@ -10,6 +10,9 @@ use crate::observe::source::{CommandClient, Session, fetch_secret, postgres_opti
 
 /// How long a connection may take.
 pub(super) const CONNECTING: Duration = Duration::from_secs(10);
+/// How often it is looked how far a program is.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+
 pub(super) fn wrong(words: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Query, words.into())
 }
