@@ -226,7 +226,8 @@ fn defines(file: &Path, name: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start_matches("pub(super) ").trim_start_matches("pub(crate) ").trim_start_matches("pub ");
         let line = line.trim_start_matches("const fn ").trim_start_matches("async ");
-        kinds.iter().any(|kind| line.strip_prefix(kind).and_then(|rest| rest.strip_prefix(' ')).is_some_and(is_it)) || is_it(line) && line.contains('(')
+        kinds.iter().any(|kind| line.strip_prefix(kind).and_then(|rest| rest.strip_prefix(' ')).is_some_and(is_it))
+            || is_it(line) && line.contains('(')
     })
 }
 

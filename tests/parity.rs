@@ -115,6 +115,13 @@ const MORE: &[&str] = &[
     "count(up == 0) or vector(0)",
     "requests_total and on() up",
     "pi()",
+    // Labels that are called like a word of the language.
+    "spans{quantile=\"0.5\"}",
+    "spans{group!=\"a\"}",
+    "sum by (group) (spans)",
+    "sum without (quantile, Start) (spans)",
+    "avg by (quantile) (max_over_time(spans[10s]))",
+    "count_values(\"group\", spans)",
 ];
 
 /// Refused, each by name.
@@ -138,7 +145,7 @@ fn page(n: u64) -> String {
         "# TYPE requests_total counter\n\
          requests_total{{code=\"200\",path=\"/api/{{id}}\"}} {a}\nrequests_total{{code=\"200\",path=\"/x,y\"}} {b}\n\
          requests_total{{code=\"500\",path=\"/\",q=\"a=b\"}} {c}\nrequests_total{{code=\"404\",path=\"quo\\\"te\"}} 7\n\
-         # TYPE queue gauge\nqueue {queue}\nrestarts_total {r}\njob:requests:sum {a}\nnan_gauge NaN\ninf_gauge +Inf\n\
+         # TYPE queue gauge\nqueue {queue}\nrestarts_total {r}\nspans{{quantile=\"0.5\",group=\"a\"}} {a}\nspans{{quantile=\"0.9\",group=\"b\",Start=\"x\"}} {b}\njob:requests:sum {a}\nnan_gauge NaN\ninf_gauge +Inf\n\
          # TYPE latency histogram\nlatency_bucket{{le=\"0.1\"}} {b}\nlatency_bucket{{le=\"0.5\"}} {ab}\nlatency_bucket{{le=\"1\"}} {abc}\n\
          latency_bucket{{le=\"+Inf\"}} {abcd}\nlatency_sum {sum}\nlatency_count {abcd}\n\
          slow_bucket{{le=\"1\"}} {n}\nslow_bucket{{le=\"+Inf\"}} {slow}\n\

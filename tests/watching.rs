@@ -315,6 +315,7 @@ fn what_a_url_says_that_nobody_understands_is_refused_by_name() {
         ("database", "postgres://a@h/d?sslmod=require", "`sslmod` in this URL is not supported"),
         ("database", "postgres://a@h/d?target_session_attrs=read-write", "`target_session_attrs` in this URL is not supported"),
         ("database", "postgres://a@h1,h2/d", "several hosts in one URL are not supported"),
+        ("database", "postgres://a@h/d?sslmode=maybe", "`maybe` is no sslmode"),
     ] {
         let host = Host::new(&format!("[environment]\nname = \"here\"\n[sources.one]\nkind = \"{kind}\"\nurl = \"{url}\"\n"));
         let (code, said) = host.run(&["check", "--offline"]);
@@ -443,6 +444,18 @@ fn what_cannot_be_meant_so_is_said() {
         (http("fail = \"> 0.5s\""), "does not fit a signal measured in"),
         ("[signals.one]\nsource = \"lite\"\nhealth = \"connections\"\nunit = \"count\"\nfail = \"> 80\"\n".into(), "signal `one` is not measured in"),
         ("[sources.q]\nkind = \"qdrant\"\nurl = \"http://127.0.0.1:1\"\ncollection = \"c\"\n[signals.one]\nsource = \"q\"\nfact = \"points\"\nfail = \"== red\"\n".into(), "the answer is a number, and never a text"),
+        (promql("max(up)", "baseline = \"5m ago\"\nfail = \"> 0x baseline\""), "`0` is not a factor"),
+        (promql("max(up)", "baseline = \"1d ago\"\nfail = \"> 3x baseline\""), "looks back 1d, and its source keeps 2h"),
+        (promql("max(up)", "fail = \"mean > 1 over 1s\""), "looks back 1s, and is asked every"),
+        (promql("max(up)", "fail = \"> 1,000\""), "thousands are written without a comma"),
+        (promql("max(up)", "[signals.\"\"]\nsource = \"pages\"\nquery = \"up\""), "this has no name"),
+        (promql("max(up)", "[alerts]\nheartbeats = [\"\"]"), "error: a heartbeat without a name"),
+        (promql("max(up)", "[alerts]\nseverities = {P1 = \"fail\", p1 = \"warn\"}"), "the severity `p1` is there twice"),
+        (
+            promql("max(up)", "[signals.two]\nsource = \"pages\"\nquery = \"up\"\n[traffic]\nkind = \"command\"\nset = [\"a\", \"{{ weight }}\"]\nget = [\"b\"]\n\
+                [canary.metrics.m]\ncanary = \"one\"\nstable = \"two\"\neffect = {measure = \"cles\", allowed_increase = 1.4}"),
+            "`m` has 1.4 as a limit of its effect",
+        ),
         (http("status = 999"), "no server answers with the status 999"),
         (http("method = \"HEAD\"\nbody = \"x\""), "an answer to HEAD has no body"),
         (http("within = \"1h\""), "no answer is waited for longer than"),

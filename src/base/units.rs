@@ -127,6 +127,9 @@ impl Unit {
         if suffix.is_empty() {
             return Ok(value);
         }
+        if suffix.starts_with(',') {
+            return Err(format!("`{text}`: thousands are written without a comma, and parts with a dot"));
+        }
         let time = match suffix {
             "ms" => Some(0.001),
             "s" => Some(1.0),

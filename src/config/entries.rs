@@ -115,7 +115,11 @@ fn explain(message: &str) -> (String, Option<String>) {
             shape if shape.starts_with("struct ") => "a table",
             other => other,
         };
-        let hint = (found == "a number" && wanted == "a text").then(|| "put it in quotes: \"5s\", \"> 0.5\"".to_string());
+        let hint = match (found, wanted) {
+            ("a number", "a text") => Some("put it in quotes: \"5s\", \"> 0.5\"".to_string()),
+            ("a text", "a table") => Some("write its fields in braces, as { url = \"http://host:9100/metrics\" }".into()),
+            _ => None,
+        };
         return (format!("this is {found}, and has to be {wanted}"), hint);
     }
     // Where one of a few words is wanted.
@@ -135,6 +139,9 @@ pub(super) fn entries<T: DeserializeOwned>(findings: &mut Findings, value: &Span
     };
     let mut out = Entries::new();
     for (key, value) in table.iter() {
+        if key.get_ref().trim().is_empty() {
+            findings.error(key.span(), "this has no name", Some("write one between the quotes, of letters, digits and _".into()));
+        }
         match entry_at(findings, value, &key.span()) {
             Some(found) => drop(out.insert(key.get_ref().as_ref().into(), (found, key.span()))),
             None => findings.lost(key.get_ref()),

@@ -84,13 +84,7 @@ impl Resolver<'_> {
             signal.question.history &= shown || timed || paired;
         }
         let hears = signals.values().any(|signal| signal.question.ask == crate::observe::reading::Ask::Alerts);
-        if let Some(alerts) = file.alerts.as_ref().filter(|alerts| !alerts.heartbeats.is_empty() && !hears && !file.is_target) {
-            self.findings.error(
-                0..0,
-                format!("nobody listens for the heartbeat {}: no signal asks for alerts", alerts.heartbeats.join(", ")),
-                Some("add a signal with alerts = true on a Prometheus, or one on an Alertmanager".into()),
-            );
-        }
+        self.alerts_make_sense(file, hears);
         if sources.is_empty() && !file.is_target && !self.findings.has_errors() {
             self.findings.error(
                 0..0,
@@ -374,7 +368,7 @@ fn alert_settings(shape: &AlertsShape) -> AlertSettings {
         SeverityShape::Fail => Verdict::Fail,
     };
     AlertSettings {
-        severities: shape.severities.iter().map(|(word, severity)| (word.to_lowercase(), meaning(severity))).collect(),
-        heartbeats: shape.heartbeats.clone(),
+        severities: shape.severities.iter().map(|(word, severity)| (word.to_lowercase(), meaning(severity.get_ref()))).collect(),
+        heartbeats: shape.heartbeats.iter().map(|name| name.get_ref().clone()).collect(),
     }
 }

@@ -8,7 +8,7 @@ use super::model::SourceKind;
 use super::resolver::Resolver;
 use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::base::units::{Unit, short};
-use crate::judge::{Condition, Op, Operand, Signal};
+use crate::judge::{Baseline, Condition, Op, Operand, Signal, Span};
 use crate::observe::reading::{Ask, Fact, ProbeSpec};
 
 /// What is always a number.
@@ -41,7 +41,24 @@ impl Resolver<'_> {
             let cause = format!("no answer is waited for longer than {}", short(timeout));
             self.findings.error(text.span(), cause, Some("make `timeout` longer, or `within` shorter".into()));
         }
+        // Between two answers a window that is shorter has none.
+        let windows = [(&shape.warn, &signal.warn), (&shape.fail, &signal.fail)];
+        for (text, condition) in windows {
+            if let (Some(text), Some(Some((_, Span::Time(window))))) = (text, condition.as_ref().map(|condition| condition.window))
+                && window < signal.interval
+            {
+                let cause = format!("this looks back {}, and is asked every {}", short(window), short(signal.interval));
+                self.findings.error(text.span(), cause, Some("write a longer window, or ask more often (`interval`)".into()));
+            }
+        }
         // What a source of pages keeps is all there is of the past.
+        if let (SourceKind::Scrape { retention, .. }, Some(Baseline::Ago(back) | Baseline::Median(back)), Some(text)) =
+            (source, signal.baseline, &shape.baseline)
+            && back > *retention
+        {
+            let cause = format!("this looks back {}, and its source keeps {}", short(back), short(*retention));
+            self.findings.error(text.span(), cause, Some("set retention on the source, or ask a Prometheus".into()));
+        }
         if let (SourceKind::Scrape { retention, .. }, Ask::Promql { query, .. }, Some(text)) = (source, ask, &shape.query)
             && let Ok(supported) = crate::observe::engine::supported(query)
             && supported.reach > *retention
@@ -99,6 +116,28 @@ impl Resolver<'_> {
                 let hint = format!("add [signals.alerts] with source = \"{name}\" and alerts = true");
                 self.findings.warn(span.clone(), format!("nobody asks `{name}` for its alerts"), Some(hint));
             }
+        }
+    }
+
+    /// `hears`: somebody is asked for alerts.
+    pub(super) fn alerts_make_sense(&mut self, file: &FileShape, hears: bool) {
+        let Some(alerts) = &file.alerts else { return };
+        for name in &alerts.heartbeats {
+            if name.get_ref().trim().is_empty() {
+                self.findings.error(name.span(), "a heartbeat without a name", Some("write heartbeats = [\"Watchdog\"]".into()));
+            } else if !hears && !file.is_target {
+                let cause = format!("nobody listens for the heartbeat {}: no signal asks for alerts", name.get_ref());
+                let hint = "add a signal with alerts = true on a Prometheus, or one on an Alertmanager";
+                self.findings.error(name.span(), cause, Some(hint.into()));
+            }
+        }
+        let mut known: Vec<String> = Vec::new();
+        for (word, severity) in &alerts.severities {
+            if known.contains(&word.to_lowercase()) {
+                let cause = format!("the severity `{word}` is there twice: its case makes no difference");
+                self.findings.error(severity.span(), cause, None);
+            }
+            known.push(word.to_lowercase());
         }
     }
 

@@ -232,8 +232,8 @@ pub struct ServiceShape {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsShape {
-    pub severities: IndexMap<String, SeverityShape>,
-    pub heartbeats: Vec<String>,
+    pub severities: IndexMap<String, Spanned<SeverityShape>>,
+    pub heartbeats: Vec<SpannedText>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -10,6 +10,7 @@ use url::Url;
 use super::model::{ScrapeTarget, SourceConfig, SourceKind};
 use super::resolver::Resolver;
 use super::shape::{KindShape, SourceShape, SpannedText};
+use crate::base::diag::suggestion;
 use crate::base::endpoint::{Auth, Endpoint, Tls, is_postgres_parameter};
 use crate::base::secret::SecretRef;
 use crate::base::units;
@@ -18,6 +19,9 @@ const EVERY: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a Prometheus scrapes unless the configuration says otherwise.
 const SCRAPED: Duration = Duration::from_secs(15);
+
+/// How a PostgreSQL may be spoken to, as libpq calls it.
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 impl Resolver<'_> {
     pub(super) fn source(&mut self, shape: &SourceShape, span: &Range<usize>) -> Option<SourceConfig> {
@@ -154,6 +158,10 @@ impl Resolver<'_> {
         if url.host_str().is_some_and(|host| host.contains(',') || host.contains("%2C")) {
             let hint = "name one; for several a name in the DNS, or a proxy such as pgbouncer or HAProxy, that leads to the one in charge";
             self.findings.error(at.clone(), "several hosts in one URL are not supported", Some(hint.into()));
+        }
+        let mode = url.query_pairs().find(|(name, _)| matches!(name.as_ref(), "sslmode" | "ssl-mode")).map(|(_, mode)| mode.into_owned());
+        if let Some(mode) = mode.filter(|mode| !SSL_MODES.contains(&mode.as_str())) {
+            self.findings.error(at.clone(), format!("`{mode}` is no sslmode"), suggestion(&mode, SSL_MODES));
         }
         let unknown = url.query_pairs().map(|(name, _)| name.into_owned()).find(|name| !is_postgres_parameter(name));
         let Some(unknown) = unknown else { return };

@@ -134,7 +134,8 @@ impl Condition {
             if factor.is_empty() {
                 return Ok(Operand::Baseline(1.0));
             }
-            return factor.parse().map(Operand::Baseline).map_err(|_| format!("`{factor}` is not a factor (write \"> 3x baseline\")"));
+            let parsed = factor.parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0);
+            return parsed.map(Operand::Baseline).ok_or_else(|| format!("`{factor}` is not a factor (write \"> 3x baseline\")"));
         }
         // In quotes it is a text, whatever it looks like.
         let quoted = ["'", "\""].iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
@@ -219,7 +220,21 @@ mod tests {
         for (text, unit, want) in cases {
             assert_eq!(Condition::parse(text, unit).map(|c| c.to_string()), Ok(want.to_string()), "{text}");
         }
-        for text in ["0.85", "", ">", "> NaN", "mean < 1", "< 1 over 0", "< 1 over soon", "> green", "== green over 5m", "> 3y baseline"] {
+        for text in [
+            "0.85",
+            "",
+            ">",
+            "> NaN",
+            "mean < 1",
+            "< 1 over 0",
+            "< 1 over soon",
+            "> green",
+            "== green over 5m",
+            "> 3y baseline",
+            "> 0x baseline",
+            "> -3x baseline",
+            "> 1,000",
+        ] {
             assert!(Condition::parse(text, Unit::None).is_err(), "{text}");
         }
     }

@@ -13,7 +13,7 @@ use crate::base::units::Unit;
 use crate::config::model::SignalConfig;
 use crate::config::resolver::Resolver;
 use crate::config::shape::SpannedText;
-use crate::judge::{Direction, EffectLimits, Outliers};
+use crate::judge::{Direction, EffectLimits, Measure, Outliers};
 use crate::plan::runbook::{ALL, AnalysisSettings, CanarySettings, Gate, MetricPair, Weight};
 
 const STEPS: [Weight; 5] = [0, 10, 25, 50, ALL];
@@ -153,8 +153,9 @@ impl Resolver<'_> {
         }
         let weight = shape.weight.unwrap_or(1.0);
         if !(0.0..=1e9).contains(&weight) {
-            self.findings.error(span, format!("the weight of `{name}` is {weight}"), Some("write 0 or more".into()));
+            self.findings.error(span.clone(), format!("the weight of `{name}` is {weight}"), Some("write 0 or more".into()));
         }
+        self.effect_makes_sense(name, shape.effect.as_ref(), &span);
         let unit = canary.as_ref().and_then(|name| signals.get(name.as_str())).map_or(Unit::None, |signal| signal.signal.unit);
         let least = shape.least.as_ref().and_then(|text| match unit.parse(text.get_ref()) {
             Ok(least) if least >= 0.0 => Some(least),
@@ -176,5 +177,21 @@ impl Resolver<'_> {
             outliers: shape.outliers.unwrap_or_default(),
             effect: shape.effect,
         })
+    }
+
+    fn effect_makes_sense(&mut self, name: &str, effect: Option<&EffectLimits>, span: &Range<usize>) {
+        let limits = effect.iter().flat_map(|effect| {
+            let all = [effect.allowed_increase, effect.allowed_decrease, effect.critical_increase, effect.critical_decrease];
+            all.into_iter().flatten().map(|limit| (effect.measure, limit))
+        });
+        for (measure, limit) in limits {
+            let (is_one, hint) = match measure {
+                Measure::Cles => ((0.0..=1.0).contains(&limit), "how often one lies above the other is from 0 to 1, and 0.5 no difference"),
+                Measure::MeanRatio => (limit > 0.0 && limit.is_finite(), "one mean by the other is above 0, and 1 no difference"),
+            };
+            if !is_one {
+                self.findings.error(span.clone(), format!("`{name}` has {limit} as a limit of its effect"), Some(hint.into()));
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod exposition;
 mod extremes;
+mod keywords;
 mod promql;
 mod quantile;
 mod sampled;

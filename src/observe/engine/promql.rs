@@ -10,6 +10,7 @@ use promql_parser::parser::token::{T_COUNT_VALUES, T_GROUP, T_LIMIT_RATIO, T_LIM
 use promql_parser::parser::{self, BinaryExpr, Call, Expr, Offset, VectorMatchCardinality, VectorSelector};
 
 use super::extremes::with_nan;
+use super::keywords::{is_keyword, with_own_labels};
 use super::walk::{children, visit};
 
 /// A query that cannot be used, with the byte offset in it when that is known.
@@ -81,40 +82,6 @@ const OVER_INSTANT: &[&str] = &[
     "month",
     "year",
     "pi",
-];
-
-/// Words the evaluator's own reader takes for keywords wherever they stand.
-const KEYWORDS: &[&str] = &[
-    "by",
-    "without",
-    "on",
-    "ignoring",
-    "group_left",
-    "group_right",
-    "bool",
-    "offset",
-    "and",
-    "or",
-    "unless",
-    "inf",
-    "nan",
-    "sum",
-    "avg",
-    "min",
-    "max",
-    "count",
-    "group",
-    "stddev",
-    "stdvar",
-    "topk",
-    "bottomk",
-    "quantile",
-    "count_values",
-    "limitk",
-    "limit_ratio",
-    "atan2",
-    "start",
-    "end",
 ];
 
 /// Reads a query; checks its syntax and types.
@@ -273,7 +240,8 @@ fn reach(expr: &Expr) -> Duration {
 /// # Errors
 /// Those of [`check`], and the refusals.
 pub fn supported(query: &str) -> Result<Supported, PromqlError> {
-    let expr = check(query)?;
+    let mut expr = check(query)?;
+    with_own_labels(&mut expr);
     let refuse = |what: String| {
         let at = what.split('`').nth(1).and_then(|word| query.find(word));
         PromqlError { cause: format!("the embedded engine does not answer {what}"), at }
@@ -412,7 +380,7 @@ fn plain_name(name: &str) -> Result<(), String> {
     if !ascii || name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(format!("the quoted name `{name}`"));
     }
-    if KEYWORDS.contains(&name.to_ascii_lowercase().as_str()) {
+    if is_keyword(name) {
         return Err(format!("the name `{name}`, which is a keyword"));
     }
     Ok(())
@@ -475,6 +443,7 @@ mod tests {
             "count_values(\"s0\", max(timestamp(up)))",
             "x offset 5m",
             "-x",
+            "sum by (group) (x{quantile=\"0.5\"})",
         ] {
             supported(query).unwrap_or_else(|e| panic!("{query}: {e}"));
         }

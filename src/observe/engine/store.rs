@@ -13,6 +13,7 @@ use tsink::promql::{Engine as Evaluator, PromqlValue};
 use tsink::{DataPoint, Label, MetricSeries, QueryOptions, Row, SeriesSelection, Storage, StorageBuilder, TimestampPrecision};
 
 use super::exposition::Sample;
+use super::keywords::{inside, outside};
 use super::promql::{Supported, check, metric_names};
 use super::sampled::{Labels, Sampled};
 use crate::base::clock::Stamp;
@@ -225,7 +226,7 @@ fn finish(series: Vec<Sampled>, query: &Supported) -> Vec<Sampled> {
 }
 
 fn labels_of(metric: String, labels: Vec<Label>, keep_name: bool) -> Vec<(String, String)> {
-    let mut out: Vec<_> = labels.into_iter().filter(|l| !l.value.is_empty()).map(|l| (l.name, l.value)).collect();
+    let mut out: Vec<_> = labels.into_iter().filter(|l| !l.value.is_empty()).map(|l| (outside(l.name), l.value)).collect();
     if keep_name && !metric.is_empty() {
         out.push(("__name__".into(), metric));
     }
@@ -252,7 +253,7 @@ fn identity(name: &str, labels: &[(String, String)]) -> u64 {
 }
 
 fn row(name: &str, labels: &[(String, String)], at: Stamp, value: f64) -> Row {
-    Row::with_labels(name, labels.iter().map(|(n, v)| Label::new(n, v)).collect(), DataPoint::new(at.0, value))
+    Row::with_labels(name, labels.iter().map(|(n, v)| Label::new(inside(n), v)).collect(), DataPoint::new(at.0, value))
 }
 
 fn fresh() -> Result<Arc<dyn Storage>, EngineError> {
