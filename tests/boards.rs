@@ -512,6 +512,9 @@ fn a_source_that_goes_away_stands_in_what_has_happened() {
     let all = state.moments();
     let at = all.iter().position(|moment| matches!(&moment.of, MomentOf::Source(_))).expect("it stands there");
     assert!(all[at].words.contains("prometheus is away: cannot reach"), "{}", all[at].words);
+    let of_signals =
+        all.iter().filter(|moment| matches!(moment.of, MomentOf::Signal(_)) && moment.verdict == Some(lastgreen::judge::Verdict::Unknown));
+    assert_eq!(of_signals.count(), 0, "once, and not of each that hangs on it");
     press(&mut state, KeyCode::Home);
     (0..at).for_each(|_| press(&mut state, KeyCode::Down));
     press(&mut state, KeyCode::Enter);

@@ -354,6 +354,10 @@ fn init_writes_what_it_finds_and_check_accepts_it() {
     let again = run(folder.path(), &arguments);
     assert_eq!(again.status.code(), Some(1), "nothing is overwritten");
     assert_eq!(std::fs::read_to_string(folder.path().join("lastgreen.toml")).expect("there"), written);
+    // One that is none shows nothing of its password either.
+    let broken = run(folder.path(), &["init", "--output", "other.toml", "redis://me:se#cret@127.0.0.1:1"]);
+    let said = format!("{}{}", String::from_utf8_lossy(&broken.stdout), String::from_utf8_lossy(&broken.stderr));
+    assert!(said.contains("redis://me@127.0.0.1:1") && !said.contains("cret"), "{said}");
     let nothing = run(folder.path(), &["init", "--output", "other.toml", &format!("http://127.0.0.1:{}", free_port())]);
     assert_eq!(nothing.status.code(), Some(69), "{}", text(&nothing));
 }

@@ -469,6 +469,20 @@ fn what_cannot_be_meant_so_is_said() {
     }
     for (more, wanted) in [
         (promql("max(up)", "unit = \"ratio\"\nfail = \"> 7\""), "is 700 %"),
+        (
+            sql(
+                "SELECT 1",
+                "shape = \"table\"\n[[boards]]\nname = \"B\"\npanels = [{title = \"P\", kind = \"events\", signals = [\"one\"]}]",
+            ),
+            "`one` in the panel `P`: its kind shows lists of events",
+        ),
+        (
+            sql(
+                "SELECT 1",
+                "shape = \"table\"\n[[boards]]\nname = \"B\"\npanels = [{title = \"P\", kind = \"stack\", signals = [\"one\"]}]",
+            ),
+            "shows numbers, and this gives a table",
+        ),
         (promql("max(up)", "warn = \"> 7\"\nfail = \"> 5\""), "before it warns"),
         (promql("max(up)", "unit = \"ratio\"\n[rules.r]\nsignal = \"one\"\nwhen = \"> 7\"\nno_data = \"unknown\""), "is 700 %"),
         // A stand-in of services alone is one.

@@ -378,10 +378,13 @@ fn signals_text(source: &str, prefix: &str, what: &Found) -> String {
 
 /// The URL as it may stand in a file, and the lines that say how to get in instead.
 fn without_password(text: &str, source: &str) -> (String, String) {
-    let Ok(mut url) = Url::parse(text) else { return (text.to_string(), String::new()) };
-    if url.password().is_none() {
-        return (text.to_string(), String::new());
-    }
+    let parsed = Url::parse(text).ok();
+    let Some(mut url) = parsed.filter(|url| url.password().is_some()) else {
+        // One whose password is not written as it must be in a URL is none, and shown without it.
+        let login = text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+        let shown = login.map(|(scheme, (login, host))| format!("{scheme}://{}@{host}", login.split(':').next().unwrap_or_default()));
+        return (shown.unwrap_or_else(|| text.to_string()), String::new());
+    };
     let user = url.username().to_string();
     // Both succeed where there was a password to take out.
     let _ = url.set_password(None);

@@ -7,8 +7,9 @@ use indexmap::IndexMap;
 use super::file::FileShape;
 use super::model::{Board, Panel, PanelKind, SignalConfig};
 use super::resolver::Resolver;
+use super::sense::is_text;
 use crate::base::diag::suggestion;
-use crate::observe::reading::Ask;
+use crate::observe::reading::{Ask, Shape};
 
 impl Resolver<'_> {
     pub(super) fn boards(&mut self, file: &FileShape, signals: &IndexMap<Arc<str>, SignalConfig>, left_out: &[Arc<str>]) -> Vec<Board> {
@@ -21,6 +22,9 @@ impl Resolver<'_> {
                     let name = text.get_ref().as_str();
                     if let Some(signal) = signals.get(name) {
                         found.push(signal.signal.name.clone());
+                        if let Some(why) = does_not_fit(panel.kind, &signal.question.ask) {
+                            self.findings.warn(text.span(), format!("`{name}` in the panel `{}`: {why}", panel.title), None);
+                        }
                     } else if !left_out.iter().any(|s| **s == *name) && !file.signals.contains_key(name) {
                         self.findings.error(
                             text.span(),
@@ -90,6 +94,21 @@ impl Resolver<'_> {
                 boards.insert(at, Board { name: name.into(), columns: Some(1), panels: vec![panel] });
             }
         }
+    }
+}
+
+/// Why a kind of panel shows nothing of what is asked.
+fn does_not_fit(kind: PanelKind, ask: &Ask) -> Option<String> {
+    let rows = ask.has_no_number();
+    match kind {
+        PanelKind::Events if !matches!(ask, Ask::Sql { shape: Shape::Events, .. }) => {
+            Some("its kind shows lists of events (shape = \"events\")".into())
+        }
+        PanelKind::Series | PanelKind::Stack | PanelKind::Distribution => {
+            let what = rows.or(is_text(ask).then_some("a text"))?;
+            Some(format!("its kind shows numbers, and this gives {what}"))
+        }
+        _ => None,
     }
 }
 

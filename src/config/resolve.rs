@@ -261,7 +261,7 @@ impl Resolver<'_> {
             // Samples are as old as the scraping allows, whatever the polling.
             interval: every.max(settings.sampled),
         };
-        self.makes_sense(&settings.kind, shape, &signal, (&question.ask, timeout));
+        self.makes_sense(&settings.kind, shape, &signal, &question);
         Some(SignalConfig { signal, question, companions, shown })
     }
 

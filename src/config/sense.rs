@@ -1,15 +1,13 @@
 //! What is written rightly and cannot be meant so: thresholds of what has no number, limits in another unit, orders that
 //! make a threshold never matter.
 
-use std::time::Duration;
-
 use super::file::FileShape;
 use super::model::SourceKind;
 use super::resolver::Resolver;
 use super::shape::{KindShape, SignalShape, SpannedText};
 use crate::base::units::{Unit, short};
 use crate::judge::{Baseline, Condition, Op, Operand, Signal, Span};
-use crate::observe::reading::{Ask, Fact, ProbeSpec};
+use crate::observe::reading::{Ask, Fact, ProbeSpec, Question};
 
 /// What is always a number.
 fn is_number(ask: &Ask) -> bool {
@@ -18,12 +16,13 @@ fn is_number(ask: &Ask) -> bool {
 }
 
 /// What is always a text.
-fn is_text(ask: &Ask) -> bool {
+pub(super) fn is_text(ask: &Ask) -> bool {
     matches!(ask, Ask::Qdrant { fact: Fact::Status | Fact::Optimizer | Fact::Cluster, .. })
 }
 
 impl Resolver<'_> {
-    pub(super) fn makes_sense(&mut self, source: &SourceKind, shape: &SignalShape, signal: &Signal, (ask, timeout): (&Ask, Duration)) {
+    pub(super) fn makes_sense(&mut self, source: &SourceKind, shape: &SignalShape, signal: &Signal, question: &Question) {
+        let (ask, timeout) = (&question.ask, question.timeout);
         let thresholds = [("warn", &shape.warn, &signal.warn), ("fail", &shape.fail, &signal.fail)];
         for (name, text, condition) in thresholds {
             let (Some(text), Some(condition)) = (text, condition) else { continue };
@@ -45,9 +44,9 @@ impl Resolver<'_> {
         let windows = [(&shape.warn, &signal.warn), (&shape.fail, &signal.fail)];
         for (text, condition) in windows {
             if let (Some(text), Some(Some((_, Span::Time(window))))) = (text, condition.as_ref().map(|condition| condition.window))
-                && window < signal.interval
+                && window < question.every
             {
-                let cause = format!("this looks back {}, and is asked every {}", short(window), short(signal.interval));
+                let cause = format!("this looks back {}, and is asked every {}", short(window), short(question.every));
                 self.findings.error(text.span(), cause, Some("write a longer window, or ask more often (`interval`)".into()));
             }
         }

@@ -386,7 +386,7 @@ fn unsaid(config: &Config, store: &Store, sources: &[SourceLine]) -> Vec<String>
 }
 
 /// How many signals nobody knows because of a source.
-fn blind(source: &SourceLine, signals: &[SignalLine]) -> usize {
+pub(super) fn blind(source: &SourceLine, signals: &[SignalLine]) -> usize {
     signals.iter().filter(|line| line.source == source.name && line.judgement.verdict == Verdict::Unknown).count()
 }
 

@@ -36,6 +36,12 @@ impl Timeline {
         for (name, track) in &store.signals {
             let Some(signal) = config.signal(name).filter(|signal| signal.has_thresholds()) else { continue };
             let verdict = track.judgement.verdict;
+            // That its source is away is said once, and not of each that hangs on it.
+            let source = config.signals.get(name).map(|signal| &signal.question.source);
+            let health = source.and_then(|source| store.sources.get(source));
+            if verdict == Verdict::Unknown && health.is_some_and(|health| health.state == SourceState::Failing) {
+                continue;
+            }
             let before = self.seen.insert(name.clone(), verdict);
             let is_new = match before {
                 Some(before) => before != verdict,

@@ -1,7 +1,7 @@
 //! Verdicts of panels and boards: computed once from what is known, and the same wherever they stand.
 
 use super::store::Store;
-use super::summary::{Summary, alert_verdict};
+use super::summary::{Summary, alert_verdict, blind};
 use crate::config::{Config, Panel, PanelKind};
 use crate::judge::Verdict;
 use crate::observe::reading::{Freshness, SourceState};
@@ -43,7 +43,11 @@ fn panel_verdict(config: &Config, store: &Store, summary: &Summary, panel: &Pane
         }
         PanelKind::Deploy => summary.deploy.as_ref().map(|deploy| deploy.verdict(summary.at).0),
         PanelKind::Rollback => summary.readiness.as_ref().map(|readiness| readiness.state().verdict()),
-        PanelKind::Services => summary.sources.iter().any(|s| s.state == SourceState::Failing).then_some(Verdict::Fail),
+        // As it is said in the header: a source that is away is not bad, but what hangs on it is not known.
+        PanelKind::Services => {
+            let away = summary.sources.iter().filter(|source| source.state == SourceState::Failing);
+            away.map(|source| if blind(source, &summary.signals) > 0 { Verdict::Unknown } else { Verdict::Warn }).max()
+        }
         _ => None,
     };
     own.max(others)
