@@ -11,16 +11,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::connect::connect;
 use super::operations::Operations;
 use super::reach::database_options;
-use super::rollback::chosen;
 use crate::act::infra::snapshot::{
-    KeptBeside, ServerRoom, changes_now, check_part, check_size, count_all, fits_in_place, kept, may_restore, newest, room, server_rooms,
+    KeptBeside, ServerRoom, changes_now, check_part, check_size, count_all, fits_in_place, kept, list, may_restore, newest, room,
+    server_rooms,
 };
 use crate::act::infra::{gate, release, traffic};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::units::short;
 use crate::config::Config;
+use crate::judge::Verdict;
 use crate::observe::source::Mailbox;
-use crate::plan::deploy::{Manifest, Matrix, StoreKind, WriteLoss, wrong_environment};
+use crate::plan::deploy::{Manifest, Matrix, StoreKind, WriteLoss, of_environment, pick, wrong_environment};
 use crate::plan::runbook::{LastGreen, LastGreenFrom, Observation, Release, SnapshotSettings};
 use crate::status::{Store, Summary};
 
@@ -60,22 +61,37 @@ const ASKING: Duration = Duration::from_secs(5);
 pub const COUNTING: Duration = Duration::from_secs(15);
 /// How long whoever knows what was green last may take, however little time there is: without it no code comes back.
 const VERSIONS: Duration = Duration::from_secs(5);
-/// How it begins when somebody who has a part was asked, and does not answer.
-pub(super) const SILENT: &str = "not known:";
 /// How long sources may take to say who they are.
 const NAMING: Duration = Duration::from_secs(3);
+
+/// Why something was not found as it has to be: it is not so, or nobody here can tell.
+#[derive(Clone, Debug)]
+pub struct NotFound {
+    pub verdict: Verdict,
+    pub words: String,
+}
+
+impl NotFound {
+    fn wrong(words: String) -> NotFound {
+        NotFound { verdict: Verdict::Fail, words }
+    }
+
+    fn unknown(words: String) -> NotFound {
+        NotFound { verdict: Verdict::Unknown, words }
+    }
+}
 
 /// What was found out about the data that a full rollback would bring back.
 #[derive(Clone, Debug)]
 pub struct DataLooked {
     /// The snapshot it would go back to.
-    pub snapshot: Result<Manifest, String>,
+    pub snapshot: Result<Manifest, NotFound>,
     /// Whether its files are as they were written.
-    pub files: Result<FilesSeen, String>,
+    pub files: Result<FilesSeen, NotFound>,
     pub loss: Option<WriteLoss>,
     pub rights: Vec<(String, Result<String, String>)>,
     /// What was made after the snapshot and would go with it, where it is restored in place; or what keeps it from being restored.
-    pub in_place: Vec<(String, Result<Vec<String>, String>)>,
+    pub in_place: Vec<(String, Result<Vec<String>, NotFound>)>,
     /// The room that is left for a safety snapshot, in bytes.
     pub room: Option<u64>,
     /// The same on the databases' servers, and what is needed there.
@@ -223,6 +239,18 @@ async fn look_at_identity(config: &Config, most: Duration) -> Vec<String> {
     Summary::new(&asking, &store, Clock::System.now()).mismatches
 }
 
+/// The snapshot to go back to.
+pub fn chosen(settings: &SnapshotSettings, environment: &str) -> Result<Manifest, NotFound> {
+    let (all, wrong) = list(&settings.folder);
+    let all = of_environment(all, environment);
+    let picked = pick(&all, "golden").or_else(|_| pick(&all, "latest")).cloned();
+    // What may not be read is not missing.
+    picked.map_err(|why| match wrong.first() {
+        None => NotFound::wrong(why),
+        Some(wrong) => NotFound::unknown(format!("cannot be read here: {wrong}")),
+    })
+}
+
 /// What going back would take and cost, as far as is asked.
 pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: LookAt, most: Duration) -> DataLooked {
     let snapshot = chosen(settings, environment);
@@ -242,8 +270,10 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
     };
     let in_place = async {
         let Ok(manifest) = &snapshot else { return Vec::new() };
-        let silent = |_| vec![("in place".to_string(), Err(format!("{SILENT} {}", not_told(most))))];
-        timeout(most, fits_in_place(&asking, manifest)).await.unwrap_or_else(silent)
+        let Ok(looked) = timeout(most, fits_in_place(&asking, manifest)).await else {
+            return vec![("databases".to_string(), Err(NotFound::unknown(not_told(most))))];
+        };
+        looked.into_iter().map(|(name, fits)| (name, fits.map_err(NotFound::wrong))).collect()
     };
     // All at once: one that hangs is not waited for by the others.
     let (listed, loss, in_place, rights, rooms, kept) = tokio::join!(
@@ -265,22 +295,22 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
 }
 
 /// The files of a snapshot, read whole.
-async fn look_at_files(settings: &SnapshotSettings, manifest: &Manifest) -> Result<FilesSeen, String> {
+async fn look_at_files(settings: &SnapshotSettings, manifest: &Manifest) -> Result<FilesSeen, NotFound> {
     for part in &manifest.parts {
-        check_part(settings, manifest, part).await.map_err(|fault| fault.message)?;
+        check_part(settings, manifest, part).await.map_err(|fault| NotFound::wrong(fault.message))?;
     }
     Ok(FilesSeen::Whole)
 }
 
 /// The same without reading them. What a program keeps is its own to check, which may take long.
-async fn look_at_sizes(settings: &SnapshotSettings, manifest: &Manifest, most: Duration) -> Result<FilesSeen, String> {
+async fn look_at_sizes(settings: &SnapshotSettings, manifest: &Manifest, most: Duration) -> Result<FilesSeen, NotFound> {
     for part in manifest.parts.iter().filter(|part| part.kind != StoreKind::Program) {
         if part.kind == StoreKind::Qdrant && !part.local {
             let listed = timeout(most.min(ASKING), check_part(settings, manifest, part)).await;
-            let silent = |_| Err(format!("{SILENT} {} does not say whether it has its snapshot", part.store));
-            listed.map_or_else(silent, |checked| checked.map(drop).map_err(|fault| fault.message))?;
+            let silent = |_| Err(NotFound::unknown(format!("{} does not say whether it has its snapshot", part.store)));
+            listed.map_or_else(silent, |checked| checked.map(drop).map_err(|fault| NotFound::wrong(fault.message)))?;
         } else {
-            check_size(settings, manifest, part)?;
+            check_size(settings, manifest, part).map_err(NotFound::wrong)?;
         }
     }
     Ok(FilesSeen::Sizes)

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::look::{COUNTING, FilesSeen, LookAt, Looked, look_at_data, look_at_matrices, look_at_release};
-use super::rollback::chosen;
+use super::look::{COUNTING, FilesSeen, LookAt, Looked, NotFound, chosen, look_at_data, look_at_matrices, look_at_release};
 use crate::act::infra::traffic::observe;
 use crate::base::clock::Clock;
 use crate::config::Config;
@@ -87,7 +86,7 @@ fn look_at_versions(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) 
 struct FilesRead {
     of: String,
     at: Instant,
-    checked: Result<FilesSeen, String>,
+    checked: Result<FilesSeen, NotFound>,
 }
 
 fn look_at_snapshots(config: &Config, looked: &Mutex<Looked>, over: &AtomicBool) {

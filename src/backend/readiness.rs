@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::look::{FilesSeen, Looked, SILENT};
+use super::look::{FilesSeen, Looked, NotFound};
 use super::operations::Operations;
-use super::rollback::{RollbackRequest, UNREADABLE, matrix_item};
+use super::rollback::{RollbackRequest, matrix_item};
 use crate::act::infra::snapshot::KeptBeside;
 use crate::base::clock::Stamp;
 use crate::base::units::{count_of, short};
@@ -174,11 +174,12 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         let mend = mend.filter(|_| verdict != Verdict::Pass).map(str::to_string);
         ReadinessItem { what: what.into(), verdict, words, scopes: vec![Scope::Full], mend }
     };
+    // What nobody knows is not mended.
+    let if_wrong = |not: &NotFound, mend: &'static str| (not.verdict == Verdict::Fail).then_some(mend);
     let Some(data) = &looked.data else { return vec![item("snapshot", Verdict::Unknown, "not looked at yet".into(), None)] };
     let manifest = match &data.snapshot {
         Ok(manifest) => manifest,
-        Err(why) if why.starts_with(UNREADABLE) => return vec![item("snapshot", Verdict::Unknown, why.clone(), None)],
-        Err(why) => return vec![item("snapshot", Verdict::Fail, why.clone(), Some("lastgreen snapshot create"))],
+        Err(not) => return vec![item("snapshot", not.verdict, not.words.clone(), if_wrong(not, "lastgreen snapshot create"))],
     };
     let age = now.since(manifest.at);
     let golden = if manifest.golden.is_some() { "golden" } else { "none is golden, this is the newest" };
@@ -201,8 +202,7 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         Ok(FilesSeen::Sizes) => {
             item("its files", Verdict::Pass, "as large as they were written; `lastgreen rollback status` reads them".into(), None)
         }
-        Err(why) if why.starts_with(SILENT) => item("its files", Verdict::Unknown, why.clone(), None),
-        Err(why) => item("its files", Verdict::Fail, why.clone(), Some("mark another one golden")),
+        Err(not) => item("its files", not.verdict, not.words.clone(), if_wrong(not, "mark another one golden")),
     });
     for (name, may) in &data.rights {
         items.push(match may {
@@ -218,8 +218,10 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
                 let words = format!("made after the snapshot, and would go: {}", goes.join(", "));
                 items.push(ReadinessItem { scopes: Vec::new(), ..item(&what, Verdict::Warn, words, None) });
             }
-            Err(why) if why.starts_with(SILENT) => items.push(item(&what, Verdict::Unknown, why.clone(), None)),
-            Err(why) => items.push(item(&what, Verdict::Fail, why.clone(), Some("restore_database = \"swap\", or take it away by hand"))),
+            Err(not) => {
+                let mend = if_wrong(not, "restore_database = \"swap\", or take it away by hand");
+                items.push(item(&what, not.verdict, not.words.clone(), mend));
+            }
         }
     }
     let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();

@@ -2,12 +2,12 @@
 
 use indexmap::IndexMap;
 
+use super::look::chosen;
 use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
-use crate::act::infra::snapshot::list;
 use crate::judge::Verdict;
-use crate::plan::deploy::{Manifest, Matrix, ReadinessItem, Scope, brought_out, of_environment, pick, wrong_environment};
-use crate::plan::runbook::{LastGreen, LastGreenFrom, Plan, SnapshotSettings};
+use crate::plan::deploy::{Manifest, Matrix, ReadinessItem, Scope, brought_out, wrong_environment};
+use crate::plan::runbook::{LastGreen, LastGreenFrom, Plan};
 
 /// The input of a runbook that is the version to go back to.
 const VERSION: &str = "version";
@@ -105,7 +105,7 @@ impl Operations {
     /// The snapshot that a full rollback goes back to: the newest golden one, or else the newest.
     fn chosen_snapshot(&self) -> Result<Manifest, String> {
         let Some(settings) = &self.config.acting.settings.snapshots else { return Err("nothing says what a snapshot is taken of".into()) };
-        chosen(settings, &self.config.environment.name)
+        chosen(settings, &self.config.environment.name).map_err(|not| not.words)
     }
 
     /// What was green last: as whoever knows has said, or by the record where nobody else is to be asked.
@@ -140,15 +140,3 @@ pub(super) fn matrix_item(matrix: &Result<Matrix, String>, version: &str) -> Rea
     let scopes = if matches!(verdict, Verdict::Fail | Verdict::Unknown) { vec![Scope::Code] } else { Vec::new() };
     ReadinessItem { what: "matrix".into(), verdict, words, scopes, mend }
 }
-
-/// The snapshot to go back to.
-pub fn chosen(settings: &SnapshotSettings, environment: &str) -> Result<Manifest, String> {
-    let (all, wrong) = list(&settings.folder);
-    let all = of_environment(all, environment);
-    let picked = pick(&all, "golden").or_else(|_| pick(&all, "latest")).cloned();
-    // What may not be read is not missing.
-    picked.map_err(|why| wrong.first().map_or(why, |wrong| format!("{UNREADABLE} {wrong}")))
-}
-
-/// How it begins when there may be a snapshot, and nobody here can tell.
-pub(super) const UNREADABLE: &str = "cannot be read here:";
