@@ -384,3 +384,25 @@ fn may_be_redone(undo: &RunLine, of: &str, runs: &[Arc<RunLine>]) -> Result<(), 
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_in_since_is_said_as_far_as_it_is_known() {
+        let lost = |more: &[(&str, u64)], unknown: &[&str]| WriteLoss {
+            snapshot: "s".into(),
+            more: more.iter().map(|(name, n)| (name.to_string(), *n)).collect(),
+            changed: more.iter().map(|(name, n)| (name.to_string(), n + 1)).collect(),
+            unknown: unknown.iter().map(|why| why.to_string()).collect(),
+            ..WriteLoss::default()
+        };
+        let of = |written: Option<&WriteLoss>| since("s", written).replace("what was written since then ", "");
+        assert_eq!(of(None), "(not counted here)");
+        assert_eq!(of(Some(&lost(&[], &[]))), "(no count has grown)");
+        assert_eq!(of(Some(&lost(&[("docs", 1_200)], &[]))), "(1,200 docs, 1,201 docs changed or replaced)");
+        assert_eq!(of(Some(&lost(&[("docs", 1)], &["db: away"]))), "(1 docs, 2 docs changed or replaced, NOT COUNTED: db: away)");
+        assert_eq!(since("other", Some(&lost(&[], &[]))), "what was written since then (not counted here)");
+    }
+}
