@@ -619,6 +619,9 @@ fn qdrant_names_may_hold_anything_and_half_a_snapshot_is_none() {
                 let all = [whole("being-made", 0, "null"), whole("good", 2, "\"ab\""), whole("without", 3, "null")];
                 ok(stream, &format!("[{}]", all.join(",")));
             }
+            "/collections/docs%23old/snapshots" => {
+                ok(stream, r#"[{"name":"later","creation_time":"2126-01-02T00:00:00","size":2,"checksum":"ab"}]"#);
+            }
             "/collections/a%2520b/snapshots" => ok(stream, &format!("[{}]", whole("empty", 0, "null"))),
             other if other.ends_with("/snapshots") => ok(stream, "[]"),
             "/collections/a%20b" | "/collections/a%2520b" | "/collections/docs%23old" => {
@@ -638,6 +641,7 @@ fn qdrant_names_may_hold_anything_and_half_a_snapshot_is_none() {
         matches!(age("a b"), Ok(Value::Number(age)) if (lastgreen::base::clock::Clock::System.now().since(second).as_secs_f64() - age).abs() < 60.0)
     );
     assert_eq!(age("a%20b").expect_err("none").kind, FaultKind::Empty);
+    assert_eq!(age("docs#old").expect_err("no age").message, "the newest snapshot is from the future (2126-01-02T00:00:00.000Z)");
     let Ok(Value::Table(table)) = fact("", Fact::Collections) else { panic!("a table") };
     assert_eq!(table.rows[1], ["a%20b", "green", "0", "none"]);
     assert_eq!(table.rows[2][0], "docs#old");
