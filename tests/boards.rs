@@ -337,6 +337,30 @@ fn what_fails_is_there_on_every_screen_and_has_more_room() {
 }
 
 #[test]
+fn what_flips_does_not_jump() {
+    use lastgreen::judge::{Op, Verdict};
+    let mut state = state("live");
+    state.nav.board = 0;
+    let area = ratatui::layout::Rect::new(0, 0, 120, 40);
+    let before = lastgreen::show::view::panel_areas(&state, area);
+    // Everything that fails is well again.
+    let at = NOW.plus(Duration::from_secs(5));
+    let mut delivery = Delivery::default();
+    for (name, signal) in &state.config.signals {
+        if let Some(fail) = &signal.signal.fail {
+            let well = if matches!(fail.op, Op::Greater | Op::AtLeast) { 0.0 } else { 1.0 };
+            delivery.readings.insert(name.clone(), Reading::good(at, &signal.question.source, Value::Number(well)));
+        }
+    }
+    update(&mut state, Message::Delivered(Box::new(delivery), at), &mut (120, 40));
+    let fails = |state: &State| (0..before.len()).any(|panel| state.panel_verdict(panel) == Some(Verdict::Fail));
+    assert!(!fails(&state));
+    assert_eq!(lastgreen::show::view::panel_areas(&state, area), before, "it stands where it stood");
+    update(&mut state, Message::Tick(NOW.plus(Duration::from_secs(26))), &mut (120, 40));
+    assert_ne!(lastgreen::show::view::panel_areas(&state, area), before, "it stays well");
+}
+
+#[test]
 fn a_wide_screen_says_what_has_happened() {
     let mut state = state("live");
     let theme = theme(Glyphs::Unicode);

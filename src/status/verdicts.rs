@@ -1,8 +1,11 @@
 //! Verdicts of panels and boards: computed once from what is known, and the same wherever they stand.
 
+use std::time::Duration;
+
 use super::store::Store;
 use super::summary::{Summary, alert_verdict, blind};
-use crate::config::{Config, Panel, PanelKind};
+use crate::base::clock::Stamp;
+use crate::config::{Board, Config, Panel, PanelKind};
 use crate::judge::Verdict;
 use crate::observe::reading::{Freshness, SourceState};
 
@@ -10,16 +13,28 @@ use crate::observe::reading::{Freshness, SourceState};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BoardVerdicts {
     pub panels: Vec<Option<Verdict>>,
+    /// The worst that each has been lately, and when: where it stands goes by that, so that what flips does not jump.
+    pub lately: Vec<(Option<Verdict>, Stamp)>,
     pub worst: Option<Verdict>,
 }
 
-/// The verdicts of every board.
-pub fn verdicts(config: &Config, store: &Store, summary: &Summary) -> Vec<BoardVerdicts> {
-    let board = |panels: &[Panel]| {
-        let panels: Vec<Option<Verdict>> = panels.iter().map(|panel| panel_verdict(config, store, summary, panel)).collect();
-        BoardVerdicts { worst: panels.iter().copied().max().flatten(), panels }
+/// So long it has to be better before it stands elsewhere.
+const SETTLES: Duration = Duration::from_secs(20);
+
+/// The verdicts of every board, after those `before`.
+pub fn verdicts(config: &Config, store: &Store, summary: &Summary, before: &[BoardVerdicts]) -> Vec<BoardVerdicts> {
+    let board = |(at, board): (usize, &Board)| {
+        let panels: Vec<Option<Verdict>> = board.panels.iter().map(|panel| panel_verdict(config, store, summary, panel)).collect();
+        let was = |panel: usize| before.get(at).and_then(|board| board.lately.get(panel)).copied();
+        let lately = panels.iter().enumerate().map(|(panel, now)| match was(panel) {
+            Some((Some(Verdict::Fail), since)) if *now < Some(Verdict::Fail) && summary.at.since(since) < SETTLES => {
+                (Some(Verdict::Fail), since)
+            }
+            _ => (*now, summary.at),
+        });
+        BoardVerdicts { worst: panels.iter().copied().max().flatten(), lately: lately.collect(), panels }
     };
-    config.boards.iter().map(|b| board(&b.panels)).collect()
+    config.boards.iter().enumerate().map(board).collect()
 }
 
 /// A panel's worst verdict: of its judged signals, or unknown when one cannot be read; panels of alerts and sources speak for

@@ -113,7 +113,7 @@ impl State {
     pub fn new(config: Arc<Config>, keymap: Arc<Keymap>, now: Stamp) -> State {
         let live = Store::new(&config);
         let live_summary = Summary::new(&config, &live, now);
-        let live_verdicts = verdicts(&config, &live, &live_summary);
+        let live_verdicts = verdicts(&config, &live, &live_summary, &[]);
         State {
             window: config.ui.window,
             config,
@@ -159,7 +159,7 @@ impl State {
     pub fn sum_up(&mut self) {
         let summary = Summary::new(&self.config, &self.live, self.now);
         self.live_summary = summary.with_deployment(self.deploy.clone(), self.readiness.clone());
-        self.live_verdicts = verdicts(&self.config, &self.live, &self.live_summary);
+        self.live_verdicts = verdicts(&self.config, &self.live, &self.live_summary, &self.live_verdicts);
         // Of sources the log tells already.
         let new = self.timeline.note(&self.config, &self.live, self.now);
         for moment in new.iter().filter(|moment| !matches!(moment.of, MomentOf::Source(_))) {
@@ -181,8 +181,16 @@ impl State {
 
     /// The verdict of a panel on the board that is shown.
     pub fn panel_verdict(&self, index: usize) -> Option<Verdict> {
-        let shown = self.frozen.as_ref().map_or(&self.live_verdicts, |f| &f.verdicts);
-        shown.get(self.nav.board)?.panels.get(index).copied().flatten()
+        self.board_verdicts()?.panels.get(index).copied().flatten()
+    }
+
+    /// The worst that a panel has been lately: where it stands goes by that.
+    pub fn lately(&self, index: usize) -> Option<Verdict> {
+        self.board_verdicts()?.lately.get(index)?.0
+    }
+
+    fn board_verdicts(&self) -> Option<&BoardVerdicts> {
+        self.frozen.as_ref().map_or(&self.live_verdicts, |f| &f.verdicts).get(self.nav.board)
     }
 
     /// The worst verdict of a board, as it is now.
@@ -202,10 +210,11 @@ impl State {
     /// The index of the focused panel on this board.
     pub fn focus(&self) -> usize {
         let count = self.board().map_or(0, |b| b.panels.len());
-        // Before anybody has chosen one it is the one that fails.
-        let worst = || (0..count).find(|panel| self.panel_verdict(*panel) == Some(Verdict::Fail));
+        // Before anybody has chosen one it is the worst, and of equals the first.
+        let bad = |panel: usize| self.lately(panel).filter(|verdict| *verdict > Verdict::Pass);
+        let worst = || (0..count).rev().max_by_key(|panel| bad(*panel)).unwrap_or(0);
         let chosen = self.nav.panels.get(&self.nav.board).copied();
-        chosen.or_else(worst).unwrap_or(0).min(count.saturating_sub(1))
+        chosen.unwrap_or_else(worst).min(count.saturating_sub(1))
     }
 
     pub fn panel(&self) -> Option<&Panel> {

@@ -34,7 +34,7 @@ pub fn areas(state: &State, area: Rect) -> Vec<(usize, Rect)> {
     let rows = count.div_ceil(columns);
     let visible = usize::from((area.height / LOWEST).max(1)).min(rows);
     let order = if visible < rows { worst_first(state, count, visible * columns) } else { (0..count).collect() };
-    let grows = |panel: &usize| if state.panel_verdict(*panel) == Some(Verdict::Fail) { LARGER } else { 1 };
+    let grows = |panel: &usize| if state.lately(*panel) == Some(Verdict::Fail) { LARGER } else { 1 };
     let rows: Vec<&[usize]> = order.chunks(columns).collect();
     let weights: Vec<u16> = rows.iter().map(|row| row.iter().map(grows).max().unwrap_or(1)).collect();
     let mut out = Vec::with_capacity(order.len());
@@ -60,7 +60,7 @@ fn beside(state: &State, area: Rect) -> (Rect, Option<Rect>) {
 fn worst_first(state: &State, count: usize, room: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     // What is well is left out before what nobody judges.
-    order.sort_by_key(|panel| std::cmp::Reverse(state.panel_verdict(*panel).filter(|verdict| *verdict != Verdict::Pass)));
+    order.sort_by_key(|panel| std::cmp::Reverse(state.lately(*panel).filter(|verdict| *verdict != Verdict::Pass)));
     let focus = state.focus();
     if let Some(place) = order.iter().position(|panel| *panel == focus).filter(|place| *place >= room) {
         let focus = order.remove(place);
