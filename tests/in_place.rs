@@ -3,11 +3,12 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Stdio};
 
 use common::data::{create, json, with_data};
 use common::host::Host;
-use common::until;
+use common::{Postgres, until};
+use rustix::process::{Signal, kill_process};
 
 /// What readiness says of the database in place.
 fn readiness(host: &Host) -> Option<(String, String)> {
@@ -61,7 +62,22 @@ fn what_must_not_go_is_said_before_and_nothing_is_begun() {
     assert_eq!(readiness(&host), Some(("fail".into(), why.into())));
     let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
     assert!(code == 22 && said.contains(why), "{code}: {said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1001");
+    let count = || pg.sql_in("ragdb", "SELECT count(*) FROM chunks");
+    assert_eq!(count(), "1001");
+    // Whoever goes on without it is not told that the data is as it was.
+    let run = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
+    host.run(&["attach", &run, "--answer", "skip"]);
+    host.until(&run, "waiting");
+    let said = host.run(&["runs", &run]).1;
+    assert!(said.contains("ragdb was not brought back by this run"), "{said}");
+    host.run(&["attach", &run, "--answer", "stop"]);
+    host.until(&run, "failed");
+    // What restored nothing takes nothing back, and what was written since stays.
+    pg.sql_in("ragdb", "INSERT INTO chunks (model) SELECT 'm' FROM generate_series(1, 500)");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert!(code == 0 && said.contains("ragdb was not restored by run"), "{code}: {said}");
+    assert!(said.contains("did not restore all of this") && !said.contains("NAME_undone"), "{said}");
+    assert_eq!(count(), "1501");
 }
 
 #[test]
@@ -110,18 +126,52 @@ fn in_place_somebody_elses_later_restore_is_known_by_the_records() {
 }
 
 #[test]
-fn whom_it_waits_for_is_said_and_it_does_not_wait_for_ever() {
+fn an_abort_that_leaves_it_lets_nothing_come_later() {
     let (pg, host) = with_data("restore_database = \"in_place\"");
     let id = create(&host, true);
-    let mut holder = pg.command("psql");
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    let held = held(&pg);
+    let (code, run) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{run}");
+    let run = run.split_whitespace().find(|word| word.len() == 26).expect("the run's id").to_string();
+    let waiting = || pg.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'lastgreen %' AND wait_event_type = 'Lock'");
+    until("pg_restore to wait", || waiting() == "1");
+    kill_process(host.runner_pid(&run), Signal::KILL).expect("killed");
+    host.until(&run, "interrupted");
+    let (code, said) = host.run(&["abort", &run, "--leave"]);
+    assert!(code == 0 && said.contains("pg_restore was ended in ragdb: nothing of it is there"), "{code}: {said}");
+    assert_eq!(waiting(), "0");
+    drop(held);
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "10");
+}
+
+/// Somebody who has a table, until it is dropped.
+struct Held(Child, Option<ChildStdin>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.1.take());
+        let _ = self.0.wait();
+    }
+}
+
+fn held(pg: &Postgres) -> Held {
     let url = pg.url_of("ragdb");
-    let mut holder = holder.args(["-qAtX", "-d", &url]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql");
+    let mut holder = pg.command("psql").args(["-qAtX", "-d", &url]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql");
     let mut said = BufReader::new(holder.stdout.take().expect("its output"));
     let mut sends = holder.stdin.take().expect("its input");
     std::io::Write::write_all(&mut sends, b"BEGIN; LOCK chunks; SELECT 'held';\n").expect("sent");
     let mut line = String::new();
     said.read_line(&mut line).expect("an answer");
     assert_eq!(line.trim(), "held");
+    Held(holder, Some(sends))
+}
+
+#[test]
+fn whom_it_waits_for_is_said_and_it_does_not_wait_for_ever() {
+    let (pg, host) = with_data("restore_database = \"in_place\"");
+    let id = create(&host, true);
+    let held = held(&pg);
     let (code, run) = host.run(&["snapshot", "restore", &id, "--no-safety", "--confirm", "here", "--detach"]);
     assert_eq!(code, 0, "{run}");
     let run = run.split_whitespace().find(|word| word.len() == 26).expect("the run's id").to_string();
@@ -132,7 +182,6 @@ fn whom_it_waits_for_is_said_and_it_does_not_wait_for_ever() {
     host.until(&run, "waiting");
     let told = json(&host, &["runs", &run, "--json"]).to_string();
     assert!(told.contains("canceling statement due to lock timeout"), "{told}");
-    drop(sends);
-    holder.wait().expect("its end");
+    drop(held);
     assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
 }

@@ -140,3 +140,20 @@ fn whoever_undoes_a_moment_after_somebody_else_takes_back_nothing_older_by_it() 
     let (code, said) = host.run(&["rollback", "undo", &older, "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
 }
+
+#[test]
+fn what_only_waits_for_an_answer_gives_way_to_it() {
+    let (pg, host) = with_data("");
+    host.runbook("asks", "title: Asks\nemergency: true\nsteps:\n  - {name: touch, type: script, script: touch touched}\n  - {name: look, type: manual, text: look}\n");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = host.run(&["run", "asks", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{said}");
+    let asks = said.split_whitespace().find(|word| word.len() == 26).expect("the run's id").to_string();
+    host.until(&asks, "waiting");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert_eq!((code, pg.sql_in("ragdb", "SELECT count(*) FROM chunks").as_str()), (0, "10"), "{said}");
+    host.until(&asks, "superseded");
+}

@@ -159,7 +159,12 @@ impl Operations {
     pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>, written: Option<&WriteLoss>) -> Result<Plan, OperationError> {
         let Undone { run: line, snapshot, again, later } = self.undone(run)?;
         let ended = line.run.ended.map_or_else(String::new, |at| format!(" {} ago", short(self.now().since(at))));
-        let what = if again.is_some() { "took a restore back" } else { "restored this" };
+        let is_short = restores(&line).any(|step| matches!(step.state, StepState::Failed | StepState::Unknown));
+        let what = match again {
+            Some(_) => "took a restore back",
+            None if is_short => "did not restore all of this, and what it has not restored stays as it is; it ended",
+            None => "restored this",
+        };
         // What is counted is counted against the snapshot, which says nothing of the time in between.
         let since = since(&snapshot, written.filter(|_| again.is_none() && line.plan.content.target.is_none()));
         let kept = match (self.is_in_place(), again.is_some()) {

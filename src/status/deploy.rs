@@ -79,7 +79,13 @@ fn past_of(run: &RunLine) -> Option<PastRun> {
     let turns = |kind: &Kind| kind.mutates() && matches!(kind, Kind::Traffic(_) | Kind::Release(_) | Kind::Restore(_));
     let touched = |(key, step): (&String, &StepRun)| step.touched && run.plan.step(key).is_some_and(|planned| turns(&planned.kind));
     let is_rollback = Scope::of(&run.plan.content.runbook).is_some();
+    // Somebody has gone on without it: the run is over, and what it was for is not done.
+    let left_aside = |(key, step): &(&String, &StepRun)| {
+        step.state == StepState::Failed && run.plan.step(key).is_some_and(|planned| turns(&planned.kind))
+    };
+    let left_aside = run.run.steps.iter().find(left_aside).and_then(|(key, _)| run.plan.step(key)).map(|step| step.name.clone());
     let state = match run.status() {
+        RunStatus::Done if is_rollback && left_aside.is_some() => PastState::Failed,
         RunStatus::Done if is_rollback || run.run.steps.iter().any(touched) => PastState::Done,
         // What gave way to another is done as far as that one has done it.
         RunStatus::Failed | RunStatus::Superseded if is_rollback => PastState::Failed,
@@ -90,7 +96,10 @@ fn past_of(run: &RunLine) -> Option<PastRun> {
     let at = run.run.ended.or(run.run.started)?;
     let words = match run.status() {
         RunStatus::Orphaned => format!("nobody drives it: lastgreen resume {}", run.id),
-        _ => run.words(),
+        _ => match &left_aside {
+            Some(step) => format!("{step} has failed, and was left aside"),
+            None => run.words(),
+        },
     };
     Some(PastRun { run: run.id.clone(), runbook: run.plan.content.runbook.clone(), at, state, words })
 }

@@ -18,6 +18,8 @@ use crate::plan::runbook::{Analysis, CanarySettings, Output, Progress, percent};
 
 /// How often the canary is judged while it bakes.
 const LOOK: Duration = Duration::from_secs(1);
+/// So long it may be unknown what the share is: a load balancer that is begun anew is back by then.
+const BLIND: Duration = Duration::from_secs(10);
 /// So many times its own time a bake goes on while there are too few points.
 const LONGEST: u32 = 2;
 
@@ -45,9 +47,9 @@ impl Act for Analysis {
 async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &mut OutputLog) -> Outcome {
     let (begun, since) = (Instant::now(), context.clock.now().plus(canary.warm_up));
     let mut said = String::new();
-    let mut share = None;
+    let mut share = Share::default();
     loop {
-        if let Some(words) = moved(context, &mut share).await {
+        if let Some(words) = share.look(context).await {
             return Outcome::otherwise(words, false);
         }
         let verdict = look(context, canary, since, time * LONGEST).await;
@@ -66,6 +68,9 @@ async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &
             return concluded(&verdict, &format!("after {}", short(passed)), log);
         }
         // What cannot be told yet is looked at for as long again: a source that is slow gives few points.
+        if let Some(words) = share.is_lost(Duration::ZERO).filter(|_| passed >= time) {
+            return Outcome::otherwise(words, false);
+        }
         if passed >= time && (verdict.verdict != Verdict::Unknown || passed >= time * LONGEST) {
             return concluded(&verdict, &format!("after {}", short(passed)), log);
         }
@@ -74,12 +79,39 @@ async fn bake(context: &Context, canary: &CanarySettings, time: Duration, log: &
     }
 }
 
-/// Whether the share became another one than it was: what is seen then is seen of something else.
-async fn moved(context: &Context, share: &mut Option<f64>) -> Option<String> {
-    let weight = observe(context.settings.switch.as_ref()?, &context.clock).await.weight().ok()?;
-    let before = *share.get_or_insert(weight);
-    ((weight - before).abs() > 0.5)
-        .then(|| format!("{} is observed, and {} when it began: somebody has changed it", percent(weight), percent(before)))
+/// The share that a bake is about.
+#[derive(Default)]
+struct Share {
+    /// As it was when it began.
+    first: Option<f64>,
+    /// Since when nobody can tell it, and why: load balancers disagree, or are silent.
+    blind: Option<(Instant, String)>,
+}
+
+impl Share {
+    /// Looks, and says what is no more as it was: what is seen then is seen of something else.
+    async fn look(&mut self, context: &Context) -> Option<String> {
+        match observe(context.settings.switch.as_ref()?, &context.clock).await.weight() {
+            Ok(weight) => {
+                self.blind = None;
+                let before = *self.first.get_or_insert(weight);
+                ((weight - before).abs() > 0.5)
+                    .then(|| format!("{} is observed, and {} when it began: somebody has changed it", percent(weight), percent(before)))
+            }
+            Err(why) => {
+                let since = self.blind.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+                self.blind = Some((since, why));
+                self.is_lost(BLIND)
+            }
+        }
+    }
+
+    /// Why nobody can tell it, where that has been so for longer.
+    fn is_lost(&self, longer: Duration) -> Option<String> {
+        let (since, why) = self.blind.as_ref().filter(|(since, _)| since.elapsed() >= longer)?;
+        let was = self.first.map_or_else(String::new, |first| format!(", {} when it began", percent(first)));
+        Some(format!("what the share is nobody can tell for {}{was}: {why}", short(since.elapsed())))
+    }
 }
 
 /// Whether more points would only cost more users.

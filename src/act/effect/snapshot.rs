@@ -272,13 +272,13 @@ fn place(home: &Path, key: &str) -> PathBuf {
     home.join(format!("restored-{}.json", key.replace('/', "__")))
 }
 
-/// Writes down what aliases lead to, once.
+/// Writes down what is about to be brought back, and what aliases lead to before, once.
 async fn keep(settings: &SnapshotSettings, parts: &[&Part], invocation: &Invocation<'_>) -> Result<(), String> {
     let path = place(invocation.home, invocation.key);
     if path.exists() {
         return Ok(());
     }
-    let mut before = BTreeMap::new();
+    let mut before: BTreeMap<String, String> = parts.iter().map(|part| (begun_as(part), "yes".into())).collect();
     for part in parts.iter().filter(|part| part.kind == StoreKind::Qdrant) {
         if let Some(real) = leads_to(settings, part).await.map_err(|fault| fault.message)? {
             before.insert(leads_as(part), real);
@@ -321,6 +321,10 @@ fn kept_by_all(home: &Path) -> BTreeMap<String, String> {
 
 fn leads_as(part: &Part) -> String {
     format!("{} {}", part.store, part.name)
+}
+
+fn begun_as(part: &Part) -> String {
+    format!("begun {} {}", part.store, part.name)
 }
 
 fn restored_as(part: &Part) -> String {
@@ -377,7 +381,12 @@ impl Act for VerifyStep {
                 Err(why) => return Outcome::failed(why, false),
             };
             let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
+            let of_this_run = kept_by_all(invocation.home);
             for part in &manifest.parts {
+                // It may look as it was, with other data in it.
+                if !self.files && of_this_run.contains_key(&begun_as(part)) && !of_this_run.contains_key(&restored_as(part)) {
+                    wrong.push(format!("{} was not brought back by this run", part.name));
+                }
                 let looked = if self.files {
                     check_part(settings, &manifest, part).await.map(|words| (words, Vec::new()))
                 } else {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Told;
-use super::names::say;
-use super::server::{CONNECTING, LOOK, environment, fits, maintenance, open, program, server_version, wrong};
+use super::names::{comment, is_restored_by, say};
+use super::server::{CONNECTING, LOOK, database_of, environment, fits, maintenance, open, program, server_version, wrong};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Session, literal, web_json};
@@ -19,7 +19,7 @@ use crate::plan::deploy::Part;
 use crate::plan::runbook::{Progress, SnapshotSettings};
 
 /// The end of the transaction is said only when the whole archive was read; whatever ends before that ends it without effect.
-const PIPE: &str = r#"{ cat "$1" && pg_restore --clean --if-exists --use-list="$2" --file=- "$3" && printf 'COMMIT;\n\\echo restored\n'; } |
+const PIPE: &str = r#"{ cat "$1" && pg_restore --clean --if-exists --use-list="$2" --file=- "$3" && printf '%s;\nCOMMIT;\n\\echo restored\n' "$5"; } |
 psql --no-psqlrc --quiet --no-align --tuples-only --no-password --set=ON_ERROR_STOP=1 --dbname="$4""#;
 
 /// What an archive makes, by the statements that drop it, each with its schema and quoted as it must be.
@@ -124,7 +124,7 @@ pub async fn restore(
     part: &Part,
     file: &Path,
     settings: &SnapshotSettings,
-    session_name: &str,
+    (run, session_name): (&str, &str),
     told: &mut Told<'_>,
 ) -> Result<Vec<String>, Fault> {
     let words = format!("restoring {} in place", part.name);
@@ -135,7 +135,7 @@ pub async fn restore(
     }
     let mut looking = maintenance(options).await?;
     let piped = {
-        let mut piped = std::pin::pin!(pipe(options, file, settings, session_name, &standing));
+        let mut piped = std::pin::pin!(pipe(options, file, settings, (run, session_name), &standing));
         loop {
             tokio::select! {
                 done = &mut piped => break done,
@@ -156,7 +156,7 @@ async fn pipe(
     options: &DatabaseOptions,
     file: &Path,
     settings: &SnapshotSettings,
-    session_name: &str,
+    (run, session_name): (&str, &str),
     standing: &Standing,
 ) -> Result<(), Fault> {
     let file = file.display().to_string();
@@ -169,7 +169,10 @@ async fn pipe(
     };
     let (prelude, contents) = (written("prelude.sql", standing.prelude())?, written("contents", standing.contents(&list))?);
     let environment = environment(options, session_name).await?;
-    let argv = ["sh", "-c", PIPE, "pg_restore", &prelude, &contents, &file, &options.url];
+    let name = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
+    // Whether this run has restored it is known by the database itself, whatever becomes of whoever waits for it.
+    let mark = comment(&name, Some(run));
+    let argv = ["sh", "-c", PIPE, "pg_restore", &prelude, &contents, &file, &options.url, &mark];
     let said = program(&argv, environment, settings.timeout).await.map_err(|fault| {
         let message = fault.message.replacen("`sh`", "`pg_restore | psql`", 1);
         Fault { message, ..fault }
@@ -191,6 +194,37 @@ async fn waits_for(looking: &mut Session, name: &str) -> Option<String> {
     let said = looking.run(&query, &[], true, CONNECTING).await.ok()?.value?;
     let by = said.as_str().filter(|by| !by.is_empty())?;
     Some(format!("waits for a lock of {by}: it gives up after 30 s"))
+}
+
+/// How long the end of a session is waited for.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// What a run has at work in the live database is ended, and all of it goes: in words, where there was something.
+pub async fn leave_whole(options: &DatabaseOptions, run: &str) -> Result<Option<String>, Fault> {
+    let mut session = maintenance(options).await?;
+    let mine = format!("application_name LIKE {} AND datname = {}", literal(&format!("lastgreen {run} %")), {
+        literal(&database_of(options).ok_or_else(|| wrong("the URL names no database"))?)
+    });
+    let end = format!("SELECT count(pg_terminate_backend(pid)) AS v FROM pg_stat_activity WHERE {mine} AND pid <> pg_backend_pid()");
+    let deadline = Instant::now() + ENDING;
+    let mut ended = false;
+    let gone = loop {
+        match session.run(&end, &[], true, CONNECTING).await {
+            Ok(given) if given.value == Some(json!(0)) => break Ok(()),
+            Ok(_) if Instant::now() < deadline => ended = true,
+            Ok(_) => break Err(wrong("what the run has at work in the database does not end")),
+            Err(fault) => break Err(fault),
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+    session.close().await;
+    gone?;
+    let name = database_of(options).unwrap_or_default();
+    Ok(match (ended, is_restored_by(options, run).await?) {
+        (true, false) => Some(format!("pg_restore was ended in {name}: nothing of it is there")),
+        (true, true) => Some(format!("pg_restore had just come to its end in {name}")),
+        (false, _) => None,
+    })
 }
 
 /// Whether the live database lets an archive be restored in place: what would go with it, in words.

@@ -306,7 +306,10 @@ pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, b
         StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
             qdrant::undo(node_of(settings, part)?, part, settings, (taken, before.led_to)).await
         }
-        _ => by_safety(settings, part, taken).await,
+        _ if !before.restored && !was_restored(settings, part, taken).await? => {
+            Ok(format!("{} was not restored by run {}: there is nothing to take back", part.name, taken.run))
+        }
+        _ => by_safety(settings, part, taken, None).await,
     }
 }
 
@@ -330,7 +333,7 @@ pub async fn redo(
         StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
             qdrant::redo(node_of(settings, part)?, part, settings, (restored_by, led_to)).await
         }
-        _ => by_safety(settings, part, undone_by).await,
+        _ => by_safety(settings, part, undone_by, Some(restored_by.run)).await,
     }
 }
 
@@ -377,6 +380,10 @@ pub async fn leave_whole(settings: &SnapshotSettings, run: &str, change: Change)
     for store in settings.databases.iter().filter(|store| swapped && !store.options.is_sqlite()) {
         done.extend(names::leave_whole(&store.options, run, change).await?);
     }
+    // One in place would go on to its end, after it was said that nothing goes on.
+    for store in settings.databases.iter().filter(|store| !swapped && !store.options.is_sqlite()) {
+        done.extend(in_place::leave_whole(&store.options, run).await?);
+    }
     Ok(done)
 }
 
@@ -386,8 +393,25 @@ async fn carry_own(options: &DatabaseOptions, to: &str) {
     }
 }
 
+/// Whether a part was brought back in place by a run that has not written that down: it may have ended a moment before.
+async fn was_restored(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) -> Result<bool, Fault> {
+    match part.kind {
+        StoreKind::Postgres => {
+            let options = &store_of(settings, part)?.options;
+            if postgres::at_work(options, &session_name(taken.run, taken.key), false).await? > 0 {
+                let words = format!("pg_restore is still at work in {}: try again when it is done", part.name);
+                return Err(Fault::new(FaultKind::Unavailable, words));
+            }
+            names::is_restored_by(options, taken.run).await
+        }
+        // What is as it was may have become so by it.
+        _ => Ok(part.missing_in(&counts_now(settings, part).await?).0.is_empty()),
+    }
+}
+
 /// What was brought back in place is taken back by the snapshot that the same run took before it.
-async fn by_safety(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) -> Result<String, Fault> {
+/// `now`: the run whose restoring is in use then.
+async fn by_safety(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, now: Option<&str>) -> Result<String, Fault> {
     let (all, _) = list(&settings.folder);
     let same = |other: &&Part| other.store == part.store && other.kind == part.kind;
     let mine = format!("{} ", taken.run);
@@ -401,6 +425,9 @@ async fn by_safety(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) 
     };
     check_part(settings, manifest, safety).await?;
     let restored = restore(settings, safety, manifest, taken, &mut |_| {}).await?;
+    if part.kind == StoreKind::Postgres {
+        names::mark_live(&store_of(settings, part)?.options, now).await;
+    }
     bring_in(settings, &[safety], taken).await?;
     match restored {
         Restored::Done(words) => Ok(format!("{words}, from the safety snapshot {}", manifest.id)),

@@ -272,9 +272,35 @@ const RESTORED_BY: &str = "restored by lastgreen run ";
 
 /// Says in a database by which run it was restored. Where that is not allowed, it goes without.
 pub(super) async fn mark(session: &mut Session, name: &str, run: &str) {
-    let comment = format!("COMMENT ON DATABASE {} IS {}", identifier(name), literal(&format!("{RESTORED_BY}{run}")));
-    if let Err(fault) = say(session, comment).await {
+    if let Err(fault) = say(session, comment(name, Some(run))).await {
         log::info!("{name} does not say by which run it was restored: {}", fault.message);
+    }
+}
+
+/// The statement that says by which run a database was restored, or that it is not known of any.
+pub(super) fn comment(name: &str, run: Option<&str>) -> String {
+    let words = run.map_or_else(|| "NULL".to_string(), |run| literal(&format!("{RESTORED_BY}{run}")));
+    format!("COMMENT ON DATABASE {} IS {words}", identifier(name))
+}
+
+/// Whether a database says that it was restored by a run.
+pub(super) async fn is_restored_by(options: &DatabaseOptions, run: &str) -> Result<bool, Fault> {
+    let name = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
+    let mut session = maintenance(options).await?;
+    let said = marked(&mut session, &name).await;
+    session.close().await;
+    Ok(said?.as_deref() == Some(run))
+}
+
+/// Says of a live database by which run it was restored, where that is no more the one that has restored it last.
+pub(super) async fn mark_live(options: &DatabaseOptions, run: Option<&str>) {
+    let Some(name) = database_of(options) else { return };
+    if let Ok(mut session) = maintenance(options).await {
+        let said = say(&mut session, comment(&name, run)).await;
+        session.close().await;
+        if let Err(fault) = said {
+            log::info!("{name} does not say by which run it was restored: {}", fault.message);
+        }
     }
 }
 

@@ -206,7 +206,7 @@ pub async fn restore(
     match settings.restore_database {
         DatabaseStrategy::Swap => swap(options, part, file, settings, (taken, &session_name), told).await,
         DatabaseStrategy::InPlace => {
-            let goes = in_place::restore(options, part, file, settings, &session_name, told).await?;
+            let goes = in_place::restore(options, part, file, settings, (taken.run, &session_name), told).await?;
             compared(options, part, settings, &goes).await
         }
     }

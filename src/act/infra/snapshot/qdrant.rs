@@ -315,7 +315,13 @@ async fn switch(web: &Web, alias: &str, to: &str) -> Result<(), Fault> {
         {"delete_alias": {"alias_name": alias}},
         {"create_alias": {"collection_name": to, "alias_name": alias}},
     ]);
-    ask(web, "POST", "/collections/aliases", Some(json!({"actions": actions}))).await.map(drop)
+    ask(web, "POST", "/collections/aliases", Some(json!({"actions": actions}))).await?;
+    // Whoever says yes may have done nothing.
+    match aliases(web).await?.remove(alias) {
+        Some(now) if now == to => Ok(()),
+        Some(now) => Err(wrong(format!("the server says that {alias} was switched, and it leads to {now}"))),
+        None => Err(wrong(format!("the server says that {alias} was switched, and there is no such alias"))),
+    }
 }
 
 /// Asks for a recovery, from wherever the server can have the snapshot; that it is there was looked at before anything was touched.
