@@ -357,6 +357,7 @@ fn probes_count_failures_in_a_row() {
         body: Some("\"status\":\"ok\"".into()),
         within: None,
         signal: String::new(),
+        timeout: None,
     };
     for n in 1..=3 {
         assert_eq!(ask(&probe, &Ask::Probe(spec.clone())), Ok(Value::Number(f64::from(n))));
@@ -392,7 +393,15 @@ fn a_probe_beside_another_question_is_answered_while_nobody_listens() {
         numbers: false,
         past: None,
     };
-    let spec = ProbeSpec { path: "/healthz".into(), method: "GET".into(), status: 200, body: None, within: None, signal: String::new() };
+    let spec = ProbeSpec {
+        path: "/healthz".into(),
+        method: "GET".into(),
+        status: 200,
+        body: None,
+        within: None,
+        signal: String::new(),
+        timeout: None,
+    };
     let questions =
         vec![question("pointer", Ask::Json { path: "/x".into(), pointer: "/queue".into() }), question("probe", Ask::Probe(spec))];
     let mailbox = Arc::new(Mailbox::default());

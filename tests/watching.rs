@@ -572,3 +572,19 @@ fn a_step_holds_a_text_to_a_number() {
     let (code, said) = host.run(&["run", "w", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
 }
+
+#[test]
+fn a_probe_that_is_answered_too_late_has_failed_however_long_others_are_waited_for() {
+    use std::io::Read;
+    let server = Canned::new(|head, stream| match head.contains("/hang") {
+        // It says nothing until whoever asked has gone.
+        true => drop(stream.read_to_end(&mut Vec::new())),
+        false => respond(stream, "200 OK", &[], "ok"),
+    });
+    let (code, said) = status(&format!(
+        "[sources.h]\nkind = \"http\"\nurl = \"{}\"\n[signals.web]\nsource = \"h\"\npath = \"/hang\"\ntimeout = \"300ms\"\nfail = \">= 1\"\n\
+         [signals.other]\nsource = \"h\"\npath = \"/ok\"\ntimeout = \"5s\"\n",
+        server.url()
+    ));
+    assert_eq!((code, signal(&said, "web")["verdict"].as_str()), (2, Some("fail")), "{said}");
+}

@@ -145,7 +145,10 @@ impl Unit {
             (Unit::Seconds | Unit::None, _, Some(factor)) => Ok(value * factor),
             (Unit::Milliseconds, _, Some(factor)) => Ok(value * factor * 1000.0),
             (Unit::Ratio | Unit::Score, "%", _) => Ok(value / 100.0),
-            (Unit::Percent | Unit::None, "%", _) | (Unit::Rate, "/s", _) => Ok(value),
+            (Unit::Percent, "%", _) | (Unit::Rate, "/s", _) => Ok(value),
+            (Unit::None, "%", _) => {
+                Err(format!("`{text}` of plain numbers: say with unit = \"ratio\" that 0.05 is 5%, or with unit = \"percent\" that 5 is"))
+            }
             (Unit::Bytes | Unit::None, _, None) => text
                 .parse::<bytesize::ByteSize>()
                 .map(|size| size.as_u64() as f64)

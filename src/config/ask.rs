@@ -155,6 +155,7 @@ impl Resolver<'_> {
             body: shape.body.as_ref().map(|b| b.get_ref().clone()),
             within,
             signal: String::new(),
+            timeout: None,
         };
         let shown = format!("{} {} wants {}", spec.method, spec.path, spec.status);
         Ok((Ask::Probe(spec), shown))

@@ -163,13 +163,16 @@ impl RuleState {
     }
 
     fn holding(&self, rule: &Rule, at: Stamp) -> (RulePhase, Option<Stamp>) {
-        // What fired because of its condition goes on firing; what fired because of silence has yet to hold.
-        if let (RulePhase::Firing { .. } | RulePhase::NoData { .. }, Some(since)) = (self.phase, self.fired) {
+        // What fires goes on firing, for silence too: it has not been well in between.
+        if let RulePhase::Firing { since } = self.phase {
+            return (self.phase, self.fired.or(Some(since)));
+        }
+        if let (RulePhase::NoData { .. }, Some(since)) = (self.phase, self.fired) {
             return (RulePhase::Firing { since }, Some(since));
         }
         let (since, held) = match (self.phase, self.last) {
-            // What fired for silence alone goes on from what had been seen before it, too. Silence is no time in which it held.
-            (RulePhase::NoData { .. } | RulePhase::Firing { .. }, _) if self.held.is_some() => {
+            // It goes on from what had been seen before the silence, which is no time in which it held.
+            (RulePhase::NoData { .. }, _) if self.held.is_some() => {
                 let held = self.held.unwrap_or_default();
                 (at.minus(held), held)
             }
@@ -251,7 +254,7 @@ mod tests {
         state = state.step(&rule, Stamp(40_000), RuleInput::Unknown("away".into()));
         state = state.step(&rule, Stamp(50_000), RuleInput::Holds("2 > 1".into()));
         assert_eq!(state.phase, RulePhase::Firing { since: Stamp(0) });
-        // A silence before it fires is no time in which it held; what fires for that goes on from what was seen.
+        // A silence before it fires is no time in which it held.
         for no_data in [NoData::Unknown, NoData::Alert] {
             let rule = Rule { no_data, gap: Duration::from_secs(2), ..rule.clone() };
             let mut state = RuleState::default().step(&rule, Stamp(0), RuleInput::HoldsNot("1 <= 1".into()));
@@ -259,6 +262,10 @@ mod tests {
                 |second| if (7..27).contains(&second) { RuleInput::Unknown("away".into()) } else { RuleInput::Holds("2 > 1".into()) };
             for second in 1..=30 {
                 state = state.step(&rule, Stamp(second * 1000), seen(second));
+            }
+            if no_data == NoData::Alert {
+                assert_eq!(state.phase, RulePhase::Firing { since: Stamp(9_000) }, "it fires for silence, and has not been well since");
+                continue;
             }
             assert_eq!(state.phase, RulePhase::Pending { since: Stamp(22_000), held: Duration::from_secs(8) }, "{no_data:?}");
             state = state.step(&rule, Stamp(32_000), RuleInput::Holds("2 > 1".into()));

@@ -62,7 +62,7 @@ pub fn parse(text: &str, format: Format) -> Page {
     let (mut ended, mut last) = (false, 0);
     for (index, line) in text.lines().enumerate() {
         last = index + 1;
-        let line = line.trim();
+        let line = line.trim_matches(BLANK);
         ended |= line == "# EOF";
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -93,7 +93,18 @@ impl Page {
 }
 
 fn sample(line: &str, format: Format) -> Result<Sample, &'static str> {
-    let spelled = respell(line)?;
+    let (spelled, behind) = respell(line)?;
+    // A value, perhaps a point in time, and nothing else but an exemplar.
+    if behind.chars().any(|c| !BLANK.contains(&c) && (c.is_whitespace() || c.is_control())) {
+        return Err("a blank that is none");
+    }
+    let mut words = behind.split(BLANK).filter(|word| !word.is_empty()).skip(1);
+    match (words.next(), words.next()) {
+        (Some("#"), _) => {}
+        (Some(first), _) if first.starts_with('#') => return Err("there is more behind the value"),
+        (_, None | Some("#")) => {}
+        _ => return Err("there is more behind the time stamp"),
+    }
     let LineInfo::Sample { metric_name, labels, value, timestamp } = LineInfo::parse(&spelled) else {
         return Err("not a sample line");
     };
@@ -145,12 +156,25 @@ fn restore(text: &str) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| "text that is not UTF-8")
 }
 
-/// The line with its name, label names and label values escaped, quotes gone, so that the parser cannot be misled.
-fn respell(line: &str) -> Result<String, &'static str> {
+/// What stands between the parts of a line.
+const BLANK: [char; 2] = [' ', '\t'];
+
+/// Whether a name may stand without quotes.
+fn is_plain(name: &str, colons: bool) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || colons && c == ':';
+    !name.is_empty() && name.chars().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The line with its name, label names and label values escaped, quotes gone, so that the parser cannot be misled; and what stands
+/// behind them.
+fn respell(line: &str) -> Result<(String, &str), &'static str> {
     let mut out = String::with_capacity(line.len() + 16);
-    let head = line.find(|c: char| c == '{' || c.is_whitespace()).ok_or("no value")?;
+    let head = line.find(['{', ' ', '\t']).ok_or("no value")?;
     let mut name = line[..head].to_string();
-    let rest = line[head..].trim_start();
+    if !name.is_empty() && !is_plain(&name, true) {
+        return Err("no name of a metric");
+    }
+    let rest = line[head..].trim_start_matches(BLANK);
     let (pairs, rest) = match rest.strip_prefix('{') {
         Some(inside) => labels(inside, &mut name)?,
         None => (Vec::new(), rest),
@@ -171,9 +195,10 @@ fn respell(line: &str) -> Result<String, &'static str> {
         }
         out.push('}');
     }
+    let behind = rest.trim_start_matches(BLANK);
     out.push(' ');
-    out.push_str(rest.trim_start());
-    Ok(out)
+    out.push_str(behind);
+    Ok((out, behind))
 }
 
 type Pairs = Vec<(String, String)>;
@@ -194,8 +219,15 @@ fn labels<'a>(mut text: &'a str, name: &mut String) -> Result<(Pairs, &'a str), 
             quoted(text)?
         } else {
             let end = text.find(['=', '}', ',']).ok_or("a label list that does not end")?;
-            (text[..end].trim().to_string(), &text[end..])
+            let key = text[..end].trim();
+            if !key.is_empty() && !is_plain(key, false) {
+                return Err("no name of a label");
+            }
+            (key.to_string(), &text[end..])
         };
+        if key == "__name__" {
+            return Err("a label that is the metric's name");
+        }
         match rest.trim_start().strip_prefix('=') {
             Some(value) => {
                 let (value, rest) = quoted(value.trim_start())?;
@@ -311,5 +343,9 @@ mod tests {
         assert_eq!((page.samples.len(), page.lost), (1, 5));
         assert_eq!(page.errors[0].line, 2);
         assert_eq!(page.errors[0].cause, "a label value without quotes");
+        // What a Prometheus takes its target down for.
+        for line in ["a 1 1700000000123 900", "a-b 1", "1a 1", "a{b-c=\"1\"} 1", "a{__name__=\"b\"} 1", "a\u{a0}1", "a 1 \r\r", "a 1 #x"] {
+            assert_eq!(parse(line, Format::Text).lost, 1, "{line}");
+        }
     }
 }

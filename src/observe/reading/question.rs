@@ -80,6 +80,9 @@ pub struct ProbeSpec {
     /// Whose failures are counted, once it is asked.
     #[serde(default, skip)]
     pub signal: String,
+    /// Who has not answered by then has failed, once it is asked.
+    #[serde(default, skip)]
+    pub timeout: Option<Duration>,
 }
 
 /// The fewest points a median is taken of.

@@ -50,6 +50,7 @@ impl Poller {
             if let Ask::Probe(spec) = &mut question.ask {
                 // Two that ask the same count their failures each by itself.
                 spec.signal = question.name.to_string();
+                spec.timeout = Some(question.timeout);
             }
             let Some(gate) = gates.get(&question.source).cloned() else { continue };
             let second = question.or.as_ref().and_then(|(name, _)| gates.get(name).cloned());

@@ -53,7 +53,11 @@ impl Probe {
     async fn try_once(&self, spec: &ProbeSpec) -> Result<(String, Option<Stamp>), ProbeWrong> {
         let started = Instant::now();
         let request = self.web.request(&spec.method, &spec.path).map_err(ProbeWrong::Away)?;
-        let response = self.web.send(request).await.map_err(ProbeWrong::Away)?;
+        // Others of this source may be waited for longer.
+        let longest = spec.timeout.unwrap_or(Duration::MAX);
+        let sent = tokio::time::timeout(longest, self.web.send(request)).await;
+        let late = |_| Err(Fault::new(FaultKind::Timeout, format!("no answer within {}", short(longest))));
+        let response = sent.unwrap_or_else(late).map_err(ProbeWrong::Away)?;
         let took = started.elapsed();
         if response.status.as_u16() != spec.status {
             return Err(ProbeWrong::Answer(format!("status {} instead of {}", response.status.as_u16(), spec.status)));
