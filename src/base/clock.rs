@@ -99,6 +99,11 @@ impl Stamp {
         if self.shown().date_naive() == now.shown().date_naive() { self.hms() } else { self.when(now) }
     }
 
+    /// The same without seconds, as behind `since`.
+    pub fn since_when(self, now: Stamp) -> String {
+        if self.shown().date_naive() == now.shown().date_naive() { self.hm() } else { self.when(now) }
+    }
+
     /// `2026-11-12T02:40:07.000Z`.
     pub fn iso(self) -> String {
         self.date_time().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)

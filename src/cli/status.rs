@@ -190,7 +190,7 @@ fn alerts(config: &Config, summary: &Summary, out: &mut String) {
     }
     for (verdict, whose, alert) in bad {
         let text = if alert.text.is_empty() { String::new() } else { format!("  {}", alert.text) };
-        let since = alert.since.map_or_else(String::new, |at| format!("  since {}", at.hm()));
+        let since = alert.since.map_or_else(String::new, |at| format!("  since {}", at.since_when(summary.at)));
         let _ = writeln!(out, "  {}  {}  {}  {whose}{since}{text}", mark(verdict), alert.name, alert.severity);
     }
 }

@@ -1,5 +1,6 @@
 //! The read model: what the header says and what `lastgreen status` prints, from the same function.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -207,6 +208,14 @@ impl Summary {
         let asking = self.rules.iter().filter(|rule| rank(&rule.state.phase) > 0 && rule.runbook.is_some());
         // Of equals the first one.
         asking.rev().max_by_key(|rule| (rank(&rule.state.phase), rule.verdict))?.runbook.as_deref()
+    }
+
+    /// How many things fail: signals, rules on others than those, and the alerts of others.
+    pub fn failing(&self, settings: &AlertSettings) -> usize {
+        let signals = self.signals.iter().filter(|line| line.judged && line.judgement.verdict == Verdict::Fail);
+        let mut of: BTreeSet<&str> = signals.map(|line| line.name.as_str()).collect();
+        of.extend(self.rules.iter().filter(|rule| rule.verdict == Verdict::Fail).map(|rule| rule.signal.as_str()));
+        of.len() + self.alerts.iter().filter(|(_, alert)| alert_verdict(settings, alert) == Verdict::Fail).count()
     }
 
     /// What was reached, by the sources' own account: `ragdb · rag_main`.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::store::Store;
-use super::summary::{Summary, alert_verdict, blind};
+use super::summary::{RuleLine, Summary, alert_verdict, blind};
 use crate::base::clock::Stamp;
 use crate::config::{Board, Config, Panel, PanelKind};
-use crate::judge::Verdict;
-use crate::observe::reading::{Freshness, SourceState};
+use crate::judge::{RulePhase, Verdict};
+use crate::observe::reading::{Ask, Freshness, SourceState};
 
 /// The verdicts of one board: each panel's, and the worst of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,11 +50,17 @@ fn panel_verdict(config: &Config, store: &Store, summary: &Summary, panel: &Pane
         (judged || blind).then_some(verdict)
     };
     let own = panel.signals.iter().filter_map(one).max();
+    // What fires for a signal is bad where that is shown, too.
+    let fires = |rule: &&RuleLine| matches!(rule.state.phase, RulePhase::Firing { .. });
+    let ruled = summary.rules.iter().filter(fires).filter(|rule| panel.signals.iter().any(|name| **name == *rule.signal));
+    let own = own.max(ruled.map(|rule| rule.verdict).max());
+    let shows_alerts = panel.signals.iter().any(|name| config.signals.get(name).is_some_and(|signal| signal.question.ask == Ask::Alerts));
+    let raised = || summary.alerts.iter().map(|(_, alert)| alert_verdict(&config.alerts, alert)).max();
     let others = match panel.kind {
         PanelKind::Alerts => {
             let rules = summary.rules.iter().map(|rule| rule.verdict);
             let silent = summary.silent.iter().map(|_| Verdict::Fail);
-            rules.chain(silent).chain(summary.alerts.iter().map(|(_, alert)| alert_verdict(&config.alerts, alert))).max()
+            rules.chain(silent).chain(raised()).max()
         }
         PanelKind::Deploy => summary.deploy.as_ref().map(|deploy| deploy.verdict(summary.at).0),
         PanelKind::Rollback => summary.readiness.as_ref().map(|readiness| readiness.state().verdict()),
@@ -63,6 +69,7 @@ fn panel_verdict(config: &Config, store: &Store, summary: &Summary, panel: &Pane
             let away = summary.sources.iter().filter(|source| source.state == SourceState::Failing);
             away.map(|source| if blind(source, &summary.signals) > 0 { Verdict::Unknown } else { Verdict::Warn }).max()
         }
+        _ if shows_alerts => raised(),
         _ => None,
     };
     own.max(others)

@@ -184,9 +184,9 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
         let word = rule.state.word();
         let (since, verdict) = match rule.state.phase {
             RulePhase::Firing { since } | RulePhase::Pending { since, .. } | RulePhase::NoData { since } => {
-                (since.hm(), Some(rule.verdict))
+                (since.since_when(state.now), Some(rule.verdict))
             }
-            RulePhase::Resolved { at } => (at.hm(), Some(Verdict::Pass)),
+            RulePhase::Resolved { at } => (at.since_when(state.now), Some(Verdict::Pass)),
             RulePhase::Inactive => (String::new(), None),
         };
         let why = [rule.words.as_str(), rule.state.reason.as_str(), rule.summary.as_str()]
@@ -215,7 +215,7 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
                 AlertState::Silenced => ("silenced", None),
                 AlertState::Resolved => ("resolved", None),
             };
-            let since = alert.since.map_or_else(String::new, |s| s.hm());
+            let since = alert.since.map_or_else(String::new, |at| at.since_when(state.now));
             theirs.push(Row {
                 cells: vec![word.into(), alert.name.clone(), whose.clone(), alert.severity.clone(), since, alert.text.clone()],
                 verdict,

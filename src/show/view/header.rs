@@ -10,6 +10,9 @@ use crate::show::cockpit::State;
 use crate::show::theme::Role;
 use crate::status::RunStatus;
 
+/// So much of an environment's name tells it from others, however little room there is.
+const SHORTEST: usize = 6;
+
 pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     let summary = &state.live_summary;
     let banner = match summary.tier {
@@ -22,8 +25,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
         Some(frozen) => (format!(" FROZEN at {}{} ", frozen.at.hms(), frozen.at.zone()), Role::Match),
         None => (format!(" {}{} ", state.now.hms(), state.now.zone()), Role::Dim),
     };
-    // How many signals fail, where it is more than the one that is said.
-    let failing = summary.signals.iter().filter(|s| s.judged && s.judgement.verdict == Verdict::Fail).count();
+    // How much fails, where it is more than the one that is said.
+    let failing = summary.failing(&state.config.alerts);
     let many = if summary.verdict == Verdict::Fail && failing > 1 { format!("{failing} ") } else { String::new() };
     let verdict = format!("{} {many}{}", paint.symbol(summary.verdict), summary.verdict.word().to_uppercase());
     let reason = format!("  {}", paint.condition(&summary.reason));
@@ -40,7 +43,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     let right = area.width.saturating_sub(corner.len() as u16);
     let mut x = paint.text(area, 0, 0, &format!(" {} ", summary.tier.word()), banner);
     // The name gives way to the verdict where there is little room.
-    let room = usize::from(right.saturating_sub(x + width(&verdict) as u16 + 3));
+    // And to some words of why.
+    let why = width(&reason).min(usize::from(area.width) / 3);
+    let room = usize::from(right.saturating_sub(x)).saturating_sub(width(&verdict) + why + 3).max(SHORTEST.min(width(&summary.environment)));
     x += paint.text(area, x, 0, &format!(" {} ", fit(&summary.environment, room)), Role::Title);
     let free = right.saturating_sub(x);
     let reached = summary.reached();

@@ -68,6 +68,13 @@ fn value_row(paint: &mut Paint, area: Rect, y: u16, titles: usize, signal: &Sign
         (None, Some(value)) => shown_of(signal, &track.judgement, value),
         (None, None) => "—".into(),
     };
+    // Who it is of gives way to how much it is, and that to how bad.
+    let room = usize::from(area.width.saturating_sub(x)).saturating_sub(if signal.has_thresholds() && at_cursor.is_none() { 2 } else { 0 });
+    let text = match track.good.as_ref().and_then(|r| r.value()) {
+        Some(Value::Lines(lines)) if lines.len() == 1 && at_cursor.is_none() && width(&text) > room => signal.shown(lines[0].value),
+        _ => text,
+    };
+    let text = fit(&text, room).into_owned();
     let numeric = matches!(track.good.as_ref().and_then(|r| r.value()), Some(Value::Number(_)));
     let text = if numeric { format!("{text:>7}") } else { text };
     let value_role = match verdict {
