@@ -372,7 +372,7 @@ fn a_wide_screen_says_what_has_happened() {
 
 #[test]
 fn what_is_judged_stands_on_some_board() {
-    let own = MANY.replace("signals = [\"listed\"]", "signals = [\"pods\"]");
+    let own = MANY.replace("\"listed\"]", "\"pods\"]");
     let config = load_text(Path::new("/x/lastgreen.toml"), &own).config.expect("a configuration");
     let others = config.boards.last().expect("a board");
     assert_eq!((others.name.as_str(), others.panels.len()), ("Others", 1));
@@ -471,6 +471,13 @@ signals = ["pods"]
 title = "listed"
 kind = "table"
 signals = ["listed"]
+[[boards]]
+name = "Few"
+columns = 1
+[[boards.panels]]
+title = "few"
+kind = "stats"
+signals = ["pods", "listed"]
 "#;
 
 /// A screen of what a few answers come to.
@@ -490,6 +497,16 @@ fn seen(answers: &[(&str, i64, Value)], board: usize) -> String {
 fn pods(count: usize, bad: Option<usize>) -> Value {
     let one = |i| LabelledValue { label: format!("pod-{i:05}").as_str().into(), value: if bad == Some(i) { 99.0 } else { 1.0 } };
     Value::Lines((0..count).map(one).collect())
+}
+
+#[test]
+fn who_it_is_of_hides_neither_how_much_nor_how_bad() {
+    let of = |label: &str, value| Value::Lines(vec![LabelledValue { label: label.into(), value }]);
+    let long = "instance=127.0.0.1:21001 job=svc namespace=production pod=app-7d9f8b6c5-x2x4z";
+    let screen = seen(&[("pods", 0, of(long, 99.0)), ("listed", 0, of("app", 99.0))], 1);
+    assert!(screen.contains("pods   99 ✗ > 50") && screen.contains("listed app 99 ✗ > 50"), "{screen}");
+    let screen = seen(&[("pods", 0, pods(3000, Some(2345)))], 1);
+    assert!(screen.lines().any(|line| line.contains("pod-02345 99") && line.contains("… ✗")), "{screen}");
 }
 
 #[test]
@@ -519,7 +536,7 @@ fn alerts_of_others_stand_where_alerts_stand_and_the_worst_first() {
     };
     let raised = Value::Alerts(vec![alert("Aaa", "info"), alert("Bbb", "warning"), alert("Zzz", "critical")]);
     let board =
-        (0..5).map(|board| seen(&[("raised", 0, raised.clone())], board)).find(|text| text.contains("Zzz") && text.contains("heartbeat"));
+        (0..6).map(|board| seen(&[("raised", 0, raised.clone())], board)).find(|text| text.contains("Zzz") && text.contains("heartbeat"));
     let board = board.expect("a board of alerts");
     let at = |word: &str| {
         board.lines().position(|line| line.contains(word) && !line.contains("FAIL")).unwrap_or_else(|| panic!("{word}: {board}"))
