@@ -272,6 +272,24 @@ fn the_rights_that_are_said_to_be_enough_are_enough() {
     let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
+    // And what is not enough is said beforehand.
+    let rights = || {
+        let items = json(&host, &["rollback", "status", "--json"])["items"].clone();
+        let item = items.as_array().expect("items").iter().find(|item| item["what"] == "rights db").expect("an item").clone();
+        (item["verdict"] == "pass", item["words"].as_str().unwrap_or_default().to_string())
+    };
+    assert!(rights().0, "{}", rights().1);
+    for (done, undone, wanted) in [
+        ("CREATE TABLE theirs (id int)", "DROP TABLE theirs", "cannot make again table public.theirs of postgres"),
+        ("CREATE PUBLICATION p FOR ALL TABLES", "DROP PUBLICATION p", "publication p for all tables, which needs a superuser"),
+        ("ALTER DATABASE ragdb CONNECTION LIMIT 2", "ALTER DATABASE ragdb CONNECTION LIMIT -1", "2 connections at most"),
+    ] {
+        pg.sql_in("ragdb", done);
+        let (good, words) = rights();
+        assert!(!good && words.contains(wanted), "{done}: {words}");
+        pg.sql_in("ragdb", undone);
+    }
+    assert!(rights().0, "{}", rights().1);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use super::connect::connect;
 use super::operations::Operations;
 use super::reach::database_options;
 use crate::act::infra::snapshot::{
-    KeptBeside, ServerRoom, changes_now, check_part, check_size, count_all, fits_in_place, kept, list, may_restore, newest, room,
-    server_rooms,
+    KeptBeside, ServerRoom, changes_now, check_part, check_size, count_all, fits_in_place, kept, list, may_restore, newest, next_size,
+    room, server_rooms,
 };
 use crate::act::infra::{gate, release, traffic};
 use crate::base::clock::{Clock, Stamp};
@@ -92,8 +92,9 @@ pub struct DataLooked {
     pub rights: Vec<(String, Result<String, String>)>,
     /// What was made after the snapshot and would go with it, where it is restored in place; or what keeps it from being restored.
     pub in_place: Vec<(String, Result<Vec<String>, NotFound>)>,
-    /// The room that is left for a safety snapshot, in bytes.
-    pub room: Option<u64>,
+    /// The room that is left for a safety snapshot, in bytes, or why there can be none; and how large that would be.
+    pub room: Result<u64, String>,
+    pub next_size: u64,
     /// The same on the databases' servers, and what is needed there.
     pub server_rooms: Vec<ServerRoom>,
     /// What restores have left beside the live data.
@@ -291,7 +292,17 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
     };
     let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(not_told(most)))]);
     let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(not_told(most)))]);
-    DataLooked { snapshot, files, loss, rights, in_place, room: room(settings), server_rooms, kept: kept.unwrap_or_default() }
+    DataLooked {
+        snapshot,
+        files,
+        loss,
+        rights,
+        in_place,
+        room: room(settings),
+        next_size: next_size(settings, environment),
+        server_rooms,
+        kept: kept.unwrap_or_default(),
+    }
 }
 
 /// The files of a snapshot, read whole.

@@ -39,6 +39,14 @@ impl Operations {
         Readiness { at: Some(self.now()), items, expected }.in_environment(&looked.mismatches)
     }
 
+    /// What keeps the data from coming back, as far as was looked. Whoever has confirmed already is not made to wait for more.
+    pub fn against_data(&self, looked: &Looked) -> Vec<String> {
+        let settings = self.config.acting.settings.snapshots.as_ref();
+        let items = settings.map(|settings| data_items(settings, looked, self.now())).unwrap_or_default();
+        let failed = items.iter().filter(|item| item.verdict == Verdict::Fail && !item.scopes.is_empty());
+        failed.map(|item| format!("{}: {}", item.what, item.words)).collect()
+    }
+
     /// What the last one has shown speaks louder than what only was looked at.
     fn last_item(&mut self) -> Option<ReadinessItem> {
         let ledger = Ledger { runs: self.runs(), ..Ledger::default() };
@@ -225,13 +233,16 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         }
     }
     let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
-    items.push(match data.room {
-        Some(room) if room > manifest.size().saturating_mul(2) => item("room", Verdict::Pass, format!("{} free", bytes(room)), None),
-        Some(room) => {
-            let words = format!("{} free for a safety snapshot of about {}", bytes(room), bytes(manifest.size()));
+    let next = manifest.size().max(data.next_size);
+    items.push(match &data.room {
+        Ok(room) if *room > next.saturating_mul(2) => item("room", Verdict::Pass, format!("{} free", bytes(*room)), None),
+        Ok(room) => {
+            let words = format!("{} free for a safety snapshot of about {}", bytes(*room), bytes(next));
             item("room", Verdict::Fail, words, Some("make room, or set another folder in [snapshots]"))
         }
-        None => item("room", Verdict::Unknown, "how much is free cannot be told".into(), None),
+        Err(why) => {
+            item("room", Verdict::Fail, format!("no safety snapshot can be taken: {why}"), Some("set another folder in [snapshots]"))
+        }
     });
     for (name, told) in &data.server_rooms {
         let what = format!("room for {name}");

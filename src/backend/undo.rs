@@ -10,9 +10,10 @@ use super::operations::{OperationError, Operations};
 use super::planning::PlanRequest;
 use super::rollback::SNAPSHOT;
 use crate::act::effect::may_take_back;
+use crate::act::infra::snapshot::list;
 use crate::base::units::{short, thousands};
 use crate::config::planned_config;
-use crate::plan::deploy::{Scope, WriteLoss};
+use crate::plan::deploy::{Part, Scope, StoreKind, WriteLoss};
 use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, RunResult, SnapshotSettings, StepRun, StepState};
 use crate::record::journal::RemoteRun;
 use crate::status::{RunLine, RunStatus};
@@ -310,6 +311,7 @@ impl Operations {
             return Err(OperationError::Usage(format!("run {} has restored nothing, or has taken it back itself", line.id)));
         };
         self.may_be_undone(&line, &runs)?;
+        self.has_something_to_go_back_to(&line, &snapshot)?;
         let later = Self::is_on_top(&line, &line.id, &runs)?;
         Ok(Undone { run: line, snapshot, again: None, later })
     }
@@ -350,6 +352,29 @@ impl Operations {
             None => return Ok(()),
         };
         Err(OperationError::Refused(words))
+    }
+
+    /// What was restored in place is taken back by the safety snapshot of the same run, and by nothing else.
+    fn has_something_to_go_back_to(&self, line: &RunLine, snapshot: &str) -> Result<(), OperationError> {
+        let Some(settings) = self.config.acting.settings.snapshots.as_ref().filter(|_| line.plan.content.target.is_none()) else {
+            return Ok(());
+        };
+        let (all, _) = list(&settings.folder);
+        let Some(manifest) = all.iter().find(|manifest| manifest.id == snapshot) else { return Ok(()) };
+        let in_place = |part: &Part| match part.kind {
+            StoreKind::Postgres => settings.restore_database == DatabaseStrategy::InPlace,
+            StoreKind::Qdrant => settings.restore_collection == CollectionStrategy::InPlace,
+            StoreKind::Sqlite | StoreKind::Program => true,
+        };
+        let mine = format!("{} ", line.id);
+        let has_safety = all.iter().any(|manifest| manifest.run.starts_with(&mine));
+        if has_safety || !manifest.parts.iter().all(in_place) || !restores(line).any(|step| step.state == StepState::Done) {
+            return Ok(());
+        }
+        Err(OperationError::Refused(format!(
+            "run {} restored in place and took no safety snapshot before: what there was is gone (lastgreen snapshot list; lastgreen snapshot restore ID)",
+            line.id
+        )))
     }
 
     /// Nothing is taken back from below what came after it. What did not restore everything may not be in use at all: that is said.

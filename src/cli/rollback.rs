@@ -119,6 +119,8 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
         Some(_) if scope != Scope::Traffic => look(&acts_on, runtime, LookAt::Versions, HURRY).green,
         _ => looked.green.clone(),
     };
+    let here = args.target.is_none() && !args.drill;
+    let against = if here && scope == Scope::Full { operations.against_data(&looked) } else { Vec::new() };
     let snapshot = looked.snapshot(operations.now());
     let reason = args.begin.reason.clone();
     let (target, drill, automatic, matrices) = (args.target.clone(), args.drill, args.automatic, looked.matrices);
@@ -134,6 +136,9 @@ pub fn rollback(args: &RollbackArgs, operations: &mut Operations, runtime: &Runt
     };
     if args.begin.confirm.is_some() && plan.content.reason.is_none() && !args.drill {
         return Err(CommandError::refused("a rollback without anybody to ask says why: add --reason TEXT"));
+    }
+    if !args.begin.json {
+        against.iter().for_each(|words| eprintln!("{} DOES NOT WORK by its readiness: {words}", scope.word()));
     }
     let code = begin(operations, &plan, &args.begin)?;
     if whole || code != exit::DONE {

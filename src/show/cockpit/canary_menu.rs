@@ -70,6 +70,11 @@ impl CanaryMenu {
         }
     }
 
+    /// Whether a share is being written: every letter is one of it.
+    pub fn is_typing(&self) -> bool {
+        self.share.is_some()
+    }
+
     fn refuse(&mut self, why: &str) -> CanaryChoice {
         self.complaint = Some(why.into());
         CanaryChoice::Open

@@ -267,6 +267,10 @@ fn rollback_key(state: &mut State, mut dialog: Box<RollbackDialog>, key: KeyEven
 }
 
 fn canary_key(state: &mut State, mut menu: CanaryMenu, key: KeyEvent) -> Vec<Command> {
+    // From here, too, it is one key away.
+    if !menu.is_typing() && matches!(state.keymap.lookup_in_run(&[Chord::from(key)]), Lookup::Act(Action::Rollback)) {
+        return requests::open_rollback(state);
+    }
     let choice = menu.key(key, &requests::canary_context(state));
     if choice == CanaryChoice::Open {
         state.overlay = Some(Overlay::Canary(menu));

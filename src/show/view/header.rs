@@ -45,7 +45,8 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
     // The name gives way to the verdict where there is little room.
     // And to some words of why.
     let why = width(&reason).min(usize::from(area.width) / 3);
-    let room = usize::from(right.saturating_sub(x)).saturating_sub(width(&verdict) + why + 3).max(SHORTEST.min(width(&summary.environment)));
+    let room =
+        usize::from(right.saturating_sub(x)).saturating_sub(width(&verdict) + why + 3).max(SHORTEST.min(width(&summary.environment)));
     x += paint.text(area, x, 0, &format!(" {} ", fit(&summary.environment, room)), Role::Title);
     let free = right.saturating_sub(x);
     let reached = summary.reached();

@@ -4,11 +4,13 @@
 mod folder;
 mod in_place;
 mod kept;
+mod looked_at;
 mod names;
 mod own_schema;
 mod postgres;
 mod program;
 mod qdrant;
+mod rights;
 mod server;
 mod sqlite;
 
@@ -16,6 +18,7 @@ pub use folder::sha256_of;
 use folder::{check_files, id_for};
 pub use folder::{check_size, list, mark_golden, prune};
 pub use kept::{KeptBeside, kept};
+pub use looked_at::{ServerRoom, fits_in_place, may_restore, next_size, room, server_rooms};
 pub use names::Change;
 
 use std::collections::BTreeMap;
@@ -485,51 +488,6 @@ pub async fn check_part(settings: &SnapshotSettings, manifest: &Manifest, part: 
             Ok(format!("{} has its size and sum", wanted.file))
         }
     }
-}
-
-/// Whether everything may be restored, store by store. Nothing is touched.
-pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<String, String>)> {
-    let mut all = Vec::new();
-    for store in settings.databases.iter().filter(|store| !store.options.is_sqlite()) {
-        let may = postgres::may_restore(store, settings).await;
-        all.push((store.name.clone(), may.map_err(|fault| fault.message)));
-    }
-    for node in &settings.nodes {
-        let may = qdrant::may_restore(node, settings).await;
-        all.push((node.name.clone(), may.map_err(|fault| fault.message)));
-    }
-    all
-}
-
-/// Whether a snapshot can be restored in place, by database: what was made later and would go with it; or what stands in its way.
-pub async fn fits_in_place(settings: &SnapshotSettings, manifest: &Manifest) -> Vec<(String, Result<Vec<String>, String>)> {
-    let mut all = Vec::new();
-    let in_place = settings.restore_database == DatabaseStrategy::InPlace;
-    for part in manifest.parts.iter().filter(|part| in_place && part.kind == StoreKind::Postgres) {
-        let file = settings.folder.join(&manifest.id).join(&part.file);
-        let fits = async { in_place::fits_in(&store_of(settings, part)?.options, part, &file, settings.timeout).await };
-        all.push((part.name.clone(), fits.await.map_err(|fault| fault.message)));
-    }
-    all
-}
-
-/// The room that is left where snapshots are kept, in bytes.
-pub fn room(settings: &SnapshotSettings) -> Option<u64> {
-    let folder = settings.folder.ancestors().find(|folder| folder.exists())?;
-    let stat = rustix::fs::statvfs(folder).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-/// A database, and how many bytes are free on its server and needed there; or why nobody can tell.
-pub type ServerRoom = (String, Result<(u64, u64), String>);
-
-/// The room on the server of each database, and what a restore of it needs there.
-pub async fn server_rooms(settings: &SnapshotSettings) -> Vec<ServerRoom> {
-    let mut all = Vec::new();
-    for store in settings.databases.iter().filter(|store| !store.options.is_sqlite()) {
-        all.push((database_name(store), postgres::server_room(store, settings).await.map_err(|fault| fault.message)));
-    }
-    all
 }
 
 /// Whether a server is still at work for a step of a run.

@@ -1,0 +1,93 @@
+//! What a role needs on a PostgreSQL to restore a database there: looked at beforehand, so that nothing is begun that would fail.
+
+use super::server::{CONNECTING, database_of, fits, maintenance, open, server_version};
+use crate::observe::reading::{Fault, FaultKind};
+use crate::observe::source::literal;
+use crate::plan::runbook::{DatabaseStore, DatabaseStrategy, SnapshotSettings};
+
+/// Whether a restore would be allowed, and which programs it would be done with. Nothing is touched.
+pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> Result<String, Fault> {
+    let mut session = maintenance(&store.options).await?;
+    let name = database_of(&store.options).unwrap_or_default();
+    let query = format!(
+        "SELECT (rolsuper OR rolcreatedb AND (d.dattablespace = (SELECT oid FROM pg_tablespace WHERE spcname = 'pg_default') \
+           OR has_tablespace_privilege(d.dattablespace, 'CREATE'))) AS makes, (rolsuper OR pg_has_role(current_user, d.datdba, 'member')) AS owns, \
+         (rolsuper OR pg_has_role(current_user, 'pg_signal_backend', 'member') OR NOT EXISTS ( \
+           SELECT 1 FROM pg_stat_activity a WHERE a.datname = d.datname AND a.backend_type = 'client backend' \
+           AND a.usesysid IS NOT NULL AND NOT pg_has_role(current_user, a.usesysid, 'member'))) AS ends, \
+         d.datallowconn AS open, (SELECT string_agg(a.usename || ' (' || a.pid || ')', ', ') FROM pg_stat_activity a JOIN pg_roles s ON s.oid = a.usesysid \
+           WHERE NOT pg_roles.rolsuper AND s.rolsuper AND a.datname = d.datname AND a.backend_type = 'client backend') AS above, \
+         (SELECT string_agg(gid, ', ') FROM pg_prepared_xacts WHERE database = d.datname) AS prepared, \
+         CASE WHEN d.datconnlimit BETWEEN 0 AND 2 AND NOT rolsuper THEN d.datconnlimit END AS most, rolsuper AS super \
+         FROM pg_roles, pg_database d WHERE rolname = current_user AND d.datname = {}",
+        literal(&name)
+    );
+    let looked = async {
+        let version = server_version(&mut session).await?;
+        Ok::<_, Fault>((version, session.run(&query, &[], true, CONNECTING).await?))
+    };
+    let looked = looked.await;
+    session.close().await;
+    let (version, given) = looked?;
+    fits("pg_restore", &version).await?;
+    fits("pg_dump", &version).await?;
+    let may = |what: &str| given.first.first().and_then(|row| row[what].as_bool()).unwrap_or(false);
+    let swaps = settings.restore_database == DatabaseStrategy::Swap;
+    if !may("open") {
+        let words = format!(
+            "{name} takes no connections: a restore was cut off while it had closed it (lastgreen runs; resume it, or abort it with --undo)"
+        );
+        return Err(Fault::new(FaultKind::Unavailable, words));
+    }
+    let text = |what: &str| given.first.first().and_then(|row| row[what].as_str());
+    if let Some(above) = text("above").filter(|_| swaps) {
+        let words = format!("{name}: sessions of a superuser are connected, which this role cannot end: {above}");
+        return Err(Fault::new(FaultKind::Auth, words));
+    }
+    if let Some(prepared) = text("prepared").filter(|_| swaps) {
+        let words = format!("{name}: a transaction that is prepared holds it: {prepared} (COMMIT PREPARED or ROLLBACK PREPARED)");
+        return Err(Fault::new(FaultKind::Unavailable, words));
+    }
+    if let Some(most) = given.first.first().and_then(|row| row["most"].as_i64()) {
+        let words = format!("{name}: {most} connections at most leave none for the programs: ALTER DATABASE … CONNECTION LIMIT …");
+        return Err(Fault::new(FaultKind::Unavailable, words));
+    }
+    if !may("super")
+        && let Some(foreign) = foreign(store, swaps).await?
+    {
+        return Err(Fault::new(FaultKind::Auth, format!("{name}: this role cannot make again {foreign}")));
+    }
+    match (may("makes") || !swaps, may("owns")) {
+        (true, true) if swaps && !may("ends") => {
+            let words = format!("{name}: this role may not end the sessions of others: GRANT pg_signal_backend TO …");
+            Err(Fault::new(FaultKind::Auth, words))
+        }
+        (true, true) => Ok(format!("{name}: may be restored, with the programs of {version} or newer")),
+        (false, _) => Err(Fault::new(FaultKind::Auth, format!("{name}: this role makes no databases: ALTER ROLE … CREATEDB"))),
+        (_, false) => Err(Fault::new(FaultKind::Auth, format!("{name}: this role does not own it: ALTER DATABASE … OWNER TO …"))),
+    }
+}
+
+/// What is in a database that whoever is no superuser makes only as a member of its owner, or not at all.
+const FOREIGN: &str = "WITH own AS (SELECT oid, nspname, nspowner FROM pg_namespace WHERE nspname NOT IN ('information_schema', 'lastgreen') AND nspname NOT LIKE 'pg\\_%'), \
+     things AS ( \
+       SELECT 'pg_class'::regclass AS class, c.oid, format('table %I.%I', nspname, relname) AS words, relowner AS owner FROM pg_class c JOIN own ON own.oid = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
+       UNION ALL SELECT 'pg_proc'::regclass, p.oid, format('function %I.%I', nspname, proname), proowner FROM pg_proc p JOIN own ON own.oid = pronamespace \
+       UNION ALL SELECT 'pg_namespace'::regclass, oid, format('schema %I', nspname), nspowner FROM own WHERE nspname <> 'public'), \
+     foreigners AS ( \
+       SELECT words || ' of ' || pg_get_userbyid(owner) AS words FROM things t WHERE NOT pg_has_role(owner, 'member') \
+         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = t.class AND d.objid = t.oid AND d.deptype = 'e') \
+       UNION ALL SELECT 'extension ' || extname || ', which needs a superuser' FROM pg_extension e WHERE $swaps AND EXISTS ( \
+         SELECT FROM pg_available_extension_versions v WHERE v.name = extname AND v.version = extversion AND v.superuser AND NOT v.trusted) \
+       UNION ALL SELECT 'event trigger ' || evtname || ', which needs a superuser' FROM pg_event_trigger \
+       UNION ALL SELECT 'publication ' || pubname || ' for all tables, which needs a superuser' FROM pg_publication WHERE puballtables) \
+     SELECT (SELECT string_agg(words, '; ') FROM (SELECT words FROM foreigners ORDER BY words LIMIT 3) AS first) \
+       || CASE WHEN count(*) > 3 THEN format('; +%s more', count(*) - 3) ELSE '' END AS v FROM foreigners";
+
+/// What a role cannot make again, in words.
+async fn foreign(store: &DatabaseStore, swaps: bool) -> Result<Option<String>, Fault> {
+    let mut session = open(&store.options).await?;
+    let told = session.run(&FOREIGN.replace("$swaps", if swaps { "true" } else { "false" }), &[], true, CONNECTING).await;
+    session.close().await;
+    Ok(told?.value.as_ref().and_then(serde_json::Value::as_str).map(str::to_string))
+}
