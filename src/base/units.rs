@@ -153,6 +153,8 @@ impl Unit {
                 .parse::<bytesize::ByteSize>()
                 .map(|size| size.as_u64() as f64)
                 .map_err(|_| format!("`{suffix}` is not a size (write 512MiB or 2GiB)")),
+            // Written in several parts, as `1h30m`.
+            (Unit::Seconds, _, None) if duration(text).is_ok() => Ok(duration(text).unwrap_or_default().as_secs_f64()),
             _ => Err(format!("`{suffix}` does not fit a signal measured in {}", self.name())),
         }
     }
@@ -416,5 +418,6 @@ mod tests {
         assert_eq!(watch(Duration::from_secs(130)), "2:10");
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         assert!(duration("0s").is_err() && duration("soon").is_err());
+        assert_eq!((Unit::Seconds.parse("1h10m"), Unit::Seconds.parse("1h10x").is_err()), (Ok(4200.0), true));
     }
 }

@@ -96,6 +96,7 @@ impl Resolver<'_> {
             }
             let (Some(good), Some(total)) = (self.windowed(good), self.windowed(total)) else { continue };
             let objective = Objective { name: name.clone(), target: ratio, window, good, total };
+            let no_data = file.slos[name].0.no_data.unwrap_or(NoData::Unknown);
             for rate in BurnRate::ALL {
                 let signal: Arc<str> = format!("{name}_burn_{}", rate.long).into();
                 let query = SpannedText::new(span.clone(), objective.query(rate));
@@ -114,16 +115,32 @@ impl Resolver<'_> {
                     condition,
                     hold: Duration::ZERO,
                     level: if rate.critical { Level::Critical } else { Level::Warning },
-                    no_data: file.slos[name].0.no_data.unwrap_or(NoData::Unknown),
+                    no_data,
                     summary: format!("the error budget of {name} ({:.2} %) burns {}x too fast", ratio * 100.0, rate.factor),
                     gap: Duration::from_secs(120),
                     runbook: None,
                 });
             }
+            rules.extend(nonsense(name, no_data));
             objectives.push(objective);
         }
         (objectives, rules)
     }
+}
+
+/// More good ones than there are at all: one of the queries is not what it is taken for, and the burn rates are none.
+fn nonsense(name: &str, no_data: NoData) -> Option<Rule> {
+    Some(Rule {
+        name: format!("{name}_good_exceeds_total").into(),
+        signal: format!("{name}_burn_{}", BurnRate::ALL[0].long).into(),
+        condition: Condition::parse("< -1", Unit::None).ok()?,
+        hold: Duration::ZERO,
+        level: Level::Warning,
+        no_data,
+        summary: format!("{name}: there are more good ones than there are at all, so one of its two queries is wrong"),
+        gap: Duration::from_secs(120),
+        runbook: None,
+    })
 }
 
 /// The longest silence between two observations that still counts as watching.

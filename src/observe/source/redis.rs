@@ -146,6 +146,9 @@ impl Client for Redis {
                     if lives && reply == Reply::Int(-2) {
                         return Err(Fault::new(FaultKind::Empty, "there is no such key"));
                     }
+                    if lives && reply == Reply::Int(-1) {
+                        return Err(Fault::new(FaultKind::Empty, "this key never expires"));
+                    }
                     value_of(in_pairs(reply, command), field.as_deref()).map(Answer::now)
                 }
                 other => Err(not_understood(other)),
