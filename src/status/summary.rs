@@ -95,6 +95,9 @@ pub struct Summary {
     /// Alerts that always fire while alerting works, and do not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<String>,
+    /// How many things fail.
+    #[serde(skip)]
+    pub failing: usize,
     /// What others raise, with their names: Prometheus, Alertmanager.
     pub alerts: Vec<(String, Alert)>,
     pub sources: Vec<SourceLine>,
@@ -164,6 +167,7 @@ impl Summary {
         let (mut candidates, heard, silent) = silent(config, store, &alerts);
         let unsaid = unsaid(config, store, &sources);
         candidates.extend(unsaid.into_iter().map(|words| (Verdict::Unknown, 1, words)));
+        let failing = failing(&signals, &rules, &judged);
         let worst = worst((&signals, &rules), (&judged, (candidates, heard)), &sources, &mismatches);
         Summary {
             environment: config.environment.name.clone(),
@@ -175,6 +179,7 @@ impl Summary {
             signals,
             rules,
             silent,
+            failing,
             alerts,
             sources,
             deploy: None,
@@ -210,14 +215,6 @@ impl Summary {
         asking.rev().max_by_key(|rule| (rank(&rule.state.phase), rule.verdict))?.runbook.as_deref()
     }
 
-    /// How many things fail: signals, rules on others than those, and the alerts of others.
-    pub fn failing(&self, settings: &AlertSettings) -> usize {
-        let signals = self.signals.iter().filter(|line| line.judged && line.judgement.verdict == Verdict::Fail);
-        let mut of: BTreeSet<&str> = signals.map(|line| line.name.as_str()).collect();
-        of.extend(self.rules.iter().filter(|rule| rule.verdict == Verdict::Fail).map(|rule| rule.signal.as_str()));
-        of.len() + self.alerts.iter().filter(|(_, alert)| alert_verdict(settings, alert) == Verdict::Fail).count()
-    }
-
     /// What was reached, by the sources' own account: `ragdb · rag_main`.
     pub fn reached(&self) -> String {
         let mut parts: Vec<&str> = Vec::new();
@@ -228,6 +225,14 @@ impl Summary {
         }
         parts.join(" · ")
     }
+}
+
+/// How many things fail: signals, rules on others than those, and the alerts of others.
+fn failing(signals: &[SignalLine], rules: &[RuleLine], alerts: &[JudgedAlert<'_>]) -> usize {
+    let signals = signals.iter().filter(|line| line.judged && line.judgement.verdict == Verdict::Fail);
+    let mut of: BTreeSet<&str> = signals.map(|line| line.name.as_str()).collect();
+    of.extend(rules.iter().filter(|rule| rule.verdict == Verdict::Fail).map(|rule| rule.signal.as_str()));
+    of.len() + alerts.iter().filter(|(verdict, ..)| *verdict == Verdict::Fail).count()
 }
 
 fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {

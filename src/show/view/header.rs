@@ -26,7 +26,7 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect) {
         None => (format!(" {}{} ", state.now.hms(), state.now.zone()), Role::Dim),
     };
     // How much fails, where it is more than the one that is said.
-    let failing = summary.failing(&state.config.alerts);
+    let failing = summary.failing;
     let many = if summary.verdict == Verdict::Fail && failing > 1 { format!("{failing} ") } else { String::new() };
     let verdict = format!("{} {many}{}", paint.symbol(summary.verdict), summary.verdict.word().to_uppercase());
     let reason = format!("  {}", paint.condition(&summary.reason));

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Told;
 use super::names::{comment, is_restored_by, say};
-use super::server::{CONNECTING, LOOK, database_of, environment, fits, maintenance, open, program, server_version, wrong};
+use super::server::{CONNECTING, LOOK, environment, fits, maintenance, named, open, program, server_version, wrong};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Session, literal, web_json};
@@ -56,21 +56,21 @@ impl Made {
 
 /// What stands in the live database on what an archive makes.
 #[derive(Debug, Default, Deserialize)]
-pub struct Standing {
+struct Standing {
     /// Tables of the archive that are there: nobody else may have them meanwhile.
     locks: Vec<String>,
     /// What takes away what keeps them from being dropped.
     drops: Vec<String>,
     /// What goes by that and is not in the archive.
-    pub goes: Vec<String>,
+    goes: Vec<String>,
     /// What is not in the archive, and must not go.
-    pub blocks: Vec<String>,
+    blocks: Vec<String>,
     schemas: BTreeSet<String>,
     extensions: BTreeSet<String>,
 }
 
 /// Looks and touches nothing.
-pub async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Result<Standing, Fault> {
+async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Result<Standing, Fault> {
     let file = file.display().to_string();
     let script = program(&["pg_restore", "--schema-only", "--clean", "--if-exists", "--file=-", &file], Vec::new(), limit).await?;
     let made = Made::by(&script);
@@ -93,6 +93,15 @@ pub async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -
 }
 
 impl Standing {
+    /// # Errors
+    /// What keeps a part from being restored.
+    fn lets_in(&self, part: &Part) -> Result<(), Fault> {
+        match self.blocks.as_slice() {
+            [] => Ok(()),
+            blocks => Err(wrong(format!("{} cannot be restored in place: {}", part.name, blocks.join("; ")))),
+        }
+    }
+
     /// Everything in front of the archive. It waits for nobody's lock for longer than this; the archive itself would wait for ever.
     fn prelude(&self) -> String {
         let mut lines = vec!["BEGIN;".to_string(), "SET LOCAL lock_timeout = '30s';".into()];
@@ -130,9 +139,7 @@ pub async fn restore(
     let words = format!("restoring {} in place", part.name);
     told(Progress { done: 0.0, of: None, unit: String::new(), words: words.clone() });
     let standing = standing(options, file, settings.timeout).await?;
-    if !standing.blocks.is_empty() {
-        return Err(wrong(format!("{} cannot be restored in place: {}", part.name, standing.blocks.join("; "))));
-    }
+    standing.lets_in(part)?;
     let mut looking = maintenance(options).await?;
     let piped = {
         let mut piped = std::pin::pin!(pipe(options, file, settings, (run, session_name), &standing));
@@ -169,9 +176,8 @@ async fn pipe(
     };
     let (prelude, contents) = (written("prelude.sql", standing.prelude())?, written("contents", standing.contents(&list))?);
     let environment = environment(options, session_name).await?;
-    let name = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
     // Whether this run has restored it is known by the database itself, whatever becomes of whoever waits for it.
-    let mark = comment(&name, Some(run));
+    let mark = comment(&named(options)?, Some(run));
     let argv = ["sh", "-c", PIPE, "pg_restore", &prelude, &contents, &file, &options.url, &mark];
     let said = program(&argv, environment, settings.timeout).await.map_err(|fault| {
         let message = fault.message.replacen("`sh`", "`pg_restore | psql`", 1);
@@ -201,10 +207,9 @@ const ENDING: Duration = Duration::from_secs(10);
 
 /// What a run has at work in the live database is ended, and all of it goes: in words, where there was something.
 pub async fn leave_whole(options: &DatabaseOptions, run: &str) -> Result<Option<String>, Fault> {
+    let name = named(options)?;
     let mut session = maintenance(options).await?;
-    let mine = format!("application_name LIKE {} AND datname = {}", literal(&format!("lastgreen {run} %")), {
-        literal(&database_of(options).ok_or_else(|| wrong("the URL names no database"))?)
-    });
+    let mine = format!("application_name LIKE {} AND datname = {}", literal(&format!("lastgreen {run} %")), literal(&name));
     let end = format!("SELECT count(pg_terminate_backend(pid)) AS v FROM pg_stat_activity WHERE {mine} AND pid <> pg_backend_pid()");
     let deadline = Instant::now() + ENDING;
     let mut ended = false;
@@ -219,7 +224,6 @@ pub async fn leave_whole(options: &DatabaseOptions, run: &str) -> Result<Option<
     };
     session.close().await;
     gone?;
-    let name = database_of(options).unwrap_or_default();
     Ok(match (ended, is_restored_by(options, run).await?) {
         (true, false) => Some(format!("pg_restore was ended in {name}: nothing of it is there")),
         (true, true) => Some(format!("pg_restore had just come to its end in {name}")),
@@ -237,10 +241,8 @@ pub async fn fits_in(options: &DatabaseOptions, part: &Part, file: &Path, limit:
     session.close().await;
     fits("psql", &version?).await?;
     let standing = standing(options, file, limit).await?;
-    match standing.blocks.as_slice() {
-        [] => Ok(standing.goes),
-        blocks => Err(wrong(format!("{} cannot be restored in place: {}", part.name, blocks.join("; ")))),
-    }
+    standing.lets_in(part)?;
+    Ok(standing.goes)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
-use super::server::{CONNECTING, database_of, identifier, maintenance, wrong};
+use super::server::{CONNECTING, identifier, maintenance, named, wrong};
 use super::{Restored, TAG, Taken, tag};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::Fault;
@@ -47,10 +47,10 @@ pub(super) struct DatabaseNames {
 
 impl DatabaseNames {
     pub(super) fn of(options: &DatabaseOptions, run: &str) -> Result<DatabaseNames, Fault> {
-        let live = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
+        let live = named(options)?;
         let tag = tag(run);
-        let named = |what: &str| cut(&live, &format!("_{what}_{tag}"));
-        Ok(DatabaseNames { new: named("restore"), old: named("before"), undone: named("undone"), live, run: run.into() })
+        let beside = |what: &str| cut(&live, &format!("_{what}_{tag}"));
+        Ok(DatabaseNames { new: beside("restore"), old: beside("before"), undone: beside("undone"), live, run: run.into() })
     }
 
     /// The same as a change of names goes through them: what gets the live name, and what the one of that name is called then.
@@ -270,9 +270,9 @@ async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
 /// What a restored database says of itself, so that everybody on every host knows whose it is.
 const RESTORED_BY: &str = "restored by lastgreen run ";
 
-/// Says in a database by which run it was restored. Where that is not allowed, it goes without.
-pub(super) async fn mark(session: &mut Session, name: &str, run: &str) {
-    if let Err(fault) = say(session, comment(name, Some(run))).await {
+/// Says in a database by which run it was restored, or that it is not known of any. Where that is not allowed, it goes without.
+pub(super) async fn mark(session: &mut Session, name: &str, run: Option<&str>) {
+    if let Err(fault) = say(session, comment(name, run)).await {
         log::info!("{name} does not say by which run it was restored: {}", fault.message);
     }
 }
@@ -285,7 +285,7 @@ pub(super) fn comment(name: &str, run: Option<&str>) -> String {
 
 /// Whether a database says that it was restored by a run.
 pub(super) async fn is_restored_by(options: &DatabaseOptions, run: &str) -> Result<bool, Fault> {
-    let name = database_of(options).ok_or_else(|| wrong("the URL names no database"))?;
+    let name = named(options)?;
     let mut session = maintenance(options).await?;
     let said = marked(&mut session, &name).await;
     session.close().await;
@@ -294,13 +294,9 @@ pub(super) async fn is_restored_by(options: &DatabaseOptions, run: &str) -> Resu
 
 /// Says of a live database by which run it was restored, where that is no more the one that has restored it last.
 pub(super) async fn mark_live(options: &DatabaseOptions, run: Option<&str>) {
-    let Some(name) = database_of(options) else { return };
-    if let Ok(mut session) = maintenance(options).await {
-        let said = say(&mut session, comment(&name, run)).await;
+    if let (Ok(name), Ok(mut session)) = (named(options), maintenance(options).await) {
+        mark(&mut session, &name, run).await;
         session.close().await;
-        if let Err(fault) = said {
-            log::info!("{name} does not say by which run it was restored: {}", fault.message);
-        }
     }
 }
 

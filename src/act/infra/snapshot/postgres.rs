@@ -21,7 +21,7 @@ use crate::observe::source::{Given, Session, literal};
 use crate::plan::deploy::{Changes, Part, StoreKind};
 use crate::plan::runbook::{DatabaseStore, DatabaseStrategy, Progress, SnapshotSettings};
 
-/// What is packed least takes a third of the time, is hardly larger, and is back sooner: somebody waits for it, and it is kept for days.
+/// What is packed least takes less than half of the time, is hardly larger, and is back sooner: somebody waits for it, and it is kept for days.
 const PACKED: &str = "--compress=1";
 /// How many restore at once.
 const JOBS: &str = "2";
@@ -327,7 +327,7 @@ async fn fill(
         return Err(Fault::new(FaultKind::Garbage, words));
     }
     like_the_live_one(session, names).await?;
-    mark(session, &names.new, &names.run).await;
+    mark(session, &names.new, Some(&names.run)).await;
     own_records(options, &new, session_name, settings.timeout).await
 }
 

@@ -23,6 +23,11 @@ pub fn database_of(options: &DatabaseOptions) -> Option<String> {
     Some(parsed.get_database().unwrap_or(parsed.get_username()).to_string())
 }
 
+/// The same where there has to be one.
+pub(super) fn named(options: &DatabaseOptions) -> Result<String, Fault> {
+    database_of(options).ok_or_else(|| wrong("the URL names no database"))
+}
+
 /// The same server, another database.
 pub(super) fn at_database(options: &DatabaseOptions, name: &str) -> Result<DatabaseOptions, Fault> {
     let mut url = url::Url::parse(&options.url).map_err(|e| wrong(e.to_string()))?;
