@@ -6,7 +6,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use common::host::Host;
 use common::router::{Router, host, rollback};
@@ -120,6 +120,32 @@ fn what_speaks_against_a_step_up_is_not_left_out_by_an_empty_word() {
     assert_eq!(router.share(), 0.0);
     let (code, said) = host.run(&["canary", "hold", "--release", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
+}
+
+/// A rate takes two pages: whoever has just begun to read them waits for the second.
+#[test]
+fn a_step_up_by_command_waits_for_the_second_page() {
+    let router = Router::default();
+    let server = router.start();
+    let pages = AtomicU32::new(0);
+    let exporter = Canned::new(move |_, stream| {
+        let n = 5 * pages.fetch_add(1, Ordering::SeqCst);
+        respond(stream, "200 OK", &["Content-Type: text/plain"], &format!("n_total{{track=\"a\"}} {n}\nn_total{{track=\"b\"}} {n}\n"));
+    });
+    let host = Host::plain(&format!(
+        "[services.router]\nurl = \"{}\"\n[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/w\"\npointer = \"/canary\"\nwithin = \"2s\"\n\
+         [sources.pages]\nkind = \"scrape\"\ninterval = \"1s\"\ntargets = [{{ url = \"{}/metrics\" }}]\n\
+         [signals.new]\nsource = \"pages\"\nquery = 'sum(rate(n_total{{track=\"a\"}}[4s]))'\n\
+         [signals.old]\nsource = \"pages\"\nquery = 'sum(rate(n_total{{track=\"b\"}}[4s]))'\n\
+         [canary]\nsteps = [0, 10, 25, 100]\nbake = \"5s\"\nat_least = 4\n[canary.metrics.m]\ncanary = \"new\"\nstable = \"old\"\n\
+         effect = {{ measure = \"mean_ratio\", allowed_increase = 100.0, allowed_decrease = 0.01 }}\n",
+        server.url(),
+        exporter.url()
+    ));
+    let (code, said) = host.run(&["canary", "set", "10", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = host.run(&["canary", "promote", "--confirm", "here"]);
+    assert_eq!((code, router.share()), (0, 25.0), "{said}");
 }
 
 /// What is asked of sources that tell no past begins anew with every command: the bake has seen more.

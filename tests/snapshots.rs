@@ -282,6 +282,12 @@ fn the_rights_that_are_said_to_be_enough_are_enough() {
     for (done, undone, wanted) in [
         ("CREATE TABLE theirs (id int)", "DROP TABLE theirs", "cannot make again table public.theirs of postgres"),
         ("CREATE PUBLICATION p FOR ALL TABLES", "DROP PUBLICATION p", "publication p for all tables, which needs a superuser"),
+        (
+            "ALTER TABLE other ENABLE ROW LEVEL SECURITY; ALTER TABLE other FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE other NO FORCE ROW LEVEL SECURITY; ALTER TABLE other DISABLE ROW LEVEL SECURITY",
+            "table other, whose rows a policy hides from it",
+        ),
+        ("SELECT lo_create(77)", "SELECT lo_unlink(77)", "large object 77 of postgres"),
         ("ALTER DATABASE ragdb CONNECTION LIMIT 2", "ALTER DATABASE ragdb CONNECTION LIMIT -1", "2 connections at most"),
     ] {
         pg.sql_in("ragdb", done);
@@ -290,6 +296,22 @@ fn the_rights_that_are_said_to_be_enough_are_enough() {
         pg.sql_in("ragdb", undone);
     }
     assert!(rights().0, "{}", rights().1);
+    // What stays behind is said, and keeps nothing from coming back.
+    pg.sql_in("ragdb", "CREATE SUBSCRIPTION theirs CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)");
+    let items = json(&host, &["rollback", "status", "--json"])["items"].clone();
+    let beside = items.as_array().expect("items").iter().find(|item| item["what"] == "beside db").expect("an item").clone();
+    let words = beside["words"].as_str().unwrap_or_default();
+    assert!(beside["verdict"] == "warn" && words.contains("subscription theirs"), "{beside}");
+    create(&host, true);
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(
+        pg.sql_in(
+            "ragdb",
+            "SELECT count(*) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ),
+        "0"
+    );
 }
 
 #[test]

@@ -17,10 +17,12 @@ use crate::judge::{Condition, Verdict, observe};
 use crate::observe::reading::Ask;
 use crate::observe::source::{Boxed, Mailbox, Poller};
 use crate::plan::runbook::Check;
-use crate::status::Store;
+use crate::status::{Store, Track};
 
 /// The shortest past that is asked for.
 const SHORTEST: Duration = Duration::from_secs(30);
+/// So long pages are waited for that are read from now on: a rate takes two of them.
+const PAGES: Duration = Duration::from_secs(30);
 
 pub struct LiveSignals {
     config: Config,
@@ -78,6 +80,11 @@ impl LiveSignals {
         while !store.all_answered(&config) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
             store.apply(&config, mailbox.take(), self.clock.now());
         }
+        let every = config.sources.values().filter(|source| source.kind.reads_from_now_on()).map(|source| source.every).max();
+        let deadline = Instant::now() + every.map_or(Duration::ZERO, |every| (every * 2 + Duration::from_millis(500)).min(PAGES));
+        while awaits_a_page(&config, &store) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
+            store.apply(&config, mailbox.take(), self.clock.now());
+        }
         Ok(Watching { names, window, config, store, mailbox, poller })
     }
 
@@ -131,6 +138,18 @@ impl LiveSignals {
             Err(why) => unknown(why),
         }
     }
+}
+
+/// Whether something is asked of pages that have been read too seldom for an answer so far.
+fn awaits_a_page(config: &Config, store: &Store) -> bool {
+    config.signals.iter().any(|(name, signal)| {
+        let from_now_on = config.sources.get(&signal.question.source).is_some_and(|source| source.kind.reads_from_now_on());
+        let says_nothing = |track: &Track| match &track.latest {
+            Some(reading) => reading.outcome.as_ref().map_or_else(|fault| !fault.kind.is_of_source(), |value| value.is_empty()),
+            None => true,
+        };
+        from_now_on && store.signals.get(name).is_some_and(says_nothing)
+    })
 }
 
 impl Signals for LiveSignals {

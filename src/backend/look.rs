@@ -12,8 +12,8 @@ use super::connect::connect;
 use super::operations::Operations;
 use super::reach::database_options;
 use crate::act::infra::snapshot::{
-    KeptBeside, ServerRoom, changes_now, check_part, check_size, count_all, fits_in_place, kept, list, may_restore, newest, next_size,
-    room, server_rooms,
+    KeptBeside, MayRestore, ServerRoom, changes_now, check_part, check_size, count_all, fits_in_place, kept, list, may_restore, newest,
+    next_size, room, server_rooms,
 };
 use crate::act::infra::{gate, release, traffic};
 use crate::base::clock::{Clock, Stamp};
@@ -89,7 +89,7 @@ pub struct DataLooked {
     /// Whether its files are as they were written.
     pub files: Result<FilesSeen, NotFound>,
     pub loss: Option<WriteLoss>,
-    pub rights: Vec<(String, Result<String, String>)>,
+    pub rights: Vec<(String, Result<MayRestore, String>)>,
     /// What was made after the snapshot and would go with it, where it is restored in place; or what keeps it from being restored.
     pub in_place: Vec<(String, Result<Vec<String>, NotFound>)>,
     /// The room that is left for a safety snapshot, in bytes, or why there can be none; and how large that would be.

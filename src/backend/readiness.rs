@@ -214,9 +214,13 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
     });
     for (name, may) in &data.rights {
         items.push(match may {
-            Ok(words) => item(&format!("rights {name}"), Verdict::Pass, words.clone(), None),
+            Ok(may) => item(&format!("rights {name}"), Verdict::Pass, may.words.clone(), None),
             Err(why) => item(&format!("rights {name}"), Verdict::Fail, why.clone(), None),
         });
+        items.extend(may.iter().filter_map(|may| may.stays.clone()).map(|stays| {
+            let mend = Some("make it again after the restore, or take it away before");
+            ReadinessItem { scopes: Vec::new(), ..item(&format!("beside {name}"), Verdict::Warn, stays, mend) }
+        }));
     }
     for (name, fits) in &data.in_place {
         let what = format!("{name} in place");

@@ -230,6 +230,11 @@ impl SourceKind {
         }
     }
 
+    /// Whether it knows nothing of what was before it was asked first, and a rate only from the second time on.
+    pub fn reads_from_now_on(&self) -> bool {
+        matches!(self, SourceKind::Scrape { .. })
+    }
+
     /// Where it is, without credentials.
     pub fn place(&self) -> String {
         match self {

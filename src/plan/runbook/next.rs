@@ -272,6 +272,7 @@ fn failure_question(key: &str, step: &StepRun, planned: &Planned, back: Option<b
         choices.insert(place, Choice::Rollback);
     }
     let by_hand = planned.by_hand.as_ref().map_or_else(String::new, |runbook| format!("; on by hand: runbook {runbook}"));
-    let text = format!("Step `{}` failed: {}{by_hand}", planned.name, step.message);
+    let left_out = planned.kind.left_out().map_or_else(String::new, |means| format!("; left out, {means}"));
+    let text = format!("Step `{}` failed: {}{left_out}{by_hand}", planned.name, step.message);
     OperatorQuestion { step: key.into(), kind: QuestionKind::Failure, text, check: Vec::new(), choices }
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Told;
 use super::names::{comment, is_restored_by, say};
+use super::postgres::WITHOUT;
 use super::server::{CONNECTING, LOOK, environment, fits, maintenance, named, open, program, server_version, wrong};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
@@ -19,7 +20,7 @@ use crate::plan::deploy::Part;
 use crate::plan::runbook::{Progress, SnapshotSettings};
 
 /// The end of the transaction is said only when the whole archive was read; whatever ends before that ends it without effect.
-const PIPE: &str = r#"{ cat "$1" && pg_restore --clean --if-exists --use-list="$2" --file=- "$3" && printf '%s;\nCOMMIT;\n\\echo restored\n' "$5"; } |
+const PIPE: &str = r#"{ cat "$1" && pg_restore --no-subscriptions --clean --if-exists --use-list="$2" --file=- "$3" && printf '%s;\nCOMMIT;\n\\echo restored\n' "$5"; } |
 psql --no-psqlrc --quiet --no-align --tuples-only --no-password --set=ON_ERROR_STOP=1 --dbname="$4""#;
 
 /// What an archive makes, by the statements that drop it, each with its schema and quoted as it must be.
@@ -72,7 +73,7 @@ struct Standing {
 /// Looks and touches nothing.
 async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Result<Standing, Fault> {
     let file = file.display().to_string();
-    let script = program(&["pg_restore", "--schema-only", "--clean", "--if-exists", "--file=-", &file], Vec::new(), limit).await?;
+    let script = program(&["pg_restore", "--schema-only", WITHOUT, "--clean", "--if-exists", "--file=-", &file], Vec::new(), limit).await?;
     let made = Made::by(&script);
     let listed = |names: &[&[String]]| literal(&json!(names.concat()).to_string());
     let query = include_str!("standing.sql")

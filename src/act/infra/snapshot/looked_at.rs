@@ -1,11 +1,12 @@
 //! Whether a snapshot could be taken, and brought back, now: looked at, and nothing is touched.
 
+use super::rights::MayRestore;
 use super::{database_name, in_place, list, postgres, qdrant, rights, store_of};
 use crate::plan::deploy::{Manifest, StoreKind, of_environment};
 use crate::plan::runbook::{DatabaseStrategy, SnapshotSettings};
 
 /// Whether everything may be restored, store by store. Nothing is touched.
-pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<String, String>)> {
+pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<MayRestore, String>)> {
     let mut all = Vec::new();
     for store in settings.databases.iter().filter(|store| !store.options.is_sqlite()) {
         let may = rights::may_restore(store, settings).await;
@@ -13,6 +14,7 @@ pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<Str
     }
     for node in &settings.nodes {
         let may = qdrant::may_restore(node, settings).await;
+        let may = may.map(|words| MayRestore { words, stays: None });
         all.push((node.name.clone(), may.map_err(|fault| fault.message)));
     }
     all

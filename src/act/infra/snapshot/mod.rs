@@ -20,6 +20,7 @@ pub use folder::{check_size, list, mark_golden, prune};
 pub use kept::{KeptBeside, kept};
 pub use looked_at::{ServerRoom, fits_in_place, may_restore, next_size, room, server_rooms};
 pub use names::Change;
+pub use rights::MayRestore;
 
 use std::collections::BTreeMap;
 use std::path::Path;

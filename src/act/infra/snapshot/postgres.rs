@@ -23,6 +23,8 @@ use crate::plan::runbook::{DatabaseStore, DatabaseStrategy, Progress, SnapshotSe
 
 /// What is packed least takes less than half of the time, is hardly larger, and is back sooner: somebody waits for it, and it is kept for days.
 const PACKED: &str = "--compress=1";
+/// What subscribes to another server is no data: two of it would read one stream. Readiness says that it stays behind.
+pub(super) const WITHOUT: &str = "--no-subscriptions";
 /// How many restore at once.
 const JOBS: &str = "2";
 
@@ -144,7 +146,7 @@ pub async fn take(
     // Our own record of what was done, and who may act, is no data that is brought back.
     let exclude = format!("--exclude-schema={OWN_SCHEMA}");
     let moment = format!("--snapshot={moment}");
-    let argv = ["pg_dump", "--format=custom", PACKED, "--no-password", &moment, &exclude, "--file", &target, "--dbname", &place];
+    let argv = ["pg_dump", "--format=custom", PACKED, WITHOUT, "--no-password", &moment, &exclude, "--file", &target, "--dbname", &place];
     let mut dump = std::pin::pin!(program(&argv, environment, settings.timeout));
     loop {
         tokio::select! {
@@ -303,7 +305,7 @@ async fn fill(
     .await?;
     let new = at_database(options, &names.new)?;
     let (source, place) = (file.display().to_string(), new.url.clone());
-    let argv = ["pg_restore", "--exit-on-error", "--jobs", JOBS, "--no-password", "--dbname", &place, &source];
+    let argv = ["pg_restore", "--exit-on-error", WITHOUT, "--jobs", JOBS, "--no-password", "--dbname", &place, &source];
     let environment = environment(options, session_name).await?;
     let size = row.get("size").and_then(Json::as_f64);
     {

@@ -5,8 +5,16 @@ use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::literal;
 use crate::plan::runbook::{DatabaseStore, DatabaseStrategy, SnapshotSettings};
 
+/// That a store may be restored.
+#[derive(Clone, Debug)]
+pub struct MayRestore {
+    pub words: String,
+    /// What stays with the data that are kept beside, and has to be made again.
+    pub stays: Option<String>,
+}
+
 /// Whether a restore would be allowed, and which programs it would be done with. Nothing is touched.
-pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> Result<String, Fault> {
+pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> Result<MayRestore, Fault> {
     let mut session = maintenance(&store.options).await?;
     let name = database_of(&store.options).unwrap_or_default();
     let query = format!(
@@ -18,6 +26,8 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
          d.datallowconn AS open, (SELECT string_agg(a.usename || ' (' || a.pid || ')', ', ') FROM pg_stat_activity a JOIN pg_roles s ON s.oid = a.usesysid \
            WHERE NOT pg_roles.rolsuper AND s.rolsuper AND a.datname = d.datname AND a.backend_type = 'client backend') AS above, \
          (SELECT string_agg(gid, ', ') FROM pg_prepared_xacts WHERE database = d.datname) AS prepared, \
+         (SELECT string_agg(words, ', ') FROM (SELECT 'replication slot ' || slot_name FROM pg_replication_slots WHERE database = d.datname \
+           UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = d.oid) AS staying (words)) AS stays, \
          CASE WHEN d.datconnlimit BETWEEN 0 AND 2 AND NOT rolsuper THEN d.datconnlimit END AS most, rolsuper AS super \
          FROM pg_roles, pg_database d WHERE rolname = current_user AND d.datname = {}",
         literal(&name)
@@ -62,7 +72,12 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
             let words = format!("{name}: this role may not end the sessions of others: GRANT pg_signal_backend TO …");
             Err(Fault::new(FaultKind::Auth, words))
         }
-        (true, true) => Ok(format!("{name}: may be restored, with the programs of {version} or newer")),
+        (true, true) => Ok(MayRestore {
+            words: format!("{name}: may be restored, with the programs of {version} or newer"),
+            stays: text("stays")
+                .filter(|_| swaps)
+                .map(|stays| format!("{name}: stays with what is kept beside, to be made again: {stays}")),
+        }),
         (false, _) => Err(Fault::new(FaultKind::Auth, format!("{name}: this role makes no databases: ALTER ROLE … CREATEDB"))),
         (_, false) => Err(Fault::new(FaultKind::Auth, format!("{name}: this role does not own it: ALTER DATABASE … OWNER TO …"))),
     }
@@ -79,6 +94,10 @@ const FOREIGN: &str = "WITH own AS (SELECT oid, nspname, nspowner FROM pg_namesp
          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = t.class AND d.objid = t.oid AND d.deptype = 'e') \
        UNION ALL SELECT 'extension ' || extname || ', which needs a superuser' FROM pg_extension e WHERE $swaps AND EXISTS ( \
          SELECT FROM pg_available_extension_versions v WHERE v.name = extname AND v.version = extversion AND v.superuser AND NOT v.trusted) \
+       UNION ALL SELECT 'table ' || t.oid::regclass || ', whose rows a policy hides from it (FORCE ROW LEVEL SECURITY)' FROM pg_class t \
+         WHERE relrowsecurity AND relforcerowsecurity AND EXISTS (SELECT FROM own WHERE own.oid = relnamespace) \
+         AND NOT (SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user) \
+       UNION ALL SELECT 'large object ' || oid || ' of ' || pg_get_userbyid(lomowner) FROM pg_largeobject_metadata WHERE NOT pg_has_role(lomowner, 'member') \
        UNION ALL SELECT 'event trigger ' || evtname || ', which needs a superuser' FROM pg_event_trigger \
        UNION ALL SELECT 'publication ' || pubname || ' for all tables, which needs a superuser' FROM pg_publication WHERE puballtables) \
      SELECT (SELECT string_agg(words, '; ') FROM (SELECT words FROM foreigners ORDER BY words LIMIT 3) AS first) \

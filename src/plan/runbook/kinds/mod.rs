@@ -104,6 +104,11 @@ pub trait StepKind: Sized {
         None
     }
 
+    /// What it means that it is left out, where that is not plain.
+    fn left_out(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whose steps stand in its place.
     fn nested(&self) -> Option<&RunbookCall> {
         None
@@ -375,6 +380,10 @@ impl Kind {
 
     pub fn question(&self) -> Option<(String, Vec<String>)> {
         each!(self, kind => kind.question())
+    }
+
+    pub fn left_out(&self) -> Option<&'static str> {
+        each!(self, kind => kind.left_out())
     }
 
     pub fn nested(&self) -> Option<&RunbookCall> {

@@ -201,6 +201,10 @@ impl StepKind for SnapshotStep {
         self.mutates.then(|| Kind::Snapshot(SnapshotStep { mutates: false, ..self.clone() }))
     }
 
+    fn left_out(&self) -> Option<&'static str> {
+        self.safety.then_some("what is written now is kept nowhere: what is restored in place cannot be taken back")
+    }
+
     fn as_undo(&self) -> Result<(), Misfit> {
         Err(("a snapshot takes nothing back".into(), None))
     }
@@ -303,6 +307,10 @@ impl StepKind for RestoreStep {
         uses()
     }
 
+    fn left_out(&self) -> Option<&'static str> {
+        Some("these data stay as they are now, whatever else comes back")
+    }
+
     fn own_undo(&self) -> Option<Kind> {
         self.back.is_none().then(|| Kind::Restore(RestoreStep { back: Some(OWN.into()), how: String::new(), ..self.clone() }))
     }
@@ -350,6 +358,10 @@ impl StepKind for VerifyStep {
 
     fn validates(&self) -> bool {
         true
+    }
+
+    fn left_out(&self) -> Option<&'static str> {
+        self.files.then_some("nobody has seen that what comes back is whole")
     }
 
     fn as_probe(&self) -> Result<(), Misfit> {
