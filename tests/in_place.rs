@@ -66,6 +66,8 @@ fn what_must_not_go_is_said_before_and_nothing_is_begun() {
     assert_eq!(count(), "1001");
     // Whoever goes on without it is not told that the data is as it was.
     let run = json(&host, &["runs", "--json"])[0]["run"].as_str().expect("a run").to_string();
+    let asked = json(&host, &["runs", &run, "--json"]).to_string();
+    assert!(asked.contains("left out, these data stay as they are now"), "{asked}");
     host.run(&["attach", &run, "--answer", "skip"]);
     host.until(&run, "waiting");
     let said = host.run(&["runs", &run]).1;
@@ -184,4 +186,16 @@ fn whom_it_waits_for_is_said_and_it_does_not_wait_for_ever() {
     assert!(told.contains("canceling statement due to lock timeout"), "{told}");
     drop(held);
     assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
+}
+
+#[test]
+fn what_was_kept_nowhere_is_not_taken_back() {
+    let (pg, host) = with_data("restore_database = \"in_place\"");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+    assert_eq!((code, pg.sql_in("ragdb", "SELECT count(*) FROM chunks").as_str()), (0, "1000"), "{said}");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert!(code == 24 && said.contains("safety"), "{code}: {said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000", "nothing was begun");
 }

@@ -28,6 +28,28 @@ fn a_rollback_that_failed_is_not_forgotten() {
 }
 
 #[test]
+fn a_rollback_whose_step_was_left_aside_is_not_done() {
+    let router = Router::default();
+    *router.share.lock().expect("a lock") = 10.0;
+    let server = router.start();
+    let host = host(
+        &server,
+        "[release]\ndeploy = [\"false\", \"{{ version }}\"]\nrunning = [\"echo\", \"v2\"]\n\
+         last_green = [\"echo\", '{\"version\": \"v1\", \"at\": \"2026-01-01T00:00:00Z\", \"verdict\": \"green\"}']\n",
+    );
+    let (code, said) = host.run(&["rollback", "--scope", "code", "--reason", "it is bad", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{said}");
+    let id = said.split_whitespace().find(|word| word.len() == 26).expect("the run's id").to_string();
+    host.until(&id, "waiting");
+    assert_eq!(host.run(&["attach", &id, "--answer", "skip"]).0, 0);
+    host.until(&id, "done");
+    for asked in [["status"].as_slice(), &["canary", "status"]] {
+        let (code, said) = host.run(asked);
+        assert!(code == 2 && said.contains("was left aside"), "{asked:?} {code}: {said}");
+    }
+}
+
+#[test]
 fn a_rollback_that_failed_is_known_to_whoever_keeps_records_in_the_same_database() {
     let (router, pg) = (Router::default(), common::Postgres::start());
     *router.share.lock().expect("a lock") = 10.0;
@@ -140,7 +162,7 @@ fn a_snapshot_that_lacks_a_store_or_cannot_be_read_is_not_ready() {
     let with = |databases: &str| {
         format!(
             "[sources.more]\nkind = \"database\"\nurl = \"sqlite:more.db\"\n[snapshots]\ndatabases = [{databases}]\nfolder = \"snaps\"\n\
-             [release]\ndeploy = [\"true\", \"{{{{ version }}}}\"]\nrunning = [\"echo\", \"v2\"]\n\
+             [release]\ndeploy = [\"true\", \"{{{{ version }}}}\"]\nrunning = [\"echo\", \"v1\"]\n\
              last_green = [\"echo\", '{{\"version\": \"v1\", \"at\": \"2026-01-01T00:00:00Z\", \"verdict\": \"green\"}}']\n"
         )
     };
@@ -157,6 +179,8 @@ fn a_snapshot_that_lacks_a_store_or_cannot_be_read_is_not_ready() {
         let (code, said) = host.run(asked);
         assert!(said.contains(lacks), "{asked:?} {code}: {said}");
     }
+    let (code, said) = host.run(&["rollback", "--scope", "full", "--reason", "x", "--confirm", "here"]);
+    assert!(said.contains(lacks), "whoever only confirms is told, too: {code}: {said}");
     // Whoever may not read what there is does not say that there is none.
     let folder =
         std::fs::read_dir(host.path().join("snaps")).expect("snapshots").flatten().find(|entry| entry.path().is_dir()).expect("one");

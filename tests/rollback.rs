@@ -122,6 +122,24 @@ fn what_speaks_against_a_step_up_is_not_left_out_by_an_empty_word() {
     assert_eq!(code, 0, "{said}");
 }
 
+/// What is baked is a share of the traffic: one that nobody can tell is none.
+#[test]
+fn a_bake_ends_where_nobody_can_tell_the_share() {
+    let router = Router::default();
+    let server = router.start();
+    let host = host(&server, "");
+    let text = host.read("lastgreen.toml").replace("bake = \"2s\"", "bake = \"10m\"");
+    std::fs::write(host.path().join("lastgreen.toml"), text).expect("written");
+    let (code, said) = host.run(&["canary", "set", "10", "--confirm", "here", "--detach"]);
+    assert_eq!(code, 0, "{said}");
+    let id = said.split_whitespace().find(|word| word.len() == 26).expect("the run's id").to_string();
+    until("the bake", || host.run(&["runs", &id, "--json"]).1.contains("baked"));
+    router.mute.store(true, Ordering::SeqCst);
+    host.until(&id, "waiting");
+    let (_, said) = host.run(&["runs", &id]);
+    assert!(said.contains("503"), "{said}");
+}
+
 /// A rate takes two pages: whoever has just begun to read them waits for the second.
 #[test]
 fn a_step_up_by_command_waits_for_the_second_page() {

@@ -17,6 +17,8 @@ pub struct Router {
     pub late: Arc<Mutex<Option<f64>>>,
     /// No call is answered.
     pub hangs: Arc<AtomicBool>,
+    /// Nobody is told the share.
+    pub mute: Arc<AtomicBool>,
 }
 
 impl Router {
@@ -29,6 +31,9 @@ impl Router {
                 let (_, body) = request.split_once("\r\n\r\n").unwrap_or_default();
                 let wanted: Json = serde_json::from_str(body).expect("json");
                 *router.share.lock().expect("a lock") = wanted["canary"].as_f64().expect("a share");
+            }
+            if router.mute.load(Ordering::SeqCst) {
+                return respond(stream, "503 Service Unavailable", &[], "");
             }
             let now = *router.share.lock().expect("a lock");
             respond(stream, "200 OK", &[], &format!("{{\"canary\": {now}}}"));
