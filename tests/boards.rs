@@ -371,15 +371,6 @@ fn a_wide_screen_says_what_has_happened() {
 }
 
 #[test]
-fn what_is_judged_stands_on_some_board() {
-    let own = MANY.replace("\"listed\"]", "\"pods\"]");
-    let config = load_text(Path::new("/x/lastgreen.toml"), &own).config.expect("a configuration");
-    let others = config.boards.last().expect("a board");
-    assert_eq!((others.name.as_str(), others.panels.len()), ("Others", 1));
-    assert_eq!(&*others.panels[0].signals[0], "listed");
-}
-
-#[test]
 fn what_has_happened_is_gone_through_and_opened_on_every_screen() {
     use crossterm::event::{KeyCode, KeyEvent};
     let mut state = state("live");
@@ -435,113 +426,6 @@ fn overlays_fit_any_size() {
             picture(&state, &theme, width, height);
         }
     }
-}
-
-const MANY: &str = r#"
-[environment]
-name = "many"
-tier = "staging"
-[sources.p]
-kind = "prometheus"
-url = "http://prometheus:9090"
-[sources.am]
-kind = "alertmanager"
-url = "http://alertmanager:9093"
-[signals.pods]
-source = "p"
-query = "load"
-fail = "> 50"
-[signals.listed]
-source = "p"
-query = "load2"
-fail = "> 50"
-[signals.raised]
-source = "am"
-alerts = true
-[alerts]
-heartbeats = ["Watchdog"]
-[[boards]]
-name = "Own"
-columns = 1
-[[boards.panels]]
-title = "pods"
-kind = "series"
-signals = ["pods"]
-[[boards.panels]]
-title = "listed"
-kind = "table"
-signals = ["listed"]
-[[boards]]
-name = "Few"
-columns = 1
-[[boards.panels]]
-title = "few"
-kind = "stats"
-signals = ["pods", "listed"]
-"#;
-
-/// A screen of what a few answers come to.
-fn seen(answers: &[(&str, i64, Value)], board: usize) -> String {
-    let config = Arc::new(load_text(Path::new("many.toml"), MANY).config.expect("a configuration"));
-    let mut state = State::new(config.clone(), Arc::new(keymap::load("default", Path::new(".")).expect("a keymap")), NOW);
-    for (name, seconds, value) in answers {
-        let mut delivery = Delivery::default();
-        let at = NOW.plus(Duration::from_secs(*seconds as u64));
-        delivery.readings.insert((*name).into(), Reading::good(at, &config.signals[*name].question.source, value.clone()));
-        update(&mut state, Message::Delivered(Box::new(delivery), at), &mut (0, 0));
-    }
-    state.nav.board = board;
-    picture(&state, &theme(Glyphs::Unicode), 80, 24).0
-}
-
-fn pods(count: usize, bad: Option<usize>) -> Value {
-    let one = |i| LabelledValue { label: format!("pod-{i:05}").as_str().into(), value: if bad == Some(i) { 99.0 } else { 1.0 } };
-    Value::Lines((0..count).map(one).collect())
-}
-
-#[test]
-fn who_it_is_of_hides_neither_how_much_nor_how_bad() {
-    let of = |label: &str, value| Value::Lines(vec![LabelledValue { label: label.into(), value }]);
-    let long = "instance=127.0.0.1:21001 job=svc namespace=production pod=app-7d9f8b6c5-x2x4z";
-    let screen = seen(&[("pods", 0, of(long, 99.0)), ("listed", 0, of("app", 99.0))], 1);
-    assert!(screen.contains("pods   99 ✗ > 50") && screen.contains("listed app 99 ✗ > 50"), "{screen}");
-    let screen = seen(&[("pods", 0, pods(3000, Some(2345)))], 1);
-    assert!(screen.lines().any(|line| line.contains("pod-02345 99") && line.contains("… ✗")), "{screen}");
-}
-
-#[test]
-fn the_bad_one_among_thousands_is_named() {
-    let all = seen(&[("pods", 0, pods(3000, Some(2345))), ("listed", 0, pods(3000, Some(2345)))], 0);
-    assert!(all.contains("pod-02345 99 ✗ a pod-00000 1 ✓"), "{all}");
-    assert!(all.contains("+2996 more"), "{all}");
-    let listed = all.lines().skip_while(|line| !line.contains("listed")).find(|line| line.contains("pod-")).expect("a row");
-    assert!(listed.contains("pod-02345"), "the culprit first: {all}");
-}
-
-#[test]
-fn what_is_gone_is_not_good() {
-    let gone = seen(&[("pods", 0, pods(2, Some(1))), ("pods", 5, pods(1, None))], 0);
-    assert!(gone.contains("pod-00000 1 ✓ b pod-00001 —") && !gone.contains("— ✓"), "{gone}");
-}
-
-#[test]
-fn alerts_of_others_stand_where_alerts_stand_and_the_worst_first() {
-    let alert = |name: &str, severity: &str| Alert {
-        name: name.into(),
-        labels: Default::default(),
-        state: AlertState::Firing,
-        severity: severity.into(),
-        since: None,
-        text: String::new(),
-    };
-    let raised = Value::Alerts(vec![alert("Aaa", "info"), alert("Bbb", "warning"), alert("Zzz", "critical")]);
-    let board =
-        (0..6).map(|board| seen(&[("raised", 0, raised.clone())], board)).find(|text| text.contains("Zzz") && text.contains("heartbeat"));
-    let board = board.expect("a board of alerts");
-    let at = |word: &str| {
-        board.lines().position(|line| line.contains(word) && !line.contains("FAIL")).unwrap_or_else(|| panic!("{word}: {board}"))
-    };
-    assert!(at("Watchdog") < at("Zzz") && at("Zzz") < at("Bbb") && at("Bbb") < at("Aaa"), "{board}");
 }
 
 #[test]

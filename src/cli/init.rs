@@ -352,7 +352,9 @@ fn signals_text(source: &str, prefix: &str, what: &Found) -> String {
     match what {
         Found::Prometheus { metrics } | Found::Page { metrics, .. } => {
             let known = KNOWN.iter().filter(|k| metrics.contains(k.needs));
-            known.map(|k| one(k.name, &format!("query = \"{}\"\n{}", k.query, k.rest))).collect()
+            let known: String = known.map(|k| one(k.name, &format!("query = \"{}\"\n{}", k.query, k.rest))).collect();
+            // What its own rules raise.
+            if matches!(what, Found::Prometheus { .. }) { known + &one("prometheus_alerts", "alerts = true") } else { known }
         }
         Found::Qdrant { collections, .. } if collections.is_empty() => one("collections", "fact = \"collections\""),
         Found::Qdrant { .. } => {

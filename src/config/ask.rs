@@ -171,6 +171,11 @@ impl Resolver<'_> {
             start..query.span().end
         };
         let parsed = engine::check(&text).map_err(|e| (place(&e), format!("in this query: {e}"), None))?;
+        for phi in engine::impossible_quantiles(&parsed) {
+            let hint = format!("write {} for the {phi} % quantile", phi / 100.0);
+            let hint = (phi > 1.0 && phi < 100.0).then_some(hint);
+            self.findings.error(query.span(), format!("a quantile lies between 0 and 1, and this is {phi}"), hint);
+        }
         if kind == KindShape::Scrape {
             engine::supported(&text)
                 .map_err(|e| (place(&e), e.to_string(), Some("ask a Prometheus instead, or write it another way".into())))?;

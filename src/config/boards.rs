@@ -8,6 +8,7 @@ use super::file::FileShape;
 use super::model::{Board, Panel, PanelKind, SignalConfig};
 use super::resolver::Resolver;
 use super::sense::is_text;
+use super::shape::SpannedText;
 use crate::base::diag::suggestion;
 use crate::observe::reading::{Ask, Shape};
 
@@ -33,6 +34,7 @@ impl Resolver<'_> {
                         );
                     }
                 }
+                self.stacks_of_one_unit(panel.kind, &panel.title, &panel.signals, signals);
                 let bare = is_bare(panel.kind);
                 if panel.signals.is_empty() && !bare {
                     self.findings.error(shape.name.span(), format!("panel `{}` has no signals", panel.title), None);
@@ -41,6 +43,10 @@ impl Resolver<'_> {
             }
             if shape.name.get_ref().trim().is_empty() {
                 self.findings.error(shape.name.span(), "a board's name is empty", Some("write what stands in its tab".into()));
+            }
+            if shape.panels.is_empty() {
+                let hint = "add panels = [{title = \"…\", kind = \"series\", signals = [\"…\"]}]";
+                self.findings.error(shape.name.span(), format!("board `{}` has no panels", shape.name.get_ref()), Some(hint.into()));
             }
             if shape.columns == Some(0) {
                 self.findings.error(shape.name.span(), "a board has at least one column", None);
@@ -78,6 +84,19 @@ impl Resolver<'_> {
         boards
     }
 
+    /// What is stacked is added up.
+    fn stacks_of_one_unit(&mut self, kind: PanelKind, title: &str, names: &[SpannedText], signals: &IndexMap<Arc<str>, SignalConfig>) {
+        if kind != PanelKind::Stack {
+            return;
+        }
+        let unit = |text: &SpannedText| signals.get(text.get_ref().as_str()).map(|signal| signal.signal.unit);
+        let first = names.iter().find_map(unit);
+        if let Some(other) = names.iter().find(|text| unit(text).is_some() && unit(text) != first) {
+            let cause = format!("`{}` in the panel `{title}` has another unit than those it is stacked on", other.get_ref());
+            self.findings.warn(other.span(), cause, Some("put it into a panel of its own, or kind = \"series\"".into()));
+        }
+    }
+
     /// With a switch of the traffic there is a board of the canary and one of the rollback; without one there is neither.
     fn boards_of_deployment(&self, file: &FileShape, boards: &mut Vec<Board>) {
         let of_deployment = |panel: &Panel| matches!(panel.kind, PanelKind::Deploy | PanelKind::Rollback);
@@ -108,6 +127,8 @@ fn does_not_fit(kind: PanelKind, ask: &Ask) -> Option<String> {
             let what = rows.or(is_text(ask).then_some("a text"))?;
             Some(format!("its kind shows numbers, and this gives {what}"))
         }
+        PanelKind::Alerts if *ask != Ask::Alerts => Some("its kind shows alerts (alerts = true)".into()),
+        kind if is_bare(kind) && kind != PanelKind::Alerts => Some("its kind shows no signals".into()),
         _ => None,
     }
 }

@@ -307,8 +307,15 @@ impl Resolver<'_> {
     ) -> Vec<Question> {
         let mut companions = Vec::new();
         let metrics = matches!(kind, KindShape::Prometheus | KindShape::Scrape);
+        if shape.at_least == Some(0) {
+            self.findings.error(here.clone(), format!("signal `{name}` wants at_least 0: that is always so"), Some("leave it out".into()));
+        }
         match (&shape.samples, shape.at_least) {
-            (Some(query), _) => {
+            (Some(query), None) => {
+                let hint = Some("write at_least = 30, or leave it out".to_string());
+                self.findings.warn(query.span(), format!("signal `{name}` counts its samples, and nothing says how many are enough"), hint);
+            }
+            (Some(query), Some(_)) => {
                 let counted = SignalShape { query: Some(query.clone()), ..SignalShape::default() };
                 if let Some((ask, _)) = self.ask(kind, None, &counted, here.clone(), true) {
                     let or = question.or.as_ref().map(|(second, _)| (second.clone(), ask.clone()));

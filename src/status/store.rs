@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use crate::base::clock::Stamp;
 use crate::config::{Config, SignalConfig};
 use crate::judge::{Baseline, Evidence, Judgement, Observed, Rule, RuleInput, RuleState, Verdict, judge, observe};
-use crate::observe::reading::{Ask, Delivery, Freshness, History, LEAST_PAST, MOST_LINES, Reading, SourceHealth, Tail};
+use crate::observe::reading::{Ask, Delivery, FaultKind, Freshness, History, LEAST_PAST, MOST_LINES, Reading, SourceHealth, Tail};
 
 /// How long readings are kept for windows and rules.
 const RECENT: Duration = Duration::from_secs(3 * 3600);
@@ -67,6 +67,16 @@ impl Track {
     }
 
     /// The words of the newest answer's fault.
+    /// Whether nobody can tell how it is. A ratio of nothing to nothing, of a track without traffic, is an answer where nobody judges it,
+    /// and so is that there is nothing.
+    pub fn is_blind(&self) -> bool {
+        let answered = self.latest.as_ref().is_some_and(|latest| match &latest.outcome {
+            Ok(_) => !latest.partial && self.judgement.freshness == Freshness::Live,
+            Err(fault) => fault.kind == FaultKind::Empty,
+        });
+        self.judgement.verdict == Verdict::Unknown && !answered
+    }
+
     pub fn fault(&self) -> Option<&str> {
         self.latest.as_ref().and_then(|r| r.outcome.as_ref().err()).map(|f| f.message.as_str())
     }

@@ -39,6 +39,8 @@ pub struct SignalLine {
     pub via: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Nobody can tell how it is, also where nobody judges it.
+    pub blind: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -253,6 +255,7 @@ fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {
             source: signal.question.source.to_string(),
             via: track.latest.as_ref().map_or_else(String::new, |r| r.via.to_string()),
             notes: track.latest.as_ref().map_or_else(Vec::new, |r| r.notes.clone()),
+            blind: track.is_blind(),
         })
     };
     config.signals.iter().filter_map(line).collect()
@@ -470,6 +473,9 @@ fn worst(
         let note = signal.notes.first().filter(|_| signal.judgement.verdict == Verdict::Fail);
         let note = note.map_or_else(String::new, |note| format!(" ({note})"));
         candidates.push((signal.judgement.verdict, 5, format!("{}: {}{note}{pending}", signal.title, signal.judgement.reason)));
+    }
+    for signal in signals.iter().filter(|signal| !signal.judged && signal.blind) {
+        candidates.push((Verdict::Unknown, 1, format!("{}: {}", signal.title, signal.judgement.reason)));
     }
     if signals.iter().filter(|s| s.judged).all(|s| s.value == "—") && sources.iter().all(|s| s.state == SourceState::Starting) {
         return Worst { verdict: Verdict::Unknown, reason: "nothing read yet".into() };

@@ -7,7 +7,7 @@ use super::summary::{RuleLine, Summary, alert_verdict, blind};
 use crate::base::clock::Stamp;
 use crate::config::{Board, Config, Panel, PanelKind};
 use crate::judge::{RulePhase, Verdict};
-use crate::observe::reading::{Ask, Freshness, SourceState};
+use crate::observe::reading::{Ask, SourceState};
 
 /// The verdicts of one board: each panel's, and the worst of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,12 +42,8 @@ pub fn verdicts(config: &Config, store: &Store, summary: &Summary, before: &[Boa
 fn panel_verdict(config: &Config, store: &Store, summary: &Summary, panel: &Panel) -> Option<Verdict> {
     let one = |name: &std::sync::Arc<str>| {
         let track = store.signals.get(name)?;
-        let verdict = track.judgement.verdict;
         let judged = config.signal(name).is_some_and(|signal| signal.has_thresholds());
-        // A ratio of nothing to nothing, of a track without traffic, is an answer where nobody judges it.
-        let answered = track.latest.as_ref().is_some_and(|latest| latest.outcome.is_ok() && !latest.partial);
-        let blind = verdict == Verdict::Unknown && !(answered && track.judgement.freshness == Freshness::Live);
-        (judged || blind).then_some(verdict)
+        (judged || track.is_blind()).then_some(track.judgement.verdict)
     };
     let own = panel.signals.iter().filter_map(one).max();
     // What fires for a signal is bad where that is shown, too.

@@ -104,3 +104,9 @@ pub fn waits_for(file: &str) -> String {
         "  - {{name: wait for {file}, type: script, cwd: .., script: 'touch waits-for-{file}; while [ ! -e {file} ]; do sleep 0.02; done'}}\n"
     )
 }
+
+/// What `check` says of a signal or whatever else stands in the file.
+pub fn checked(more: &str) -> (i32, String) {
+    let sources = "[vars]\ndb = \"app\"\n[environment]\nname = \"here\"\n[environment.expect]\ncluster = \"eu\"\n[sources.pages]\nkind = \"scrape\"\ntargets = [{url = \"http://127.0.0.1:1/\"}]\n[sources.lite]\nkind = \"database\"\nurl = \"sqlite:app.db\"\n";
+    Host::new(&format!("{sources}{more}")).run(&["check", "--offline"])
+}

@@ -12,6 +12,6 @@ mod store;
 mod walk;
 
 pub use exposition::{ExpositionError, Format, Page, Sample, parse};
-pub use promql::{PromqlError, Supported, check, selectors, supported, without_comments};
+pub use promql::{PromqlError, Supported, check, impossible_quantiles, selectors, supported, without_comments};
 pub use sampled::Sampled;
 pub use store::{Engine, EngineError, Limits};

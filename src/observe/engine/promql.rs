@@ -256,6 +256,22 @@ pub fn supported(query: &str) -> Result<Supported, PromqlError> {
     Ok(Supported { text: expr.to_string(), text_with_nan, quantile: None, keeps_name: keeps_name(&expr), reach: reach(&expr) })
 }
 
+/// Quantiles that are none: they give infinity, and are compared with that for ever.
+pub fn impossible_quantiles(expr: &Expr) -> Vec<f64> {
+    let mut found = Vec::new();
+    visit(expr, &mut |part| {
+        let asked = match part {
+            Expr::Call(c) if ["histogram_quantile", "quantile_over_time"].contains(&c.func.name) => c.args.args.first().map(AsRef::as_ref),
+            Expr::Aggregate(a) if a.op.id() == T_QUANTILE => a.param.as_deref(),
+            _ => None,
+        };
+        if let Some(Expr::NumberLiteral(phi)) = asked {
+            found.extend((!(0.0..=1.0).contains(&phi.val)).then_some(phi.val));
+        }
+    });
+    found
+}
+
 fn quantile_at_root(expr: &Expr) -> Option<(f64, &Expr)> {
     match expr {
         Expr::Paren(p) => quantile_at_root(&p.expr),

@@ -1,12 +1,14 @@
 //! The rows of every panel that shows rows.
 
+use std::sync::Arc;
+
 use super::list_view::{Row, TableData};
 use super::state::{State, is_list};
 use crate::base::text::{shared, telling};
 use crate::base::units::{Unit, short};
 use crate::config::{Panel, PanelKind};
 use crate::judge::{RulePhase, Verdict};
-use crate::observe::reading::{AlertState, EventOutcome, SourceState, Value};
+use crate::observe::reading::{Alert, AlertState, EventOutcome, SourceState, Value};
 use crate::status::{RunStatus, alert_verdict, raised};
 
 /// The rows of a panel, whatever it shows.
@@ -167,6 +169,14 @@ fn services(state: &State, panel: &Panel) -> TableData {
     data
 }
 
+/// Why an alert fires; in front of that what it differs by from those that would look the same.
+fn told_apart(alert: &Alert, raised: &[(&Arc<str>, &Alert)]) -> String {
+    let alike = || raised.iter().map(|(_, other)| other).filter(|other| other.name == alert.name && other.text == alert.text);
+    let differs = |(name, value): &(&String, &String)| alike().any(|other| other.labels.get(*name) != Some(*value));
+    let own = alert.labels.iter().filter(differs).map(|(name, value)| format!("{name}={value}"));
+    own.chain((!alert.text.is_empty()).then(|| alert.text.clone())).collect::<Vec<_>>().join(" · ")
+}
+
 fn alerts(state: &State, panel: &Panel) -> TableData {
     let mut data =
         TableData { columns: columns(&["state", "name", "whose", "level", "since", "why"]), rows: Vec::new(), dispensable: &[3, 2, 4] };
@@ -217,7 +227,7 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
             };
             let since = alert.since.map_or_else(String::new, |at| at.since_when(state.now));
             theirs.push(Row {
-                cells: vec![word.into(), alert.name.clone(), whose.clone(), alert.severity.clone(), since, alert.text.clone()],
+                cells: vec![word.into(), alert.name.clone(), whose.clone(), alert.severity.clone(), since, told_apart(alert, &raised)],
                 verdict,
             });
         }

@@ -12,12 +12,16 @@ use crate::base::text::{fit, width};
 use crate::base::units::Unit;
 use crate::config::Panel;
 use crate::judge::{Signal, Verdict};
-use crate::observe::reading::Value;
+use crate::observe::reading::{Ask, Value};
 use crate::show::cockpit::State;
 use crate::show::theme::Role;
 use crate::status::{Track, shown_of};
 
-pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
+/// With fewer columns nothing can be understood of a text.
+const READABLE: usize = 12;
+
+pub fn draw(state: &State, paint: &mut Paint, whole: Rect, panel: &Panel) {
+    let mut area = whole;
     let mut signals: Vec<(&Signal, &Track)> =
         panel.signals.iter().filter_map(|name| Some((state.config.signal(name)?, state.store().signals.get(name)?))).collect();
     if signals.is_empty() {
@@ -29,8 +33,15 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
         signals.sort_by_key(|(signal, track)| {
             std::cmp::Reverse(if signal.has_thresholds() { track.judgement.verdict } else { Verdict::Pass })
         });
-        signals.truncate(usize::from(area.height.saturating_sub(1)));
-        paint.text(area, 0, area.height.saturating_sub(1), &format!("+{} more", more + 1), Role::Dim);
+        let rest = format!("+{} more", signals.len() - usize::from(area.height.saturating_sub(1)).max(1));
+        // In one line the worst, and how many more there are.
+        let beside = area.height == 1 && usize::from(area.width) > 3 * width(&rest);
+        if beside {
+            area.width -= width(&rest) as u16 + 1;
+        }
+        signals.truncate(usize::from(area.height.saturating_sub(1)).max(usize::from(beside)));
+        let x = if beside { area.width + 1 } else { 0 };
+        paint.text(whole, x, area.height.saturating_sub(1), &rest, Role::Dim);
     }
     if signals.is_empty() {
         return;
@@ -42,7 +53,10 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
         if y >= area.height {
             break;
         }
-        value_row(paint, area, y, titles, signal, track, state.cursor_in(panel).map(|c| (c.at, state.window)));
+        if let Some(x) = value_row(paint, area, y, titles, signal, track, state.cursor_in(panel).map(|c| (c.at, state.window))) {
+            let asked = state.config.signals.get(&*signal.name).map(|signal| &signal.question.ask);
+            why(paint, area, (x, y), track, matches!(asked, Some(Ask::Probe(_))));
+        }
         // An age only says over and over that time goes by.
         let series = track.history().single().filter(|s| s.len() > 1 && !(signal.unit == Unit::Seconds && is_age(s)));
         if let Some(series) = series.filter(|_| each >= 2) {
@@ -57,7 +71,16 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, panel: &Panel) {
     }
 }
 
-fn value_row(paint: &mut Paint, area: Rect, y: u16, titles: usize, signal: &Signal, track: &Track, cursor: Option<(Stamp, Duration)>) {
+/// The value with its mark; and where what is to be said of it begins.
+fn value_row(
+    paint: &mut Paint,
+    area: Rect,
+    y: u16,
+    titles: usize,
+    signal: &Signal,
+    track: &Track,
+    cursor: Option<(Stamp, Duration)>,
+) -> Option<u16> {
     let verdict = track.judgement.verdict;
     let old = is_old(track);
     paint.text(area, 0, y, &fit(&signal.title, titles), Role::Dim);
@@ -86,15 +109,26 @@ fn value_row(paint: &mut Paint, area: Rect, y: u16, titles: usize, signal: &Sign
     // A verdict is about now: a value of the past has the time instead.
     if let Some((at, _)) = cursor {
         paint.text(area, x, y, &format!("{}{}", at.hms(), at.zone()), Role::Selection);
-        return;
+        return None;
     }
     if signal.has_thresholds() {
         let symbol = if verdict == Verdict::Unknown && old { paint.stale_symbol() } else { paint.symbol(verdict) };
         x += paint.text(area, x, y, symbol, role(verdict)) + 1;
     }
-    // What was crossed, or else what holds; only whole, because half a condition misleads.
+    Some(x)
+}
+
+/// What was crossed, or else what holds; only whole, because half a condition misleads. What a probe saw says more than how often it failed.
+fn why(paint: &mut Paint, area: Rect, (x, y): (u16, u16), track: &Track, is_probe: bool) {
+    let left = usize::from(area.width.saturating_sub(x));
+    let seen =
+        track.latest.as_ref().filter(|_| is_probe && track.judgement.verdict > Verdict::Pass).and_then(|latest| latest.notes.first());
+    if let Some(seen) = seen.filter(|_| left >= READABLE) {
+        paint.text(area, x, y, &fit(seen, left), Role::Dim);
+        return;
+    }
     let target = paint.condition(track.judgement.evidence.condition.as_deref().unwrap_or_default());
-    if width(&target) as u16 + x <= area.width {
+    if width(&target) <= left {
         paint.text(area, x, y, &target, Role::Dim);
     }
 }

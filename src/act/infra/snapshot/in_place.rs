@@ -11,8 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Told;
 use super::names::{comment, is_restored_by, say};
-use super::postgres::WITHOUT;
-use super::server::{CONNECTING, LOOK, environment, fits, maintenance, named, open, program, server_version, wrong};
+use super::server::{CONNECTING, LOOK, WITHOUT, environment, fits, maintenance, named, open, program, server_version, wrong};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Session, literal, web_json};

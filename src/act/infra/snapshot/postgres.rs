@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::names::{DatabaseNames, change_names_whole, mark, say, taken_up, there};
 use super::own_schema::{OWN_SCHEMA, own_records};
 use super::server::{
-    CONNECTING, LOOK, at_database, database_of, environment, fits, identifier, maintenance, open, program, server_version, wrong,
+    CONNECTING, LOOK, WITHOUT, at_database, database_of, environment, fits, identifier, maintenance, open, program, server_version, wrong,
 };
 use super::{Restored, Taken, Told, in_place, session_name, sha256_of};
 use crate::act::infra::command::run;
@@ -23,8 +23,6 @@ use crate::plan::runbook::{DatabaseStore, DatabaseStrategy, Progress, SnapshotSe
 
 /// What is packed least takes less than half of the time, is hardly larger, and is back sooner: somebody waits for it, and it is kept for days.
 const PACKED: &str = "--compress=1";
-/// What subscribes to another server is no data: two of it would read one stream. Readiness says that it stays behind.
-pub(super) const WITHOUT: &str = "--no-subscriptions";
 /// How many restore at once.
 const JOBS: &str = "2";
 
