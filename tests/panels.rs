@@ -64,6 +64,13 @@ title = "few"
 kind = "stats"
 signals = ["pods", "listed"]
 [[boards]]
+name = "Both"
+columns = 1
+[[boards.panels]]
+title = "both"
+kind = "series"
+signals = ["pods", "listed"]
+[[boards]]
 name = "Full"
 columns = 1
 [[boards.panels]]
@@ -120,6 +127,13 @@ fn the_bad_one_among_thousands_is_named() {
 }
 
 #[test]
+fn lines_of_two_signals_say_whose_they_are() {
+    let of = |labels: [&str; 2]| Value::Lines(labels.map(|label| LabelledValue { label: label.into(), value: 1.0 }).into());
+    let screen = seen(&[("pods", 0, of(["one", "two"])), ("listed", 0, of(["one", "three"]))], 2);
+    assert!(screen.contains("pods one 1") && screen.contains("listed one 1") && !screen.contains("pods two"), "{screen}");
+}
+
+#[test]
 fn what_is_gone_is_not_good() {
     let gone = seen(&[("pods", 0, pods(2, Some(1))), ("pods", 5, pods(1, None))], 0);
     assert!(gone.contains("pod-00000 1 ✓ b pod-00001 —") && !gone.contains("— ✓"), "{gone}");
@@ -137,7 +151,7 @@ fn alerts_that_differ_in_a_label_say_which() {
     };
     let on_board = |alerts: Vec<Alert>| {
         let raised = Value::Alerts(alerts);
-        let screens = (0..7).map(|board| seen(&[("raised", 0, raised.clone())], board));
+        let screens = (0..8).map(|board| seen(&[("raised", 0, raised.clone())], board));
         screens.into_iter().find(|text| text.contains("heartbeat")).expect("a board of alerts")
     };
     let two = on_board(vec![of("a", "not ready"), of("b", "not ready")]);
@@ -158,7 +172,7 @@ fn alerts_of_others_stand_where_alerts_stand_and_the_worst_first() {
     };
     let raised = Value::Alerts(vec![alert("Aaa", "info"), alert("Bbb", "warning"), alert("Zzz", "critical")]);
     let board =
-        (0..6).map(|board| seen(&[("raised", 0, raised.clone())], board)).find(|text| text.contains("Zzz") && text.contains("heartbeat"));
+        (0..8).map(|board| seen(&[("raised", 0, raised.clone())], board)).find(|text| text.contains("Zzz") && text.contains("heartbeat"));
     let board = board.expect("a board of alerts");
     let at = |word: &str| {
         board.lines().position(|line| line.contains(word) && !line.contains("FAIL")).unwrap_or_else(|| panic!("{word}: {board}"))
@@ -168,14 +182,14 @@ fn alerts_of_others_stand_where_alerts_stand_and_the_worst_first() {
 
 #[test]
 fn what_a_probe_saw_stands_beside_how_often_it_failed() {
-    let screen = seen(&[("pods", 0, pods(1, None)), ("listed", 0, pods(1, None)), ("door", 0, Value::Number(3.0))], 2);
+    let screen = seen(&[("pods", 0, pods(1, None)), ("listed", 0, pods(1, None)), ("door", 0, Value::Number(3.0))], 3);
     assert!(screen.lines().any(|line| line.contains("3 ✗ answered 503")), "{screen}");
 }
 
 #[test]
 fn where_there_is_one_line_it_is_the_worst() {
     let answers = [("pods", 0, pods(1, Some(0))), ("listed", 0, pods(1, None)), ("door", 0, Value::Number(0.0))];
-    let screen = picture(&heard(&answers, 2), &theme(Glyphs::Unicode), 60, 5).0;
+    let screen = picture(&heard(&answers, 3), &theme(Glyphs::Unicode), 60, 5).0;
     assert!(screen.lines().any(|line| line.contains("pods") && line.contains("99 ✗") && line.contains("+2 more")), "{screen}");
 }
 

@@ -1,6 +1,6 @@
 //! Lines over time with their thresholds and newest values.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ratatui::layout::Rect;
@@ -107,7 +107,21 @@ fn collect<'a>(state: &'a State, panel: &Panel) -> (Vec<Drawn<'a>>, usize) {
     if let [only] = drawn.as_mut_slice() {
         only.name = "";
     }
+    name_signals(&mut drawn);
     (drawn, hidden)
+}
+
+/// Lines of several signals that are called the same have the signal's name in front.
+fn name_signals(drawn: &mut [Drawn]) {
+    let (mut first, mut twice) = (HashMap::new(), HashSet::new());
+    for line in drawn.iter() {
+        if *first.entry(line.label.as_str()).or_insert(&line.signal.name) != &line.signal.name {
+            twice.insert(line.label.clone());
+        }
+    }
+    for line in drawn.iter_mut().filter(|line| twice.contains(&line.label)) {
+        line.label = format!("{} {}", line.signal.title, line.label);
+    }
 }
 
 /// The newest values (or those at the cursor), as many as fit; a zoomed panel gives each a row. Returns the rows used.
