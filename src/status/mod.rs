@@ -5,6 +5,7 @@ mod deploy;
 mod ledger;
 mod moment;
 mod requests;
+mod shown;
 mod store;
 mod summary;
 mod timeline;
@@ -14,8 +15,9 @@ pub use deploy::{deploy_state, failed_rollback, said_of_hold};
 pub use ledger::{Due, Elsewhere, Ledger, RunLine, RunStatus, RunbookLine, expected, step_mark};
 pub use moment::{Moment, MomentOf};
 pub use requests::{OutputTail, Request, Update};
+pub use shown::{shown, shown_of};
 pub use store::{Store, Track};
-pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, raised, shown, shown_of};
+pub use summary::{RuleLine, SignalLine, SourceLine, Summary, alert_verdict, raised};
 pub use timeline::Timeline;
 pub use verdicts::{BoardVerdicts, verdicts};
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::shown::shown_of;
 use super::store::Store;
 use crate::base::clock::Stamp;
 use crate::base::tier::Tier;
-use crate::base::units::Unit;
 use crate::base::units::{count_of, short, watch};
 use crate::config::{AlertSettings, Config, SourceKind};
-use crate::judge::{Judgement, RulePhase, RuleState, Signal, Verdict};
+use crate::judge::{Judgement, RulePhase, RuleState, Verdict};
 use crate::observe::reading::{Alert, AlertState, Ask, Fault, LabelledValue, SourceState, Value};
 use crate::plan::deploy::{DeployState, Readiness, wrong_environment};
 
@@ -259,45 +259,6 @@ fn signal_lines(config: &Config, store: &Store) -> Vec<SignalLine> {
         })
     };
     config.signals.iter().filter_map(line).collect()
-}
-
-/// A signal's value in one line: of several numbers the bad ones first.
-pub fn shown_of(signal: &Signal, judgement: &Judgement, value: &Value) -> String {
-    match value {
-        Value::Lines(lines) if matches!(judgement.verdict, Verdict::Warn | Verdict::Fail) => {
-            let mut lines = lines.clone();
-            // Of equals the order stays.
-            lines.sort_by_cached_key(|line| std::cmp::Reverse(signal.verdict_of_line(judgement, &line.label, line.value)));
-            told(&Value::Lines(lines), &|value| signal.shown(value))
-        }
-        value => told(value, &|value| signal.shown(value)),
-    }
-}
-
-/// A value in one line.
-pub fn shown(value: &Value, unit: Unit) -> String {
-    told(value, &|value| unit.format(value))
-}
-
-fn told(value: &Value, number: &dyn Fn(f64) -> String) -> String {
-    match value {
-        Value::Number(n) => number(*n),
-        Value::Text(text) => text.clone(),
-        Value::Lines(lines) => {
-            let parts: Vec<String> = lines.iter().take(6).map(|l| format!("{} {}", l.label, number(l.value)).trim().to_string()).collect();
-            let more = lines.len().saturating_sub(parts.len());
-            parts.join(" · ") + &if more > 0 { format!(" · {more} more") } else { String::new() }
-        }
-        Value::Table(table) => count_of(table.rows.len(), "row"),
-        Value::Events(events) => match events.iter().max_by_key(|event| event.at) {
-            Some(last) => format!("{}, last {} {}", count_of(events.len(), "event"), last.at.date_hm(), last.kind),
-            None => "none".into(),
-        },
-        Value::Alerts(alerts) => match alerts.len() {
-            0 => "none".into(),
-            n => count_of(n, "alert"),
-        },
-    }
 }
 
 fn alerts(config: &Config, store: &Store) -> Vec<(String, Alert)> {

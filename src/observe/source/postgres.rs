@@ -173,7 +173,7 @@ pub fn health_query(health: Health) -> &'static str {
                  AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) THEN NULL \
              WHEN EXISTS (SELECT FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT active) THEN NULL \
              ELSE (SELECT CASE WHEN bool_or(state <> 'streaming') THEN NULL \
-                 ELSE coalesce(max(greatest(extract(epoch FROM replay_lag), CASE WHEN pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) > 0 AND reply_time < now() - interval '10s' THEN extract(epoch FROM now() - reply_time) ELSE 0 END)), 0) END \
+                 ELSE coalesce(max(CASE WHEN pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) > 0 THEN greatest(extract(epoch FROM replay_lag), CASE WHEN reply_time < now() - interval '10s' THEN extract(epoch FROM now() - reply_time) END) END), 0) END \
                  FROM pg_stat_replication WHERE application_name NOT IN ('pg_basebackup', 'pg_receivewal')) END::float8 AS value"
         }
         Health::CacheHitRatio => {
