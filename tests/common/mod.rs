@@ -179,15 +179,25 @@ impl Postgres {
             std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).expect("chown");
         }
         let mut pg = Postgres { child: None, port: free_port(), folder, bin, as_user };
-        let status = pg
-            .command("initdb")
-            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-N", "-D"])
-            .arg(pg.data())
-            .status()
-            .expect("initdb runs");
-        assert!(status.success(), "initdb");
+        let mut made = pg.command("initdb");
+        made.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "-N", "-D"]);
+        assert!(made.arg(pg.data()).status().expect("initdb runs").success(), "initdb");
         pg.up();
         pg
+    }
+
+    /// A standby of it, by a slot of its own.
+    pub fn standby(&self) -> Postgres {
+        let folder = TempDir::new().expect("a folder");
+        if let Some((uid, gid)) = self.as_user {
+            std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).expect("chown");
+        }
+        let mut standby = Postgres { child: None, port: free_port(), folder, bin: self.bin.clone(), as_user: self.as_user };
+        let mut made = standby.command("pg_basebackup");
+        made.args(["-R", "-C", "-S", "standby", "-c", "fast", "-d", &self.url_of("")]).arg("-D").arg(standby.data());
+        assert!(made.status().expect("pg_basebackup runs").success(), "pg_basebackup");
+        standby.up();
+        standby
     }
 
     pub fn data(&self) -> PathBuf {
