@@ -13,8 +13,8 @@ use crate::act::effect::may_take_back;
 use crate::act::infra::snapshot::list;
 use crate::base::units::{short, thousands};
 use crate::config::planned_config;
-use crate::plan::deploy::{Part, Scope, StoreKind, WriteLoss};
-use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, Kind, NOT_NEEDED, Plan, RunResult, SnapshotSettings, StepRun, StepState};
+use crate::plan::deploy::{Scope, StoreKind, WriteLoss};
+use crate::plan::runbook::{Kind, NOT_NEEDED, Plan, RunResult, SnapshotSettings, StepRun, StepState};
 use crate::record::journal::RemoteRun;
 use crate::status::{RunLine, RunStatus};
 
@@ -264,8 +264,8 @@ impl Operations {
     /// Whether anything is restored where it is, so that only a safety snapshot has what there was.
     fn is_in_place(&self) -> bool {
         self.config.acting.settings.snapshots.as_ref().is_some_and(|settings| {
-            settings.restore_database == DatabaseStrategy::InPlace
-                || settings.restore_collection == CollectionStrategy::InPlace
+            StoreKind::Postgres.is_in_place(settings)
+                || StoreKind::Qdrant.is_in_place(settings)
                 || settings.databases.iter().any(|store| store.options.is_sqlite())
         })
     }
@@ -361,14 +361,12 @@ impl Operations {
         };
         let (all, _) = list(&settings.folder);
         let Some(manifest) = all.iter().find(|manifest| manifest.id == snapshot) else { return Ok(()) };
-        let in_place = |part: &Part| match part.kind {
-            StoreKind::Postgres => settings.restore_database == DatabaseStrategy::InPlace,
-            StoreKind::Qdrant => settings.restore_collection == CollectionStrategy::InPlace,
-            StoreKind::Sqlite | StoreKind::Program => true,
-        };
         let mine = format!("{} ", line.id);
         let has_safety = all.iter().any(|manifest| manifest.run.starts_with(&mine));
-        if has_safety || !manifest.parts.iter().all(in_place) || !restores(line).any(|step| step.state == StepState::Done) {
+        if has_safety
+            || !manifest.parts.iter().all(|part| part.kind.is_in_place(settings))
+            || !restores(line).any(|step| step.state == StepState::Done)
+        {
             return Ok(());
         }
         Err(OperationError::Refused(format!(

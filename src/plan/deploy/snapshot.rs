@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Stamp;
 use crate::base::units::thousands;
-use crate::plan::runbook::SnapshotSettings;
+use crate::plan::runbook::{CollectionStrategy, DatabaseStrategy, SnapshotSettings};
 
 /// What is known of a snapshot. It is written last: what has no manifest is no snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,6 +98,17 @@ pub struct ProbeQuery {
 
 /// How far the mean of scores may be from what it was.
 const SCORES: f64 = 0.05;
+
+impl StoreKind {
+    /// Whether it is restored where it is, so that only a safety snapshot has what there was.
+    pub fn is_in_place(self, settings: &SnapshotSettings) -> bool {
+        match self {
+            StoreKind::Postgres => settings.restore_database == DatabaseStrategy::InPlace,
+            StoreKind::Qdrant => settings.restore_collection == CollectionStrategy::InPlace,
+            StoreKind::Sqlite | StoreKind::Program => true,
+        }
+    }
+}
 
 impl Part {
     /// What it is counted under: the source, or the collection as the configuration names it.

@@ -279,7 +279,7 @@ pub async fn restore(
 /// Why that cannot be told.
 pub async fn taken_up(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) -> Result<bool, Fault> {
     match part.kind {
-        StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
+        StoreKind::Postgres if !part.kind.is_in_place(settings) => {
             Ok(names::taken_up(&store_of(settings, part)?.options, taken).await?.is_some())
         }
         _ => Ok(false),
@@ -301,13 +301,13 @@ pub struct Before<'a> {
 /// Why not.
 pub async fn undo(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, before: Before<'_>) -> Result<String, Fault> {
     match part.kind {
-        StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
+        StoreKind::Postgres if !part.kind.is_in_place(settings) => {
             let options = &store_of(settings, part)?.options;
             let names = names::DatabaseNames::of(options, taken.run)?;
             carry_own(options, &names.old).await;
             names::undo(options, &names, before.restored).await
         }
-        StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
+        StoreKind::Qdrant if !part.kind.is_in_place(settings) => {
             qdrant::undo(node_of(settings, part)?, part, settings, (taken, before.led_to)).await
         }
         _ if !before.restored && !was_restored(settings, part, taken).await? => {
@@ -328,13 +328,13 @@ pub async fn redo(
     led_to: Option<&str>,
 ) -> Result<String, Fault> {
     match part.kind {
-        StoreKind::Postgres if settings.restore_database == DatabaseStrategy::Swap => {
+        StoreKind::Postgres if !part.kind.is_in_place(settings) => {
             let options = &store_of(settings, part)?.options;
             let names = names::DatabaseNames::of(options, restored_by.run)?;
             carry_own(options, &names.undone).await;
             names::redo(options, &names).await
         }
-        StoreKind::Qdrant if settings.restore_collection == CollectionStrategy::Alias => {
+        StoreKind::Qdrant if !part.kind.is_in_place(settings) => {
             qdrant::redo(node_of(settings, part)?, part, settings, (restored_by, led_to)).await
         }
         _ => by_safety(settings, part, undone_by, Some(restored_by.run)).await,

@@ -274,7 +274,7 @@ pub async fn restore(
     if !whole {
         recover(&patient(node, settings), node, part, &new, settings).await?;
     }
-    let how = if settings.restore_collection == CollectionStrategy::InPlace { " in place" } else { "" };
+    let how = if part.kind.is_in_place(settings) { " in place" } else { "" };
     Ok(Restored::Done(format!("{new} is recovered{how} on {}", node.name)))
 }
 
@@ -283,7 +283,7 @@ pub async fn bring_in(node: &NodeStore, part: &Part, settings: &SnapshotSettings
     let web = web(node, settings);
     let name = configured(settings, node, part).await?;
     let aliases = aliases(&web).await?;
-    if settings.restore_collection == CollectionStrategy::InPlace {
+    if part.kind.is_in_place(settings) {
         let real = aliases.get(&name).cloned().unwrap_or_else(|| part.name.clone());
         is_as_it_was(&web, &real, part).await?;
         return Ok(format!("{real} is as it was"));
@@ -376,7 +376,7 @@ pub async fn undo(
     settings: &SnapshotSettings,
     (taken, before): (&Taken<'_>, Option<&str>),
 ) -> Result<String, Fault> {
-    if settings.restore_collection == CollectionStrategy::InPlace {
+    if part.kind.is_in_place(settings) {
         let words = format!("{} was recovered in place: restore the safety snapshot instead", part.name);
         return Err(Fault::new(FaultKind::Query, words));
     }
