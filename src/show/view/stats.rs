@@ -33,13 +33,12 @@ pub fn draw(state: &State, paint: &mut Paint, whole: Rect, panel: &Panel) {
         signals.sort_by_key(|(signal, track)| {
             std::cmp::Reverse(if signal.has_thresholds() { track.judgement.verdict } else { Verdict::Pass })
         });
-        let rest = format!("+{} more", signals.len() - usize::from(area.height.saturating_sub(1)).max(1));
         // In one line the worst, and how many more there are.
-        let beside = area.height == 1 && usize::from(area.width) > 3 * width(&rest);
-        if beside {
-            area.width -= width(&rest) as u16 + 1;
-        }
-        signals.truncate(usize::from(area.height.saturating_sub(1)).max(usize::from(beside)));
+        let beside = area.height == 1 && usize::from(area.width) >= 3 * READABLE;
+        let shown = usize::from(area.height.saturating_sub(1)).max(usize::from(beside));
+        let rest = format!("+{} more", signals.len() - shown);
+        signals.truncate(shown);
+        area.width -= if beside { width(&rest) as u16 + 1 } else { 0 };
         let x = if beside { area.width + 1 } else { 0 };
         paint.text(whole, x, area.height.saturating_sub(1), &rest, Role::Dim);
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Told;
 use super::names::{comment, is_restored_by, say};
-use super::server::{CONNECTING, LOOK, WITHOUT, environment, fits, maintenance, named, open, program, server_version, wrong};
+use super::server::{CONNECTING, LOOK, NO_SUBSCRIPTIONS, environment, fits, maintenance, named, open, program, server_version, wrong};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{Session, literal, web_json};
@@ -72,7 +72,8 @@ struct Standing {
 /// Looks and touches nothing.
 async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Result<Standing, Fault> {
     let file = file.display().to_string();
-    let script = program(&["pg_restore", "--schema-only", WITHOUT, "--clean", "--if-exists", "--file=-", &file], Vec::new(), limit).await?;
+    let script =
+        program(&["pg_restore", "--schema-only", NO_SUBSCRIPTIONS, "--clean", "--if-exists", "--file=-", &file], Vec::new(), limit).await?;
     let made = Made::by(&script);
     let listed = |names: &[&[String]]| literal(&json!(names.concat()).to_string());
     let query = include_str!("standing.sql")

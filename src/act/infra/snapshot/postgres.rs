@@ -11,7 +11,8 @@ use tokio::time::sleep;
 use super::names::{DatabaseNames, change_names_whole, mark, say, taken_up, there};
 use super::own_schema::{OWN_SCHEMA, own_records};
 use super::server::{
-    CONNECTING, LOOK, WITHOUT, at_database, database_of, environment, fits, identifier, maintenance, open, program, server_version, wrong,
+    CONNECTING, LOOK, NO_SUBSCRIPTIONS, at_database, database_of, environment, fits, identifier, maintenance, open, program,
+    server_version, wrong,
 };
 use super::{Restored, Taken, Told, in_place, session_name, sha256_of};
 use crate::act::infra::command::run;
@@ -144,7 +145,8 @@ pub async fn take(
     // Our own record of what was done, and who may act, is no data that is brought back.
     let exclude = format!("--exclude-schema={OWN_SCHEMA}");
     let moment = format!("--snapshot={moment}");
-    let argv = ["pg_dump", "--format=custom", PACKED, WITHOUT, "--no-password", &moment, &exclude, "--file", &target, "--dbname", &place];
+    let argv =
+        ["pg_dump", "--format=custom", PACKED, NO_SUBSCRIPTIONS, "--no-password", &moment, &exclude, "--file", &target, "--dbname", &place];
     let mut dump = std::pin::pin!(program(&argv, environment, settings.timeout));
     loop {
         tokio::select! {
@@ -303,7 +305,7 @@ async fn fill(
     .await?;
     let new = at_database(options, &names.new)?;
     let (source, place) = (file.display().to_string(), new.url.clone());
-    let argv = ["pg_restore", "--exit-on-error", WITHOUT, "--jobs", JOBS, "--no-password", "--dbname", &place, &source];
+    let argv = ["pg_restore", "--exit-on-error", NO_SUBSCRIPTIONS, "--jobs", JOBS, "--no-password", "--dbname", &place, &source];
     let environment = environment(options, session_name).await?;
     let size = row.get("size").and_then(Json::as_f64);
     {

@@ -9,7 +9,7 @@ use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::{CommandClient, Session, fetch_secret, postgres_options};
 
 /// What subscribes to another server is no data: two of it would read one stream. Readiness says that it stays behind.
-pub(super) const WITHOUT: &str = "--no-subscriptions";
+pub(super) const NO_SUBSCRIPTIONS: &str = "--no-subscriptions";
 /// How long a connection may take.
 pub(super) const CONNECTING: Duration = Duration::from_secs(10);
 /// How often it is looked how far a program is.
