@@ -145,7 +145,8 @@ fn a_bake_ends_where_nobody_can_tell_the_share() {
 fn a_step_up_by_command_waits_for_the_second_page() {
     let router = Router::default();
     let server = router.start();
-    let pages = AtomicU32::new(0);
+    let pages = Arc::new(AtomicU32::new(0));
+    let asked = pages.clone();
     let exporter = Canned::new(move |_, stream| {
         let n = 5 * pages.fetch_add(1, Ordering::SeqCst);
         respond(stream, "200 OK", &["Content-Type: text/plain"], &format!("n_total{{track=\"a\"}} {n}\nn_total{{track=\"b\"}} {n}\n"));
@@ -160,6 +161,8 @@ fn a_step_up_by_command_waits_for_the_second_page() {
         server.url(),
         exporter.url()
     ));
+    assert_eq!(host.run(&["canary", "status"]).0, 0);
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing is compared of a canary without traffic");
     let (code, said) = host.run(&["canary", "set", "10", "--confirm", "here"]);
     assert_eq!(code, 0, "{said}");
     let (code, said) = host.run(&["canary", "promote", "--confirm", "here"]);

@@ -70,8 +70,11 @@ impl Operations {
         };
         let signals = LiveSignals::new((*config).clone(), runtime.handle().clone(), Clock::System);
         let (observed, points) = runtime.block_on(async {
-            let points = async { if names.is_empty() { Vec::new() } else { signals.points(&names, bake).await } };
-            tokio::join!(observe(&switch, &Clock::System), points)
+            let observed = observe(&switch, &Clock::System).await;
+            // Nothing is compared of a canary without traffic: whoever asks how it is does not wait for that.
+            let compared = !names.is_empty() && observed.weight().is_ok_and(|weight| weight > 0.0);
+            let points = if compared { signals.points(&names, bake).await } else { Vec::new() };
+            (observed, points)
         });
         runtime.block_on(signals.end());
         let by_name: HashMap<&str, &SignalPoints> = names.iter().map(String::as_str).zip(&points).collect();

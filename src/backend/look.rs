@@ -127,6 +127,11 @@ impl Looked {
         self
     }
 
+    /// Of how many things it is known how they are.
+    pub fn known(&self) -> usize {
+        [self.observed.is_some(), self.versions_at.is_some(), self.data.is_some()].into_iter().filter(|known| *known).count()
+    }
+
     /// The snapshot to go back to, and what that would throw away.
     pub fn snapshot(&self, now: Stamp) -> Option<(Manifest, String)> {
         let data = self.data.as_ref()?;

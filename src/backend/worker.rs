@@ -84,7 +84,7 @@ impl Worker {
             delivered: Arc::default(),
             remote: RemoteHolder::default(),
             lookout: Lookout::default(),
-            readied_at: None,
+            readied: None,
             observed: None,
             is_busy: false,
             looked_at: None,
@@ -134,7 +134,8 @@ struct Work {
     delivered: Arc<Mutex<HashSet<String>>>,
     remote: RemoteHolder,
     lookout: Lookout,
-    readied_at: Option<Instant>,
+    /// When it was looked whether a rollback would work, and of how many things it was known how they are.
+    readied: Option<(Instant, usize)>,
     /// What was told last of the switch.
     observed: Option<Observation>,
     /// Some run is open, or looked at.
@@ -156,7 +157,7 @@ impl Work {
                 Ok(WorkerRequest::Config(config)) => {
                     self.operations = self.operations.on(config);
                     self.remote = RemoteHolder::default();
-                    (self.lookout, self.readied_at) = (Lookout::start(&self.operations.config), None);
+                    (self.lookout, self.readied) = (Lookout::start(&self.operations.config), None);
                     (self.read_at, self.files) = (None, Vec::new());
                 }
                 Ok(WorkerRequest::Last(done)) => {
@@ -216,8 +217,10 @@ impl Work {
             self.observed = Some(seen.clone());
             self.tell(Update::Traffic(seen));
         }
-        if self.readied_at.is_none_or(|at| at.elapsed() > READIED) && looked.observed.is_some() {
-            self.readied_at = Some(Instant::now());
+        // What becomes known is said at once: whoever has just begun to look is in a hurry.
+        let known = looked.known();
+        if self.readied.is_none_or(|(at, of)| at.elapsed() > READIED || of != known) && looked.observed.is_some() {
+            self.readied = Some((Instant::now(), known));
             let readiness = self.operations.readiness(&looked);
             self.tell(Update::Readiness(Box::new(readiness)));
         }
