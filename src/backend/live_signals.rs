@@ -77,15 +77,18 @@ impl LiveSignals {
         let mut store = Store::new(&config);
         let longest = config.questions().iter().map(|q| q.timeout).max().unwrap_or_default();
         let deadline = Instant::now() + longest * 2 + Duration::from_millis(500);
-        while !store.all_answered(&config) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
-            store.apply(&config, mailbox.take(), self.clock.now());
-        }
+        self.hear(&config, &mut store, &mailbox, deadline, |store| store.all_answered(&config)).await;
         let every = config.sources.values().filter(|source| source.kind.reads_from_now_on()).map(|source| source.every).max();
         let deadline = Instant::now() + every.map_or(Duration::ZERO, |every| (every * 2 + Duration::from_millis(500)).min(PAGES));
-        while awaits_a_page(&config, &store) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
-            store.apply(&config, mailbox.take(), self.clock.now());
-        }
+        self.hear(&config, &mut store, &mailbox, deadline, |store| !awaits_a_page(&config, store)).await;
         Ok(Watching { names, window, config, store, mailbox, poller })
+    }
+
+    /// Takes in what comes, until that is enough or it is time.
+    async fn hear(&self, config: &Config, store: &mut Store, mailbox: &Mailbox, deadline: Instant, enough: impl Fn(&Store) -> bool) {
+        while !enough(store) && timeout_at(deadline, mailbox.rung()).await.is_ok() {
+            store.apply(config, mailbox.take(), self.clock.now());
+        }
     }
 
     /// Watches these signals, so far back, and brings what is known of them up to now; then `look` is taken.

@@ -127,9 +127,9 @@ impl Looked {
         self
     }
 
-    /// Of how many things it is known how they are.
-    pub fn known(&self) -> usize {
-        [self.observed.is_some(), self.versions_at.is_some(), self.data.is_some()].into_iter().filter(|known| *known).count()
+    /// Whether the versions and the data have been looked at.
+    pub fn known(&self) -> (bool, bool) {
+        (self.versions_at.is_some(), self.data.is_some())
     }
 
     /// The snapshot to go back to, and what that would throw away.

@@ -134,8 +134,8 @@ struct Work {
     delivered: Arc<Mutex<HashSet<String>>>,
     remote: RemoteHolder,
     lookout: Lookout,
-    /// When it was looked whether a rollback would work, and of how many things it was known how they are.
-    readied: Option<(Instant, usize)>,
+    /// When it was looked whether a rollback would work, and what had been looked at by then.
+    readied: Option<(Instant, (bool, bool))>,
     /// What was told last of the switch.
     observed: Option<Observation>,
     /// Some run is open, or looked at.

@@ -148,12 +148,9 @@ fn text(config: &Config, summary: &Summary) -> String {
     for signal in &summary.signals {
         let verdict =
             if signal.judged || signal.judgement.verdict == Verdict::Unknown { mark(signal.judgement.verdict) } else { "       " };
-        let reason = if signal.judged || signal.judgement.verdict == Verdict::Unknown { signal.judgement.reason.as_str() } else { "" };
-        // What a probe saw says more than how often it failed.
-        let note = signal.notes.first().filter(|_| signal.judgement.verdict == Verdict::Fail);
-        let note = note.map_or_else(String::new, |note| format!(" ({note})"));
+        let reason = if signal.judged || signal.judgement.verdict == Verdict::Unknown { signal.why() } else { String::new() };
         let via = if signal.via.is_empty() || signal.via == signal.source { String::new() } else { format!("  (by {})", signal.via) };
-        let _ = writeln!(out, "  {verdict}  {:wide$}  {}  {reason}{note}{via}", signal.name, signal.value);
+        let _ = writeln!(out, "  {verdict}  {:wide$}  {}  {reason}{via}", signal.name, signal.value);
     }
     let speaking: Vec<_> = summary.rules.iter().filter(|r| !matches!(r.state.phase, RulePhase::Inactive)).collect();
     let _ = writeln!(out, "\nrules: {} of {} quiet", summary.rules.len() - speaking.len(), summary.rules.len());

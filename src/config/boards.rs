@@ -8,7 +8,7 @@ use super::file::FileShape;
 use super::model::{Board, Panel, PanelKind, SignalConfig};
 use super::resolver::Resolver;
 use super::sense::is_text;
-use super::shape::SpannedText;
+use super::shape::{PanelShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::observe::reading::{Ask, Shape};
 
@@ -34,7 +34,9 @@ impl Resolver<'_> {
                         );
                     }
                 }
-                self.stacks_of_one_unit(panel.kind, &panel.title, &panel.signals, signals);
+                if panel.kind == PanelKind::Stack {
+                    self.stacks_one_unit(panel, signals);
+                }
                 let bare = is_bare(panel.kind);
                 if panel.signals.is_empty() && !bare {
                     self.findings.error(shape.name.span(), format!("panel `{}` has no signals", panel.title), None);
@@ -85,14 +87,11 @@ impl Resolver<'_> {
     }
 
     /// What is stacked is added up.
-    fn stacks_of_one_unit(&mut self, kind: PanelKind, title: &str, names: &[SpannedText], signals: &IndexMap<Arc<str>, SignalConfig>) {
-        if kind != PanelKind::Stack {
-            return;
-        }
+    fn stacks_one_unit(&mut self, panel: &PanelShape, signals: &IndexMap<Arc<str>, SignalConfig>) {
         let unit = |text: &SpannedText| signals.get(text.get_ref().as_str()).map(|signal| signal.signal.unit);
-        let first = names.iter().find_map(unit);
-        if let Some(other) = names.iter().find(|text| unit(text).is_some() && unit(text) != first) {
-            let cause = format!("`{}` in the panel `{title}` has another unit than those it is stacked on", other.get_ref());
+        let first = panel.signals.iter().find_map(unit);
+        if let Some(other) = panel.signals.iter().find(|text| unit(text).is_some() && unit(text) != first) {
+            let cause = format!("`{}` in the panel `{}` has another unit than those it is stacked on", other.get_ref(), panel.title);
             self.findings.warn(other.span(), cause, Some("put it into a panel of its own, or kind = \"series\"".into()));
         }
     }

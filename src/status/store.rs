@@ -66,7 +66,6 @@ impl Track {
         }
     }
 
-    /// The words of the newest answer's fault.
     /// Whether nobody can tell how it is. A ratio of nothing to nothing, of a track without traffic, is an answer where nobody judges it,
     /// and so is that there is nothing.
     pub fn is_blind(&self) -> bool {
@@ -77,6 +76,7 @@ impl Track {
         self.judgement.verdict == Verdict::Unknown && !answered
     }
 
+    /// The words of the newest answer's fault.
     pub fn fault(&self) -> Option<&str> {
         self.latest.as_ref().and_then(|r| r.outcome.as_ref().err()).map(|f| f.message.as_str())
     }

@@ -43,6 +43,14 @@ pub struct SignalLine {
     pub blind: bool,
 }
 
+impl SignalLine {
+    /// Why its verdict is what it is. What a probe saw says more than how often it failed.
+    pub fn why(&self) -> String {
+        let note = self.notes.first().filter(|_| self.judgement.verdict == Verdict::Fail);
+        self.judgement.reason.clone() + &note.map_or_else(String::new, |note| format!(" ({note})"))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SourceLine {
     pub name: String,
@@ -430,10 +438,7 @@ fn worst(
     for signal in signals.iter().filter(|s| s.judged && s.judgement.verdict != Verdict::Pass) {
         let pending = rules.iter().find(|r| r.signal == signal.name && matches!(r.state.phase, RulePhase::Pending { .. }));
         let pending = pending.map_or_else(String::new, |r| format!(", {}", r.words));
-        // What a probe saw says more than how often it failed.
-        let note = signal.notes.first().filter(|_| signal.judgement.verdict == Verdict::Fail);
-        let note = note.map_or_else(String::new, |note| format!(" ({note})"));
-        candidates.push((signal.judgement.verdict, 5, format!("{}: {}{note}{pending}", signal.title, signal.judgement.reason)));
+        candidates.push((signal.judgement.verdict, 5, format!("{}: {}{pending}", signal.title, signal.why())));
     }
     for signal in signals.iter().filter(|signal| !signal.judged && signal.blind) {
         candidates.push((Verdict::Unknown, 1, format!("{}: {}", signal.title, signal.judgement.reason)));

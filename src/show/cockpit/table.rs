@@ -1,5 +1,6 @@
 //! The rows of every panel that shows rows.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::list_view::{Row, TableData};
@@ -169,11 +170,26 @@ fn services(state: &State, panel: &Panel) -> TableData {
     data
 }
 
-/// Why an alert fires; in front of that what it differs by from those that would look the same.
-fn told_apart(alert: &Alert, raised: &[(&Arc<str>, &Alert)]) -> String {
-    let alike = || raised.iter().map(|(_, other)| other).filter(|other| other.name == alert.name && other.text == alert.text);
-    let differs = |(name, value): &(&String, &String)| alike().any(|other| other.labels.get(*name) != Some(*value));
-    let own = alert.labels.iter().filter(differs).map(|(name, value)| format!("{name}={value}"));
+/// What an alert is called, and why it fires.
+type Alike<'a> = (&'a str, &'a str);
+
+/// The labels by which alerts differ that would look the same.
+fn differences<'a>(raised: &[(&Arc<str>, &'a Alert)]) -> HashMap<Alike<'a>, BTreeSet<&'a str>> {
+    let mut first: HashMap<Alike, &Alert> = HashMap::new();
+    let mut found: HashMap<Alike, BTreeSet<&str>> = HashMap::new();
+    for (_, alert) in raised {
+        let alike = (alert.name.as_str(), alert.text.as_str());
+        let one = *first.entry(alike).or_insert(alert);
+        let names = one.labels.keys().chain(alert.labels.keys()).filter(|name| one.labels.get(*name) != alert.labels.get(*name));
+        found.entry(alike).or_default().extend(names.map(String::as_str));
+    }
+    found
+}
+
+/// Why an alert fires; in front of that what it differs by.
+fn told_apart(alert: &Alert, differences: &HashMap<Alike, BTreeSet<&str>>) -> String {
+    let names = differences.get(&(alert.name.as_str(), alert.text.as_str())).into_iter().flatten();
+    let own = names.filter_map(|name| Some(format!("{name}={}", alert.labels.get(*name)?)));
     own.chain((!alert.text.is_empty()).then(|| alert.text.clone())).collect::<Vec<_>>().join(" · ")
 }
 
@@ -208,6 +224,7 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
         data.rows.push(Row { cells: vec![word.into(), rule.name.clone(), "lastgreen".into(), rule.level.into(), since, why], verdict });
     }
     let (mut theirs, raised) = (Vec::new(), raised(&state.config, state.store()));
+    let differences = differences(&raised);
     for name in &panel.signals {
         let (Some(track), Some(signal)) = (state.store().signals.get(name), state.config.signals.get(name)) else { continue };
         let whose = signal.question.source.to_string();
@@ -227,7 +244,7 @@ fn alerts(state: &State, panel: &Panel) -> TableData {
             };
             let since = alert.since.map_or_else(String::new, |at| at.since_when(state.now));
             theirs.push(Row {
-                cells: vec![word.into(), alert.name.clone(), whose.clone(), alert.severity.clone(), since, told_apart(alert, &raised)],
+                cells: vec![word.into(), alert.name.clone(), whose.clone(), alert.severity.clone(), since, told_apart(alert, &differences)],
                 verdict,
             });
         }

@@ -28,8 +28,8 @@ pub fn draw(state: &State, paint: &mut Paint, whole: Rect, panel: &Panel) {
         return;
     }
     // Where not all fit, the worst come first and the rest is counted.
-    let more = signals.len().saturating_sub(usize::from(area.height));
-    if more > 0 {
+    let too_many = signals.len() > usize::from(area.height);
+    if too_many {
         signals.sort_by_key(|(signal, track)| {
             std::cmp::Reverse(if signal.has_thresholds() { track.judgement.verdict } else { Verdict::Pass })
         });
@@ -46,7 +46,7 @@ pub fn draw(state: &State, paint: &mut Paint, whole: Rect, panel: &Panel) {
         return;
     }
     let titles = signals.iter().map(|(s, _)| width(&s.title)).max().unwrap_or(0).min(usize::from(area.width) / 2);
-    let each = if more > 0 { 1 } else { (area.height / signals.len() as u16).clamp(1, 4) };
+    let each = if too_many { 1 } else { (area.height / signals.len() as u16).clamp(1, 4) };
     for (i, (signal, track)) in signals.iter().enumerate() {
         let y = i as u16 * each;
         if y >= area.height {

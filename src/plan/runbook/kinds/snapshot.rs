@@ -202,7 +202,8 @@ impl StepKind for SnapshotStep {
     }
 
     fn left_out(&self) -> Option<&'static str> {
-        self.safety.then_some("what is written now is kept nowhere: what is restored in place cannot be taken back")
+        self.safety
+            .then_some("no snapshot has what is there now: what is restored beside it can be taken back, what is restored in place cannot")
     }
 
     fn as_undo(&self) -> Result<(), Misfit> {
