@@ -26,6 +26,9 @@ pub enum FollowOutput {
     JsonLines,
 }
 
+/// How long a run that is over may take to let go of its environment.
+const LETS_GO: Duration = Duration::from_secs(10);
+
 /// How often it is said how far a step is.
 const PROGRESS: Duration = Duration::from_secs(2);
 
@@ -40,6 +43,8 @@ struct Printed {
     rollback: bool,
     records: usize,
     progress: Option<(Instant, StepProgress)>,
+    /// When it was first seen to be over.
+    over: Option<Instant>,
 }
 
 /// Prints a run as it goes, until it ends, waits for somebody who is not there, or the operator leaves.
@@ -80,6 +85,8 @@ pub fn follow(operations: &mut Operations, id: &str, output: FollowOutput) -> Co
             }
             RunStatus::Paused | RunStatus::Orphaned => Some(exit::WAITS),
             RunStatus::Broken => Some(exit::BAD_FILE),
+            // Whoever begins the next run when this command comes back must find the environment free.
+            _ if line.driven && printed.over.get_or_insert_with(Instant::now).elapsed() < LETS_GO => None,
             over => Some(over_code(&line, over)),
         };
         if let Some(code) = code {
