@@ -81,4 +81,31 @@ fn a_step_up_by_command_goes_by_what_the_bake_was_judged_by() {
     assert!(code == 0 && said.contains("judged at"), "{code}: {said}");
     let (code, said) = host.run(&["canary", "promote", "--confirm", "here"]);
     assert_eq!((code, router.share()), (0, 25.0), "{said}");
+    // What is far off now speaks against what was good before, and is judged by the step itself.
+    std::fs::write(host.path().join("new"), "500\n").expect("written");
+    let (code, said) = host.run(&["canary", "status"]);
+    assert!(code == 3 && said.contains("m is 500 now, and 5 of what it would replace"), "{code}: {said}");
+    let (code, said) = host.run(&["canary", "promote", "--confirm", "here"]);
+    assert!(code == 20 && router.share() == 25.0 && said.contains("it is judged from now on, for 3s"), "{code}: {said}");
+}
+
+/// Where nothing was judged yet, and nobody can ask what was before, a step judges from its beginning on.
+#[test]
+fn a_step_up_by_command_judges_what_nobody_has_judged() {
+    let router = Router::default();
+    let server = router.start();
+    let host = Host::plain(&format!(
+        "[services.router]\nurl = \"{}\"\n[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/w\"\npointer = \"/canary\"\nwithin = \"2s\"\n\
+         [sources.five]\nkind = \"command\"\ncommand = [\"echo\", \"5\"]\ninterval = \"200ms\"\n\
+         [signals.new]\nsource = \"five\"\n[signals.old]\nsource = \"five\"\n\
+         [canary]\nsteps = [0, 10, 25, 100]\nbake = \"3s\"\nat_least = 6\n[canary.metrics.m]\ncanary = \"new\"\nstable = \"old\"\n",
+        server.url()
+    ));
+    host.runbook("turn", "title: Turn\nsteps:\n  - {name: turn, type: traffic, to: 10}\n  - {name: wait, type: wait, time: 3s}\n");
+    let (code, said) = host.run(&["run", "turn", "--confirm", "here"]);
+    assert_eq!((code, router.share()), (0, 10.0), "{said}");
+    let (code, said) = host.run(&["canary", "status"]);
+    assert!(code == 3 && said.contains("next       25 %, once it was judged from then on"), "{code}: {said}");
+    let (code, said) = host.run(&["canary", "promote", "--confirm", "here"]);
+    assert_eq!((code, router.share()), (0, 25.0), "{said}");
 }

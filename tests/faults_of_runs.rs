@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use common::host::{Host, waits_for};
 use common::{Canned, Postgres, respond, until};
+use lastgreen::act::runner::{ControlRequest, ask};
+use lastgreen::plan::runbook::{Course, Operator};
 use rustix::process::{Signal, kill_process};
 
 #[test]
@@ -249,4 +251,37 @@ fn a_full_disk_ends_no_run_and_no_log() {
     limit("unlimited");
     host.until(&id, "done");
     assert!(host.has("after"));
+}
+
+/// Two who want it otherwise in one moment: the first has it, and the other is told what has come of it meanwhile.
+#[test]
+fn an_abort_that_somebody_else_was_before_is_not_cut_off_unseen() {
+    let host = Host::plain("");
+    host.runbook(
+        "back",
+        &format!(
+            "title: Back\nsteps:\n  - {{name: make, type: script, cwd: .., script: touch made, undo: {{type: script, cwd: .., script: 'touch going; while [ ! -e go ]; do sleep 0.02; done; rm made'}}}}\n{}",
+            waits_for("never")
+        ),
+    );
+    let id = host.begin("back");
+    until("the last step", || host.has("waits-for-never"));
+    let folder = host.path().join("state/runs").join(&id);
+    let by = Operator { user: "mira".into(), host: "desk".into(), ..Operator::default() };
+    let seen = Course { aborts: 0, goes_back: false };
+    let abort = |undo| {
+        let request = ControlRequest::Abort { undo, reason: String::new(), course: Some(seen) };
+        ask(&folder, &request, &by, Duration::from_secs(10)).expect("an answer")
+    };
+    assert!(abort(true).ok);
+    until("it to go back", || host.has("going"));
+    let second = abort(false);
+    assert!(
+        !second.ok && second.message.as_ref().is_some_and(|why| why.contains("somebody else has aborted it, to be undone")),
+        "{second:?}"
+    );
+    assert!(abort(true).ok, "who wants it undone has that");
+    std::fs::write(host.path().join("go"), "").expect("written");
+    host.until(&id, "aborted");
+    assert!(!host.has("made"), "it was undone");
 }

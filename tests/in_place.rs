@@ -13,7 +13,7 @@ use rustix::process::{Signal, kill_process};
 /// What readiness says of the database in place.
 fn readiness(host: &Host) -> Option<(String, String)> {
     let items = json(host, &["rollback", "status", "--json"])["items"].clone();
-    let item = items.as_array().expect("items").iter().find(|item| item["what"] == "ragdb in place")?.clone();
+    let item = items.as_array().expect("items").iter().find(|item| item["what"] == "into ragdb")?.clone();
     let text = |name: &str| item[name].as_str().unwrap_or_default().to_string();
     Some((text("verdict"), text("words")))
 }

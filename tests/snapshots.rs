@@ -252,67 +252,6 @@ fn what_is_written_while_it_is_taken_keeps_nothing_from_coming_back() {
 }
 
 #[test]
-fn the_rights_that_are_said_to_be_enough_are_enough() {
-    let (pg, host) = with_data("");
-    pg.sql("CREATE ROLE keeper LOGIN CREATEDB; GRANT pg_signal_backend, pg_read_all_data TO keeper; ALTER DATABASE ragdb OWNER TO keeper");
-    pg.sql("ALTER ROLE app IN DATABASE ragdb RESET ALL");
-    pg.sql_in(
-        "ragdb",
-        "ALTER TABLE chunks OWNER TO keeper; ALTER TABLE other OWNER TO keeper; GRANT CREATE, USAGE ON SCHEMA public TO keeper",
-    );
-    let url = pg.url_of("ragdb");
-    let (before, behind) = url.split_once("//").expect("a URL");
-    let (_, place) = behind.split_once('@').unwrap_or(("", behind));
-    let own = host.read("lastgreen.toml").replace(&url, &format!("{before}//keeper@{place}"));
-    std::fs::write(host.path().join("lastgreen.toml"), own).expect("written");
-    create(&host, true);
-    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
-    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
-    // And what is not enough is said beforehand.
-    let rights = || {
-        let items = json(&host, &["rollback", "status", "--json"])["items"].clone();
-        let item = items.as_array().expect("items").iter().find(|item| item["what"] == "rights db").expect("an item").clone();
-        (item["verdict"] == "pass", item["words"].as_str().unwrap_or_default().to_string())
-    };
-    assert!(rights().0, "{}", rights().1);
-    for (done, undone, wanted) in [
-        ("CREATE TABLE theirs (id int)", "DROP TABLE theirs", "cannot make again table public.theirs of postgres"),
-        ("CREATE PUBLICATION p FOR ALL TABLES", "DROP PUBLICATION p", "publication p for all tables, which needs a superuser"),
-        (
-            "ALTER TABLE other ENABLE ROW LEVEL SECURITY; ALTER TABLE other FORCE ROW LEVEL SECURITY",
-            "ALTER TABLE other NO FORCE ROW LEVEL SECURITY; ALTER TABLE other DISABLE ROW LEVEL SECURITY",
-            "table other, whose rows a policy hides from it",
-        ),
-        ("SELECT lo_create(77)", "SELECT lo_unlink(77)", "large object 77 of postgres"),
-        ("ALTER DATABASE ragdb CONNECTION LIMIT 2", "ALTER DATABASE ragdb CONNECTION LIMIT -1", "2 connections at most"),
-    ] {
-        pg.sql_in("ragdb", done);
-        let (good, words) = rights();
-        assert!(!good && words.contains(wanted), "{done}: {words}");
-        pg.sql_in("ragdb", undone);
-    }
-    assert!(rights().0, "{}", rights().1);
-    // What stays behind is said, and keeps nothing from coming back.
-    pg.sql_in("ragdb", "CREATE SUBSCRIPTION theirs CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)");
-    let items = json(&host, &["rollback", "status", "--json"])["items"].clone();
-    let beside = items.as_array().expect("items").iter().find(|item| item["what"] == "beside db").expect("an item").clone();
-    let words = beside["words"].as_str().unwrap_or_default();
-    assert!(beside["verdict"] == "warn" && words.contains("subscription theirs"), "{beside}");
-    create(&host, true);
-    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(
-        pg.sql_in(
-            "ragdb",
-            "SELECT count(*) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        ),
-        "0"
-    );
-}
-
-#[test]
 fn a_safety_snapshot_pushes_nothing_out_and_is_not_gone_back_to() {
     let (_pg, host) = with_data("keep = 1\n");
     let id = create(&host, false);

@@ -21,8 +21,8 @@ use crate::status::{Store, Track};
 
 /// The shortest past that is asked for.
 const SHORTEST: Duration = Duration::from_secs(30);
-/// So long pages are waited for that are read from now on: a rate takes two of them.
-const PAGES: Duration = Duration::from_secs(30);
+/// So long pages are waited for that are read from now on: a rate takes two of them, and one may come late.
+const PAGES: Duration = Duration::from_secs(45);
 
 pub struct LiveSignals {
     config: Config,
@@ -79,7 +79,7 @@ impl LiveSignals {
         let deadline = Instant::now() + longest * 2 + Duration::from_millis(500);
         self.hear(&config, &mut store, &mailbox, deadline, |store| store.all_answered(&config)).await;
         let every = config.sources.values().filter(|source| source.kind.reads_from_now_on()).map(|source| source.every).max();
-        let deadline = Instant::now() + every.map_or(Duration::ZERO, |every| (every * 2 + Duration::from_millis(500)).min(PAGES));
+        let deadline = Instant::now() + every.map_or(Duration::ZERO, |every| (every * 3 + Duration::from_millis(500)).min(PAGES));
         self.hear(&config, &mut store, &mailbox, deadline, |store| !awaits_a_page(&config, store)).await;
         Ok(Watching { names, window, config, store, mailbox, poller })
     }

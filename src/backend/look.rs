@@ -12,8 +12,8 @@ use super::connect::connect;
 use super::operations::Operations;
 use super::reach::database_options;
 use crate::act::infra::snapshot::{
-    KeptBeside, MayRestore, ServerRoom, changes_now, check_part, check_size, count_all, fits_in_place, kept, list, may_restore, newest,
-    next_size, room, server_rooms,
+    KeptBeside, MayRestore, ServerRoom, changes_now, check_part, check_size, count_all, fits, kept, list, may_restore, newest, next_size,
+    room, server_rooms,
 };
 use crate::act::infra::{gate, release, traffic};
 use crate::base::clock::{Clock, Stamp};
@@ -90,8 +90,8 @@ pub struct DataLooked {
     pub files: Result<FilesSeen, NotFound>,
     pub loss: Option<WriteLoss>,
     pub rights: Vec<(String, Result<MayRestore, String>)>,
-    /// What was made after the snapshot and would go with it, where it is restored in place; or what keeps it from being restored.
-    pub in_place: Vec<(String, Result<Vec<String>, NotFound>)>,
+    /// What keeps the snapshot from being restored, by database; or what was made after it and would go with it, in place.
+    pub fits: Vec<(String, Result<Vec<String>, NotFound>)>,
     /// The room that is left for a safety snapshot, in bytes, or why there can be none; and how large that would be.
     pub room: Result<u64, String>,
     pub next_size: u64,
@@ -274,18 +274,18 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
             _ => None,
         }
     };
-    let in_place = async {
+    let fits = async {
         let Ok(manifest) = &snapshot else { return Vec::new() };
-        let Ok(looked) = timeout(most, fits_in_place(&asking, manifest)).await else {
+        let Ok(looked) = timeout(most, fits(&asking, manifest)).await else {
             return vec![("databases".to_string(), Err(NotFound::unknown(not_told(most))))];
         };
         looked.into_iter().map(|(name, fits)| (name, fits.map_err(NotFound::wrong))).collect()
     };
     // All at once: one that hangs is not waited for by the others.
-    let (listed, loss, in_place, rights, rooms, kept) = tokio::join!(
+    let (listed, loss, fits, rights, rooms, kept) = tokio::join!(
         listed,
         loss,
-        in_place,
+        fits,
         timeout(most, may_restore(&asking)),
         timeout(most, server_rooms(&asking)),
         timeout(most, kept(&asking))
@@ -302,7 +302,7 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
         files,
         loss,
         rights,
-        in_place,
+        fits,
         room: room(settings),
         next_size: next_size(settings, environment),
         server_rooms,

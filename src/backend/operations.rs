@@ -14,7 +14,7 @@ use crate::base::clock::{Clock, Stamp};
 use crate::base::exit;
 use crate::base::text::hex;
 use crate::config::{Config, OperatorRole, planned_config, runbook_text, runbooks};
-use crate::plan::runbook::{Kind, LoadedRunbook, Operator, Plan, StepRun};
+use crate::plan::runbook::{Course, Kind, LoadedRunbook, Operator, Plan, StepRun};
 use crate::record::journal::StateDir;
 use crate::status::{RunLine, RunStatus};
 
@@ -306,11 +306,14 @@ impl Operations {
     /// Ends a run, whether its runner lives or not: one that is gone is replaced by one that only ends it.
     ///
     /// # Errors
-    /// Why it was not done.
-    pub fn abort(&mut self, id: &str, undo: bool, reason: &str) -> Result<(), OperationError> {
+    /// Why it was not done; also where the run has taken another course since it was `seen`.
+    pub fn abort(&mut self, id: &str, undo: bool, reason: &str, seen: Course) -> Result<(), OperationError> {
         let line = self.line(id)?;
         self.permit_run(&line.plan)?;
-        let request = ControlRequest::Abort { undo, reason: reason.to_string() };
+        if let Some(why) = line.run.has_turned(seen, undo).filter(|_| line.status().is_open()) {
+            return Err(OperationError::Refused(why));
+        }
+        let request = ControlRequest::Abort { undo, reason: reason.to_string(), course: Some(seen) };
         if line.driven {
             return self.tell(id, &request);
         }

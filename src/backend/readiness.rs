@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::look::{FilesSeen, Looked, NotFound};
+use super::look::{DataLooked, FilesSeen, Looked, NotFound};
 use super::operations::Operations;
 use super::rollback::{RollbackRequest, matrix_item};
 use crate::act::infra::snapshot::KeptBeside;
@@ -177,17 +177,60 @@ impl Operations {
     }
 }
 
+/// An item of what only a full rollback needs.
+fn item_of_data(what: &str, verdict: Verdict, words: String, mend: Option<&str>) -> ReadinessItem {
+    let mend = mend.filter(|_| verdict != Verdict::Pass).map(str::to_string);
+    ReadinessItem { what: what.into(), verdict, words, scopes: vec![Scope::Full], mend }
+}
+
+/// What is worth knowing, and keeps nothing from being done.
+fn remark(what: &str, words: String, mend: Option<&str>) -> ReadinessItem {
+    ReadinessItem { scopes: Vec::new(), ..item_of_data(what, Verdict::Warn, words, mend) }
+}
+
+/// Whether whoever restores may, store by store.
+fn rights_items(data: &DataLooked) -> Vec<ReadinessItem> {
+    let mut items = Vec::new();
+    for (name, may) in &data.rights {
+        let what = format!("rights {name}");
+        match may {
+            Err(why) => items.push(item_of_data(&what, Verdict::Fail, why.clone(), None)),
+            Ok(may) => {
+                items.push(match &may.later {
+                    Some(later) => {
+                        remark(&what, later.clone(), Some("let this role be a member of who owns that, or of a superuser's doing"))
+                    }
+                    None => item_of_data(&what, Verdict::Pass, may.words.clone(), None),
+                });
+                let mend = Some("make it again after the restore, or take it away before");
+                items.extend(may.stays.iter().map(|stays| remark(&format!("beside {name}"), stays.clone(), mend)));
+            }
+        }
+    }
+    items
+}
+
+/// Whether a snapshot goes into a database as it is to be; nothing where nothing speaks against it.
+fn fits_item(name: &str, fits: &Result<Vec<String>, NotFound>) -> Option<ReadinessItem> {
+    match fits {
+        Ok(goes) if goes.is_empty() => None,
+        Ok(goes) => Some(remark(&format!("into {name}"), format!("made after the snapshot, and would go: {}", goes.join(", ")), None)),
+        Err(not) => Some(item_of_data(&format!("into {name}"), not.verdict, not.words.clone(), None)),
+    }
+}
+
 fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<ReadinessItem> {
-    let item = |what: &str, verdict, words: String, mend: Option<&str>| {
-        let mend = mend.filter(|_| verdict != Verdict::Pass).map(str::to_string);
-        ReadinessItem { what: what.into(), verdict, words, scopes: vec![Scope::Full], mend }
-    };
+    let item = item_of_data;
     // What nobody knows is not mended.
     let if_wrong = |not: &NotFound, mend: &'static str| (not.verdict == Verdict::Fail).then_some(mend);
     let Some(data) = &looked.data else { return vec![item("snapshot", Verdict::Unknown, "not looked at yet".into(), None)] };
     let manifest = match &data.snapshot {
         Ok(manifest) => manifest,
-        Err(not) => return vec![item("snapshot", not.verdict, not.words.clone(), if_wrong(not, "lastgreen snapshot create"))],
+        Err(not) => {
+            // Who makes the first one finds out now what would keep it from being brought back.
+            let missing = item("snapshot", not.verdict, not.words.clone(), if_wrong(not, "lastgreen snapshot create"));
+            return std::iter::once(missing).chain(rights_items(data)).collect();
+        }
     };
     let age = now.since(manifest.at);
     let golden = if manifest.golden.is_some() { "golden" } else { "none is golden, this is the newest" };
@@ -212,30 +255,8 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         }
         Err(not) => item("its files", not.verdict, not.words.clone(), if_wrong(not, "mark another one golden")),
     });
-    for (name, may) in &data.rights {
-        items.push(match may {
-            Ok(may) => item(&format!("rights {name}"), Verdict::Pass, may.words.clone(), None),
-            Err(why) => item(&format!("rights {name}"), Verdict::Fail, why.clone(), None),
-        });
-        items.extend(may.iter().filter_map(|may| may.stays.clone()).map(|stays| {
-            let mend = Some("make it again after the restore, or take it away before");
-            ReadinessItem { scopes: Vec::new(), ..item(&format!("beside {name}"), Verdict::Warn, stays, mend) }
-        }));
-    }
-    for (name, fits) in &data.in_place {
-        let what = format!("{name} in place");
-        match fits {
-            Ok(goes) if goes.is_empty() => {}
-            Ok(goes) => {
-                let words = format!("made after the snapshot, and would go: {}", goes.join(", "));
-                items.push(ReadinessItem { scopes: Vec::new(), ..item(&what, Verdict::Warn, words, None) });
-            }
-            Err(not) => {
-                let mend = if_wrong(not, "restore_database = \"swap\", or take it away by hand");
-                items.push(item(&what, not.verdict, not.words.clone(), mend));
-            }
-        }
-    }
+    items.extend(rights_items(data));
+    items.extend(data.fits.iter().filter_map(|(name, fits)| fits_item(name, fits)));
     let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
     let next = manifest.size().max(data.next_size);
     items.push(match &data.room {

@@ -13,7 +13,7 @@ use crate::act::effect::may_take_back;
 use crate::act::infra::snapshot::list;
 use crate::base::units::{short, thousands};
 use crate::config::planned_config;
-use crate::plan::deploy::{Scope, StoreKind, WriteLoss};
+use crate::plan::deploy::{Scope, WriteLoss};
 use crate::plan::runbook::{Kind, NOT_NEEDED, Plan, RunResult, SnapshotSettings, StepRun, StepState};
 use crate::record::journal::RemoteRun;
 use crate::status::{RunLine, RunStatus};
@@ -159,13 +159,6 @@ impl Operations {
     /// When there is none, or nothing of it can be taken back.
     pub fn plan_undo(&mut self, run: Option<&str>, reason: Option<String>, written: Option<&WriteLoss>) -> Result<Plan, OperationError> {
         let Undone { run: line, snapshot, again, later } = self.undone(run)?;
-        let ended = line.run.ended.map_or_else(String::new, |at| format!(" {} ago", short(self.now().since(at))));
-        let is_short = restores(&line).any(|step| matches!(step.state, StepState::Failed | StepState::Unknown));
-        let what = match again {
-            Some(_) => "took a restore back",
-            None if is_short => "did not restore all of this, and what it has not restored stays as it is; it ended",
-            None => "restored this",
-        };
         // What is counted is counted against the snapshot, which says nothing of the time in between.
         let since = since(&snapshot, written.filter(|_| again.is_none() && line.plan.content.target.is_none()));
         let kept = match (self.is_in_place(), again.is_some()) {
@@ -173,10 +166,8 @@ impl Operations {
             (false, true) => "It is kept beside, databases as NAME_before_…".into(),
             (false, false) => "It is kept beside, databases as NAME_undone_…".into(),
         };
-        let mut warnings = vec![format!(
-            "run {} {what}{ended}: {since} goes out of use with it. {kept}; `lastgreen rollback undo` with the number of this run brings it back",
-            line.id
-        )];
+        let goes = self.goes_out_of_use(&line, again.is_some(), &since);
+        let mut warnings = vec![format!("{goes}. {kept}; `lastgreen rollback undo` with the number of this run brings it back")];
         warnings.extend(later);
         warnings.extend(self.restored_elsewhere(&line)?);
         warnings.extend(brought_out(&line).map(|version| {
@@ -188,6 +179,33 @@ impl Operations {
         // Where it was restored, it is taken back.
         let target = line.plan.content.target.clone();
         self.plan(PlanRequest { runbook: UNDO.into(), inputs, reason, warnings, target, ..PlanRequest::default() })
+    }
+
+    /// What goes out of use when a run is taken back, in words.
+    fn goes_out_of_use(&self, line: &RunLine, again: bool, since: &str) -> String {
+        let run = &line.id;
+        let ended = line.run.ended.map(|at| format!("{} ago", short(self.now().since(at))));
+        let when = ended.as_deref().unwrap_or("and is not over");
+        if again {
+            return format!("run {run} took a restore back {when}: {since} goes out of use with it");
+        }
+        let is_so = |wanted: &[StepState]| restores(line).any(|step| wanted.contains(&step.state));
+        match (is_so(&[StepState::Failed, StepState::Unknown]), is_so(&[StepState::Done])) {
+            (false, _) => format!("run {run} restored this {when}: {since} goes out of use with it"),
+            (true, true) => {
+                let ended = ended.map_or_else(|| "it is not over".into(), |ago| format!("it ended {ago}"));
+                format!(
+                    "run {run} did not restore all of this, and what it has not restored stays as it is; {ended}: {since} goes out of use with it"
+                )
+            }
+            // Nobody has seen that anything was restored: what was written since the snapshot is not what goes.
+            (true, false) => {
+                let ended = ended.map_or_else(|| "it is not over".into(), |ago| format!("it ended {ago}"));
+                format!(
+                    "run {run} came to the end of no restore, and what it has not restored stays as it is; {ended}. What it has restored all the same goes out of use, with what was written to that since"
+                )
+            }
+        }
     }
 
     /// Whether databases and aliases have what is to be taken back on top: what the record does not tell. Somebody waits for it, but
@@ -263,11 +281,7 @@ impl Operations {
 
     /// Whether anything is restored where it is, so that only a safety snapshot has what there was.
     fn is_in_place(&self) -> bool {
-        self.config.acting.settings.snapshots.as_ref().is_some_and(|settings| {
-            StoreKind::Postgres.is_in_place(settings)
-                || StoreKind::Qdrant.is_in_place(settings)
-                || settings.databases.iter().any(|store| store.options.is_sqlite())
-        })
+        self.config.acting.settings.snapshots.as_ref().is_some_and(|settings| !settings.in_place().is_empty())
     }
 
     /// What is taken back: by the run that is named, or the last that restored here.

@@ -307,9 +307,9 @@ impl Work {
             }
             Request::Pause(run) => said(self.operations.tell(&run, &ControlRequest::Pause), "it pauses after the current step"),
             Request::Resume(run) => said(self.operations.resume(&run), "it goes on"),
-            Request::Abort { run, undo } => {
+            Request::Abort { run, undo, seen } => {
                 let words = if undo { "aborting, and undoing what was done" } else { "aborting" };
-                said(self.operations.abort(&run, undo, "from the cockpit"), words)
+                said(self.operations.abort(&run, undo, "from the cockpit", seen), words)
             }
             Request::Look(looked_at) => {
                 if self.looked_at != looked_at {

@@ -50,7 +50,7 @@ pub fn abort(args: &AbortArgs, operations: &mut Operations) -> CommandResult {
         }
         _ => return Err(CommandError::refused("say --undo or --leave")),
     };
-    operations.abort(id, undo, &args.reason)?;
+    operations.abort(id, undo, &args.reason, line.run.course())?;
     Ok(match follow(operations, id, FollowOutput::Text)? {
         code if code == RunResult::Aborted.exit_code() => exit::DONE,
         code => code,

@@ -150,7 +150,12 @@ fn set(operations: &mut Operations, runtime: &Runtime, to: Option<Weight>, step:
         (Some(to), _) => to,
         (None, _) => settings.after(seen).unwrap_or(from),
     };
-    let (reason, warnings) = (step.begin.reason.clone(), operations.wrong_environment(runtime));
+    let (reason, mut warnings) = (step.begin.reason.clone(), operations.wrong_environment(runtime));
+    if goes_up && state.judged_from_now_on && step.against.is_none() {
+        let bake = short(settings.bake);
+        warnings
+            .push(format!("its sources tell too little of the past: it is judged from now on, for {bake}, before the traffic is turned"));
+    }
     let plan = operations.plan_canary(CanaryRequest { to, from, against: step.against.clone(), reason, warnings })?;
     begin(operations, &plan, &step.begin)
 }
@@ -229,6 +234,9 @@ fn lines(
         say!("{}", table(analysis).trim_end());
     }
     match promotion {
+        Some(Promotion::To(next)) if state.judged_from_now_on => {
+            say!("next       {next} %, once it was judged from then on: lastgreen canary promote");
+        }
         Some(Promotion::To(next)) => say!("next       {next} %: lastgreen canary promote"),
         Some(Promotion::AtTheEnd) => say!("next       none: it is at the end"),
         Some(Promotion::Refused(against)) => {

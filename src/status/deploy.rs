@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::ledger::{Ledger, RunLine, RunStatus};
 use crate::base::clock::Stamp;
 use crate::base::units::short;
-use crate::config::Config;
+use crate::config::{Config, SourceKind};
 use crate::judge::{CanaryVerdict, Verdict};
-use crate::plan::deploy::{Compared, DeployState, PastRun, PastState, SaidOfHold, Turn, TurnState, compare, holds, not_made_good, turns};
+use crate::plan::deploy::{
+    Compared, DeployState, PastRun, PastState, SaidOfHold, Turn, TurnState, compare, far_off, holds, not_made_good, turns,
+};
 use crate::plan::runbook::{Kind, Observation, Scope, StepRun, StepState};
 
 /// An observation that is older than this says nothing about now.
@@ -44,7 +46,7 @@ pub fn deploy_state(
     });
     let failed = failed_rollback(ledger, environment, now);
     let observed = observed.map(|seen| fresh(seen, now));
-    let mut state = DeployState { observed, desired, hold, open_run, rollback, failed, analysis: None };
+    let mut state = DeployState { observed, desired, hold, open_run, rollback, failed, ..DeployState::default() };
     if let Some(canary) = &config.acting.settings.canary
         && state.weight().is_ok_and(|weight| weight > 0.0)
     {
@@ -52,7 +54,10 @@ pub fn deploy_state(
         let since = |turn: &Turn| if turn.state == TurnState::Done { turn.at.plus(canary.warm_up) } else { now };
         let begun = now.minus(canary.bake).max(state.desired.as_ref().map_or(Stamp(0), since));
         let judged = compare(&canary.analysis, (begun, now), &|signal| points(signal, begun));
-        state.analysis = Some(on_record(judged, ledger, state.desired.as_ref(), (canary.bake, environment), now));
+        let off = || far_off(&canary.analysis, begun, &|signal| points(signal, begun));
+        let judged = on_record(judged, ledger, state.desired.as_ref(), (canary.bake, environment), now, &off);
+        state.judged_from_now_on = judged.wants_points() && canary.analysis.signals().iter().any(|signal| !tells_a_past(config, signal));
+        state.analysis = Some(judged);
     }
     Some(state)
 }
@@ -105,13 +110,14 @@ fn past_of(run: &RunLine) -> Option<PastRun> {
 }
 
 /// Whoever has only just begun to look has too few points of sources that tell no past. What judged last, by all of them, counts for as
-/// long again (a minute at least), well or not; where a source says nothing now, it does not.
+/// long again (a minute at least), well or not; where a source says nothing now, or the canary is `off` by what there is, it does not.
 fn on_record(
     judged: CanaryVerdict,
     ledger: &Ledger,
     turn: Option<&Turn>,
     (bake, environment): (Duration, &str),
     now: Stamp,
+    off: &dyn Fn() -> Option<String>,
 ) -> CanaryVerdict {
     if !judged.wants_points() {
         return judged;
@@ -127,10 +133,22 @@ fn on_record(
                 _ if said.starts_with(Verdict::Unknown.word()) => Verdict::Unknown,
                 _ => Verdict::Fail,
             };
-            CanaryVerdict { verdict, reason: format!("judged at {} by run {run}: {said}", at.hms()), ..judged }
+            let reason = format!("judged at {} by run {run}: {said}", at.hms());
+            match off().filter(|_| verdict == Verdict::Pass) {
+                Some(off) => {
+                    CanaryVerdict { verdict: Verdict::Unknown, reason: format!("{off}: too few points to judge it; {reason}"), ..judged }
+                }
+                None => CanaryVerdict { verdict, reason, ..judged },
+            }
         }
         None => judged,
     }
+}
+
+/// Whether who has only just begun to look hears what a signal was before.
+fn tells_a_past(config: &Config, signal: &str) -> bool {
+    let source = config.signals.get(signal).and_then(|signal| config.sources.get(&signal.question.source));
+    source.is_some_and(|source| matches!(source.kind, SourceKind::Prometheus(_)))
 }
 
 /// How the steps of a run that judge a canary have ended, and when.

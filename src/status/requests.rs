@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::ledger::Ledger;
 use crate::plan::deploy::{Readiness, Scope};
-use crate::plan::runbook::{Choice, Observation, Plan};
+use crate::plan::runbook::{Choice, Course, Observation, Plan};
 
 /// What the backend is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,8 @@ pub enum Request {
     Abort {
         run: String,
         undo: bool,
+        /// What it was at when it was decided to.
+        seen: Course,
     },
     /// Whose output is looked at.
     Look(Option<(String, String)>),

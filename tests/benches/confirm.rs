@@ -104,7 +104,7 @@ fn measure_rollback() {
         start(program, &run, &[]).expect("started");
         wire.push(hears.recv().expect("the share").saturating_duration_since(begun));
         // The next one begins when nobody has the environment.
-        let abort = ControlRequest::Abort { undo: false, reason: String::new() };
+        let abort = ControlRequest::Abort { undo: false, reason: String::new(), course: None };
         let _ = ask(&run, &abort, &Operator::default(), Duration::from_secs(30));
         let is_over = || read(&run).is_ok_and(|replay| replay.lines.iter().any(|l| matches!(l.record.event, Event::Ended { .. })));
         while !is_over() {

@@ -15,7 +15,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::clock::{Clock, Stamp};
-use crate::plan::runbook::{Choice, Operator};
+use crate::plan::runbook::{Choice, Course, Operator};
 
 /// What can be asked of a runner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub enum ControlRequest {
         undo: bool,
         #[serde(default)]
         reason: String,
+        /// What the run was at when that was decided: what somebody else has decided meanwhile is not cut off unseen.
+        #[serde(default)]
+        course: Option<Course>,
     },
 }
 

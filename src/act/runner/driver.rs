@@ -204,7 +204,11 @@ impl Driver {
                     reply.send(Reply::no("this runner only ends the run, and has not taken the environment: there is no undo from here"));
                 return Ok(());
             }
-            ControlRequest::Abort { undo, reason } => Event::AbortWanted { by, undo, reason: crate::base::secret::sanitize(&reason) },
+            ControlRequest::Abort { undo, course: Some(seen), .. } if self.run.has_turned(seen, undo).is_some() => {
+                let _ = reply.send(Reply::no(self.run.has_turned(seen, undo).unwrap_or_default()));
+                return Ok(());
+            }
+            ControlRequest::Abort { undo, reason, .. } => Event::AbortWanted { by, undo, reason: crate::base::secret::sanitize(&reason) },
         };
         self.append(event).await?;
         let _ = reply.send(Reply::yes());

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::base::clock::Stamp;
-use crate::base::units::short;
-use crate::judge::{CanaryAnalysis, CanaryMetric, CanaryVerdict, Point, Verdict, judge_canary};
+use crate::base::units::{Unit, short};
+use crate::judge::{CanaryAnalysis, CanaryMetric, CanaryVerdict, Direction, Point, Verdict, judge_canary};
 use crate::plan::runbook::{AnalysisSettings, MetricPair};
 
 /// The points of one signal, in the order of time; or why they are not to be trusted.
@@ -58,6 +58,28 @@ pub fn compare(settings: &AnalysisSettings, (since, until): (Stamp, Stamp), poin
     verdict
 }
 
+/// What is far off already by the few points there are, in words: on the bad side of every point of what it would replace, by more
+/// than is tolerated. It is no judgement, and speaks against one that is older.
+pub fn far_off(settings: &AnalysisSettings, since: Stamp, points: &dyn Fn(&str) -> Compared) -> Option<String> {
+    let range = |signal: &str| {
+        let values = points(signal).ok()?.into_iter().filter(|(at, value)| *at >= since && value.is_finite()).map(|(_, value)| value);
+        let around = |range: Option<(f64, f64)>, value: f64| range.map_or((value, value), |(low, high)| (low.min(value), high.max(value)));
+        values.fold(None, |range, value| Some(around(range, value)))
+    };
+    settings.metrics.iter().find_map(|pair| {
+        let ((low, high), (least, most)) = (range(&pair.canary)?, range(&pair.stable)?);
+        let room = settings.tolerance * least.abs().max(most.abs());
+        let is_off =
+            pair.direction != Direction::Decrease && low > most + room || pair.direction != Direction::Increase && high < least - room;
+        is_off.then(|| format!("{} is {} now, and {} of what it would replace", pair.name, span(low, high), span(least, most)))
+    })
+}
+
+fn span(low: f64, high: f64) -> String {
+    let number = |value| Unit::None.format(value);
+    if low == high { number(low) } else { format!("{} to {}", number(low), number(high)) }
+}
+
 /// The longest while of a span without points, in words, where it is more than a third of it.
 fn hole(points: &[(Stamp, f64)], since: Stamp, until: Stamp) -> Option<String> {
     let edges = std::iter::once(since).chain(points.iter().map(|(at, _)| *at));
@@ -72,7 +94,7 @@ fn hole(points: &[(Stamp, f64)], since: Stamp, until: Stamp) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::{Direction, Outliers};
+    use crate::judge::Outliers;
 
     fn settings() -> AnalysisSettings {
         let pair = |name: &str, critical| MetricPair {
@@ -124,6 +146,18 @@ mod tests {
         assert!(verdict.reason.contains("latency_stable: connection refused"), "{}", verdict.reason);
         let few = |_: &str| every_second(vec![0.01; 9]);
         assert_eq!(compare(&settings(), SPAN, &few).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_few_points_that_are_far_off_are_said() {
+        let of = |canary: &'static [f64], stable: &'static [f64]| {
+            let points = move |signal: &str| every_second(if signal.ends_with("_canary") { canary.to_vec() } else { stable.to_vec() });
+            far_off(&settings(), SPAN.0, &points)
+        };
+        assert_eq!(of(&[0.89], &[0.01, 0.02]).as_deref(), Some("errors is 0.89 now, and 0.01 to 0.02 of what it would replace"));
+        for (canary, stable) in [(&[0.02][..], &[0.01, 0.02][..]), (&[0.024], &[0.02]), (&[0.01], &[0.89]), (&[], &[0.01]), (&[0.9], &[])] {
+            assert_eq!(of(canary, stable), None, "{canary:?} {stable:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod snapshot;
 mod write_loss;
 
 pub use crate::plan::runbook::Scope;
-pub use analysis::{Compared, compare};
+pub use analysis::{Compared, compare, far_off};
 pub use canary::{HOLD, Hold, STEP, SaidOfHold, Turn, TurnState, holds, turns};
 pub use drill::improvements;
 pub use gate::{GateAnswer, GateVerdict, Judged, Matrix, evaluation, governance, lockfile};

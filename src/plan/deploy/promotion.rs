@@ -26,6 +26,10 @@ pub struct DeployState {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
     pub analysis: Option<CanaryVerdict>,
+    /// There are points of everything, and too few of sources that tell nothing of the past: a step judges the canary by what comes
+    /// from its beginning on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub judged_from_now_on: bool,
 }
 
 /// Whether it may go on: where to, or every reason why not.
@@ -110,7 +114,7 @@ impl DeployState {
                 None => against.push(format!("nobody knows since when it is at {}: no run has set it", percent(weight))),
             }
             match &self.analysis {
-                Some(verdict) if verdict.verdict == Verdict::Pass => {}
+                Some(verdict) if verdict.verdict == Verdict::Pass || self.judged_from_now_on => {}
                 Some(verdict) => against.push(format!("the analysis says {}: {}", verdict.verdict.word(), verdict.reason)),
                 None => against.push("it was not judged yet".into()),
             }
@@ -190,6 +194,9 @@ mod tests {
             assert!(against(&at(10.0, 10, minutes(6), Some(verdict)), minutes(6)).contains("the analysis says"), "{verdict:?}");
         }
         assert_eq!(against(&at(10.0, 10, minutes(6), None), minutes(6)), "it was not judged yet");
+        let young = DeployState { judged_from_now_on: true, ..at(10.0, 10, minutes(6), Some(Verdict::Unknown)) };
+        assert_eq!(young.promotion(&settings(), Stamp(minutes(6))), Promotion::To(25), "the step judges it before it turns");
+        assert_eq!(young.verdict(Stamp(minutes(6))).0, Verdict::Unknown);
         let changed = at(50.0, 10, minutes(6), Some(Verdict::Pass));
         assert!(against(&changed, minutes(6)).contains("desired 10 % by run R, observed 50 %: somebody else has changed it"));
         assert_eq!(at(100.0, 100, 1, None).promotion(&settings(), Stamp(1)), Promotion::AtTheEnd);

@@ -33,7 +33,7 @@ pub use next::Next;
 pub use plan::{Confirmation, Content, FrozenConfig, Notice, Plan, PlanEnvironment, Planned, RollbackPlan, SourceFile, When};
 pub use planner::plan;
 pub use release::{Deploy, LastGreen, LastGreenFrom, Release, is_version};
-pub use run::{Back, Broken, NOT_NEEDED, Phase, Run, StepRun, StepState};
+pub use run::{Back, Broken, Course, NOT_NEEDED, Phase, Run, StepRun, StepState};
 pub use scope::{Scope, is_wider};
 pub use steps::slug;
 pub use switch::{ALL, KubeCommand, KubeResource, Kubectl, Observation, ReadBack, Scale, Seen, Switch, SwitchKind, Weight, percent};

@@ -2,7 +2,7 @@
 //! going to happen, does it, and writes down what came of it.
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::event::{Choice, Event, Operator, OperatorQuestion, Output, ProbeAnswer, QuestionKind, Record, RunResult, Runner, StepResult};
@@ -100,6 +100,13 @@ pub struct Back {
     pub aborts: u32,
 }
 
+/// Where a run is going, as far as an abort turns it: what somebody had seen of that when they decided to abort it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Course {
+    pub aborts: u32,
+    pub goes_back: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Run {
     pub phase: Phase,
@@ -157,6 +164,26 @@ impl Run {
 
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
+    }
+
+    pub fn course(&self) -> Course {
+        Course { aborts: self.aborts, goes_back: self.rollback.is_some() }
+    }
+
+    /// Why an abort that was decided on when the run was seen on such a course is not what it was meant to be any more, in words. Who
+    /// wants what it is at already has it.
+    pub fn has_turned(&self, seen: Course, undo: bool) -> Option<String> {
+        let course = self.course();
+        let is_undone = self.undo_wanted || course.goes_back;
+        if seen == course || undo == is_undone {
+            return None;
+        }
+        let how = match (course.aborts > seen.aborts, self.undo_wanted) {
+            (true, true) => "somebody else has aborted it, to be undone",
+            (true, false) => "somebody else has aborted it, to be left as it is",
+            (false, _) => "a step has failed, and it goes back by itself",
+        };
+        Some(format!("not aborted: {how}, since you looked; look again, and abort it once more where that is not to be"))
     }
 
     /// Whether nothing of it has been begun yet.

@@ -7,7 +7,7 @@ use tui_input::Input;
 use super::line_edit::{edit, insert, leaves};
 use super::typed::{Pressed, Typed};
 use crate::base::text::{width, wrap};
-use crate::plan::runbook::{Choice, OperatorQuestion, Phase, StepState};
+use crate::plan::runbook::{Choice, Course, OperatorQuestion, Phase, StepState};
 use crate::show::keymap::Action;
 use crate::status::{OutputTail, Request, RunLine, RunStatus};
 
@@ -16,8 +16,8 @@ use crate::status::{OutputTail, Request, RunLine, RunStatus};
 pub enum Asking {
     /// The answer to what that record asked: its word, and a note behind it.
     Answer { asked: u64, question: OperatorQuestion, line: Typed },
-    /// `undo` or `leave`.
-    Abort(Typed),
+    /// `undo` or `leave`, and what the run was at when it was asked for.
+    Abort(Course, Typed),
     /// `resume`.
     Resume(Typed),
     /// Text to look for in the output.
@@ -174,9 +174,9 @@ impl RunView {
             return None;
         }
         match (action, line.status()) {
-            (Action::Abort, RunStatus::Broken) if line.driven => self.asking = Some(Asking::Abort(typed())),
+            (Action::Abort, RunStatus::Broken) if line.driven => self.asking = Some(Asking::Abort(line.run.course(), typed())),
             (_, status) if !status.is_open() => no("this run is over"),
-            (Action::Abort, _) => self.asking = Some(Asking::Abort(typed())),
+            (Action::Abort, _) => self.asking = Some(Asking::Abort(line.run.course(), typed())),
             (Action::Answer, RunStatus::Waiting) => {
                 if let Phase::Waiting { question } = &line.run.phase {
                     let note = Typed::with_note(context.pressed.at);
@@ -220,15 +220,15 @@ impl RunView {
                 }
                 (Some(Asking::Answer { asked, question, line }), None)
             }
-            Asking::Abort(mut line) => {
+            Asking::Abort(seen, mut line) => {
                 let can_go_back = context.line.is_some_and(|line| !line.run.way_back(&line.plan).is_empty());
                 match line.key(key, context.pressed).as_deref() {
-                    Some("undo") if can_go_back => return (None, Some(Request::Abort { run, undo: true })),
-                    Some("leave") => return (None, Some(Request::Abort { run, undo: false })),
+                    Some("undo") if can_go_back => return (None, Some(Request::Abort { run, undo: true, seen })),
+                    Some("leave") => return (None, Some(Request::Abort { run, undo: false, seen })),
                     Some(_) => line.refuse(if can_go_back { "type undo, or leave" } else { "there is nothing to undo: type leave" }),
                     None => {}
                 }
-                (Some(Asking::Abort(line)), None)
+                (Some(Asking::Abort(seen, line)), None)
             }
             Asking::Resume(mut line) => {
                 match line.key(key, context.pressed).as_deref() {
@@ -260,7 +260,7 @@ impl RunView {
     /// Pasted text goes into a note or a search, and is never a decision.
     pub fn paste(&mut self, text: &str) {
         match &mut self.asking {
-            Some(Asking::Answer { line, .. } | Asking::Abort(line) | Asking::Resume(line)) => line.paste(text),
+            Some(Asking::Answer { line, .. } | Asking::Abort(_, line) | Asking::Resume(line)) => line.paste(text),
             Some(Asking::Search(input)) => insert(input, text),
             None => {}
         }

@@ -90,6 +90,7 @@ fn steps(state: &State, paint: &mut Paint, area: Rect, y: u16, deploy: &DeploySt
     }
     let promotion = deploy.promotion(settings, state.shown_at());
     let next = match &promotion {
+        Promotion::To(next) if deploy.judged_from_now_on => format!("next {next} %, once judged"),
         Promotion::To(next) => format!("next {next} %"),
         Promotion::AtTheEnd => "at the end".into(),
         Promotion::Refused(_) => settings.after(weight.unwrap_or(0.0)).map_or_else(String::new, |next| format!("not yet {next} %")),

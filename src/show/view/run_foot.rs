@@ -43,7 +43,7 @@ impl Foot {
             Some(Asking::Search(input)) => Some(("/".to_string(), input.value().to_string(), input.visual_cursor() as u16)),
             Some(Asking::Answer { line, .. }) => Some(typed("Type the answer, and a note behind it: ", line, &mut say)),
             Some(Asking::Resume(line)) => Some(typed("Type resume to let it go on: ", line, &mut say)),
-            Some(Asking::Abort(typing)) => {
+            Some(Asking::Abort(_, typing)) => {
                 let back = line.run.way_back(&line.plan).len();
                 say(&format!("Abort? It would leave: {}", line.run.left_behind(&line.plan).join("; ")), Role::Fail, rows / 3);
                 let undo = match back {

@@ -30,6 +30,7 @@ struct Made {
     others: Vec<String>,
     types: Vec<String>,
     routines: Vec<String>,
+    publications: Vec<String>,
 }
 
 impl Made {
@@ -47,6 +48,7 @@ impl Made {
                 "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "SEQUENCE" => made.others.push(name.into()),
                 "TYPE" | "DOMAIN" => made.types.push(name.into()),
                 "FUNCTION" | "PROCEDURE" | "AGGREGATE" => made.routines.push(name.into()),
+                "PUBLICATION" => made.publications.push(name.into()),
                 _ => {}
             }
         }
@@ -80,7 +82,8 @@ async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Re
         .replace("$tables", &listed(&[&made.tables]))
         .replace("$relations", &listed(&[&made.tables, &made.others]))
         .replace("$types", &listed(&[&made.types]))
-        .replace("$routines", &listed(&[&made.routines]));
+        .replace("$routines", &listed(&[&made.routines]))
+        .replace("$publications", &listed(&[&made.publications]));
     let mut session = open(options).await?;
     let told = async {
         // So that every name is said with its schema.
@@ -254,11 +257,12 @@ mod tests {
     fn what_an_archive_makes_is_read_from_what_it_drops() {
         let script = "--\nSET lock_timeout = 0;\nALTER TABLE IF EXISTS ONLY public.\"My Docs\" DROP CONSTRAINT IF EXISTS a;\n\
             CREATE OR REPLACE VIEW public.v AS\nSELECT\n    NULL::integer AS id;\nDROP VIEW IF EXISTS public.v;\nDROP SEQUENCE IF EXISTS public.s;\n\
-            DROP TABLE IF EXISTS public.\"My Docs\";\nDROP TYPE IF EXISTS public.mood;\nDROP FUNCTION IF EXISTS public.f(integer, text);\n\
+            DROP TABLE IF EXISTS public.\"My Docs\";\nDROP TYPE IF EXISTS public.mood;\nDROP FUNCTION IF EXISTS public.f(integer, text);\nDROP PUBLICATION IF EXISTS p;\n\
             DROP SCHEMA IF EXISTS app;\nCREATE SCHEMA app;\nDROP TABLE IF EXISTS in_a_body;\n";
         let made = Made::by(script);
         assert_eq!(made.tables, ["public.\"My Docs\""]);
         assert_eq!(made.others, ["public.v", "public.s"]);
+        assert_eq!(made.publications, ["p"]);
         assert_eq!((made.types, made.routines), (vec!["public.mood".to_string()], vec!["public.f(integer, text)".to_string()]));
     }
 

@@ -1,7 +1,8 @@
 //! Whether a snapshot could be taken, and brought back, now: looked at, and nothing is touched.
 
 use super::rights::MayRestore;
-use super::{database_name, in_place, list, postgres, qdrant, rights, store_of};
+use super::{database_name, in_place, list, postgres, qdrant, rights, roles, store_of};
+use crate::observe::reading::{Fault, FaultKind};
 use crate::plan::deploy::{Manifest, StoreKind, of_environment};
 use crate::plan::runbook::{DatabaseStrategy, SnapshotSettings};
 
@@ -14,19 +15,28 @@ pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<May
     }
     for node in &settings.nodes {
         let may = qdrant::may_restore(node, settings).await;
-        let may = may.map(|words| MayRestore { words, stays: None });
+        let may = may.map(|words| MayRestore { words, stays: None, later: None });
         all.push((node.name.clone(), may.map_err(|fault| fault.message)));
     }
     all
 }
 
-/// Whether a snapshot can be restored in place, by database: what was made later and would go with it; or what stands in its way.
-pub async fn fits_in_place(settings: &SnapshotSettings, manifest: &Manifest) -> Vec<(String, Result<Vec<String>, String>)> {
+/// Whether a snapshot can be restored as it is to be, by database: what was made later and would go with it, where that is in
+/// place; or what stands in its way.
+pub async fn fits(settings: &SnapshotSettings, manifest: &Manifest) -> Vec<(String, Result<Vec<String>, String>)> {
     let mut all = Vec::new();
-    let in_place = settings.restore_database == DatabaseStrategy::InPlace;
-    for part in manifest.parts.iter().filter(|part| in_place && part.kind == StoreKind::Postgres) {
+    for part in manifest.parts.iter().filter(|part| part.kind == StoreKind::Postgres) {
         let file = settings.folder.join(&manifest.id).join(&part.file);
-        let fits = async { in_place::fits_in(&store_of(settings, part)?.options, part, &file, settings.timeout).await };
+        let fits = async {
+            let options = &store_of(settings, part)?.options;
+            if let Some(lacks) = roles::lacks(options, &file, settings.restore_database, settings.timeout).await? {
+                return Err(Fault::new(FaultKind::Auth, lacks));
+            }
+            match settings.restore_database {
+                DatabaseStrategy::Swap => Ok(Vec::new()),
+                DatabaseStrategy::InPlace => in_place::fits_in(options, part, &file, settings.timeout).await,
+            }
+        };
         all.push((part.name.clone(), fits.await.map_err(|fault| fault.message)));
     }
     all

@@ -11,6 +11,7 @@ mod postgres;
 mod program;
 mod qdrant;
 mod rights;
+mod roles;
 mod server;
 mod sqlite;
 
@@ -18,7 +19,7 @@ pub use folder::sha256_of;
 use folder::{check_files, id_for};
 pub use folder::{check_size, list, mark_golden, prune};
 pub use kept::{KeptBeside, kept};
-pub use looked_at::{ServerRoom, fits_in_place, may_restore, next_size, room, server_rooms};
+pub use looked_at::{ServerRoom, fits, may_restore, next_size, room, server_rooms};
 pub use names::Change;
 pub use rights::MayRestore;
 

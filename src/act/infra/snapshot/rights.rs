@@ -1,8 +1,10 @@
 //! What a role needs on a PostgreSQL to restore a database there: looked at beforehand, so that nothing is begun that would fail.
 
+use serde::Deserialize;
+
 use super::server::{CONNECTING, database_of, fits, maintenance, open, server_version};
 use crate::observe::reading::{Fault, FaultKind};
-use crate::observe::source::literal;
+use crate::observe::source::{literal, web_json};
 use crate::plan::runbook::{DatabaseStore, DatabaseStrategy, SnapshotSettings};
 
 /// That a store may be restored.
@@ -11,6 +13,8 @@ pub struct MayRestore {
     pub words: String,
     /// What stays with the data that are kept beside, and has to be made again.
     pub stays: Option<String>,
+    /// Why what is there now could not be brought back from a snapshot of now.
+    pub later: Option<String>,
 }
 
 /// Whether a restore would be allowed, and which programs it would be done with. Nothing is touched.
@@ -21,13 +25,16 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
         "SELECT (rolsuper OR rolcreatedb AND (d.dattablespace = (SELECT oid FROM pg_tablespace WHERE spcname = 'pg_default') \
            OR has_tablespace_privilege(d.dattablespace, 'CREATE'))) AS makes, (rolsuper OR pg_has_role(current_user, d.datdba, 'member')) AS owns, \
          (rolsuper OR pg_has_role(current_user, 'pg_signal_backend', 'member') OR NOT EXISTS ( \
-           SELECT 1 FROM pg_stat_activity a WHERE a.datname = d.datname AND a.backend_type = 'client backend' \
+           SELECT 1 FROM pg_stat_activity a WHERE a.datname = d.datname AND a.backend_type IN ('client backend', 'walsender') \
            AND a.usesysid IS NOT NULL AND NOT pg_has_role(current_user, a.usesysid, 'member'))) AS ends, \
          d.datallowconn AS open, (SELECT string_agg(a.usename || ' (' || a.pid || ')', ', ') FROM pg_stat_activity a JOIN pg_roles s ON s.oid = a.usesysid \
-           WHERE NOT pg_roles.rolsuper AND s.rolsuper AND a.datname = d.datname AND a.backend_type = 'client backend') AS above, \
+           WHERE NOT pg_roles.rolsuper AND s.rolsuper AND a.datname = d.datname AND a.backend_type IN ('client backend', 'walsender')) AS above, \
          (SELECT string_agg(gid, ', ') FROM pg_prepared_xacts WHERE database = d.datname) AS prepared, \
          (SELECT string_agg(words, ', ') FROM (SELECT 'replication slot ' || slot_name FROM pg_replication_slots WHERE database = d.datname \
            UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = d.oid) AS staying (words)) AS stays, \
+         (SELECT string_agg(quote_ident(subname), ', ') FROM pg_subscription JOIN pg_roles s ON s.oid = subowner WHERE subdbid = d.oid AND subenabled \
+           AND NOT pg_roles.rolsuper AND (s.rolsuper OR NOT pg_has_role(current_user, s.oid, 'member') \
+             AND NOT pg_has_role(current_user, 'pg_signal_backend', 'member'))) AS applying, \
          CASE WHEN d.datconnlimit BETWEEN 0 AND 2 AND NOT rolsuper THEN d.datconnlimit END AS most, rolsuper AS super \
          FROM pg_roles, pg_database d WHERE rolname = current_user AND d.datname = {}",
         literal(&name)
@@ -54,6 +61,10 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
         let words = format!("{name}: sessions of a superuser are connected, which this role cannot end: {above}");
         return Err(Fault::new(FaultKind::Auth, words));
     }
+    if let Some(applying) = text("applying").filter(|_| swaps) {
+        let words = format!("{name}: a subscription is at work in it, which this role cannot end: ALTER SUBSCRIPTION {applying} DISABLE");
+        return Err(Fault::new(FaultKind::Auth, words));
+    }
     if let Some(prepared) = text("prepared").filter(|_| swaps) {
         let words = format!("{name}: a transaction that is prepared holds it: {prepared} (COMMIT PREPARED or ROLLBACK PREPARED)");
         return Err(Fault::new(FaultKind::Unavailable, words));
@@ -62,10 +73,12 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
         let words = format!("{name}: {most} connections at most leave none for the programs: ALTER DATABASE … CONNECTION LIMIT …");
         return Err(Fault::new(FaultKind::Unavailable, words));
     }
-    if !may("super")
-        && let Some(foreign) = foreign(store, swaps).await?
-    {
-        return Err(Fault::new(FaultKind::Auth, format!("{name}: this role cannot make again {foreign}")));
+    let later = if may("super") { None } else { foreign(store, swaps).await? };
+    if let Some(hidden) = later.as_ref().and_then(|foreign| foreign.hidden.as_ref()) {
+        let words = format!(
+            "{name}: no snapshot of it can be taken, because a policy hides rows of {hidden} from this role (FORCE ROW LEVEL SECURITY)"
+        );
+        return Err(Fault::new(FaultKind::Auth, words));
     }
     match (may("makes") || !swaps, may("owns")) {
         (true, true) if swaps && !may("ends") => {
@@ -77,6 +90,9 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
             stays: text("stays")
                 .filter(|_| swaps)
                 .map(|stays| format!("{name}: stays with what is kept beside, to be made again: {stays}")),
+            later: later
+                .and_then(|foreign| foreign.things)
+                .map(|things| format!("{name}: a snapshot of now could not be brought back, because this role cannot make again {things}")),
         }),
         (false, _) => Err(Fault::new(FaultKind::Auth, format!("{name}: this role makes no databases: ALTER ROLE … CREATEDB"))),
         (_, false) => Err(Fault::new(FaultKind::Auth, format!("{name}: this role does not own it: ALTER DATABASE … OWNER TO …"))),
@@ -94,19 +110,27 @@ const FOREIGN: &str = "WITH own AS (SELECT oid, nspname, nspowner FROM pg_namesp
          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = t.class AND d.objid = t.oid AND d.deptype = 'e') \
        UNION ALL SELECT 'extension ' || extname || ', which needs a superuser' FROM pg_extension e WHERE $swaps AND EXISTS ( \
          SELECT FROM pg_available_extension_versions v WHERE v.name = extname AND v.version = extversion AND v.superuser AND NOT v.trusted) \
-       UNION ALL SELECT 'table ' || t.oid::regclass || ', whose rows a policy hides from it (FORCE ROW LEVEL SECURITY)' FROM pg_class t \
-         WHERE relrowsecurity AND relforcerowsecurity AND EXISTS (SELECT FROM own WHERE own.oid = relnamespace) \
-         AND NOT (SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user) \
        UNION ALL SELECT 'large object ' || oid || ' of ' || pg_get_userbyid(lomowner) FROM pg_largeobject_metadata WHERE NOT pg_has_role(lomowner, 'member') \
        UNION ALL SELECT 'event trigger ' || evtname || ', which needs a superuser' FROM pg_event_trigger \
-       UNION ALL SELECT 'publication ' || pubname || ' for all tables, which needs a superuser' FROM pg_publication WHERE puballtables) \
-     SELECT (SELECT string_agg(words, '; ') FROM (SELECT words FROM foreigners ORDER BY words LIMIT 3) AS first) \
-       || CASE WHEN count(*) > 3 THEN format('; +%s more', count(*) - 3) ELSE '' END AS v FROM foreigners";
+       UNION ALL SELECT 'publication ' || pubname || ' for all tables, which needs a superuser' FROM pg_publication WHERE puballtables \
+       UNION ALL SELECT 'publication ' || pubname || ' of ' || pg_get_userbyid(pubowner) FROM pg_publication \
+         WHERE NOT puballtables AND NOT pg_has_role(pubowner, 'member')) \
+     SELECT json_build_object( \
+       'things', (SELECT (SELECT string_agg(words, '; ') FROM (SELECT words FROM foreigners ORDER BY words LIMIT 3) AS first) \
+         || CASE WHEN count(*) > 3 THEN format('; +%s more', count(*) - 3) ELSE '' END FROM foreigners), \
+       'hidden', (SELECT string_agg(t.oid::regclass::text, ', ') FROM pg_class t WHERE relrowsecurity AND relforcerowsecurity \
+         AND EXISTS (SELECT FROM own WHERE own.oid = relnamespace) AND NOT (SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user))) AS v";
 
-/// What a role cannot make again, in words.
-async fn foreign(store: &DatabaseStore, swaps: bool) -> Result<Option<String>, Fault> {
+/// What a role cannot make again, and of which tables it does not see all rows.
+#[derive(Debug, Deserialize)]
+struct Foreign {
+    things: Option<String>,
+    hidden: Option<String>,
+}
+
+async fn foreign(store: &DatabaseStore, swaps: bool) -> Result<Option<Foreign>, Fault> {
     let mut session = open(&store.options).await?;
     let told = session.run(&FOREIGN.replace("$swaps", if swaps { "true" } else { "false" }), &[], true, CONNECTING).await;
     session.close().await;
-    Ok(told?.value.as_ref().and_then(serde_json::Value::as_str).map(str::to_string))
+    told?.value.map(|told| web_json(told.to_string().as_bytes())).transpose()
 }

@@ -1,5 +1,5 @@
--- What stands in a database on what an archive makes: `ours`. Views that read it, and foreign keys that lead to it, can go and be made
--- anew; tables, columns, triggers, functions and types that were made later can not.
+-- What stands in a database on what an archive makes: `ours`. Views that read it, foreign keys that lead to it, and its places in
+-- publications and subscriptions can go and be made anew; tables, columns, triggers, functions and types that were made later can not.
 WITH RECURSIVE
 relations AS (
     SELECT to_regclass(name)::oid AS oid FROM json_array_elements_text($relations::json) AS name WHERE to_regclass(name) IS NOT NULL
@@ -56,6 +56,10 @@ blocking AS (
     WHERE CASE WHEN classid IN ('pg_proc'::regclass, 'pg_type'::regclass) THEN NOT EXISTS (SELECT FROM ours o WHERE o.class = n.classid AND o.oid = n.objid)
         ELSE n.of IS NOT NULL AND NOT EXISTS (SELECT FROM ours o WHERE o.class = 'pg_class'::regclass AND o.oid = n.of)
             AND NOT EXISTS (SELECT FROM going g WHERE g.oid = n.of) END
+    UNION SELECT pg_describe_object('pg_class'::regclass, c.oid, 0) || ' is owned by ' || pg_get_userbyid(c.relowner)
+    FROM relations JOIN pg_class c USING (oid) WHERE NOT pg_has_role(c.relowner, 'member')
+    UNION SELECT pg_describe_object('pg_proc'::regclass, p.oid, 0) || ' is owned by ' || pg_get_userbyid(p.proowner)
+    FROM routines JOIN pg_proc p USING (oid) WHERE NOT pg_has_role(p.proowner, 'member')
 )
 SELECT json_build_object(
     'locks', (SELECT coalesce(json_agg(name), '[]') FROM json_array_elements_text($tables::json) AS name WHERE to_regclass(name) IS NOT NULL),
@@ -64,7 +68,12 @@ SELECT json_build_object(
         UNION ALL SELECT format('DROP %sVIEW %s', CASE WHEN kept THEN 'MATERIALIZED ' ELSE '' END, oid::regclass), depth FROM going) AS all_of_them),
     'goes', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM (
         SELECT format('foreign key %I of %s', conname, conrelid::regclass) AS words FROM keys WHERE NOT ours
-        UNION SELECT format('view %s', oid::regclass) FROM going WHERE NOT ours) AS later),
+        UNION SELECT format('view %s', oid::regclass) FROM going WHERE NOT ours
+        UNION SELECT format('%s in publication %I', r.oid::regclass, pubname)
+            FROM relations r JOIN pg_publication_rel ON prrelid = r.oid JOIN pg_publication p ON p.oid = prpubid
+            WHERE quote_ident(pubname) NOT IN (SELECT json_array_elements_text($publications::json))
+        UNION SELECT format('%s in subscription %I', r.oid::regclass, subname)
+            FROM relations r JOIN pg_subscription_rel ON srrelid = r.oid JOIN pg_subscription s ON s.oid = srsubid) AS later),
     'blocks', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM blocking),
     'schemas', (SELECT json_agg(nspname) FROM pg_namespace),
     'extensions', (SELECT coalesce(json_agg(extname), '[]') FROM pg_extension)

@@ -105,7 +105,7 @@ pub trait StepKind: Sized {
     }
 
     /// What it means that it is left out, where that is not plain.
-    fn left_out(&self) -> Option<&'static str> {
+    fn left_out(&self) -> Option<&str> {
         None
     }
 
@@ -382,7 +382,7 @@ impl Kind {
         each!(self, kind => kind.question())
     }
 
-    pub fn left_out(&self) -> Option<&'static str> {
+    pub fn left_out(&self) -> Option<&str> {
         each!(self, kind => kind.left_out())
     }
 

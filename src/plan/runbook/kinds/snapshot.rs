@@ -94,6 +94,23 @@ impl SnapshotSettings {
         databases.chain(self.collections.iter().map(String::as_str)).chain(programs).collect::<Vec<_>>().join(", ")
     }
 
+    /// What is restored where it is, so that only a safety snapshot has what there was.
+    pub fn in_place(&self) -> Vec<&str> {
+        let swaps = self.restore_database == DatabaseStrategy::Swap;
+        let databases = self.databases.iter().filter(|store| !swaps || store.options.is_sqlite()).map(|store| store.name.as_str());
+        let collections = self.collections.iter().filter(|_| self.restore_collection == CollectionStrategy::InPlace);
+        databases.chain(collections.map(String::as_str)).collect()
+    }
+
+    /// What it means that there is no safety snapshot, by how everything comes back.
+    fn without_safety(&self) -> String {
+        let in_place: Vec<&str> = self.in_place().into_iter().chain(self.programs.iter().map(|store| store.name.as_str())).collect();
+        match in_place.as_slice() {
+            [] => "what is there now is kept beside what is restored, and can be taken back all the same".into(),
+            names => format!("what is there now of {} is gone for good: it is restored in place", names.join(", ")),
+        }
+    }
+
     /// How one comes back, as far as that is wanted.
     fn how(&self, what: RestoreWhat) -> String {
         let wants = |one| [RestoreWhat::All, one].contains(&what);
@@ -153,6 +170,9 @@ pub struct SnapshotStep {
     /// What is taken, once that is known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub what: String,
+    /// What it means that it is left out, once that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub without: String,
     /// Without it, it looks whether this very step has taken one already.
     pub mutates: bool,
 }
@@ -161,7 +181,7 @@ impl StepKind for SnapshotStep {
     fn read(r: &mut Reader, f: &mut Fields) -> Option<SnapshotStep> {
         let golden = f.string(r, "golden");
         let (note, safety) = (f.string(r, "note").unwrap_or_default(), f.flag(r, "safety").unwrap_or(false));
-        Some(SnapshotStep { golden, note, safety, what: String::new(), mutates: true })
+        Some(SnapshotStep { golden, note, safety, mutates: true, ..SnapshotStep::default() })
     }
 
     fn describe(&self) -> String {
@@ -190,7 +210,9 @@ impl StepKind for SnapshotStep {
     }
 
     fn resolve(&mut self, names: &mut dyn Names) {
-        self.what = settings(names).map(|settings| settings.what()).unwrap_or_default();
+        let Some(settings) = settings(names) else { return };
+        self.what = settings.what();
+        self.without = if self.safety { settings.without_safety() } else { String::new() };
     }
 
     fn uses(&self) -> Uses {
@@ -201,9 +223,8 @@ impl StepKind for SnapshotStep {
         self.mutates.then(|| Kind::Snapshot(SnapshotStep { mutates: false, ..self.clone() }))
     }
 
-    fn left_out(&self) -> Option<&'static str> {
-        self.safety
-            .then_some("no snapshot has what is there now: what is restored beside it can be taken back, what is restored in place cannot")
+    fn left_out(&self) -> Option<&str> {
+        Some(self.without.as_str()).filter(|means| !means.is_empty())
     }
 
     fn as_undo(&self) -> Result<(), Misfit> {
@@ -308,7 +329,7 @@ impl StepKind for RestoreStep {
         uses()
     }
 
-    fn left_out(&self) -> Option<&'static str> {
+    fn left_out(&self) -> Option<&str> {
         Some("these data stay as they are now, whatever else comes back")
     }
 
@@ -361,7 +382,7 @@ impl StepKind for VerifyStep {
         true
     }
 
-    fn left_out(&self) -> Option<&'static str> {
+    fn left_out(&self) -> Option<&str> {
         self.files.then_some("nobody has seen that what comes back is whole")
     }
 

@@ -1,0 +1,101 @@
+//! Which roles an archive needs on the server where it is brought back: what it makes gets its owners again, and its grants.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::server::{open, program};
+use crate::base::endpoint::DatabaseOptions;
+use crate::observe::reading::{Fault, FaultKind};
+use crate::observe::source::literal;
+use crate::plan::runbook::DatabaseStrategy;
+
+/// What is listed of an archive, as the server is asked about it.
+#[derive(Debug, Default, PartialEq)]
+struct Listed {
+    /// The lines that end with an owner.
+    owned: Vec<String>,
+    /// Who is granted something, quoted as it must be.
+    granted: Vec<String>,
+    /// In whose name something is granted: only a superuser does that.
+    granting: Vec<String>,
+}
+
+impl Listed {
+    /// By the table of contents of an archive, and by the statements that grant what it grants.
+    fn of(contents: &str, grants: &str) -> Listed {
+        let owned = contents.lines().filter(|line| !line.starts_with(';') && !line.ends_with(' ') && !line.is_empty());
+        let mut listed = Listed { owned: owned.map(str::to_string).collect(), ..Listed::default() };
+        for line in grants.lines().filter_map(|line| line.strip_suffix(';')) {
+            if let Some(role) = line.strip_prefix("SET SESSION AUTHORIZATION ") {
+                listed.granting.extend((role != "DEFAULT").then(|| role.to_string()));
+            } else if let Some((what, role)) = line.rsplit_once(" TO ")
+                && (what.starts_with("GRANT ") || what.starts_with("ALTER DEFAULT PRIVILEGES "))
+            {
+                let role = role.strip_suffix(" WITH GRANT OPTION").unwrap_or(role);
+                listed.granted.extend((role != "PUBLIC").then(|| role.to_string()));
+            }
+        }
+        listed.granted.sort_unstable();
+        listed.granted.dedup();
+        listed
+    }
+}
+
+/// The line of a table of contents that grants something.
+fn grants(line: &str) -> bool {
+    let mut words = line.split(' ').skip(3);
+    match words.next() {
+        Some("ACL") => true,
+        Some("DEFAULT") => words.next() == Some("ACL"),
+        _ => false,
+    }
+}
+
+/// Whoever is no superuser gives something only to a role that may make things where it is: in a new database that is whoever
+/// owns the schema, before anything is granted.
+const LACKS: &str = include_str!("lacks.sql");
+
+/// What keeps an archive's objects from being made by whoever restores them, in words; `None`: nothing.
+pub async fn lacks(options: &DatabaseOptions, file: &Path, strategy: DatabaseStrategy, limit: Duration) -> Result<Option<String>, Fault> {
+    let file = file.display().to_string();
+    let contents = program(&["pg_restore", "--list", &file], Vec::new(), limit).await?;
+    let local = |e: std::io::Error| Fault::new(FaultKind::Local, e.to_string());
+    let chosen = tempfile::NamedTempFile::new().map_err(local)?;
+    let acl: Vec<&str> = contents.lines().filter(|line| grants(line)).collect();
+    std::fs::write(chosen.path(), acl.join("\n")).map_err(local)?;
+    let list = format!("--use-list={}", chosen.path().display());
+    let script = program(&["pg_restore", "--schema-only", &list, "--file=-", &file], Vec::new(), limit).await?;
+    let listed = Listed::of(&contents, &script);
+    let of = |names: &[String]| literal(&json!(names).to_string());
+    let query = LACKS
+        .replace("$swaps", if strategy == DatabaseStrategy::Swap { "true" } else { "false" })
+        .replace("$owned", &of(&listed.owned))
+        .replace("$granted", &of(&listed.granted))
+        .replace("$granting", &of(&listed.granting));
+    let mut session = open(options).await?;
+    let told = session.run(&query, &[], true, limit).await;
+    session.close().await;
+    Ok(told?.value.as_ref().and_then(serde_json::Value::as_str).map(str::to_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_and_grants_are_read_from_an_archive() {
+        let contents = ";\n; Archive created at 2026-11-28\n2; 3079 16400 EXTENSION - vector \n215; 1259 16387 TABLE app My Docs the owner\n\
+            3; 0 0 ACL app TABLE chunks alice\n4; 826 16390 DEFAULT ACL app DEFAULT PRIVILEGES FOR TABLES bob\n216; 1259 1 TABLE DATA public ACL bob\n";
+        let acl: Vec<&str> = contents.lines().filter(|line| grants(line)).collect();
+        assert_eq!(acl.len(), 2, "{acl:?}");
+        let script = "SET check_function_bodies = false;\nREVOKE USAGE ON SCHEMA public FROM PUBLIC;\nGRANT ALL ON SCHEMA public TO PUBLIC;\n\
+            GRANT SELECT ON TABLE app.chunks TO \"the reader\" WITH GRANT OPTION;\nSET SESSION AUTHORIZATION carol;\n\
+            GRANT SELECT ON TABLE app.\"a TO b\" TO dave;\nRESET SESSION AUTHORIZATION;\n\
+            ALTER DEFAULT PRIVILEGES FOR ROLE bob IN SCHEMA app GRANT SELECT ON TABLES  TO dave;\n";
+        let listed = Listed::of(contents, script);
+        assert_eq!(listed.owned.len(), 4, "{listed:?}");
+        assert_eq!((listed.granted, listed.granting), (vec!["\"the reader\"".to_string(), "dave".into()], vec!["carol".to_string()]));
+    }
+}

@@ -1,0 +1,168 @@
+//! What a role needs to bring data back, on a real PostgreSQL: what is said to be enough is enough, and what is not is said before.
+
+mod common;
+
+use common::data::{create, json, with_data};
+use common::host::Host;
+use common::{Postgres, until};
+
+/// What readiness says of something.
+fn item(host: &Host, what: &str) -> Option<(String, String)> {
+    let items = json(host, &["rollback", "status", "--json"])["items"].clone();
+    let item = items.as_array().expect("items").iter().find(|item| item["what"] == what)?.clone();
+    let text = |name: &str| item[name].as_str().unwrap_or_default().to_string();
+    Some((text("verdict"), text("words")))
+}
+
+/// A database that a role without all rights owns and keeps.
+fn kept_by_a_role(more: &str) -> (Postgres, Host) {
+    let (pg, host) = with_data(more);
+    pg.sql("CREATE ROLE keeper LOGIN CREATEDB; GRANT pg_signal_backend, pg_read_all_data TO keeper; ALTER DATABASE ragdb OWNER TO keeper");
+    pg.sql("ALTER ROLE app IN DATABASE ragdb RESET ALL");
+    pg.sql_in(
+        "ragdb",
+        "ALTER TABLE chunks OWNER TO keeper; ALTER TABLE other OWNER TO keeper; GRANT CREATE, USAGE ON SCHEMA public TO keeper",
+    );
+    let url = pg.url_of("ragdb");
+    let (before, behind) = url.split_once("//").expect("a URL");
+    let (_, place) = behind.split_once('@').unwrap_or(("", behind));
+    let own = host.read("lastgreen.toml").replace(&url, &format!("{before}//keeper@{place}"));
+    std::fs::write(host.path().join("lastgreen.toml"), own).expect("written");
+    (pg, host)
+}
+
+#[test]
+fn the_rights_that_are_said_to_be_enough_are_enough() {
+    let (pg, host) = kept_by_a_role("");
+    create(&host, true);
+    pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
+    // And what is not enough is said beforehand.
+    let rights = || {
+        let (verdict, words) = item(&host, "rights db").expect("an item");
+        (verdict == "pass", words)
+    };
+    assert!(rights().0, "{}", rights().1);
+    for (done, undone, wanted) in [
+        ("CREATE TABLE theirs (id int)", "DROP TABLE theirs", "cannot make again table public.theirs of postgres"),
+        ("CREATE PUBLICATION p FOR ALL TABLES", "DROP PUBLICATION p", "publication p for all tables, which needs a superuser"),
+        (
+            "ALTER TABLE other ENABLE ROW LEVEL SECURITY; ALTER TABLE other FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE other NO FORCE ROW LEVEL SECURITY; ALTER TABLE other DISABLE ROW LEVEL SECURITY",
+            "a policy hides rows of other from this role",
+        ),
+        ("CREATE PUBLICATION theirs FOR TABLE other", "DROP PUBLICATION theirs", "publication theirs of postgres"),
+        (
+            "CREATE SUBSCRIPTION busy CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false, slot_name = 's'); ALTER SUBSCRIPTION busy ENABLE",
+            "ALTER SUBSCRIPTION busy DISABLE; ALTER SUBSCRIPTION busy SET (slot_name = NONE); DROP SUBSCRIPTION busy",
+            "which this role cannot end: ALTER SUBSCRIPTION busy DISABLE",
+        ),
+        ("SELECT lo_create(77)", "SELECT lo_unlink(77)", "large object 77 of postgres"),
+        ("ALTER DATABASE ragdb CONNECTION LIMIT 2", "ALTER DATABASE ragdb CONNECTION LIMIT -1", "2 connections at most"),
+    ] {
+        pg.sql_in("ragdb", done);
+        let (good, words) = rights();
+        assert!(!good && words.contains(wanted), "{done}: {words}");
+        pg.sql_in("ragdb", undone);
+    }
+    assert!(rights().0, "{}", rights().1);
+    // What stays behind is said, and keeps nothing from coming back.
+    pg.sql_in("ragdb", "CREATE SUBSCRIPTION theirs CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)");
+    let (verdict, words) = item(&host, "beside db").expect("an item");
+    assert!(verdict == "warn" && words.contains("subscription theirs"), "{words}");
+    create(&host, true);
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(
+        pg.sql_in(
+            "ragdb",
+            "SELECT count(*) FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ),
+        "0"
+    );
+}
+
+/// What is live now may be another matter than what the snapshot has.
+#[test]
+fn what_a_snapshot_needs_is_read_from_the_snapshot() {
+    let (pg, host) = kept_by_a_role("");
+    let (verdict, words) = item(&host, "rights db").expect("rights are looked at before there is a snapshot");
+    assert!(verdict == "pass" && item(&host, "snapshot").expect("an item").0 == "fail", "{words}");
+    let of = |query: &str| pg.sql_in("ragdb", query);
+    pg.sql("CREATE ROLE \"the reader\"; CREATE ROLE gone");
+    of("ALTER TABLE other OWNER TO app; GRANT SELECT ON chunks TO \"the reader\" WITH GRANT OPTION; GRANT SELECT ON chunks TO gone");
+    assert_eq!(item(&host, "rights db").expect("an item").0, "warn");
+    create(&host, true);
+    let snapshot = || item(&host, "into ragdb");
+    of("ALTER TABLE other OWNER TO keeper");
+    let owns = "app owns some of schema public, where it may make nothing: let keeper own that, and take a new snapshot; or a superuser restores it";
+    let (verdict, words) = snapshot().expect("an item");
+    assert_eq!((verdict.as_str(), words), ("fail", format!("{owns}; some of it is owned by app: GRANT app TO keeper")));
+    pg.sql("GRANT app TO keeper");
+    assert_eq!(snapshot().expect("an item").1, owns);
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+    assert!(code != 0 && said.contains("permission denied for schema public"), "so it is: {said}");
+    host.run(&["abort", "--leave"]);
+    pg.sql("ALTER ROLE keeper SUPERUSER");
+    assert_eq!(snapshot(), None);
+    of("DROP OWNED BY gone");
+    pg.sql("DROP ROLE gone");
+    assert_eq!(snapshot().expect("an item").1, "role gone, which may use some of it, is not there");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+    assert!(code != 0 && said.contains("role \"gone\" does not exist"), "so it is: {said}");
+    host.run(&["abort", "--leave"]);
+    pg.sql("CREATE ROLE gone");
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(of("SELECT tableowner FROM pg_tables WHERE tablename = 'other'"), "app");
+}
+
+/// A count of a part of the rows is none.
+#[test]
+fn rows_that_a_policy_hides_are_not_counted_as_lost() {
+    let (pg, host) = kept_by_a_role("");
+    create(&host, true);
+    pg.sql_in("ragdb", "ALTER TABLE other ENABLE ROW LEVEL SECURITY; ALTER TABLE other FORCE ROW LEVEL SECURITY");
+    let (verdict, words) = item(&host, "would lose").expect("an item");
+    assert!(verdict == "warn" && words.contains("NOT COUNTED") && words.contains("does not see all of its rows"), "{words}");
+    let (code, said) = host.run(&["snapshot", "create", "--confirm", "here"]);
+    assert!(code != 0 && said.contains("does not see all of its rows"), "{said}");
+}
+
+/// A superuser ends what applies a subscription; it goes on in what is kept beside, and comes back with it.
+#[test]
+fn a_subscription_that_is_at_work_is_no_hindrance_to_a_superuser_and_is_named_in_place() {
+    let (mut pg, host) = with_data("");
+    pg.sql("ALTER SYSTEM SET wal_level = 'logical'");
+    pg.down();
+    pg.up();
+    pg.sql("CREATE DATABASE source");
+    pg.sql_in("source", "CREATE TABLE chunks (id int PRIMARY KEY, model text, body text); CREATE PUBLICATION p FOR TABLE chunks");
+    pg.sql_in("source", "SELECT pg_create_logical_replication_slot('s', 'pgoutput')");
+    let of = |query: &str| pg.sql_in("ragdb", query);
+    of(&format!(
+        "CREATE SUBSCRIPTION theirs CONNECTION '{}' PUBLICATION p WITH (create_slot = false, slot_name = 's', copy_data = false)",
+        pg.url_of("source")
+    ));
+    let applied = |id: u32| {
+        pg.sql_in("source", &format!("INSERT INTO chunks VALUES ({id}, 'm', '')"));
+        until("it to be applied", || of(&format!("SELECT count(*) FROM chunks WHERE id = {id}")) == "1");
+    };
+    applied(5000);
+    create(&host, true);
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    applied(5001);
+    // In place nothing is applied to a table any more that was dropped and made anew: that is said, before and after.
+    let own = host.read("lastgreen.toml").replace("folder = \"snaps\"", "folder = \"snaps\"\nrestore_database = \"in_place\"");
+    std::fs::write(host.path().join("lastgreen.toml"), own).expect("written");
+    of("CREATE PUBLICATION later FOR TABLE chunks, other");
+    let goes = "public.chunks in publication later, public.chunks in subscription theirs, public.other in publication later";
+    assert_eq!(item(&host, "into ragdb").expect("an item").1, format!("made after the snapshot, and would go: {goes}"));
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert!(code == 0 && said.contains(&format!("what stood on it has gone: {goes}")), "{said}");
+}
