@@ -79,6 +79,7 @@ fn what_must_not_go_is_said_before_and_nothing_is_begun() {
     let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
     assert!(code == 0 && said.contains("ragdb was not restored by run"), "{code}: {said}");
     assert!(said.contains("did not restore all of this") && !said.contains("NAME_undone"), "{said}");
+    assert!(said.contains("It came to the end of no restore") && !said.contains("501 chunks) goes"), "nothing is lost by it: {said}");
     assert_eq!(count(), "1501");
 }
 

@@ -129,6 +129,17 @@ fn rows_that_a_policy_hides_are_not_counted_as_lost() {
     assert!(verdict == "warn" && words.contains("NOT COUNTED") && words.contains("does not see all of its rows"), "{words}");
     let (code, said) = host.run(&["snapshot", "create", "--confirm", "here"]);
     assert!(code != 0 && said.contains("does not see all of its rows"), "{said}");
+    // And what it means to go on without a safety snapshot is said by how this one comes back.
+    host.runbook("own", "title: Own\nsteps:\n  - {name: safety, type: snapshot, safety: true, on_failure: ask}\n");
+    let asked = |means: &str| {
+        let (code, said) = host.run(&["run", "own", "--confirm", "here"]);
+        assert!(code == 22 && said.contains(&format!("left out, {means}")), "{code}: {said}");
+        host.run(&["abort", "--leave"]);
+    };
+    asked("what is there now is kept beside what is restored, and can be taken back all the same");
+    let own = host.read("lastgreen.toml").replace("folder = \"snaps\"", "folder = \"snaps\"\nrestore_database = \"in_place\"");
+    std::fs::write(host.path().join("lastgreen.toml"), own).expect("written");
+    asked("what is there now of db is gone for good: it is restored in place");
 }
 
 /// A superuser ends what applies a subscription; it goes on in what is kept beside, and comes back with it.

@@ -189,22 +189,15 @@ impl Operations {
         if again {
             return format!("run {run} took a restore back {when}: {since} goes out of use with it");
         }
-        let is_so = |wanted: &[StepState]| restores(line).any(|step| wanted.contains(&step.state));
-        match (is_so(&[StepState::Failed, StepState::Unknown]), is_so(&[StepState::Done])) {
-            (false, _) => format!("run {run} restored this {when}: {since} goes out of use with it"),
-            (true, true) => {
-                let ended = ended.map_or_else(|| "it is not over".into(), |ago| format!("it ended {ago}"));
-                format!(
-                    "run {run} did not restore all of this, and what it has not restored stays as it is; {ended}: {since} goes out of use with it"
-                )
-            }
+        if !restores(line).any(|step| matches!(step.state, StepState::Failed | StepState::Unknown)) {
+            return format!("run {run} restored this {when}: {since} goes out of use with it");
+        }
+        let ended = ended.map_or_else(|| "it is not over".into(), |ago| format!("it ended {ago}"));
+        let short = format!("run {run} did not restore all of this, and what it has not restored stays as it is; {ended}");
+        match restores(line).any(|step| step.state == StepState::Done && !step.message.starts_with(NOT_NEEDED)) {
+            true => format!("{short}: {since} goes out of use with it"),
             // Nobody has seen that anything was restored: what was written since the snapshot is not what goes.
-            (true, false) => {
-                let ended = ended.map_or_else(|| "it is not over".into(), |ago| format!("it ended {ago}"));
-                format!(
-                    "run {run} came to the end of no restore, and what it has not restored stays as it is; {ended}. What it has restored all the same goes out of use, with what was written to that since"
-                )
-            }
+            false => format!("{short}. It came to the end of no restore: only what it has restored all the same goes out of use"),
         }
     }
 

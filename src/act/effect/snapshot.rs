@@ -17,7 +17,7 @@ use crate::base::units::{count_of, short};
 use crate::observe::reading::{Fault, FaultKind};
 use crate::observe::source::Boxed;
 use crate::plan::deploy::{Golden, Manifest, Part, StoreKind, drifted, pick};
-use crate::plan::runbook::{Kind, Output, Plan, RestoreStep, RestoreWhat, SnapshotSettings, SnapshotStep, VerifyStep};
+use crate::plan::runbook::{Kind, NOT_NEEDED, Output, Plan, RestoreStep, RestoreWhat, SnapshotSettings, SnapshotStep, VerifyStep};
 
 /// How often something that is under way is looked at again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -116,7 +116,7 @@ impl Act for RestoreStep {
             };
             let parts: Vec<&Part> = manifest.parts.iter().filter(|part| is_of(self.what, part)).collect();
             if parts.is_empty() {
-                return Outcome::done("the snapshot has nothing of that", false);
+                return Outcome::done(format!("{NOT_NEEDED}: the snapshot has nothing of that"), false);
             }
             match self.back.as_deref() {
                 None => bring_back(settings, &manifest, &parts, invocation, log).await,
