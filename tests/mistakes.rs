@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::Canned;
 use common::host::{Host, checked};
 
 #[test]
@@ -25,6 +26,29 @@ fn a_rule_names_the_runbook_that_answers_it() {
     };
     let (code, said) = checked(&rule("nowhere"));
     assert!(code == 0 && said.contains("names the runbook `nowhere`, which there is not"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_meant_so_of_a_canary_is_said() {
+    let canary = |traffic: &str, canary: &str, metric: &str| {
+        format!(
+            "[signals.one]\nsource = \"lite\"\nquery = \"SELECT 1\"\n[signals.two]\nsource = \"lite\"\nquery = \"SELECT 2\"\n\
+             [traffic]\nkind = \"command\"\nset = [\"a\", \"{{{{ weight }}}}\"]\nget = [\"b\"]\n{traffic}\n[canary]\n{canary}\n\
+             [canary.metrics.m]\ncanary = \"one\"\nstable = \"two\"\n{metric}\n"
+        )
+    };
+    for (more, code, wanted) in [
+        (canary("", "steps = [0]", ""), 65, "no step gives the canary any traffic"),
+        (canary("", "bake = \"2s\"\nat_least = 5000", ""), 0, "at_least = 5000: a bake of 2s has 0 points at most, asked every 5s"),
+        (canary("", "", "weight = 0"), 0, "`m` weighs nothing and is not critical"),
+        (canary("within = \"2s\"\ntimeout = \"5s\"", "", ""), 0, "has to be there within 2s, and one answer may take 5s"),
+        (canary("", "", "[roles]\nviewer = [\"*\"]"), 0, "nobody may roll back in development"),
+    ] {
+        let (told, said) = checked(&more);
+        assert!(told == code && said.contains(wanted), "{more}: {said}");
+    }
+    let (code, said) = checked(&canary("", "", "[roles]\nviewer = [\"*\"]\ncommander = [\"eva\"]"));
+    assert!(code == 0 && !said.contains("warning: nobody"), "{said}");
 }
 
 #[test]
@@ -117,6 +141,13 @@ fn what_cannot_be_meant_so_is_said() {
             ),
             "`two` in the panel `P` has another unit than those it is stacked on",
         ),
+        (promql("max(up)", "unit = \"ratio\"\nfail = \"< 0%\""), "`< 0%` never holds"),
+        (http("fail = \">= 0\""), "`>= 0` always holds"),
+        (
+            "[sources.two]\nkind = \"http\"\nurl = \"http://127.0.0.1:1\"\ninterval = \"1s\"\ntimeout = \"1h\"\n".into(),
+            "an answer is waited for 1h long",
+        ),
+        (promql("max(up)", "[alerts]\nseverities = {critical = \"pass\", warning = \"pass\"}"), "what fires with it is never bad"),
         (promql("max(up)", "unit = \"ratio\"\n[rules.r]\nsignal = \"one\"\nwhen = \"> 7\"\nno_data = \"unknown\""), "is 700 %"),
         // A stand-in of services alone is one.
         ("[services.app]\nurl = \"http://127.0.0.1:1\"\n[targets.st.services.app]\nurl = \"http://127.0.0.1:2\"\n".into(), "good:"),
@@ -133,4 +164,51 @@ fn what_cannot_be_meant_so_is_said() {
     ));
     let (code, said) = host.run(&["check", "--export-rules"]);
     assert!(code == 0 && said.contains("(sum(up)) > 5"), "{said}");
+}
+
+/// A rate takes two pages, and a check reads one: that is no fault, and a name that is not there is.
+#[test]
+fn a_rate_that_is_not_known_yet_is_no_missing_answer() {
+    let page = Canned::text("200 OK", "n_total 5\n");
+    let host = |query: &str| {
+        Host::plain(&format!(
+            "[sources.pages]\nkind = \"scrape\"\ntargets = [{{ url = \"{}/metrics\" }}]\n[signals.one]\nsource = \"pages\"\nquery = \"{query}\"\n",
+            page.url()
+        ))
+    };
+    let (code, said) = host("rate(n_total[1m])").run(&["check"]);
+    assert!(code == 0 && said.contains("not known before pages are read for longer: one"), "{code}: {said}");
+    let (code, said) = host("rate(m_total[1m])").run(&["check"]);
+    assert!(code == 1 && said.contains("there is no metric `m_total`"), "{code}: {said}");
+}
+
+/// A unit says that it is a number; what is none, or not there, is no answer in any place.
+#[test]
+fn a_text_in_the_place_of_a_number_and_a_pointer_to_nothing_are_faults() {
+    let web = Canned::text("200 OK", "{\"there\": 5}");
+    for (more, wanted) in [
+        (
+            "[sources.out]\nkind = \"command\"\ncommand = [\"echo\", \"many\"]\n[signals.one]\nsource = \"out\"\nunit = \"count\"\n"
+                .to_string(),
+            "the answer is `many`, where its unit wants a number",
+        ),
+        (
+            format!(
+                "[sources.web]\nkind = \"http\"\nurl = \"{}\"\n[signals.one]\nsource = \"web\"\npath = \"/\"\npointer = \"/nowhere\"\n",
+                web.url()
+            ),
+            "the answer has nothing at `/nowhere`",
+        ),
+    ] {
+        let host = Host::plain(&more);
+        let (code, said) = host.run(&["status"]);
+        assert!(code == 3 && said.contains(wanted), "{code}: {said}");
+        let (code, said) = host.run(&["check"]);
+        assert!(code == 1 && said.contains(wanted), "{code}: {said}");
+    }
+    let host = Host::plain(
+        "[sources.out]\nkind = \"command\"\ncommand = [\"echo\", \"down\"]\n[signals.one]\nsource = \"out\"\nunit = \"count\"\nfail = \"== down\"\n",
+    );
+    let (code, said) = host.run(&["status"]);
+    assert!(code == 2 && said.contains("down (== down)"), "a text that it is compared with is one: {code}: {said}");
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::screen::{picture, theme};
+use crossterm::event::{KeyCode, KeyEvent};
 use lastgreen::base::clock::Stamp;
 use lastgreen::config::load_text;
 use lastgreen::observe::reading::{Alert, AlertState, Delivery, LabelledValue, Reading, Value};
@@ -191,6 +192,25 @@ fn where_there_is_one_line_it_is_the_worst() {
     let answers = [("pods", 0, pods(1, Some(0))), ("listed", 0, pods(1, None)), ("door", 0, Value::Number(0.0))];
     let screen = picture(&heard(&answers, 3), &theme(Glyphs::Unicode), 60, 5).0;
     assert!(screen.lines().any(|line| line.contains("pods") && line.contains("99 ✗") && line.contains("+2 more")), "{screen}");
+}
+
+/// Whoever goes down comes to what does not fit.
+#[test]
+fn values_that_do_not_fit_can_be_gone_to() {
+    let answers = [("pods", 0, pods(1, Some(0))), ("listed", 0, pods(1, None)), ("door", 0, Value::Number(0.0))];
+    let mut state = heard(&answers, 3);
+    state.nav.zoomed = true;
+    let shown = |state: &State| picture(state, &theme(Glyphs::Unicode), 60, 6).0;
+    let first = shown(&state);
+    assert!(first.contains("pods") && first.contains("+2 more") && !first.contains("door"), "{first}");
+    for _ in 0..5 {
+        update(&mut state, Message::Key(KeyEvent::from(KeyCode::Down)), &mut (60, 6));
+    }
+    let last = shown(&state);
+    assert!(last.contains("door") && last.contains("+2 above"), "{last}");
+    update(&mut state, Message::Key(KeyEvent::from(KeyCode::Up)), &mut (60, 6));
+    let between = shown(&state);
+    assert!(between.contains("listed") && between.contains("+1 above, +1 more"), "{between}");
 }
 
 #[test]

@@ -391,6 +391,7 @@ fn a_probe_beside_another_question_is_answered_while_nobody_listens() {
         history: false,
         or: None,
         numbers: false,
+        only_numbers: false,
         past: None,
     };
     let spec = ProbeSpec {

@@ -16,7 +16,7 @@ use crate::base::text::nearest;
 use crate::base::units::count_of;
 use crate::config::{Config, load_file, planning_context, runbooks};
 use crate::observe::reading::{Ask, SourceState};
-use crate::observe::source::Poller;
+use crate::observe::source::{Poller, SO_FAR};
 use crate::plan::runbook::{Asked, Kind, Runbook, is_template, plan};
 use crate::record::journal::StateDir;
 use crate::show::{keymap, theme};
@@ -53,6 +53,9 @@ struct Report {
     /// Signals that got no answer, with why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unanswered: Vec<(String, String)>,
+    /// Signals that nothing can be said of before pages have been read for longer than this command lasts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_yet: Vec<String>,
 }
 
 /// Checks the file and what it names; returns what to print and the exit code.
@@ -61,7 +64,8 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
         Ok(loaded) => loaded,
         Err(e) => return (format!("{}: cannot be read: {e}\n", path.display()), exit::BAD_FILE),
     };
-    let mut report = Report { findings: loaded.findings, sources: Vec::new(), mismatches: Vec::new(), unanswered: Vec::new() };
+    let mut report =
+        Report { findings: loaded.findings, sources: Vec::new(), mismatches: Vec::new(), unanswered: Vec::new(), not_yet: Vec::new() };
     let folder = path.parent().unwrap_or(Path::new("."));
     let (theme, keymap) = &loaded.looks;
     report.findings.extend(keymap::load(named.keymap.unwrap_or(keymap), folder).err().unwrap_or_default());
@@ -77,7 +81,7 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
         if !args.offline {
             match ask_and_stay(config, runtime) {
                 Ok((summary, poller)) => {
-                    report.unanswered = runtime.block_on(unanswered(config, &summary, &poller));
+                    (report.unanswered, report.not_yet) = runtime.block_on(unanswered(config, &summary, &poller));
                     runtime.block_on(poller.end());
                     report.mismatches = summary.mismatches;
                     report.sources = summary.sources;
@@ -107,9 +111,10 @@ pub fn check(args: &CheckArgs, named: NamedLooks<'_>, path: &Path, runtime: &tok
     (text, code)
 }
 
-/// Signals without an answer, or with an empty one, with why; of what they name and is not there, what is.
-async fn unanswered(config: &Config, summary: &Summary, poller: &Poller) -> Vec<(String, String)> {
-    let mut all = Vec::new();
+/// Signals without an answer, or with an empty one, with why; of what they name and is not there, what is. Beside them those that have
+/// none yet, because a rate takes two pages.
+async fn unanswered(config: &Config, summary: &Summary, poller: &Poller) -> (Vec<(String, String)>, Vec<String>) {
+    let (mut all, mut not_yet) = (Vec::new(), Vec::new());
     let mut known: HashMap<&str, Vec<String>> = HashMap::new();
     for line in &summary.signals {
         let Some(signal) = config.signals.get(line.name.as_str()) else { continue };
@@ -123,13 +128,18 @@ async fn unanswered(config: &Config, summary: &Summary, poller: &Poller) -> Vec<
             Entry::Vacant(vacant) => vacant.insert(poller.names(&signal.question.source).await),
         };
         let missing = missing(&signal.question.ask, there);
+        let is_young = missing.is_none() && line.notes.iter().any(|note| note.ends_with(SO_FAR));
+        if is_young {
+            not_yet.push(line.name.clone());
+            continue;
+        }
         let reason = unread.then(|| line.judgement.reason.clone());
         let why: Vec<String> = reason.into_iter().chain(missing).collect();
         if !why.is_empty() {
             all.push((line.name.clone(), why.join("; ")));
         }
     }
-    all
+    (all, not_yet)
 }
 
 /// What a question names that is not there.
@@ -262,6 +272,9 @@ fn text(path: &Path, report: &Report, counts: Option<(usize, usize, usize, usize
     }
     for (name, why) in &report.unanswered {
         out += &format!("  no answer for {name}: {why}\n");
+    }
+    if !report.not_yet.is_empty() {
+        out += &format!("  not known before pages are read for longer: {}\n", report.not_yet.join(", "));
     }
     out
 }

@@ -11,13 +11,13 @@ use super::file::FileShape;
 use super::model::{Acting, SourceConfig, SourceKind};
 use super::resolver::Resolver;
 use super::roles::{OperatorRole, Roles};
-use super::shape::{ChannelKind, KindShape, NotifyShape, RollbackShape, ServiceShape, SourceShape, SpannedText};
+use super::shape::{ChannelKind, KindShape, NotifyShape, RolesShape, RollbackShape, ServiceShape, SourceShape, SpannedText};
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
 use crate::base::secret::SecretRef;
 use crate::base::tier::Tier;
 use crate::plan::deploy::RollbackSettings;
-use crate::plan::runbook::{Channel, Notice, PAGERDUTY};
+use crate::plan::runbook::{Channel, Danger, Notice, PAGERDUTY};
 
 /// How long a service may take unless the step says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -179,7 +179,20 @@ impl Resolver<'_> {
                 }
             }
         }
+        self.somebody_may_roll_back(file, shape, &roles);
         roles
+    }
+
+    /// Where roles are given and a switch is there, somebody has to be allowed to turn it back.
+    fn somebody_may_roll_back(&mut self, file: &FileShape, shape: &RolesShape, roles: &Roles) {
+        let tier = file.environment.as_ref().and_then(|(environment, _)| environment.tier).unwrap_or_default();
+        let named = roles.names.iter().filter(|(_, names)| !names.is_empty());
+        let most = named.map(|(role, _)| roles.limit(*role, tier)).max().flatten();
+        let first = [&shape.viewer, &shape.operator, &shape.commander].into_iter().flatten().next();
+        if let Some(first) = first.filter(|_| file.sections.traffic.is_some() && most < Some(Danger::Danger)) {
+            let cause = format!("nobody may roll back in {}: that is for a commander, and there is none", tier.name());
+            self.findings.warn(first.span(), cause, Some("write commander = [\"NAME\"] or [\"@GROUP\"] in [roles]".into()));
+        }
     }
 
     fn audit(&mut self, file: &FileShape, sources: &IndexMap<Arc<str>, SourceConfig>) -> Option<Arc<str>> {

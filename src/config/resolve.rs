@@ -59,6 +59,7 @@ impl Resolver<'_> {
             }
             if let Some(signal) = signals.get_mut(&rule.signal) {
                 signal.question.numbers |= rule.condition.wants_number();
+                signal.question.only_numbers &= rule.condition.wants_number();
             }
         }
         let boards = self.boards(file, &signals, &left_out);
@@ -247,8 +248,11 @@ impl Resolver<'_> {
             }
         }
         let history = matches!(ask, Ask::Promql { .. });
-        let numbers = shape.unit.is_some() || [&warn, &fail].into_iter().flatten().any(Condition::wants_number);
-        let question = Question { name: name.clone(), source: source_name, ask, every, timeout, history, or, numbers, past: None };
+        let compared: Vec<bool> = [&warn, &fail].into_iter().flatten().map(Condition::wants_number).collect();
+        let numbers = shape.unit.is_some() || compared.contains(&true);
+        let only_numbers = shape.unit.is_some() && !compared.contains(&false);
+        let question =
+            Question { name: name.clone(), source: source_name, ask, every, timeout, history, or, numbers, only_numbers, past: None };
         let companions = self.companions(name, shape, kind, &question, baseline, here);
         let signal = Signal {
             name: name.clone(),

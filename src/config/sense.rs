@@ -4,7 +4,7 @@
 use super::file::FileShape;
 use super::model::SourceKind;
 use super::resolver::Resolver;
-use super::shape::{KindShape, SignalShape, SpannedText};
+use super::shape::{KindShape, SeverityShape, SignalShape, SpannedText};
 use crate::base::units::{Unit, short};
 use crate::judge::{Baseline, Condition, Op, Operand, Signal, Span};
 use crate::observe::reading::{Ask, Fact, ProbeSpec, Question};
@@ -77,6 +77,10 @@ impl Resolver<'_> {
         } else if !text_wanted && is_text(ask) {
             self.findings.error(text.span(), format!("`{}`: the answer is a text, and never a number", text.get_ref()), None);
         }
+        if let Some(always) = condition.is_settled() {
+            let cause = format!("`{}` {} of what is never below 0", text.get_ref(), if always { "always holds" } else { "never holds" });
+            self.findings.warn(text.span(), cause, Some("write > 0, or another limit".into()));
+        }
         if let (Unit::Ratio | Unit::Score, Operand::Number(limit)) = (unit, &condition.operand)
             && *limit > 1.0
         {
@@ -137,6 +141,13 @@ impl Resolver<'_> {
                 self.findings.error(severity.span(), cause, None);
             }
             known.push(word.to_lowercase());
+        }
+        let all_pass = |severity: &toml::Spanned<SeverityShape>| *severity.get_ref() == SeverityShape::Pass;
+        if let Some((word, severity)) = alerts.severities.first().filter(|_| alerts.severities.values().all(all_pass)) {
+            if alerts.severities.contains_key("critical") || alerts.severities.len() > 2 {
+                let cause = format!("every severity that is named (`{word}` …) passes: what fires with it is never bad");
+                self.findings.warn(severity.span(), cause, Some("write \"warn\" or \"fail\" of those that somebody has to see".into()));
+            }
         }
     }
 

@@ -17,6 +17,8 @@ use crate::base::units;
 
 const EVERY: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Nobody at a screen waits longer than this for what is asked again and again.
+const LONGEST: Duration = Duration::from_secs(120);
 /// How often a Prometheus scrapes unless the configuration says otherwise.
 const SCRAPED: Duration = Duration::from_secs(15);
 
@@ -27,6 +29,11 @@ impl Resolver<'_> {
     pub(super) fn source(&mut self, shape: &SourceShape, span: &Range<usize>) -> Option<SourceConfig> {
         let every = self.interval(shape.interval.as_ref(), EVERY);
         let timeout = self.interval(shape.timeout.as_ref(), TIMEOUT);
+        if let Some(text) = shape.timeout.as_ref().filter(|_| timeout > LONGEST.max(every * 10)) {
+            let cause =
+                format!("an answer is waited for {} long: until then a source that hangs is not said to be away", units::short(timeout));
+            self.findings.warn(text.span(), cause, Some("write timeout = \"10s\"".into()));
+        }
         let kind = match shape.kind {
             KindShape::Prometheus => SourceKind::Prometheus(self.endpoint(shape, span, timeout, "8MiB")?),
             KindShape::Alertmanager => SourceKind::Alertmanager(self.endpoint(shape, span, timeout, "8MiB")?),

@@ -155,6 +155,18 @@ impl Condition {
         !matches!(self.operand, Operand::Text(_))
     }
 
+    /// Where it is the same of every value that the unit has: whether it always holds, or never.
+    pub fn is_settled(&self) -> Option<bool> {
+        let Operand::Number(limit) = self.operand else { return None };
+        // A change of something has these units, too, and goes below 0; that it is compared with 0 itself means a share or a count.
+        let counts = matches!(self.unit, Unit::Count | Unit::Bytes | Unit::Score | Unit::Ratio | Unit::Percent);
+        match (self.op, counts && limit == 0.0) {
+            (Op::AtLeast, true) => Some(true),
+            (Op::Less, true) => Some(false),
+            _ => None,
+        }
+    }
+
     pub fn needs_baseline(&self) -> bool {
         matches!(self.operand, Operand::Baseline(_))
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::base::diag::suggestion;
-use crate::base::units::Unit;
+use crate::base::units::{Unit, short};
 use crate::config::model::SignalConfig;
 use crate::config::resolver::Resolver;
 use crate::config::shape::SpannedText;
@@ -85,6 +85,12 @@ impl Resolver<'_> {
                 if !steps.is_sorted_by(|a, b| a < b) || steps.last().is_some_and(|last| *last > ALL) || steps.is_empty() {
                     let hint = "write steps = [0, 10, 25, 50, 100]";
                     self.findings.error(list.span(), "the steps of a canary rise, from 0 to 100 per cent", Some(hint.into()));
+                } else if steps == [0] {
+                    self.findings.error(
+                        list.span(),
+                        "no step gives the canary any traffic",
+                        Some("write steps = [0, 10, 25, 50, 100]".into()),
+                    );
                 }
                 steps
             }
@@ -123,10 +129,34 @@ impl Resolver<'_> {
             at_least: shape.at_least.unwrap_or(AT_LEAST),
             metrics,
         };
+        self.points_can_be_enough(&analysis, bake, span, signals);
         if analysis.at_least == 0 {
             self.findings.error(span.clone(), "at_least = 0 would judge by nothing", Some("write how many points, from 1".into()));
         }
         Some(CanarySettings { steps, bake, warm_up, gates: shape.gates.clone(), analysis })
+    }
+
+    /// A bake goes on for as long again where there are too few points, and no longer.
+    fn points_can_be_enough(
+        &mut self,
+        analysis: &AnalysisSettings,
+        bake: Duration,
+        span: &Range<usize>,
+        signals: &IndexMap<Arc<str>, SignalConfig>,
+    ) {
+        let asked = analysis.signals();
+        let every = asked.iter().filter_map(|name| signals.get(name.as_str())).map(|signal| signal.question.every).max();
+        let Some(every) = every.filter(|every| !every.is_zero()) else { return };
+        let most = (bake.as_secs_f64() * 2.0 / every.as_secs_f64()) as usize;
+        if most < analysis.at_least {
+            let cause = format!(
+                "at_least = {}: a bake of {} has {most} points at most, asked every {}",
+                analysis.at_least,
+                short(bake),
+                short(every)
+            );
+            self.findings.warn(span.clone(), cause, Some("make `bake` longer, `interval` shorter, or at_least smaller".into()));
+        }
     }
 
     fn pair(
@@ -154,6 +184,10 @@ impl Resolver<'_> {
         let weight = shape.weight.unwrap_or(1.0);
         if !(0.0..=1e9).contains(&weight) {
             self.findings.error(span.clone(), format!("the weight of `{name}` is {weight}"), Some("write 0 or more".into()));
+        }
+        if weight == 0.0 && shape.critical != Some(true) {
+            let hint = Some("write a weight, or critical = true".into());
+            self.findings.warn(span.clone(), format!("`{name}` weighs nothing and is not critical: it decides nothing"), hint);
         }
         self.effect_makes_sense(name, shape.effect.as_ref(), &span);
         let unit = canary.as_ref().and_then(|name| signals.get(name.as_str())).map_or(Unit::None, |signal| signal.signal.unit);

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use crate::base::diag::suggestion;
 use crate::base::endpoint::Endpoint;
+use crate::base::units::short;
 use crate::config::address::machine;
 use crate::config::resolver::Resolver;
 use crate::config::shape::SpannedText;
@@ -147,6 +148,12 @@ impl Resolver<'_> {
             timeout: self.interval(shape.timeout.as_ref(), TIMEOUT),
             kind,
         };
+        if switch.within < switch.timeout {
+            let at = shape.within.as_ref().or(shape.timeout.as_ref()).map_or_else(|| span.clone(), SpannedText::span);
+            let cause =
+                format!("the share has to be there within {}, and one answer may take {}", short(switch.within), short(switch.timeout));
+            self.findings.warn(at, cause, Some("make `within` longer than `timeout`".into()));
+        }
         self.renders(&switch, shape, span).then_some(switch)
     }
 

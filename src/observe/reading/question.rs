@@ -103,6 +103,9 @@ pub struct Question {
     /// A text that is a number is meant as one.
     #[serde(default)]
     pub numbers: bool,
+    /// And one that is not is no answer: it has a unit, and is compared with no text.
+    #[serde(default)]
+    pub only_numbers: bool,
     /// Ask about this long ago, or for the median over this long, instead of now.
     pub past: Option<Past>,
 }

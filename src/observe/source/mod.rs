@@ -32,7 +32,7 @@ pub use probe::Probe;
 pub use prometheus::{Prometheus, read_answer};
 pub use qdrant::{Qdrant, qdrant_fault, tasks_running};
 pub use redis::Redis;
-pub use scrape::{PageTarget, Scrape, ScrapeOptions};
+pub use scrape::{PageTarget, SO_FAR, Scrape, ScrapeOptions};
 pub use secrets::fetch as fetch_secret;
 pub use session::{Given, Session, literal};
 pub use web::{Response, Web, json as web_json, status_fault};
@@ -145,7 +145,7 @@ fn not_understood(ask: &Ask) -> Fault {
 /// A number, a text or lines out of a JSON document.
 fn from_json(document: &serde_json::Value, pointer: &str) -> Result<Value, Fault> {
     use serde_json::Value as Json;
-    let found = document.pointer(pointer).ok_or_else(|| Fault::new(FaultKind::Empty, format!("the answer has nothing at `{pointer}`")))?;
+    let found = document.pointer(pointer).ok_or_else(|| Fault::new(FaultKind::Query, format!("the answer has nothing at `{pointer}`")))?;
     let number = |v: &Json| match v {
         Json::Number(n) => n.as_f64(),
         Json::Bool(b) => Some(f64::from(u8::from(*b))),

@@ -15,6 +15,7 @@ use super::mailbox::Mailbox;
 use super::prometheus::now;
 use super::{Answer, Client};
 use crate::base::clock::Stamp;
+use crate::base::text::fit;
 use crate::base::units::short;
 use crate::observe::reading::{
     Ask, Fault, FaultKind, LEAST_PAST, LabelledValue, Lines, Past, Question, Reading, Series, Tail, Value, distinct,
@@ -183,14 +184,17 @@ impl Asker {
             Ok(answer) => (answer.at.unwrap_or(received), answer.notes.clone(), answer.partial),
             Err(_) => (received, Vec::new(), false),
         };
-        let numbers = self.question.numbers;
-        let outcome = outcome.map(|answer| match answer.value {
+        let (numbers, only_numbers) = (self.question.numbers, self.question.only_numbers);
+        let outcome = outcome.and_then(|answer| match answer.value {
             Value::Lines(mut lines) => {
                 distinct(&mut lines, |line| &mut line.label);
-                Value::Lines(lines)
+                Ok(Value::Lines(lines))
             }
-            value if numbers => value.meant_as_number(),
-            value => value,
+            value if numbers => match value.meant_as_number() {
+                Value::Text(text) if only_numbers => Err(no_number(&text)),
+                value => Ok(value),
+            },
+            value => Ok(value),
         });
         Reading { at, received, took: started.elapsed(), via: gate.source.name.clone(), outcome, notes, partial }
     }
@@ -286,6 +290,13 @@ impl Asker {
         self.chart = Chart { window, via: Some(gate.source.name.clone()), last: Some(end) };
         Ok(Some(Answer { value: super::prometheus::value_of(newest), ..answer }))
     }
+}
+
+/// So much of a text that is no number is told.
+const TOLD: usize = 40;
+
+fn no_number(text: &str) -> Fault {
+    Fault::new(FaultKind::Query, format!("the answer is `{}`, where its unit wants a number", fit(text.trim(), TOLD)))
 }
 
 /// The value a baseline wants.

@@ -168,6 +168,9 @@ impl Scrape {
     }
 }
 
+/// How it is said that pages have not been read for long enough.
+pub const SO_FAR: &str = "read directly so far";
+
 /// How the targets are, together.
 struct TargetRecord {
     /// The oldest of their newest pages.
@@ -185,7 +188,7 @@ impl Scrape {
         let short = covers < query.reach / 2;
         if short {
             let (seen, wanted) = (crate::base::units::short(covers), crate::base::units::short(query.reach));
-            notes.insert(0, format!("only {seen} of {wanted} read directly so far"));
+            notes.insert(0, format!("only {seen} of {wanted} {SO_FAR}"));
         }
         short
     }

@@ -155,6 +155,9 @@ pub(super) fn scroll(state: &mut State, by: isize) {
         // Up goes back in time, page by page.
         let pages = (-by).signum() as i64;
         state.logs.back = if by == isize::MAX / 2 { 0 } else { (i64::from(state.logs.back) + pages).clamp(0, 50) as u16 };
+    } else if panel.kind == PanelKind::Stats {
+        let len = panel.signals.len();
+        state.list_mut().select(by, len);
     } else if is_list(panel.kind) {
         let data = table_of(state, panel);
         let len = state.list(state.focus()).shown(&data).len();

@@ -226,6 +226,12 @@ impl State {
         self.cursor.filter(|_| self.panel().is_some_and(|focused| std::ptr::eq(focused, panel)))
     }
 
+    /// The row that whoever has the panel before them has gone to.
+    pub fn selected_in(&self, panel: &Panel) -> usize {
+        let focused = self.panel().is_some_and(|focused| std::ptr::eq(focused, panel));
+        if focused { self.list(self.focus()).selected } else { 0 }
+    }
+
     pub fn list(&self, panel: usize) -> ListView {
         self.lists.get(&(self.nav.board, panel)).cloned().unwrap_or_default()
     }

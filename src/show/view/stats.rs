@@ -27,8 +27,9 @@ pub fn draw(state: &State, paint: &mut Paint, whole: Rect, panel: &Panel) {
     if signals.is_empty() {
         return;
     }
-    // Where not all fit, the worst come first and the rest is counted.
+    // Where not all fit, the worst come first and the rest is counted; whoever goes down comes to it.
     let too_many = signals.len() > usize::from(area.height);
+    let mut selected = None;
     if too_many {
         signals.sort_by_key(|(signal, track)| {
             std::cmp::Reverse(if signal.has_thresholds() { track.judgement.verdict } else { Verdict::Pass })
@@ -36,8 +37,16 @@ pub fn draw(state: &State, paint: &mut Paint, whole: Rect, panel: &Panel) {
         // In one line the worst, and how many more there are.
         let beside = area.height == 1 && usize::from(area.width) >= 3 * READABLE;
         let shown = usize::from(area.height.saturating_sub(1)).max(usize::from(beside));
-        let rest = format!("+{} more", signals.len() - shown);
-        signals.truncate(shown);
+        let chosen = state.selected_in(panel).min(signals.len() - 1);
+        let above = (chosen + 1).saturating_sub(shown.max(1));
+        let below = signals.len() - shown - above;
+        let rest = match (above, below) {
+            (0, below) => format!("+{below} more"),
+            (above, 0) => format!("+{above} above"),
+            (above, below) => format!("+{above} above, +{below} more"),
+        };
+        signals = signals.into_iter().skip(above).take(shown).collect();
+        selected = (chosen > 0).then(|| chosen - above);
         area.width -= if beside { width(&rest) as u16 + 1 } else { 0 };
         let x = if beside { area.width + 1 } else { 0 };
         paint.text(whole, x, area.height.saturating_sub(1), &rest, Role::Dim);
@@ -55,6 +64,9 @@ pub fn draw(state: &State, paint: &mut Paint, whole: Rect, panel: &Panel) {
         if let Some(x) = value_row(paint, area, y, titles, signal, track, state.cursor_in(panel).map(|c| (c.at, state.window))) {
             let asked = state.config.signals.get(&*signal.name).map(|signal| &signal.question.ask);
             why(paint, area, (x, y), track, matches!(asked, Some(Ask::Probe(_))));
+        }
+        if selected == Some(i) {
+            paint.text(area, 0, y, &fit(&signal.title, titles), Role::Selection);
         }
         // An age only says over and over that time goes by.
         let series = track.history().single().filter(|s| s.len() > 1 && !(signal.unit == Unit::Seconds && is_age(s)));
