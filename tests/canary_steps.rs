@@ -56,6 +56,30 @@ fn a_step_up_by_command_waits_for_the_second_page() {
     assert_eq!((code, router.share()), (0, 25.0), "{said}");
 }
 
+/// What stands on one page is a reading, however young it is.
+#[test]
+fn a_number_of_the_first_page_is_one() {
+    let router = Router::default();
+    let server = router.start();
+    let exporter = Canned::text("200 OK", "n{track=\"a\"} 5\nn{track=\"b\"} 5\n");
+    let host = Host::plain(&format!(
+        "[services.router]\nurl = \"{}\"\n[traffic]\nkind = \"http\"\nservice = \"router\"\npath = \"/w\"\npointer = \"/canary\"\nwithin = \"2s\"\n\
+         [sources.pages]\nkind = \"scrape\"\ninterval = \"1s\"\ntargets = [{{ url = \"{}/metrics\" }}]\n\
+         [signals.new]\nsource = \"pages\"\nquery = 'n{{track=\"a\"}}'\n[signals.old]\nsource = \"pages\"\nquery = 'n{{track=\"b\"}}'\n\
+         [canary]\nsteps = [0, 10, 25, 100]\nbake = \"4s\"\nat_least = 3\n[canary.metrics.m]\ncanary = \"new\"\nstable = \"old\"\n",
+        server.url(),
+        exporter.url()
+    ));
+    let (code, said) = host.run(&["canary", "set", "10", "--confirm", "here"]);
+    assert_eq!(code, 0, "{said}");
+    for _ in 0..3 {
+        let (code, said) = host.run(&["canary", "status"]);
+        assert!(code == 0 && said.contains("judged at"), "{code}: {said}");
+    }
+    let (code, said) = host.run(&["canary", "promote", "--confirm", "here"]);
+    assert_eq!((code, router.share()), (0, 25.0), "{said}");
+}
+
 /// What is asked of sources that tell no past begins anew with every command: the bake has seen more.
 #[test]
 fn a_step_up_by_command_goes_by_what_the_bake_was_judged_by() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::host::{Host, waits_for};
 use common::{Canned, Postgres, respond, until};
-use lastgreen::act::runner::{ControlRequest, ask};
+use lastgreen::act::runner::{AbortRequest, ControlRequest, ask};
 use lastgreen::plan::runbook::{Course, Operator};
 use rustix::process::{Signal, kill_process};
 
@@ -270,7 +270,7 @@ fn an_abort_that_somebody_else_was_before_is_not_cut_off_unseen() {
     let by = Operator { user: "mira".into(), host: "desk".into(), ..Operator::default() };
     let seen = Course { aborts: 0, goes_back: false };
     let abort = |undo| {
-        let request = ControlRequest::Abort { undo, reason: String::new(), course: Some(seen) };
+        let request = ControlRequest::Abort(AbortRequest { undo, reason: String::new(), course: Some(seen) });
         ask(&folder, &request, &by, Duration::from_secs(10)).expect("an answer")
     };
     assert!(abort(true).ok);

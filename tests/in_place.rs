@@ -36,7 +36,7 @@ fn what_was_made_later_and_stands_on_it_goes_and_comes_back_by_an_undo() {
     of("CREATE VIEW late AS SELECT * FROM first; CREATE MATERIALIZED VIEW latest AS SELECT * FROM late; DELETE FROM chunks WHERE id > 10");
     let goes = "foreign key later_chunk_fkey of public.later, view public.late, view public.latest";
     let told = readiness(&host);
-    assert_eq!(told, Some(("warn".into(), format!("made after the snapshot, and would go: {goes}"))));
+    assert_eq!(told, Some(("warn".into(), format!("not in the snapshot, and would go: {goes}"))));
     let standing = "SELECT (SELECT count(*) FROM chunks) || ' ' || (SELECT count(*) FROM later) || ' ' || (SELECT count(*) FROM pg_constraint WHERE contype = 'f') \
         || ' ' || (SELECT count(*) FROM pg_class WHERE relname IN ('late', 'latest', 'first', 'second', 'new'))";
     assert_eq!(of(standing), "10 1 2 5");
@@ -79,6 +79,7 @@ fn what_must_not_go_is_said_before_and_nothing_is_begun() {
     let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
     assert!(code == 0 && said.contains("ragdb was not restored by run"), "{code}: {said}");
     assert!(said.contains("did not restore all of this") && !said.contains("NAME_undone"), "{said}");
+    assert!(!said.contains("It is kept in"), "there is nothing to keep: {said}");
     assert!(said.contains("It came to the end of no restore") && !said.contains("501 chunks) goes"), "nothing is lost by it: {said}");
     assert_eq!(count(), "1501");
 }
@@ -196,6 +197,7 @@ fn what_was_kept_nowhere_is_not_taken_back() {
     pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
     let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
     assert_eq!((code, pg.sql_in("ragdb", "SELECT count(*) FROM chunks").as_str()), (0, "1000"), "{said}");
+    assert!(said.contains("no safety snapshot is taken: what is there now of db is gone for good"), "{said}");
     let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
     assert!(code == 24 && said.contains("safety"), "{code}: {said}");
     assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000", "nothing was begun");

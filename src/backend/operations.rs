@@ -9,7 +9,7 @@ use ulid::Ulid;
 
 use super::identity;
 use super::known_runs::KnownRuns;
-use crate::act::runner::{ControlRequest, PATIENCE, Reply, Started, ask, start};
+use crate::act::runner::{AbortRequest, ControlRequest, PATIENCE, Reply, Started, ask, start};
 use crate::base::clock::{Clock, Stamp};
 use crate::base::exit;
 use crate::base::text::hex;
@@ -313,7 +313,9 @@ impl Operations {
         if let Some(why) = line.run.has_turned(seen, undo).filter(|_| line.status().is_open()) {
             return Err(OperationError::Refused(why));
         }
-        let request = ControlRequest::Abort { undo, reason: reason.to_string(), course: Some(seen) };
+        let wanted = AbortRequest { undo, reason: reason.to_string(), course: Some(seen) };
+        let text = serde_json::to_string(&wanted).unwrap_or_default();
+        let request = ControlRequest::Abort(wanted);
         if line.driven {
             return self.tell(id, &request);
         }
@@ -321,8 +323,7 @@ impl Operations {
             return Err(OperationError::Refused(format!("run {id} is {}: there is nothing to abort", line.status().word())));
         }
         let by = serde_json::to_string(&self.operator).unwrap_or_default();
-        let how = if undo { "undo" } else { "leave" };
-        match self.started(id, &["--by", &by, "--abort", how, "--reason", reason])? {
+        match self.started(id, &["--by", &by, "--abort", &text])? {
             true => Ok(()),
             // Its runner began in the same moment: that one is told.
             false => self.tell(id, &request),

@@ -13,7 +13,9 @@ use crate::act::infra::snapshot::list;
 use crate::base::tier::Tier;
 use crate::config::{Config, freeze, planning_context};
 use crate::plan::deploy::{Manifest, of_environment};
-use crate::plan::runbook::{Asked, Content, Kind, KnownSnapshot, Plan, PlanningContext, Runbook, RunbookStatus, Section, plan};
+use crate::plan::runbook::{
+    Asked, Content, Kind, KnownSnapshot, Plan, PlanningContext, Runbook, RunbookStatus, Section, SnapshotSettings, plan,
+};
 use crate::record::journal;
 use crate::status::{RunLine, expected};
 
@@ -35,6 +37,17 @@ pub struct PlanRequest {
     pub automatic: bool,
     /// What whoever confirms has to know besides.
     pub warnings: Vec<String>,
+}
+
+/// What a plan gives up that restores in place and takes no safety snapshot before, in words.
+fn without_safety(settings: &SnapshotSettings, content: &Content) -> Option<String> {
+    let steps = || content.steps.iter().filter(|step| !step.is_ruled_out(&content.inputs)).map(|step| &step.kind);
+    let restores = steps().any(|kind| matches!(kind, Kind::Restore(restore) if restore.back.is_none()));
+    let is_kept = steps().any(|kind| matches!(kind, Kind::Snapshot(snapshot) if snapshot.safety));
+    let in_place = settings.in_place();
+    (restores && !is_kept && !in_place.is_empty()).then(|| {
+        format!("no safety snapshot is taken: what is there now of {} is gone for good, it is restored in place", in_place.join(", "))
+    })
 }
 
 impl Operations {
@@ -104,6 +117,7 @@ impl Operations {
         let mut content = content(runbook, &context, &asked)?;
         self.permit_held(&content)?;
         content.warnings.extend(self.hold_binds_here_only(&content));
+        content.warnings.extend(config.acting.settings.snapshots.as_ref().and_then(|settings| without_safety(settings, &content)));
         content.warnings.splice(0..0, warnings.into_iter().chain(found.findings.iter().map(|f| f.cause.clone())));
         for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
             if path.exists() {

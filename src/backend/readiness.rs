@@ -214,7 +214,7 @@ fn rights_items(data: &DataLooked) -> Vec<ReadinessItem> {
 fn fits_item(name: &str, fits: &Result<Vec<String>, NotFound>) -> Option<ReadinessItem> {
     match fits {
         Ok(goes) if goes.is_empty() => None,
-        Ok(goes) => Some(remark(&format!("into {name}"), format!("made after the snapshot, and would go: {}", goes.join(", ")), None)),
+        Ok(goes) => Some(remark(&format!("into {name}"), format!("not in the snapshot, and would go: {}", goes.join(", ")), None)),
         Err(not) => Some(item_of_data(&format!("into {name}"), not.verdict, not.words.clone(), None)),
     }
 }

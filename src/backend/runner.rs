@@ -14,7 +14,7 @@ use super::plan_secrets::{know, missing, referenced};
 use super::reach::{acting_context, audit_database};
 use super::rollback_metrics::count_rollback;
 use crate::act::effect::{AskedBefore, Context};
-use crate::act::runner::{DriveError, Ending, Setup, Started, drive, take_leave};
+use crate::act::runner::{AbortRequest, DriveError, Ending, Setup, Started, drive, take_leave};
 use crate::base::clock::Clock;
 use crate::base::exit;
 use crate::base::secret::SecretRef;
@@ -34,10 +34,8 @@ pub struct RunnerOptions {
     pub folder: PathBuf,
     /// Who takes it up again, as JSON.
     pub by: Option<String>,
-    /// Take it up only to end it: `undo` or `leave`.
+    /// Take it up only to end it, as JSON.
     pub abort: Option<String>,
-    /// Why it is ended.
-    pub reason: String,
 }
 
 /// Drives a run. Gives the exit code.
@@ -78,7 +76,8 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
     let leave = endings()?;
     let (state, id) = place(&args.folder)?;
     let plan = state.plan(&id)?;
-    let only_leaves = args.abort.as_deref() == Some("leave");
+    let abort: Option<AbortRequest> = args.abort.as_deref().map(serde_json::from_str).transpose().map_err(|e| format!("--abort: {e}"))?;
+    let only_leaves = abort.as_ref().is_some_and(|wanted| !wanted.undo);
     let (config, remark) = match planned_config(&plan) {
         Ok(known) => known,
         // To end a run and leave everything as it is nothing has to be known.
@@ -92,7 +91,7 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
     if !missing.is_empty() && !only_leaves {
         let words = format!("secrets are missing: {}", missing.join("; "));
         // An emergency begins with what works, and an abort is never refused.
-        if !plan.content.emergency && args.abort.is_none() {
+        if !plan.content.emergency && abort.is_none() {
             return Err(format!("{words} (nothing was begun: set them where the run is started)"));
         }
         remarks.push(words);
@@ -123,7 +122,7 @@ async fn lead(args: &RunnerOptions) -> Result<u8, String> {
         failpoint: no_failpoint(),
         runner,
         resumed_by: by,
-        abort: args.abort.as_ref().map(|how| (how == "undo", args.reason.clone())),
+        abort,
         shared: Some(config.path.clone()),
         control: None,
         leave,

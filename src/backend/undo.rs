@@ -110,6 +110,11 @@ fn is_whole(line: &RunLine) -> bool {
     line.status() == RunStatus::Done && line.run.steps.values().all(is_done)
 }
 
+/// Whether a run has come to the end of restoring something.
+fn has_restored(line: &RunLine) -> bool {
+    restores(line).any(|step| step.state == StepState::Done && !step.message.starts_with(NOT_NEEDED))
+}
+
 /// The newest run that took back what a run restored, or brought that back: the state is what it left.
 fn last_change<'r>(restorer: &str, runs: &'r [Arc<RunLine>]) -> Option<&'r RunLine> {
     let is_of = |line: &&RunLine| input(line, AGAIN).or_else(|| input(line, RUN)) == Some(restorer);
@@ -167,7 +172,8 @@ impl Operations {
             (false, false) => "It is kept beside, databases as NAME_undone_…".into(),
         };
         let goes = self.goes_out_of_use(&line, again.is_some(), &since);
-        let mut warnings = vec![format!("{goes}. {kept}; `lastgreen rollback undo` with the number of this run brings it back")];
+        let kept = format!("{kept}; `lastgreen rollback undo` with the number of this run brings it back");
+        let mut warnings = vec![if again.is_some() || has_restored(&line) { format!("{goes}. {kept}") } else { goes }];
         warnings.extend(later);
         warnings.extend(self.restored_elsewhere(&line)?);
         warnings.extend(brought_out(&line).map(|version| {
@@ -194,7 +200,7 @@ impl Operations {
         }
         let ended = ended.map_or_else(|| "it is not over".into(), |ago| format!("it ended {ago}"));
         let short = format!("run {run} did not restore all of this, and what it has not restored stays as it is; {ended}");
-        match restores(line).any(|step| step.state == StepState::Done && !step.message.starts_with(NOT_NEEDED)) {
+        match has_restored(line) {
             true => format!("{short}: {since} goes out of use with it"),
             // Nobody has seen that anything was restored: what was written since the snapshot is not what goes.
             false => format!("{short}. It came to the end of no restore: only what it has restored all the same goes out of use"),

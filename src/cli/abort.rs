@@ -51,8 +51,17 @@ pub fn abort(args: &AbortArgs, operations: &mut Operations) -> CommandResult {
         _ => return Err(CommandError::refused("say --undo or --leave")),
     };
     operations.abort(id, undo, &args.reason, line.run.course())?;
-    Ok(match follow(operations, id, FollowOutput::Text)? {
-        code if code == RunResult::Aborted.exit_code() => exit::DONE,
-        code => code,
-    })
+    let code = follow(operations, id, FollowOutput::Text)?;
+    if code != RunResult::Aborted.exit_code() {
+        return Ok(code);
+    }
+    // In the same moment somebody else may have wanted it otherwise.
+    let (could, was_undone) = (!line.run.way_back(&line.plan).is_empty(), operations.line(id)?.run.rollback.is_some());
+    match (undo, was_undone) {
+        (true, false) if could => Err(CommandError::refused("somebody else has aborted it as well: it was left as it is, and NOT undone")),
+        (false, true) if line.run.rollback.is_none() => {
+            Err(CommandError::refused("somebody else has aborted it as well: it was undone, and NOT left as it is"))
+        }
+        _ => Ok(exit::DONE),
+    }
 }

@@ -13,15 +13,12 @@ pub struct RunnerArgs {
     /// Who takes it up again, as JSON.
     #[arg(long)]
     pub by: Option<String>,
-    /// Take it up only to end it: `undo` or `leave`.
+    /// Take it up only to end it, as JSON.
     #[arg(long)]
     pub abort: Option<String>,
-    /// Why it is ended.
-    #[arg(long, default_value = "")]
-    pub reason: String,
 }
 
 pub fn runner(args: &RunnerArgs) -> u8 {
-    let RunnerArgs { folder, by, abort, reason } = args;
-    run_runner(&RunnerOptions { folder: folder.clone(), by: by.clone(), abort: abort.clone(), reason: reason.clone() })
+    let RunnerArgs { folder, by, abort } = args;
+    run_runner(&RunnerOptions { folder: folder.clone(), by: by.clone(), abort: abort.clone() })
 }

@@ -147,7 +147,9 @@ impl Store {
         // As they came, and of what came before only what its source tells.
         let first = |history: &History| history.single().and_then(|series| series.iter().next()).map(|(at, _)| at);
         let whole = first(&track.recent).is_some_and(|at| at <= since);
-        let history = if whole || track.chart.is_none() { &track.recent } else { track.history() };
+        // A chart of pages that were read only just now has no step yet.
+        let charted = track.chart.is_some() && !track.history().lines.is_empty();
+        let history = if whole || !charted { &track.recent } else { track.history() };
         let series = history.single().ok_or(if history.lines.is_empty() { "it has no reading yet" } else { "it has several lines" })?;
         Ok(series.since(since).filter(|(_, value)| value.is_finite()).collect())
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use lastgreen::act::runner::{ControlRequest, ask, start};
+use lastgreen::act::runner::{AbortRequest, ControlRequest, ask, start};
 use lastgreen::base::clock::Clock;
 use lastgreen::config::{freeze, load_text, planning_context, runbooks};
 use lastgreen::plan::runbook::{Asked, Event, Operator, Plan, RunResult, Runner, plan};
@@ -104,7 +104,7 @@ fn measure_rollback() {
         start(program, &run, &[]).expect("started");
         wire.push(hears.recv().expect("the share").saturating_duration_since(begun));
         // The next one begins when nobody has the environment.
-        let abort = ControlRequest::Abort { undo: false, reason: String::new(), course: None };
+        let abort = ControlRequest::Abort(AbortRequest { undo: false, reason: String::new(), course: None });
         let _ = ask(&run, &abort, &Operator::default(), Duration::from_secs(30));
         let is_over = || read(&run).is_ok_and(|replay| replay.lines.iter().any(|l| matches!(l.record.event, Event::Ended { .. })));
         while !is_over() {

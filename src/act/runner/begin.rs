@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::driver::{Driver, Gone};
+use super::control::AbortRequest;
+use super::driver::{Driver, Gone, abort_wanted};
 use super::lease::{self, LeaseOptions, Taking};
 use crate::act::effect::processes;
 use crate::base::endpoint::DatabaseOptions;
@@ -22,7 +23,7 @@ pub(super) struct Begin {
     pub(super) database: Option<DatabaseOptions>,
     pub(super) runner: Runner,
     pub(super) resumed_by: Option<Operator>,
-    pub(super) abort: Option<(bool, String)>,
+    pub(super) abort: Option<AbortRequest>,
     pub(super) shared: Option<PathBuf>,
     pub(super) cut: u64,
     /// What has to be on record about how the run is driven.
@@ -66,7 +67,12 @@ impl Driver {
     pub(super) async fn begin(&mut self, begin: Begin, begun: impl FnOnce(Result<(), String>)) -> Result<bool, Gone> {
         let fresh = self.journal.is_empty();
         if !fresh && self.run.is_over() {
-            begun(Ok(()));
+            // Whoever ends it otherwise has not ended it.
+            begun(if begin.abort.is_some() { Err("not aborted: the run is over since you looked".into()) } else { Ok(()) });
+            return Ok(false);
+        }
+        if let Some(why) = begin.abort.as_ref().and_then(|wanted| self.run.has_turned(wanted.course?, wanted.undo)) {
+            begun(Err(why));
             return Ok(false);
         }
         let event = self.beginning(&begin);
@@ -96,8 +102,8 @@ impl Driver {
             begun(Err(message));
             return Ok(false);
         }
-        if let (Some((undo, reason)), Some(by)) = (begin.abort, begin.resumed_by) {
-            self.append(Event::AbortWanted { by, undo, reason: crate::base::secret::sanitize(&reason) }).await?;
+        if let (Some(wanted), Some(by)) = (begin.abort, begin.resumed_by) {
+            self.append(abort_wanted(by, wanted)).await?;
         }
         begun(Ok(()));
         if !fresh {
@@ -164,7 +170,7 @@ impl Driver {
 
     /// Takes the environment, where this run can change it. An emergency begins while that is still going on.
     async fn take(&mut self, begin: &Begin) -> Result<(), String> {
-        let only_ends = matches!(begin.abort, Some((false, _)));
+        let only_ends = matches!(begin.abort, Some(AbortRequest { undo: false, .. }));
         if !self.plan.mutates() || self.plan.content.only_pretends() || only_ends {
             return Ok(());
         }

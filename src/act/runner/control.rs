@@ -41,14 +41,18 @@ pub enum ControlRequest {
     /// After the current step.
     Pause,
     Continue,
-    Abort {
-        undo: bool,
-        #[serde(default)]
-        reason: String,
-        /// What the run was at when that was decided: what somebody else has decided meanwhile is not cut off unseen.
-        #[serde(default)]
-        course: Option<Course>,
-    },
+    Abort(AbortRequest),
+}
+
+/// How, why, and on seeing what somebody ends a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AbortRequest {
+    pub undo: bool,
+    #[serde(default)]
+    pub reason: String,
+    /// What the run was at when that was decided: what somebody else has decided meanwhile is not cut off unseen.
+    #[serde(default)]
+    pub course: Option<Course>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use tokio::sync::{mpsc, watch};
 
 use super::begin::Begin;
-use super::control::{self, Control};
+use super::control::{self, AbortRequest, Control};
 use super::driver::{Driver, Gone, by_signal};
 use super::outgoing::StepNotifications;
 use crate::act::effect::{Context, Settled, left_at_work};
@@ -33,7 +33,7 @@ pub struct Setup {
     /// Who takes the run up again, when it is one that was begun before.
     pub resumed_by: Option<Operator>,
     /// It is taken up only to be ended: whether what was done is to be undone.
-    pub abort: Option<(bool, String)>,
+    pub abort: Option<AbortRequest>,
     /// Something that two users of one host share and can lock, besides their own state folders.
     pub shared: Option<PathBuf>,
     /// Who may ask: through the socket beside the journal unless something else is given.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::control::{Control, ControlRequest, Reply};
+use super::control::{AbortRequest, Control, ControlRequest, Reply};
 use super::lease::{Lease, LeaseCheck, LeaseEvent};
 use crate::act::effect::Context;
 use crate::base::clock::Clock;
@@ -197,22 +197,25 @@ impl Driver {
             ControlRequest::Supersede { run, .. } => Event::SupersedeWanted { by, run: crate::base::secret::sanitize(&run) },
             ControlRequest::Pause => Event::PauseWanted { by },
             ControlRequest::Continue => Event::Continued { by },
-            ControlRequest::Abort { undo: true, .. }
-                if self.lease.is_none() && self.plan.mutates() && !self.plan.content.only_pretends() =>
-            {
-                let _ =
-                    reply.send(Reply::no("this runner only ends the run, and has not taken the environment: there is no undo from here"));
-                return Ok(());
-            }
-            ControlRequest::Abort { undo, course: Some(seen), .. } if self.run.has_turned(seen, undo).is_some() => {
-                let _ = reply.send(Reply::no(self.run.has_turned(seen, undo).unwrap_or_default()));
-                return Ok(());
-            }
-            ControlRequest::Abort { undo, reason, .. } => Event::AbortWanted { by, undo, reason: crate::base::secret::sanitize(&reason) },
+            ControlRequest::Abort(wanted) => match self.refuses(&wanted) {
+                Some(why) => {
+                    let _ = reply.send(Reply::no(why));
+                    return Ok(());
+                }
+                None => abort_wanted(by, wanted),
+            },
         };
         self.append(event).await?;
         let _ = reply.send(Reply::yes());
         Ok(())
+    }
+
+    /// Why the run is not ended as somebody wants it.
+    fn refuses(&self, wanted: &AbortRequest) -> Option<String> {
+        if wanted.undo && self.lease.is_none() && self.plan.mutates() && !self.plan.content.only_pretends() {
+            return Some("this runner only ends the run, and has not taken the environment: there is no undo from here".into());
+        }
+        self.run.has_turned(wanted.course?, wanted.undo)
     }
 
     /// Whether nothing is done now, and will not be before somebody says something.
@@ -289,6 +292,11 @@ async fn heard(lease: &mut Option<Lease>) -> Option<LeaseEvent> {
         Some(lease) => lease.events.recv().await,
         None => std::future::pending().await,
     }
+}
+
+/// What goes on record of somebody who ends the run.
+pub(super) fn abort_wanted(by: Operator, AbortRequest { undo, reason, .. }: AbortRequest) -> Event {
+    Event::AbortWanted { by, undo, reason: crate::base::secret::sanitize(&reason) }
 }
 
 /// What the runner itself wants.

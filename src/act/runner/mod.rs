@@ -13,6 +13,6 @@ mod preempt;
 mod probe;
 mod start;
 
-pub use control::{Control, ControlRequest, PATIENCE, Reply, ask};
+pub use control::{AbortRequest, Control, ControlRequest, PATIENCE, Reply, ask};
 pub use drive::{DriveError, Ending, Setup, drive};
 pub use start::{Started, start, take_leave};

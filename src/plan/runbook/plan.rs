@@ -406,7 +406,7 @@ impl Planned {
     }
 
     /// Whether what was asked for says already that it will not be done.
-    fn is_ruled_out(&self, inputs: &Map<String, Json>) -> bool {
+    pub fn is_ruled_out(&self, inputs: &Map<String, Json>) -> bool {
         let of = |when: &When| if when.prefix.is_empty() { inputs.clone() } else { when.inputs.clone() };
         self.when.iter().any(|when| holds(&when.expression, &json!({"inputs": of(when)})) == Ok(false))
     }

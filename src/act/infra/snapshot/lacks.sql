@@ -1,35 +1,62 @@
 -- What keeps an archive's objects from being made by whoever restores them: lines of its table of contents that end with an owner,
--- who is granted something, and in whose name.
+-- extensions, who is granted something, and in whose name.
 WITH me AS (
     SELECT rolname, rolsuper FROM pg_roles WHERE rolname = current_user
 ),
 owned AS (
-    SELECT line, (SELECT rolname FROM pg_roles WHERE right(line, length(rolname) + 1) = ' ' || rolname ORDER BY length(rolname) DESC LIMIT 1) AS owner,
-        (regexp_match(line, '^\d+; \d+ \d+ (?:TABLE|VIEW|MATERIALIZED VIEW|FOREIGN TABLE|SEQUENCE|FUNCTION|PROCEDURE|AGGREGATE|TYPE|DOMAIN) (\S+) '))[1] AS schema
+    SELECT line, owner.*, kind[1] AS kind, kind[2] AS rest
     FROM json_array_elements_text($owned::json) AS line
+        CROSS JOIN regexp_match(line, '^\d+; \d+ \d+ ((?:[A-Z]+ )+)(.*)$') AS kind
+        LEFT JOIN LATERAL (
+            SELECT rolname AS owner, rolsuper AS is_super FROM pg_roles WHERE right(line, length(rolname) + 1) = ' ' || rolname
+            ORDER BY length(rolname) DESC LIMIT 1
+        ) AS owner ON true
 ),
 schemas AS (
-    SELECT (regexp_match(line, '^\d+; \d+ \d+ SCHEMA - (\S+) '))[1] AS schema, owner FROM owned
+    SELECT left(substr(rest, 3), -length(owner) - 1) AS schema, owner AS held_by FROM owned WHERE kind = 'SCHEMA ' AND owner IS NOT NULL
     -- Up to PostgreSQL 14 everybody may make things in public.
     UNION ALL SELECT 'public', pg_get_userbyid(datdba) FROM pg_database
         WHERE datname = current_database() AND current_setting('server_version_num')::int >= 150000
 ),
+-- What changes hands only where its new owner may make things.
+placed AS (
+    SELECT owned.*, home.*, to_regnamespace(quote_ident(home.schema)) AS there
+    FROM owned CROSS JOIN LATERAL (SELECT schema, held_by FROM schemas WHERE starts_with(rest, schema || ' ') ORDER BY length(schema) DESC LIMIT 1) AS home
+    WHERE owner IS NOT NULL AND kind IN ('TABLE ', 'VIEW ', 'MATERIALIZED VIEW ', 'FOREIGN TABLE ', 'SEQUENCE ', 'FUNCTION ', 'PROCEDURE ', 'AGGREGATE ',
+        'TYPE ', 'SHELL TYPE ', 'DOMAIN ', 'OPERATOR ', 'OPERATOR CLASS ', 'OPERATOR FAMILY ', 'COLLATION ', 'CONVERSION ', 'STATISTICS ',
+        'TEXT SEARCH CONFIGURATION ', 'TEXT SEARCH DICTIONARY ')
+),
 lacking AS (
-    SELECT 'role ' || regexp_replace(line, '^.* ', '') || ', which owns some of it, is not there' AS words FROM owned WHERE owner IS NULL
+    SELECT 'the owner of some of it is not there, at the end of `' || kind || rest || '`' AS words FROM owned WHERE owner IS NULL
     UNION SELECT 'role ' || role || ', which may use some of it, is not there' FROM json_array_elements_text($granted::json) AS role
         WHERE to_regrole(role) IS NULL
-    UNION SELECT 'some of it is owned by ' || owner || ': GRANT ' || quote_ident(owner) || ' TO ' || quote_ident(me.rolname) FROM owned, me
-        WHERE owner IS NOT NULL AND NOT pg_has_role(owner, 'member')
+    UNION SELECT 'some of it is owned by ' || owner || CASE WHEN is_super THEN ': a superuser restores that, or another role has to own it'
+            ELSE ': GRANT ' || quote_ident(owner) || ' TO ' || quote_ident(me.rolname) END
+        FROM owned, me WHERE owner IS NOT NULL AND NOT pg_has_role(owner, 'member')
+            -- What an extension has made is owned as it is there; a schema that is there is left as it is in place.
+            AND kind <> 'ACL ' AND ($swaps OR kind <> 'SCHEMA ' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
+    -- To be a member of a superuser is not to be one.
+    UNION SELECT 'only a superuser makes some of it: ' || lower(trim(kind)) || ' of ' || owner FROM owned, me
+        WHERE NOT me.rolsuper AND pg_has_role(owner, 'member') AND (kind IN ('EVENT TRIGGER ', 'OPERATOR CLASS ', 'OPERATOR FAMILY ',
+            'FOREIGN DATA WRAPPER ', 'ACCESS METHOD ', 'PROCEDURAL LANGUAGE ', 'TRANSFORM ', 'TEXT SEARCH PARSER ', 'TEXT SEARCH TEMPLATE ')
+            OR kind = 'PUBLICATION ' AND is_super)
     UNION SELECT role || ' has granted some of it, which only a superuser does again' FROM json_array_elements_text($granting::json) AS role, me
         WHERE NOT me.rolsuper
-    UNION SELECT owned.owner || ' owns some of schema ' || owned.schema || ', where it may make nothing: let ' || schemas.owner
+    UNION SELECT CASE WHEN v.name IS NULL THEN 'extension ' || wanted.name || ' is not on the server'
+            ELSE 'extension ' || wanted.name || ', which a superuser makes' END
+        FROM json_array_elements_text($extensions::json) AS wanted (name) CROSS JOIN me LEFT JOIN LATERAL (
+            SELECT v.name, v.superuser AND NOT v.trusted AS is_super FROM pg_available_extension_versions v
+                JOIN pg_available_extensions a ON a.name = v.name AND a.default_version = v.version WHERE v.name = wanted.name
+        ) AS v (name, is_super) ON true
+        WHERE (v.name IS NULL OR v.is_super AND NOT me.rolsuper) AND ($swaps OR NOT EXISTS (SELECT FROM pg_extension WHERE extname = wanted.name))
+    UNION SELECT 'publications of ' || owner || ', which may make nothing here: GRANT CREATE ON DATABASE ' || quote_ident(current_database())
+            || ' TO ' || quote_ident(owner)
+        FROM owned, me WHERE kind = 'PUBLICATION ' AND NOT me.rolsuper AND NOT has_database_privilege(owner, current_database(), 'CREATE')
+    UNION SELECT owner || ' owns some of schema ' || schema || ', where it may make nothing: let ' || held_by
             || ' own that, and take a new snapshot; or a superuser restores it'
-        FROM owned JOIN schemas USING (schema), me
-        WHERE $swaps AND NOT me.rolsuper AND owned.owner IS NOT NULL AND schemas.owner IS NOT NULL
-            AND NOT pg_has_role(owned.owner, schemas.owner, 'usage')
-    UNION SELECT owned.owner || ' owns some of schema ' || n.nspname || ', where it may make nothing: GRANT CREATE ON SCHEMA '
-            || quote_ident(n.nspname) || ' TO ' || quote_ident(owned.owner)
-        FROM owned JOIN pg_namespace n ON n.nspname = owned.schema, me
-        WHERE NOT $swaps AND NOT me.rolsuper AND owned.owner IS NOT NULL AND NOT has_schema_privilege(owned.owner, n.oid, 'CREATE')
+        FROM placed, me WHERE $swaps AND NOT me.rolsuper AND NOT pg_has_role(owner, held_by, 'usage')
+    UNION SELECT owner || ' owns some of schema ' || schema || ', where it may make nothing: GRANT CREATE ON SCHEMA '
+            || quote_ident(schema) || ' TO ' || quote_ident(owner)
+        FROM placed, me WHERE NOT $swaps AND NOT me.rolsuper AND there IS NOT NULL AND NOT has_schema_privilege(owner, there, 'CREATE')
 )
 SELECT string_agg(words, '; ' ORDER BY words) AS v FROM lacking

@@ -250,12 +250,14 @@ async fn finish(session: &mut Session, names: &DatabaseNames) -> Result<(), Faul
     open_door(session, &names.old).await
 }
 
-/// Ends every session in a database, also those that come while it is done. Its vacuum ends by itself when it is renamed.
+/// Ends every session in a database, also those that come while it is done. Its vacuum ends by itself when it is renamed, and is
+/// nobody's: what it is called only some may see.
 async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
     let deadline = Instant::now() + CLEARING;
     let query = format!(
         "SELECT count(pg_terminate_backend(pid)) AS v FROM pg_stat_activity \
-         WHERE datname = {} AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker'",
+         WHERE datname = {} AND pid <> pg_backend_pid() \
+         AND usesysid IS NOT NULL AND backend_type IS DISTINCT FROM 'autovacuum worker'",
         literal(name)
     );
     loop {

@@ -258,7 +258,14 @@ async fn swap(
         (true, _, false) => {
             let filled = fill(&mut session, options, part, file, settings, (&names, session_name), told).await;
             match filled {
-                Ok(()) => change_names_whole(options, &names).await.map(|()| Restored::Done(names.done())),
+                Ok(left) => {
+                    let left = if left.is_empty() {
+                        String::new()
+                    } else {
+                        format!("; not set again, which only a superuser may: {}", left.join(", "))
+                    };
+                    change_names_whole(options, &names).await.map(|()| Restored::Done(names.done() + &left))
+                }
                 Err(fault) => Err(fault),
             }
         }
@@ -271,7 +278,7 @@ async fn swap(
     result
 }
 
-/// Makes the new database anew, fills it, and counts. The live one is not touched.
+/// Makes the new database anew, fills it, and counts. The live one is not touched. Gives the settings that it lacks.
 async fn fill(
     session: &mut Session,
     options: &DatabaseOptions,
@@ -280,7 +287,7 @@ async fn fill(
     settings: &SnapshotSettings,
     (names, session_name): (&DatabaseNames, &str),
     told: &mut Told<'_>,
-) -> Result<(), Fault> {
+) -> Result<Vec<String>, Fault> {
     // What an attempt before this one has left, nobody knows how far.
     say_at_length(session, format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(&names.new)), settings).await?;
     let like = format!(
@@ -317,6 +324,7 @@ async fn fill(
         settings,
     )
     .await?;
+    grants_of_the_live_one(session, names).await?;
     let new = at_database(options, &names.new)?;
     let (source, place) = (file.display().to_string(), new.url.clone());
     let argv = ["pg_restore", "--exit-on-error", NO_SUBSCRIPTIONS, "--jobs", JOBS, "--no-password", "--dbname", &place, &source];
@@ -342,14 +350,15 @@ async fn fill(
         let words = format!("{} is not as it was: {}; the live one is untouched", names.new, different.join("; "));
         return Err(Fault::new(FaultKind::Garbage, words));
     }
-    like_the_live_one(session, names).await?;
+    let left = settings_of_the_live_one(session, names).await?;
     mark(session, &names.new, Some(&names.run)).await;
-    own_records(options, &new, session_name, settings.timeout).await
+    own_records(options, &new, session_name, settings.timeout).await?;
+    Ok(left)
 }
 
-/// What belongs to a database and is in no dump of it: its settings, and who may come in.
-async fn like_the_live_one(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
-    let new = identifier(&names.new);
+/// The settings of a database, which are in no dump of it. Gives those that this role may not make.
+async fn settings_of_the_live_one(session: &mut Session, names: &DatabaseNames) -> Result<Vec<String>, Fault> {
+    let (new, mut left) = (identifier(&names.new), Vec::new());
     let query = format!(
         "SELECT coalesce(json_agg(json_build_object('role', CASE WHEN setrole = 0 THEN NULL ELSE pg_get_userbyid(setrole) END, 'set', c)), '[]') AS v \
          FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(setconfig) c WHERE d.datname = {}",
@@ -365,8 +374,20 @@ async fn like_the_live_one(session: &mut Session, names: &DatabaseNames) -> Resu
         // Lists are kept as they are written.
         let lists = ["search_path", "session_preload_libraries", "local_preload_libraries", "temp_tablespaces"];
         let value = if lists.contains(&name) { value.to_string() } else { literal(value) };
-        say(session, format!("{whose} SET {} TO {value}", identifier(name))).await?;
+        // A setting that is missing is said, and keeps no data from coming back.
+        match say(session, format!("{whose} SET {} TO {value}", identifier(name))).await {
+            Err(fault) if fault.kind == FaultKind::Query => {
+                left.push(one["role"].as_str().map_or_else(|| name.to_string(), |role| format!("{name} of role {role}")))
+            }
+            done => done?,
+        }
     }
+    Ok(left)
+}
+
+/// Who may come in, and may make things: in no dump of it either, and before anything is made that is theirs.
+async fn grants_of_the_live_one(session: &mut Session, names: &DatabaseNames) -> Result<(), Fault> {
+    let new = identifier(&names.new);
     let query = format!(
         "SELECT coalesce(json_agg(json_build_object('who', CASE WHEN a.grantee = 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, \
          'what', a.privilege_type)), 'null') AS v FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = {} AND d.datacl IS NOT NULL",

@@ -31,7 +31,11 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
            WHERE NOT pg_roles.rolsuper AND s.rolsuper AND a.datname = d.datname AND a.backend_type IN ('client backend', 'walsender')) AS above, \
          (SELECT string_agg(gid, ', ') FROM pg_prepared_xacts WHERE database = d.datname) AS prepared, \
          (SELECT string_agg(words, ', ') FROM (SELECT 'replication slot ' || slot_name FROM pg_replication_slots WHERE database = d.datname \
-           UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = d.oid) AS staying (words)) AS stays, \
+           UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = d.oid \
+           UNION ALL SELECT 'setting ' || split_part(c, '=', 1) || coalesce(' of role ' || s.rolname, '') FROM pg_db_role_setting \
+             CROSS JOIN unnest(setconfig) AS c LEFT JOIN pg_roles s ON s.oid = setrole WHERE setdatabase = d.oid AND NOT pg_roles.rolsuper \
+             AND (setrole <> 0 AND setrole <> pg_roles.oid AND NOT (pg_roles.rolcreaterole AND NOT s.rolsuper) OR EXISTS (SELECT FROM pg_settings p \
+               WHERE p.name = split_part(c, '=', 1) AND p.context LIKE 'superuser%'))) AS staying (words)) AS stays, \
          (SELECT string_agg(quote_ident(subname), ', ') FROM pg_subscription JOIN pg_roles s ON s.oid = subowner WHERE subdbid = d.oid AND subenabled \
            AND NOT pg_roles.rolsuper AND (s.rolsuper OR NOT pg_has_role(current_user, s.oid, 'member') \
              AND NOT pg_has_role(current_user, 'pg_signal_backend', 'member'))) AS applying, \

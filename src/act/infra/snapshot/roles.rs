@@ -16,6 +16,7 @@ use crate::plan::runbook::DatabaseStrategy;
 struct Listed {
     /// The lines that end with an owner.
     owned: Vec<String>,
+    extensions: Vec<String>,
     /// Who is granted something, quoted as it must be.
     granted: Vec<String>,
     /// In whose name something is granted: only a superuser does that.
@@ -27,9 +28,16 @@ impl Listed {
     fn of(contents: &str, grants: &str) -> Listed {
         let owned = contents.lines().filter(|line| !line.starts_with(';') && !line.ends_with(' ') && !line.is_empty());
         let mut listed = Listed { owned: owned.map(str::to_string).collect(), ..Listed::default() };
+        let extension = |line: &str| line.split_once(" EXTENSION - ").map(|(_, name)| name.trim_end().to_string());
+        listed.extensions = contents.lines().filter(|line| line.ends_with(' ')).filter_map(extension).collect();
         for line in grants.lines().filter_map(|line| line.strip_suffix(';')) {
             if let Some(role) = line.strip_prefix("SET SESSION AUTHORIZATION ") {
                 listed.granting.extend((role != "DEFAULT").then(|| role.to_string()));
+            } else if line.starts_with("CREATE POLICY ") {
+                let (_, behind) = line.split_once(" TO ").unwrap_or_default();
+                let roles = behind.split(" USING (").next().and_then(|roles| roles.split(" WITH CHECK (").next()).unwrap_or_default();
+                let named = |role: &&str| !["", "PUBLIC"].contains(role);
+                listed.granted.extend(roles.split(", ").map(str::trim).filter(named).map(str::to_string));
             } else if let Some((what, role)) = line.rsplit_once(" TO ")
                 && (what.starts_with("GRANT ") || what.starts_with("ALTER DEFAULT PRIVILEGES "))
             {
@@ -43,11 +51,11 @@ impl Listed {
     }
 }
 
-/// The line of a table of contents that grants something.
+/// The line of a table of contents that grants something, or says for whom a policy is.
 fn grants(line: &str) -> bool {
     let mut words = line.split(' ').skip(3);
     match words.next() {
-        Some("ACL") => true,
+        Some("ACL" | "POLICY") => true,
         Some("DEFAULT") => words.next() == Some("ACL"),
         _ => false,
     }
@@ -72,6 +80,7 @@ pub async fn lacks(options: &DatabaseOptions, file: &Path, strategy: DatabaseStr
     let query = LACKS
         .replace("$swaps", if strategy == DatabaseStrategy::Swap { "true" } else { "false" })
         .replace("$owned", &of(&listed.owned))
+        .replace("$extensions", &of(&listed.extensions))
         .replace("$granted", &of(&listed.granted))
         .replace("$granting", &of(&listed.granting));
     let mut session = open(options).await?;
@@ -93,9 +102,13 @@ mod tests {
         let script = "SET check_function_bodies = false;\nREVOKE USAGE ON SCHEMA public FROM PUBLIC;\nGRANT ALL ON SCHEMA public TO PUBLIC;\n\
             GRANT SELECT ON TABLE app.chunks TO \"the reader\" WITH GRANT OPTION;\nSET SESSION AUTHORIZATION carol;\n\
             GRANT SELECT ON TABLE app.\"a TO b\" TO dave;\nRESET SESSION AUTHORIZATION;\n\
-            ALTER DEFAULT PRIVILEGES FOR ROLE bob IN SCHEMA app GRANT SELECT ON TABLES  TO dave;\n";
+            ALTER DEFAULT PRIVILEGES FOR ROLE bob IN SCHEMA app GRANT SELECT ON TABLES  TO dave;\n\
+            CREATE POLICY p ON app.chunks FOR SELECT TO erin, \"the reader\" USING ((id > 0));\nCREATE POLICY q ON app.chunks USING (true);\n";
         let listed = Listed::of(contents, script);
-        assert_eq!(listed.owned.len(), 4, "{listed:?}");
-        assert_eq!((listed.granted, listed.granting), (vec!["\"the reader\"".to_string(), "dave".into()], vec!["carol".to_string()]));
+        assert_eq!((listed.owned.len(), &listed.extensions), (4, &vec!["vector".to_string()]), "{listed:?}");
+        assert_eq!(
+            (listed.granted, listed.granting),
+            (vec!["\"the reader\"".to_string(), "dave".into(), "erin".into()], vec!["carol".to_string()])
+        );
     }
 }
