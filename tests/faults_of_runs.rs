@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -284,4 +285,17 @@ fn an_abort_that_somebody_else_was_before_is_not_cut_off_unseen() {
     std::fs::write(host.path().join("go"), "").expect("written");
     host.until(&id, "aborted");
     assert!(!host.has("made"), "it was undone");
+    // Whoever has seen that may cut it off, and both are told what has become of it.
+    for name in ["going", "go", "waits-for-never"] {
+        std::fs::remove_file(host.path().join(name)).expect("removed");
+    }
+    let id = host.begin("back");
+    until("the last step", || host.has("waits-for-never"));
+    let undo = host.command(&["abort", &id, "--undo"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    until("it to go back", || host.has("going"));
+    let (code, said) = host.run(&["abort", &id, "--leave"]);
+    assert!(code == 0 && said.contains("make: its undo was begun, and is not done"), "{code}: {said}");
+    let told = undo.expect("begun").wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.code() == Some(24) && said.contains("not everything was undone"), "{said}");
 }

@@ -52,6 +52,31 @@ fn what_was_made_later_and_stands_on_it_goes_and_comes_back_by_an_undo() {
     assert_eq!(of(standing), "1000 1 1 3");
 }
 
+/// A partition has its key from the whole, and cannot lose it alone; one that was made later keeps its rows.
+#[test]
+fn partitions_come_back_and_one_that_was_made_later_is_left_beside() {
+    let (pg, host) = with_data("restore_database = \"in_place\"");
+    let of = |query: &str| pg.sql_in("ragdb", query);
+    of("CREATE TABLE days (day int, chunk int REFERENCES chunks, PRIMARY KEY (day)) PARTITION BY RANGE (day)");
+    of("CREATE TABLE d1 PARTITION OF days FOR VALUES FROM (0) TO (10); CREATE TABLE d2 PARTITION OF days FOR VALUES FROM (10) TO (20)");
+    of(
+        "CREATE INDEX ON days (chunk); INSERT INTO days SELECT i, i + 1 FROM generate_series(0, 19) i; CREATE PUBLICATION p FOR TABLE chunks",
+    );
+    of("CREATE TYPE span AS RANGE (subtype = int4); CREATE TABLE spans (s span)");
+    create(&host, true);
+    assert_eq!(readiness(&host), None, "nothing stands in its way");
+    of("DELETE FROM days WHERE day > 4; CREATE TABLE d3 PARTITION OF days FOR VALUES FROM (20) TO (30); INSERT INTO days VALUES (25, 7)");
+    of("CREATE TABLE new (id int); ALTER PUBLICATION p ADD TABLE new, other");
+    let goes = "public.d3 as a partition of public.days, public.new in publication p, public.other in publication p";
+    assert_eq!(readiness(&host), Some(("warn".into(), format!("not in the snapshot, and would go: {goes}"))));
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
+    assert!(code == 0 && said.contains(&format!("what stood on it has gone: {goes}")), "{said}");
+    let counts = "SELECT (SELECT count(*) FROM days) || ' ' || (SELECT count(*) FROM d3)";
+    assert_eq!(of(counts), "20 1");
+    let (code, said) = host.run(&["rollback", "undo", "--confirm", "here"]);
+    assert_eq!((code, of(counts).as_str()), (0, "6 1"), "{said}");
+}
+
 #[test]
 fn what_must_not_go_is_said_before_and_nothing_is_begun() {
     let (pg, host) = with_data("restore_database = \"in_place\"");

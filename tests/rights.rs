@@ -53,6 +53,11 @@ fn the_rights_that_are_said_to_be_enough_are_enough() {
             "ALTER TABLE other NO FORCE ROW LEVEL SECURITY; ALTER TABLE other DISABLE ROW LEVEL SECURITY",
             "a policy hides rows of other from this role",
         ),
+        (
+            "CREATE TABLE theirs (id int); ALTER TABLE theirs OWNER TO app; ALTER TABLE theirs ENABLE ROW LEVEL SECURITY",
+            "DROP TABLE theirs",
+            "a policy hides rows of theirs from this role",
+        ),
         ("CREATE PUBLICATION theirs FOR TABLE other", "DROP PUBLICATION theirs", "publication theirs of postgres"),
         (
             "CREATE SUBSCRIPTION busy CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false, slot_name = 's'); ALTER SUBSCRIPTION busy ENABLE",
@@ -145,7 +150,12 @@ fn what_is_said_of_a_snapshot_is_so_when_it_is_restored() {
         "CREATE EXTENSION citext; GRANT EXECUTE ON FUNCTION citext_eq(citext, citext) TO keeper; CREATE POLICY p ON other TO \"the owner\" USING (true)",
     );
     pg.sql("ALTER ROLE app IN DATABASE ragdb SET statement_timeout TO '7s'; ALTER DATABASE ragdb SET log_min_duration_statement = 7");
+    pg.sql("COMMENT ON DATABASE ragdb IS 'the team''s'");
     let told = restored(None);
+    assert!(
+        pg.sql("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'ragdb'")
+            .starts_with("the team's\nrestored by")
+    );
     // What this role may not set again is said, before and after.
     assert!(told.contains("not set again, which only a superuser may: ") && told.contains("log_min_duration_statement"), "{told}");
     assert!(told.contains("statement_timeout of role app"), "{told}");
@@ -219,6 +229,15 @@ fn rows_that_a_policy_hides_are_not_counted_as_lost() {
     let own = host.read("lastgreen.toml").replace("folder = \"snaps\"", "folder = \"snaps\"\nrestore_database = \"in_place\"");
     std::fs::write(host.path().join("lastgreen.toml"), own).expect("written");
     asked("what is there now of db is gone for good: it is restored in place");
+    // What has come back and cannot be counted has come back.
+    pg.sql_in("ragdb", "ALTER TABLE other NO FORCE ROW LEVEL SECURITY; CREATE TABLE later (id int); ALTER TABLE later OWNER TO keeper");
+    pg.sql_in(
+        "ragdb",
+        "ALTER TABLE later ENABLE ROW LEVEL SECURITY; ALTER TABLE later FORCE ROW LEVEL SECURITY; DELETE FROM chunks WHERE id > 10",
+    );
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+    assert!(code == 22 && said.contains("ragdb WAS restored in place, and what it is now cannot be counted"), "{code}: {said}");
+    assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), "1000");
 }
 
 /// A superuser ends what applies a subscription; it goes on in what is kept beside, and comes back with it.

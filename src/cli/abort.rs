@@ -56,12 +56,11 @@ pub fn abort(args: &AbortArgs, operations: &mut Operations) -> CommandResult {
         return Ok(code);
     }
     // In the same moment somebody else may have wanted it otherwise.
-    let (could, was_undone) = (!line.run.way_back(&line.plan).is_empty(), operations.line(id)?.run.rollback.is_some());
-    match (undo, was_undone) {
-        (true, false) if could => Err(CommandError::refused("somebody else has aborted it as well: it was left as it is, and NOT undone")),
-        (false, true) if line.run.rollback.is_none() => {
-            Err(CommandError::refused("somebody else has aborted it as well: it was undone, and NOT left as it is"))
-        }
+    let after = operations.line(id)?;
+    let could = !line.run.way_back(&line.plan).is_empty();
+    match (undo, after.run.is_undone()) {
+        (true, false) if could => Err(CommandError::refused(format!("not everything was undone: {}", after.words()))),
+        (false, true) => Err(CommandError::refused("somebody else has aborted it as well: it was undone, and NOT left as it is")),
         _ => Ok(exit::DONE),
     }
 }

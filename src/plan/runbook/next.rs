@@ -240,6 +240,14 @@ impl Run {
         let mut lines = Vec::new();
         for step in &plan.content.steps {
             let Some(run) = self.steps.get(&step.key).filter(|_| !self.is_taken_back(plan, &step.key)) else { continue };
+            match self.steps.get(&format!("undo/{}", step.key)).map(|undo| undo.state) {
+                Some(StepState::Done) => continue,
+                Some(StepState::Pending) | None => {}
+                Some(_) => {
+                    lines.push(format!("{}: its undo was begun, and is not done", step.name));
+                    continue;
+                }
+            }
             let undo = if step.undo.is_some() { "can be undone" } else { "has no undo" };
             match run.state {
                 StepState::Running | StepState::Unknown if step.kind.mutates() => {

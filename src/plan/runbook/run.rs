@@ -166,6 +166,12 @@ impl Run {
         matches!(self.phase, Phase::Ended { .. })
     }
 
+    /// Whether it has gone all of its way back.
+    pub fn is_undone(&self) -> bool {
+        let done = |key: &String| self.steps.get(key).is_some_and(|step| step.state == StepState::Done);
+        self.rollback.as_ref().is_some_and(|back| back.steps.iter().all(done))
+    }
+
     pub fn course(&self) -> Course {
         Course { aborts: self.aborts, goes_back: self.rollback.is_some() }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Told;
-use super::names::{comment, is_restored_by, say};
+use super::names::{comment, described, is_restored_by, say};
 use super::server::{CONNECTING, LOOK, NO_SUBSCRIPTIONS, environment, fits, maintenance, named, open, program, server_version, wrong};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
@@ -31,12 +31,19 @@ struct Made {
     types: Vec<String>,
     routines: Vec<String>,
     publications: Vec<String>,
+    /// Each with a table that it has.
+    published: Vec<String>,
 }
 
 impl Made {
     /// Of a script that drops everything before it makes it.
     fn by(script: &str) -> Made {
-        let mut made = Made::default();
+        let published = |line: &str| {
+            let (publication, table) = line.strip_prefix("ALTER PUBLICATION ")?.split_once(" ADD TABLE ONLY ")?;
+            let table = table.split(" (").next()?.split(" WHERE ").next()?.trim_end_matches(';');
+            Some(format!("{publication} {table}"))
+        };
+        let mut made = Made { published: script.lines().filter_map(published).collect(), ..Made::default() };
         // A view in a circle is made empty before it is dropped.
         let is_over = |line: &str| line.starts_with("CREATE ") && !line.starts_with("CREATE OR REPLACE VIEW ");
         for line in script.lines().take_while(|line| !is_over(line)) {
@@ -83,11 +90,14 @@ async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Re
         .replace("$relations", &listed(&[&made.tables, &made.others]))
         .replace("$types", &listed(&[&made.types]))
         .replace("$routines", &listed(&[&made.routines]))
-        .replace("$publications", &listed(&[&made.publications]));
+        .replace("$publications", &listed(&[&made.publications]))
+        .replace("$published", &listed(&[&made.published]));
     let mut session = open(options).await?;
     let told = async {
-        // So that every name is said with its schema.
-        say(&mut session, "SET search_path = ''".into()).await?;
+        // So that every name is said with its schema; and to compile so long a query takes longer than to do it.
+        for setting in ["SET search_path = ''", "SET jit = off"] {
+            say(&mut session, setting.into()).await?;
+        }
         session.run(&query, &[], true, limit).await
     };
     let told = told.await;
@@ -181,7 +191,11 @@ async fn pipe(
     let (prelude, contents) = (written("prelude.sql", standing.prelude())?, written("contents", standing.contents(&list))?);
     let environment = environment(options, session_name).await?;
     // Whether this run has restored it is known by the database itself, whatever becomes of whoever waits for it.
-    let mark = comment(&named(options)?, Some(run));
+    let name = named(options)?;
+    let mut session = maintenance(options).await?;
+    let own = described(&mut session, &name).await;
+    session.close().await;
+    let mark = comment(&name, &own?.0, Some(run));
     let argv = ["sh", "-c", PIPE, "pg_restore", &prelude, &contents, &file, &options.url, &mark];
     let said = program(&argv, environment, settings.timeout).await.map_err(|fault| {
         let message = fault.message.replacen("`sh`", "`pg_restore | psql`", 1);
@@ -258,11 +272,13 @@ mod tests {
         let script = "--\nSET lock_timeout = 0;\nALTER TABLE IF EXISTS ONLY public.\"My Docs\" DROP CONSTRAINT IF EXISTS a;\n\
             CREATE OR REPLACE VIEW public.v AS\nSELECT\n    NULL::integer AS id;\nDROP VIEW IF EXISTS public.v;\nDROP SEQUENCE IF EXISTS public.s;\n\
             DROP TABLE IF EXISTS public.\"My Docs\";\nDROP TYPE IF EXISTS public.mood;\nDROP FUNCTION IF EXISTS public.f(integer, text);\nDROP PUBLICATION IF EXISTS p;\n\
-            DROP SCHEMA IF EXISTS app;\nCREATE SCHEMA app;\nDROP TABLE IF EXISTS in_a_body;\n";
+            DROP SCHEMA IF EXISTS app;\nCREATE SCHEMA app;\nDROP TABLE IF EXISTS in_a_body;\n\
+            ALTER PUBLICATION p ADD TABLE ONLY public.\"My Docs\" (id, body) WHERE ((id > 0));\nALTER PUBLICATION p ADD TABLE ONLY public.v;\n";
         let made = Made::by(script);
         assert_eq!(made.tables, ["public.\"My Docs\""]);
         assert_eq!(made.others, ["public.v", "public.s"]);
         assert_eq!(made.publications, ["p"]);
+        assert_eq!(made.published, ["p public.\"My Docs\"", "p public.v"]);
         assert_eq!((made.types, made.routines), (vec!["public.mood".to_string()], vec!["public.f(integer, text)".to_string()]));
     }
 

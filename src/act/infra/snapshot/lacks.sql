@@ -3,17 +3,27 @@
 WITH me AS (
     SELECT rolname, rolsuper FROM pg_roles WHERE rolname = current_user
 ),
+listed AS (
+    SELECT line, regexp_replace(line, '^\d+; \d+ \d+ ', '') AS body FROM json_array_elements_text($owned::json) AS line
+),
 owned AS (
-    SELECT line, owner.*, kind[1] AS kind, kind[2] AS rest
-    FROM json_array_elements_text($owned::json) AS line
-        CROSS JOIN regexp_match(line, '^\d+; \d+ \d+ ((?:[A-Z]+ )+)(.*)$') AS kind
+    SELECT line, owner.*, kind, substr(body, length(kind) + 2) AS rest
+    FROM listed CROSS JOIN LATERAL (
+            -- Kinds of several words; a schema may be called like the second.
+            SELECT kind FROM unnest(ARRAY['TABLE DATA', 'TABLE ATTACH', 'INDEX ATTACH', 'MATERIALIZED VIEW', 'MATERIALIZED VIEW DATA', 'FOREIGN TABLE',
+                'FOREIGN SERVER', 'FOREIGN DATA WRAPPER', 'SEQUENCE OWNED BY', 'SEQUENCE SET', 'FK CONSTRAINT', 'CHECK CONSTRAINT', 'DEFAULT ACL',
+                'EVENT TRIGGER', 'OPERATOR CLASS', 'OPERATOR FAMILY', 'ACCESS METHOD', 'PROCEDURAL LANGUAGE', 'TEXT SEARCH PARSER',
+                'TEXT SEARCH TEMPLATE', 'TEXT SEARCH CONFIGURATION', 'TEXT SEARCH DICTIONARY', 'SHELL TYPE', 'ROW SECURITY', 'PUBLICATION TABLE',
+                'PUBLICATION TABLES IN SCHEMA', 'USER MAPPING', split_part(body, ' ', 1)]) AS kind
+            WHERE starts_with(body, kind || ' ') ORDER BY length(kind) DESC LIMIT 1
+        ) AS first
         LEFT JOIN LATERAL (
             SELECT rolname AS owner, rolsuper AS is_super FROM pg_roles WHERE right(line, length(rolname) + 1) = ' ' || rolname
             ORDER BY length(rolname) DESC LIMIT 1
         ) AS owner ON true
 ),
 schemas AS (
-    SELECT left(substr(rest, 3), -length(owner) - 1) AS schema, owner AS held_by FROM owned WHERE kind = 'SCHEMA ' AND owner IS NOT NULL
+    SELECT left(substr(rest, 3), -length(owner) - 1) AS schema, owner AS held_by FROM owned WHERE kind = 'SCHEMA' AND owner IS NOT NULL
     -- Up to PostgreSQL 14 everybody may make things in public.
     UNION ALL SELECT 'public', pg_get_userbyid(datdba) FROM pg_database
         WHERE datname = current_database() AND current_setting('server_version_num')::int >= 150000
@@ -22,24 +32,24 @@ schemas AS (
 placed AS (
     SELECT owned.*, home.*, to_regnamespace(quote_ident(home.schema)) AS there
     FROM owned CROSS JOIN LATERAL (SELECT schema, held_by FROM schemas WHERE starts_with(rest, schema || ' ') ORDER BY length(schema) DESC LIMIT 1) AS home
-    WHERE owner IS NOT NULL AND kind IN ('TABLE ', 'VIEW ', 'MATERIALIZED VIEW ', 'FOREIGN TABLE ', 'SEQUENCE ', 'FUNCTION ', 'PROCEDURE ', 'AGGREGATE ',
-        'TYPE ', 'SHELL TYPE ', 'DOMAIN ', 'OPERATOR ', 'OPERATOR CLASS ', 'OPERATOR FAMILY ', 'COLLATION ', 'CONVERSION ', 'STATISTICS ',
-        'TEXT SEARCH CONFIGURATION ', 'TEXT SEARCH DICTIONARY ')
+    WHERE owner IS NOT NULL AND kind IN ('TABLE', 'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'SEQUENCE', 'FUNCTION', 'PROCEDURE', 'AGGREGATE',
+        'TYPE', 'SHELL TYPE', 'DOMAIN', 'OPERATOR', 'OPERATOR CLASS', 'OPERATOR FAMILY', 'COLLATION', 'CONVERSION', 'STATISTICS',
+        'TEXT SEARCH CONFIGURATION', 'TEXT SEARCH DICTIONARY')
 ),
 lacking AS (
-    SELECT 'the owner of some of it is not there, at the end of `' || kind || rest || '`' AS words FROM owned WHERE owner IS NULL
+    SELECT 'the owner of some of it is not there, at the end of `' || kind || ' ' || rest || '`' AS words FROM owned WHERE owner IS NULL
     UNION SELECT 'role ' || role || ', which may use some of it, is not there' FROM json_array_elements_text($granted::json) AS role
         WHERE to_regrole(role) IS NULL
     UNION SELECT 'some of it is owned by ' || owner || CASE WHEN is_super THEN ': a superuser restores that, or another role has to own it'
             ELSE ': GRANT ' || quote_ident(owner) || ' TO ' || quote_ident(me.rolname) END
         FROM owned, me WHERE owner IS NOT NULL AND NOT pg_has_role(owner, 'member')
-            -- What an extension has made is owned as it is there; a schema that is there is left as it is in place.
-            AND kind <> 'ACL ' AND ($swaps OR kind <> 'SCHEMA ' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
+            -- What an extension has made anew is owned as it is then; a schema that is there is left as it is in place.
+            AND (kind <> 'ACL' OR NOT $swaps AND rest NOT LIKE '- SCHEMA %') AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
     -- To be a member of a superuser is not to be one.
-    UNION SELECT 'only a superuser makes some of it: ' || lower(trim(kind)) || ' of ' || owner FROM owned, me
-        WHERE NOT me.rolsuper AND pg_has_role(owner, 'member') AND (kind IN ('EVENT TRIGGER ', 'OPERATOR CLASS ', 'OPERATOR FAMILY ',
-            'FOREIGN DATA WRAPPER ', 'ACCESS METHOD ', 'PROCEDURAL LANGUAGE ', 'TRANSFORM ', 'TEXT SEARCH PARSER ', 'TEXT SEARCH TEMPLATE ')
-            OR kind = 'PUBLICATION ' AND is_super)
+    UNION SELECT 'only a superuser makes some of it: ' || lower(kind) || ' of ' || owner FROM owned, me
+        WHERE NOT me.rolsuper AND pg_has_role(owner, 'member') AND (kind IN ('EVENT TRIGGER', 'OPERATOR CLASS', 'OPERATOR FAMILY',
+            'FOREIGN DATA WRAPPER', 'ACCESS METHOD', 'PROCEDURAL LANGUAGE', 'TRANSFORM', 'TEXT SEARCH PARSER', 'TEXT SEARCH TEMPLATE')
+            OR kind = 'PUBLICATION' AND is_super)
     UNION SELECT role || ' has granted some of it, which only a superuser does again' FROM json_array_elements_text($granting::json) AS role, me
         WHERE NOT me.rolsuper
     UNION SELECT CASE WHEN v.name IS NULL THEN 'extension ' || wanted.name || ' is not on the server'
@@ -51,7 +61,7 @@ lacking AS (
         WHERE (v.name IS NULL OR v.is_super AND NOT me.rolsuper) AND ($swaps OR NOT EXISTS (SELECT FROM pg_extension WHERE extname = wanted.name))
     UNION SELECT 'publications of ' || owner || ', which may make nothing here: GRANT CREATE ON DATABASE ' || quote_ident(current_database())
             || ' TO ' || quote_ident(owner)
-        FROM owned, me WHERE kind = 'PUBLICATION ' AND NOT me.rolsuper AND NOT has_database_privilege(owner, current_database(), 'CREATE')
+        FROM owned, me WHERE kind = 'PUBLICATION' AND NOT me.rolsuper AND NOT has_database_privilege(owner, current_database(), 'CREATE')
     UNION SELECT owner || ' owns some of schema ' || schema || ', where it may make nothing: let ' || held_by
             || ' own that, and take a new snapshot; or a superuser restores it'
         FROM placed, me WHERE $swaps AND NOT me.rolsuper AND NOT pg_has_role(owner, held_by, 'usage')

@@ -272,17 +272,38 @@ async fn clear(session: &mut Session, name: &str) -> Result<(), Fault> {
 /// What a restored database says of itself, so that everybody on every host knows whose it is.
 const RESTORED_BY: &str = "restored by lastgreen run ";
 
-/// Says in a database by which run it was restored, or that it is not known of any. Where that is not allowed, it goes without.
-pub(super) async fn mark(session: &mut Session, name: &str, run: Option<&str>) {
-    if let Err(fault) = say(session, comment(name, run)).await {
+/// Says in a database by which run it was restored, or that it is not known of any, behind what somebody else says `of` one. Where that
+/// is not allowed, it goes without.
+pub(super) async fn mark(session: &mut Session, name: &str, of: &str, run: Option<&str>) {
+    let said = async {
+        let own = described(session, of).await?.0;
+        say(session, comment(name, &own, run)).await
+    };
+    if let Err(fault) = said.await {
         log::info!("{name} does not say by which run it was restored: {}", fault.message);
     }
 }
 
-/// The statement that says by which run a database was restored, or that it is not known of any.
-pub(super) fn comment(name: &str, run: Option<&str>) -> String {
-    let words = run.map_or_else(|| "NULL".to_string(), |run| literal(&format!("{RESTORED_BY}{run}")));
+/// The statement that says by which run a database was restored, or that it is not known of any, behind what else is said of it.
+pub(super) fn comment(name: &str, own: &str, run: Option<&str>) -> String {
+    let mark = run.map_or_else(String::new, |run| format!("{RESTORED_BY}{run}"));
+    let words = [own, &mark].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n");
+    let words = if words.is_empty() { "NULL".to_string() } else { literal(&words) };
     format!("COMMENT ON DATABASE {} IS {words}", identifier(name))
+}
+
+/// What is said of a database: by others, and by which run it was restored.
+pub(super) async fn described(session: &mut Session, name: &str) -> Result<(String, Option<String>), Fault> {
+    let query = format!("SELECT shobj_description(oid, 'pg_database') AS v FROM pg_database WHERE datname = {}", literal(name));
+    let said = session.run(&query, &[], true, CONNECTING).await?.value;
+    Ok(read_comment(said.as_ref().and_then(Json::as_str).unwrap_or_default()))
+}
+
+fn read_comment(text: &str) -> (String, Option<String>) {
+    match text.rfind(RESTORED_BY) {
+        Some(at) => (text[..at].trim_end().to_string(), Some(text[at + RESTORED_BY.len()..].trim().to_string())),
+        None => (text.to_string(), None),
+    }
 }
 
 /// Whether a database says that it was restored by a run.
@@ -297,16 +318,14 @@ pub(super) async fn is_restored_by(options: &DatabaseOptions, run: &str) -> Resu
 /// Says of a live database by which run it was restored, where that is no more the one that has restored it last.
 pub(super) async fn mark_live(options: &DatabaseOptions, run: Option<&str>) {
     if let (Ok(name), Ok(mut session)) = (named(options), maintenance(options).await) {
-        mark(&mut session, &name, run).await;
+        mark(&mut session, &name, &name, run).await;
         session.close().await;
     }
 }
 
 /// The run that a database says it was restored by; nothing where it says nothing of ours.
 async fn marked(session: &mut Session, name: &str) -> Result<Option<String>, Fault> {
-    let query = format!("SELECT shobj_description(oid, 'pg_database') AS v FROM pg_database WHERE datname = {}", literal(name));
-    let said = session.run(&query, &[], true, CONNECTING).await?.value;
-    Ok(said.as_ref().and_then(Json::as_str).and_then(|text| text.strip_prefix(RESTORED_BY)).map(str::to_string))
+    Ok(described(session, name).await?.1)
 }
 
 fn restored_since(live: &str, run: &str) -> Fault {
@@ -411,6 +430,18 @@ fn by_hand([a, b, c]: [&str; 3]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_say_of_a_database_stays() {
+        for own in ["", "the team's", "two\nlines"] {
+            for run in [None, Some("01A")] {
+                let said = comment("d", own, run);
+                let text = said.split_once(" IS ").expect("a comment").1.trim_start_matches('E').trim_matches('\'').replace("''", "'");
+                let read = read_comment(if text == "NULL" { "" } else { &text });
+                assert_eq!(read, (own.to_string(), run.map(str::to_string)), "{said}");
+            }
+        }
+    }
 
     #[test]
     fn what_a_restore_has_left_is_known_by_its_name() {

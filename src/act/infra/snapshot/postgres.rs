@@ -230,7 +230,11 @@ pub async fn restore(
 
 /// The live one is written to again from the moment it is there: more is no fault, and no reason to restore once more.
 async fn compared(options: &DatabaseOptions, part: &Part, settings: &SnapshotSettings, goes: &[String]) -> Result<Restored, Fault> {
-    let now = counts(options, &settings.counts, settings.timeout).await?;
+    let uncounted = |fault: Fault| {
+        let message = format!("{} WAS restored in place, and what it is now cannot be counted: {}", part.name, fault.message);
+        Fault { message, ..fault }
+    };
+    let now = counts(options, &settings.counts, settings.timeout).await.map_err(uncounted)?;
     let (different, more) = part.missing_in(&now);
     if !different.is_empty() {
         let words = format!("{} was restored in place, and is not as it was: {}", part.name, different.join("; "));
@@ -351,7 +355,7 @@ async fn fill(
         return Err(Fault::new(FaultKind::Garbage, words));
     }
     let left = settings_of_the_live_one(session, names).await?;
-    mark(session, &names.new, Some(&names.run)).await;
+    mark(session, &names.new, &names.live, Some(&names.run)).await;
     own_records(options, &new, session_name, settings.timeout).await?;
     Ok(left)
 }

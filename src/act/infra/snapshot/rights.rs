@@ -23,12 +23,12 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
     let name = database_of(&store.options).unwrap_or_default();
     let query = format!(
         "SELECT (rolsuper OR rolcreatedb AND (d.dattablespace = (SELECT oid FROM pg_tablespace WHERE spcname = 'pg_default') \
-           OR has_tablespace_privilege(d.dattablespace, 'CREATE'))) AS makes, (rolsuper OR pg_has_role(current_user, d.datdba, 'member')) AS owns, \
-         (rolsuper OR pg_has_role(current_user, 'pg_signal_backend', 'member') OR NOT EXISTS ( \
-           SELECT 1 FROM pg_stat_activity a WHERE a.datname = d.datname AND a.backend_type IN ('client backend', 'walsender') \
-           AND a.usesysid IS NOT NULL AND NOT pg_has_role(current_user, a.usesysid, 'member'))) AS ends, \
+           OR has_tablespace_privilege(d.dattablespace, 'CREATE'))) AS makes, (rolsuper OR pg_has_role(current_user, d.datdba, 'usage')) AS owns, \
+         (rolsuper OR pg_has_role(current_user, 'pg_signal_backend', 'usage') OR NOT EXISTS ( \
+           SELECT 1 FROM pg_stat_activity a WHERE a.datname = d.datname \
+           AND a.usesysid IS NOT NULL AND NOT pg_has_role(current_user, a.usesysid, 'usage'))) AS ends, \
          d.datallowconn AS open, (SELECT string_agg(a.usename || ' (' || a.pid || ')', ', ') FROM pg_stat_activity a JOIN pg_roles s ON s.oid = a.usesysid \
-           WHERE NOT pg_roles.rolsuper AND s.rolsuper AND a.datname = d.datname AND a.backend_type IN ('client backend', 'walsender')) AS above, \
+           WHERE NOT pg_roles.rolsuper AND s.rolsuper AND a.datname = d.datname) AS above, \
          (SELECT string_agg(gid, ', ') FROM pg_prepared_xacts WHERE database = d.datname) AS prepared, \
          (SELECT string_agg(words, ', ') FROM (SELECT 'replication slot ' || slot_name FROM pg_replication_slots WHERE database = d.datname \
            UNION ALL SELECT 'subscription ' || subname FROM pg_subscription WHERE subdbid = d.oid \
@@ -37,8 +37,8 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
              AND (setrole <> 0 AND setrole <> pg_roles.oid AND NOT (pg_roles.rolcreaterole AND NOT s.rolsuper) OR EXISTS (SELECT FROM pg_settings p \
                WHERE p.name = split_part(c, '=', 1) AND p.context LIKE 'superuser%'))) AS staying (words)) AS stays, \
          (SELECT string_agg(quote_ident(subname), ', ') FROM pg_subscription JOIN pg_roles s ON s.oid = subowner WHERE subdbid = d.oid AND subenabled \
-           AND NOT pg_roles.rolsuper AND (s.rolsuper OR NOT pg_has_role(current_user, s.oid, 'member') \
-             AND NOT pg_has_role(current_user, 'pg_signal_backend', 'member'))) AS applying, \
+           AND NOT pg_roles.rolsuper AND (s.rolsuper OR NOT pg_has_role(current_user, s.oid, 'usage') \
+             AND NOT pg_has_role(current_user, 'pg_signal_backend', 'usage'))) AS applying, \
          CASE WHEN d.datconnlimit BETWEEN 0 AND 2 AND NOT rolsuper THEN d.datconnlimit END AS most, rolsuper AS super \
          FROM pg_roles, pg_database d WHERE rolname = current_user AND d.datname = {}",
         literal(&name)
@@ -61,12 +61,12 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
         return Err(Fault::new(FaultKind::Unavailable, words));
     }
     let text = |what: &str| given.first.first().and_then(|row| row[what].as_str());
-    if let Some(above) = text("above").filter(|_| swaps) {
-        let words = format!("{name}: sessions of a superuser are connected, which this role cannot end: {above}");
-        return Err(Fault::new(FaultKind::Auth, words));
-    }
     if let Some(applying) = text("applying").filter(|_| swaps) {
         let words = format!("{name}: a subscription is at work in it, which this role cannot end: ALTER SUBSCRIPTION {applying} DISABLE");
+        return Err(Fault::new(FaultKind::Auth, words));
+    }
+    if let Some(above) = text("above").filter(|_| swaps) {
+        let words = format!("{name}: sessions of a superuser are connected, which this role cannot end: {above}");
         return Err(Fault::new(FaultKind::Auth, words));
     }
     if let Some(prepared) = text("prepared").filter(|_| swaps) {
@@ -80,7 +80,7 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
     let later = if may("super") { None } else { foreign(store, swaps).await? };
     if let Some(hidden) = later.as_ref().and_then(|foreign| foreign.hidden.as_ref()) {
         let words = format!(
-            "{name}: no snapshot of it can be taken, because a policy hides rows of {hidden} from this role (FORCE ROW LEVEL SECURITY)"
+            "{name}: no snapshot of it can be taken, because a policy hides rows of {hidden} from this role (ALTER ROLE … BYPASSRLS)"
         );
         return Err(Fault::new(FaultKind::Auth, words));
     }
@@ -122,8 +122,8 @@ const FOREIGN: &str = "WITH own AS (SELECT oid, nspname, nspowner FROM pg_namesp
      SELECT json_build_object( \
        'things', (SELECT (SELECT string_agg(words, '; ') FROM (SELECT words FROM foreigners ORDER BY words LIMIT 3) AS first) \
          || CASE WHEN count(*) > 3 THEN format('; +%s more', count(*) - 3) ELSE '' END FROM foreigners), \
-       'hidden', (SELECT string_agg(t.oid::regclass::text, ', ') FROM pg_class t WHERE relrowsecurity AND relforcerowsecurity \
-         AND EXISTS (SELECT FROM own WHERE own.oid = relnamespace) AND NOT (SELECT rolbypassrls FROM pg_roles WHERE rolname = current_user))) AS v";
+       'hidden', (SELECT string_agg(t.oid::regclass::text, ', ') FROM pg_class t \
+         WHERE row_security_active(t.oid) AND EXISTS (SELECT FROM own WHERE own.oid = relnamespace))) AS v";
 
 /// What a role cannot make again, and of which tables it does not see all rows.
 #[derive(Debug, Deserialize)]

@@ -4,9 +4,14 @@ WITH RECURSIVE
 relations AS (
     SELECT to_regclass(name)::oid AS oid FROM json_array_elements_text($relations::json) AS name WHERE to_regclass(name) IS NOT NULL
 ),
-types AS (
+made AS (
     SELECT t.oid, t.typarray, t.typrelid FROM json_array_elements_text($types::json) AS name JOIN pg_type t ON t.oid = to_regtype(name)
     UNION SELECT t.oid, t.typarray, 0 FROM pg_type t JOIN relations r ON t.typrelid = r.oid
+),
+-- From PostgreSQL 14 on a range has a type of several ranges beside it.
+types AS (
+    SELECT oid, typarray, typrelid FROM made
+    UNION SELECT t.oid, t.typarray, 0 FROM pg_range r JOIN made ON made.oid = r.rngtypid JOIN pg_type t ON t.oid = (to_jsonb(r)->>'rngmultitypid')::oid
 ),
 routines AS (
     SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN json_array_elements_text($routines::json) AS name
@@ -38,6 +43,15 @@ keys AS (
     SELECT k.conrelid, k.conname, EXISTS (SELECT FROM relations r WHERE r.oid = k.conrelid) AS ours FROM pg_constraint k
         JOIN relations o ON o.oid = k.confrelid WHERE k.contype = 'f' AND k.conparentid = 0
 ),
+-- What a partition has of the whole cannot be dropped from it alone; and one that was made later keeps its rows.
+partitions AS (
+    SELECT c.oid::regclass AS child, i.inhparent::regclass AS parent, EXISTS (SELECT FROM relations r WHERE r.oid = c.oid) AS ours
+    FROM pg_inherits i JOIN relations o ON o.oid = i.inhparent JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f')
+),
+-- What a type has made for itself (the constructors of a range) goes and comes with it.
+inner_parts AS MATERIALIZED (
+    SELECT d.classid, d.objid FROM ours o JOIN pg_depend d ON d.refclassid = o.class AND d.refobjid = o.oid AND d.deptype = 'i'
+),
 -- Whatever else needs something of ours, and the relation that it belongs to.
 needing AS (
     SELECT d.*, CASE d.classid
@@ -49,6 +63,7 @@ needing AS (
         WHEN 'pg_constraint'::regclass THEN (SELECT nullif(conrelid, 0) FROM pg_constraint WHERE oid = d.objid AND contype <> 'f')
         END AS of
     FROM ours o JOIN pg_depend d ON d.refclassid = o.class AND d.refobjid = o.oid AND d.deptype = 'n'
+    WHERE NOT EXISTS (SELECT FROM inner_parts i WHERE i.classid = d.classid AND i.objid = d.objid)
 ),
 blocking AS (
     SELECT DISTINCT pg_describe_object(classid, objid, objsubid) || ' stands on ' || pg_describe_object(refclassid, refobjid, refobjsubid) AS words
@@ -57,21 +72,26 @@ blocking AS (
         ELSE n.of IS NOT NULL AND NOT EXISTS (SELECT FROM ours o WHERE o.class = 'pg_class'::regclass AND o.oid = n.of)
             AND NOT EXISTS (SELECT FROM going g WHERE g.oid = n.of) END
     UNION SELECT pg_describe_object('pg_class'::regclass, c.oid, 0) || ' is owned by ' || pg_get_userbyid(c.relowner)
-    FROM relations JOIN pg_class c USING (oid) WHERE NOT pg_has_role(c.relowner, 'member')
+    FROM relations JOIN pg_class c USING (oid) WHERE NOT pg_has_role(c.relowner, 'usage')
     UNION SELECT pg_describe_object('pg_proc'::regclass, p.oid, 0) || ' is owned by ' || pg_get_userbyid(p.proowner)
-    FROM routines JOIN pg_proc p USING (oid) WHERE NOT pg_has_role(p.proowner, 'member')
+    FROM routines JOIN pg_proc p USING (oid) WHERE NOT pg_has_role(p.proowner, 'usage')
 )
 SELECT json_build_object(
     'locks', (SELECT coalesce(json_agg(name), '[]') FROM json_array_elements_text($tables::json) AS name WHERE to_regclass(name) IS NOT NULL),
     'drops', (SELECT coalesce(json_agg(drop ORDER BY depth DESC, drop), '[]') FROM (
         SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop, 1000 AS depth FROM keys
+        UNION ALL SELECT format('ALTER TABLE %s DETACH PARTITION %s', parent, child), 900 FROM partitions
         UNION ALL SELECT format('DROP %sVIEW %s', CASE WHEN kept THEN 'MATERIALIZED ' ELSE '' END, oid::regclass), depth FROM going) AS all_of_them),
     'goes', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM (
         SELECT format('foreign key %I of %s', conname, conrelid::regclass) AS words FROM keys WHERE NOT ours
         UNION SELECT format('view %s', oid::regclass) FROM going WHERE NOT ours
-        UNION SELECT format('%s in publication %I', r.oid::regclass, pubname)
-            FROM relations r JOIN pg_publication_rel ON prrelid = r.oid JOIN pg_publication p ON p.oid = prpubid
-            WHERE quote_ident(pubname) NOT IN (SELECT json_array_elements_text($publications::json))
+        UNION SELECT format('%s in publication %I', prrelid::regclass, pubname)
+            FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid
+                JOIN pg_class c ON c.oid = prrelid JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE (EXISTS (SELECT FROM relations r WHERE r.oid = prrelid)
+                    OR quote_ident(pubname) IN (SELECT json_array_elements_text($publications::json)))
+                AND format('%I %I.%I', pubname, nspname, relname) NOT IN (SELECT json_array_elements_text($published::json))
+        UNION SELECT format('%s as a partition of %s', child, parent) FROM partitions WHERE NOT ours
         UNION SELECT format('%s in subscription %I', r.oid::regclass, subname)
             FROM relations r JOIN pg_subscription_rel ON srrelid = r.oid JOIN pg_subscription s ON s.oid = srsubid) AS later),
     'blocks', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM blocking),
