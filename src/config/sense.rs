@@ -143,11 +143,11 @@ impl Resolver<'_> {
             known.push(word.to_lowercase());
         }
         let all_pass = |severity: &toml::Spanned<SeverityShape>| *severity.get_ref() == SeverityShape::Pass;
-        if let Some((word, severity)) = alerts.severities.first().filter(|_| alerts.severities.values().all(all_pass)) {
-            if alerts.severities.contains_key("critical") || alerts.severities.len() > 2 {
-                let cause = format!("every severity that is named (`{word}` …) passes: what fires with it is never bad");
-                self.findings.warn(severity.span(), cause, Some("write \"warn\" or \"fail\" of those that somebody has to see".into()));
-            }
+        let says_all =
+            alerts.severities.values().all(all_pass) && (alerts.severities.contains_key("critical") || alerts.severities.len() > 2);
+        if let Some((word, severity)) = alerts.severities.first().filter(|_| says_all) {
+            let cause = format!("every severity that is named (`{word}` …) passes: what fires with it is never bad");
+            self.findings.warn(severity.span(), cause, Some("write \"warn\" or \"fail\" of those that somebody has to see".into()));
         }
     }
 
