@@ -313,7 +313,9 @@ impl Operations {
         if let Some(why) = line.run.has_turned(seen, undo).filter(|_| line.status().is_open()) {
             return Err(OperationError::Refused(why));
         }
-        let wanted = AbortRequest { undo, reason: reason.to_string(), course: Some(seen) };
+        // Of a journal that cannot be read nobody has seen what the run was at.
+        let course = Some(seen).filter(|_| line.status() != RunStatus::Broken);
+        let wanted = AbortRequest { undo, reason: reason.to_string(), course };
         let text = serde_json::to_string(&wanted).unwrap_or_default();
         let request = ControlRequest::Abort(wanted);
         if line.driven {

@@ -197,9 +197,7 @@ fn rights_items(data: &DataLooked) -> Vec<ReadinessItem> {
             Err(why) => items.push(item_of_data(&what, Verdict::Fail, why.clone(), None)),
             Ok(may) => {
                 items.push(match &may.later {
-                    Some(later) => {
-                        remark(&what, later.clone(), Some("let this role be a member of who owns that, or of a superuser's doing"))
-                    }
+                    Some(later) => remark(&what, later.clone(), Some("let a superuser restore, or another role own that")),
                     None => item_of_data(&what, Verdict::Pass, may.words.clone(), None),
                 });
                 let mend = Some("make it again after the restore, or take it away before");

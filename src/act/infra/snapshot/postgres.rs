@@ -263,11 +263,7 @@ async fn swap(
             let filled = fill(&mut session, options, part, file, settings, (&names, session_name), told).await;
             match filled {
                 Ok(left) => {
-                    let left = if left.is_empty() {
-                        String::new()
-                    } else {
-                        format!("; not set again, which only a superuser may: {}", left.join(", "))
-                    };
+                    let left = if left.is_empty() { String::new() } else { format!("; not set again: {}", left.join("; ")) };
                     change_names_whole(options, &names).await.map(|()| Restored::Done(names.done() + &left))
                 }
                 Err(fault) => Err(fault),
@@ -360,7 +356,7 @@ async fn fill(
     Ok(left)
 }
 
-/// The settings of a database, which are in no dump of it. Gives those that this role may not make.
+/// The settings of a database, which are in no dump of it. Gives those that could not be made again, with why.
 async fn settings_of_the_live_one(session: &mut Session, names: &DatabaseNames) -> Result<Vec<String>, Fault> {
     let (new, mut left) = (identifier(&names.new), Vec::new());
     let query = format!(
@@ -381,7 +377,8 @@ async fn settings_of_the_live_one(session: &mut Session, names: &DatabaseNames) 
         // A setting that is missing is said, and keeps no data from coming back.
         match say(session, format!("{whose} SET {} TO {value}", identifier(name))).await {
             Err(fault) if fault.kind == FaultKind::Query => {
-                left.push(one["role"].as_str().map_or_else(|| name.to_string(), |role| format!("{name} of role {role}")))
+                let of = one["role"].as_str().map_or_else(String::new, |role| format!(" of role {role}"));
+                left.push(format!("{name}{of} ({})", fault.message));
             }
             done => done?,
         }
