@@ -85,6 +85,8 @@ fn what_must_not_go_is_said_before_and_nothing_is_begun() {
     let why = "ragdb cannot be restored in place: default value for column id of table public.child stands on sequence public.chunks_id_seq; \
                table public.child stands on table public.chunks";
     assert_eq!(readiness(&host), Some(("fail".into(), why.into())));
+    let (_, planned) = host.run(&["snapshot", "restore", "golden", "--dry-run"]);
+    assert!(planned.contains("it would fail: ") && planned.contains(why), "{planned}");
     let (code, said) = host.run(&["snapshot", "restore", "golden", "--confirm", "here"]);
     assert!(code == 22 && said.contains(why), "{code}: {said}");
     let count = || pg.sql_in("ragdb", "SELECT count(*) FROM chunks");

@@ -12,8 +12,8 @@ use super::connect::connect;
 use super::operations::Operations;
 use super::reach::database_options;
 use crate::act::infra::snapshot::{
-    KeptBeside, MayRestore, ServerRoom, changes_now, check_part, check_size, count_all, fits, kept, list, may_restore, newest, next_size,
-    room, server_rooms,
+    Fits, KeptBeside, MayRestore, ServerRoom, changes_now, check_part, check_size, count_all, fits, kept, list, may_restore, newest,
+    next_size, room, server_rooms,
 };
 use crate::act::infra::{gate, release, traffic};
 use crate::base::clock::{Clock, Stamp};
@@ -99,6 +99,16 @@ pub struct DataLooked {
     pub server_rooms: Vec<ServerRoom>,
     /// What restores have left beside the live data.
     pub kept: Vec<KeptBeside>,
+}
+
+impl DataLooked {
+    /// What would keep the data from coming back, in words.
+    pub fn against(&self) -> Vec<String> {
+        let rights = self.rights.iter().filter_map(|(_, may)| may.as_ref().err().cloned());
+        let fits = self.fits.iter().filter_map(|(name, fits)| Some((name, fits.as_ref().err()?)));
+        let fits = fits.filter(|(_, not)| not.verdict == Verdict::Fail).map(|(name, not)| format!("{name}: {}", not.words));
+        rights.chain(fits).collect()
+    }
 }
 
 /// How closely files were looked at.
@@ -279,7 +289,8 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
         let Ok(looked) = timeout(most, fits(&asking, manifest)).await else {
             return vec![("databases".to_string(), Err(NotFound::unknown(not_told(most))))];
         };
-        looked.into_iter().map(|(name, fits)| (name, fits.map_err(NotFound::wrong))).collect()
+        let told = |fits: Result<Fits, String>| fits.map_err(NotFound::unknown)?.map_err(NotFound::wrong);
+        looked.into_iter().map(|(name, fits)| (name, told(fits))).collect()
     };
     // All at once: one that hangs is not waited for by the others.
     let (listed, loss, fits, rights, rooms, kept) = tokio::join!(

@@ -100,8 +100,11 @@ pub fn snapshot(args: &SnapshotArgs, operations: &mut Operations, runtime: &Runt
             let looked = operations.look(runtime, LookAt::Data);
             let mut warnings: Vec<String> = looked.mismatches.iter().map(|words| wrong_environment(words)).collect();
             warnings.extend(found.lacks(&settings));
-            let loses = looked.data.and_then(|data| data.loss);
-            let loses = loses.filter(|loss| loss.snapshot == found.id).map_or_else(|| "not counted".into(), |l| l.words(operations.now()));
+            // Of another than would be gone back to nobody has looked.
+            let data = looked.data.filter(|data| data.snapshot.as_ref().is_ok_and(|manifest| manifest.id == found.id));
+            warnings.extend(data.iter().flat_map(|data| data.against()).map(|words| format!("it would fail: {words}")));
+            let loses = data.and_then(|data| data.loss);
+            let loses = loses.map_or_else(|| "not counted".into(), |l| l.words(operations.now()));
             let mut inputs: IndexMap<String, String> = [("snapshot".to_string(), found.id), ("loses".to_string(), loses)].into();
             inputs.extend(no_safety.then(|| ("safety".to_string(), "false".to_string())));
             let request =

@@ -107,13 +107,9 @@ async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Re
 }
 
 impl Standing {
-    /// # Errors
     /// What keeps a part from being restored.
-    fn lets_in(&self, part: &Part) -> Result<(), Fault> {
-        match self.blocks.as_slice() {
-            [] => Ok(()),
-            blocks => Err(wrong(format!("{} cannot be restored in place: {}", part.name, blocks.join("; ")))),
-        }
+    fn against(&self, part: &Part) -> Option<String> {
+        (!self.blocks.is_empty()).then(|| format!("{} cannot be restored in place: {}", part.name, self.blocks.join("; ")))
     }
 
     /// Everything in front of the archive. It waits for nobody's lock for longer than this; the archive itself would wait for ever.
@@ -153,7 +149,9 @@ pub async fn restore(
     let words = format!("restoring {} in place", part.name);
     told(Progress { done: 0.0, of: None, unit: String::new(), words: words.clone() });
     let standing = standing(options, file, settings.timeout).await?;
-    standing.lets_in(part)?;
+    if let Some(against) = standing.against(part) {
+        return Err(wrong(against));
+    }
     let mut looking = maintenance(options).await?;
     let piped = {
         let mut piped = std::pin::pin!(pipe(options, file, settings, (run, session_name), &standing));
@@ -249,18 +247,23 @@ pub async fn leave_whole(options: &DatabaseOptions, run: &str) -> Result<Option<
     })
 }
 
-/// Whether the live database lets an archive be restored in place: what would go with it, in words.
+/// What an archive finds where it would go: what would go with it, or what keeps it from being restored.
+pub type Fits = Result<Vec<String>, String>;
+
+/// Whether the live database lets an archive be restored in place.
 ///
 /// # Errors
-/// What keeps it from being restored.
-pub async fn fits_in(options: &DatabaseOptions, part: &Part, file: &Path, limit: Duration) -> Result<Vec<String>, Fault> {
+/// Why that cannot be told.
+pub async fn fits_in(options: &DatabaseOptions, part: &Part, file: &Path, limit: Duration) -> Result<Fits, Fault> {
     let mut session = open(options).await?;
     let version = server_version(&mut session).await;
     session.close().await;
     fits("psql", &version?).await?;
     let standing = standing(options, file, limit).await?;
-    standing.lets_in(part)?;
-    Ok(standing.goes)
+    Ok(match standing.against(part) {
+        None => Ok(standing.goes),
+        Some(against) => Err(against),
+    })
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ lacking AS (
     UNION SELECT 'some of it is owned by ' || owner || CASE WHEN is_super THEN ': a superuser restores that, or another role has to own it'
             ELSE ': GRANT ' || quote_ident(owner) || ' TO ' || quote_ident(me.rolname) END
         FROM owned, me WHERE owner IS NOT NULL AND NOT pg_has_role(owner, 'member')
+            -- Subscriptions are left out.
+            AND kind <> 'SUBSCRIPTION'
             -- What an extension has made anew is owned as it is then; a schema that is there is left as it is in place.
             AND (kind <> 'ACL' OR NOT $swaps AND rest NOT LIKE '- SCHEMA %') AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
     -- To be a member of a superuser is not to be one.

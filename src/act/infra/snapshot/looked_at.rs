@@ -1,8 +1,9 @@
 //! Whether a snapshot could be taken, and brought back, now: looked at, and nothing is touched.
 
+use super::in_place::{self, Fits};
 use super::rights::MayRestore;
-use super::{database_name, in_place, list, postgres, qdrant, rights, roles, store_of};
-use crate::observe::reading::{Fault, FaultKind};
+use super::{database_name, list, postgres, qdrant, rights, roles, store_of};
+use crate::observe::reading::Fault;
 use crate::plan::deploy::{Manifest, StoreKind, of_environment};
 use crate::plan::runbook::{DatabaseStrategy, SnapshotSettings};
 
@@ -21,23 +22,22 @@ pub async fn may_restore(settings: &SnapshotSettings) -> Vec<(String, Result<May
     all
 }
 
-/// Whether a snapshot can be restored as it is to be, by database: what was made later and would go with it, where that is in
-/// place; or what stands in its way.
-pub async fn fits(settings: &SnapshotSettings, manifest: &Manifest) -> Vec<(String, Result<Vec<String>, String>)> {
+/// Whether a snapshot can be restored as it is to be, by database; or why nobody can tell.
+pub async fn fits(settings: &SnapshotSettings, manifest: &Manifest) -> Vec<(String, Result<Fits, String>)> {
     let mut all = Vec::new();
     for part in manifest.parts.iter().filter(|part| part.kind == StoreKind::Postgres) {
         let file = settings.folder.join(&manifest.id).join(&part.file);
         let fits = async {
             let options = &store_of(settings, part)?.options;
             if let Some(lacks) = roles::lacks(options, &file, settings.restore_database, settings.timeout).await? {
-                return Err(Fault::new(FaultKind::Auth, lacks));
+                return Ok(Err(lacks));
             }
             match settings.restore_database {
-                DatabaseStrategy::Swap => Ok(Vec::new()),
+                DatabaseStrategy::Swap => Ok(Ok(Vec::new())),
                 DatabaseStrategy::InPlace => in_place::fits_in(options, part, &file, settings.timeout).await,
             }
         };
-        all.push((part.name.clone(), fits.await.map_err(|fault| fault.message)));
+        all.push((part.name.clone(), fits.await.map_err(|fault: Fault| fault.message)));
     }
     all
 }
