@@ -44,10 +44,8 @@ fn without_safety(settings: &SnapshotSettings, content: &Content) -> Option<Stri
     let steps = || content.steps.iter().filter(|step| !step.is_ruled_out(&content.inputs)).map(|step| &step.kind);
     let restores = steps().any(|kind| matches!(kind, Kind::Restore(restore) if restore.back.is_none()));
     let is_kept = steps().any(|kind| matches!(kind, Kind::Snapshot(snapshot) if snapshot.safety));
-    let in_place = settings.in_place();
-    (restores && !is_kept && !in_place.is_empty()).then(|| {
-        format!("no safety snapshot is taken: what is there now of {} is gone for good, it is restored in place", in_place.join(", "))
-    })
+    let gives_up = restores && !is_kept && !settings.in_place().is_empty();
+    gives_up.then(|| format!("no safety snapshot is taken: {}", settings.without_safety()))
 }
 
 impl Operations {

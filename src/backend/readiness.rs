@@ -235,12 +235,8 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
     let words = format!("{} ({golden}), {} ago", manifest.id, short(age));
     let mut items = vec![match (age > settings.max_age, manifest.golden.is_some()) {
         // It can be gone back to, and that loses much.
-        (true, _) => {
-            ReadinessItem { scopes: Vec::new(), ..item("snapshot", Verdict::Warn, words, Some("lastgreen snapshot create --golden WHY")) }
-        }
-        (false, false) => {
-            ReadinessItem { scopes: Vec::new(), ..item("snapshot", Verdict::Warn, words, Some("lastgreen snapshot golden ID --why TEXT")) }
-        }
+        (true, _) => remark("snapshot", words, Some("lastgreen snapshot create --golden WHY")),
+        (false, false) => remark("snapshot", words, Some("lastgreen snapshot golden ID --why TEXT")),
         (false, true) => item("snapshot", Verdict::Pass, words, None),
     }];
     items.extend(
@@ -281,7 +277,7 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
             Err(why) => {
                 let mend =
                     Some("[snapshots] server_room = [\"ssh\", \"db\", \"df\", \"-B1\", \"--output=avail\", \"/var/lib/postgresql\"]");
-                ReadinessItem { scopes: Vec::new(), ..item(&what, Verdict::Warn, why.clone(), mend) }
+                remark(&what, why.clone(), mend)
             }
         });
     }

@@ -223,13 +223,16 @@ impl State {
 
     /// The reading cursor, where the panel is the one it moves in.
     pub fn cursor_in(&self, panel: &Panel) -> Option<Cursor> {
-        self.cursor.filter(|_| self.panel().is_some_and(|focused| std::ptr::eq(focused, panel)))
+        self.cursor.filter(|_| self.is_focused(panel))
+    }
+
+    fn is_focused(&self, panel: &Panel) -> bool {
+        self.panel().is_some_and(|focused| std::ptr::eq(focused, panel))
     }
 
     /// The row that whoever has the panel before them has gone to.
     pub fn selected_in(&self, panel: &Panel) -> usize {
-        let focused = self.panel().is_some_and(|focused| std::ptr::eq(focused, panel));
-        if focused { self.list(self.focus()).selected } else { 0 }
+        if self.is_focused(panel) { self.list(self.focus()).selected } else { 0 }
     }
 
     pub fn list(&self, panel: usize) -> ListView {

@@ -103,7 +103,7 @@ impl SnapshotSettings {
     }
 
     /// What it means that there is no safety snapshot, by how everything comes back.
-    fn without_safety(&self) -> String {
+    pub fn without_safety(&self) -> String {
         let in_place: Vec<&str> = self.in_place().into_iter().chain(self.programs.iter().map(|store| store.name.as_str())).collect();
         match in_place.as_slice() {
             [] => "what is there now is kept beside what is restored, and can be taken back all the same".into(),
