@@ -58,6 +58,11 @@ fn the_rights_that_are_said_to_be_enough_are_enough() {
             "DROP TABLE theirs",
             "a policy hides rows of theirs from this role",
         ),
+        (
+            "CREATE FUNCTION same(text, text) RETURNS boolean LANGUAGE internal AS 'texteq'; ALTER FUNCTION same OWNER TO keeper",
+            "DROP FUNCTION same",
+            "cannot make again function public.same, which needs a superuser",
+        ),
         ("CREATE PUBLICATION theirs FOR TABLE other", "DROP PUBLICATION theirs", "publication theirs of postgres"),
         (
             "CREATE SUBSCRIPTION busy CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false, slot_name = 's'); ALTER SUBSCRIPTION busy ENABLE",
@@ -160,6 +165,10 @@ fn what_is_said_of_a_snapshot_is_so_when_it_is_restored() {
     assert!(told.contains("not set again: ") && told.contains("log_min_duration_statement (permission denied"), "{told}");
     assert!(told.contains("statement_timeout of role app"), "{told}");
     let undo = || assert_eq!(host.run(&["rollback", "undo", "--confirm", "here"]).0, 0);
+    pg.sql("ALTER SYSTEM SET allow_in_place_tablespaces = on");
+    pg.sql("SELECT pg_reload_conf()");
+    until("the setting", || pg.sql("SHOW allow_in_place_tablespaces") == "on");
+    pg.sql("CREATE TABLESPACE \"fast disk\" LOCATION ''");
     undo();
     let (_, words) = item(&host, "beside db").expect("an item");
     assert!(words.contains("setting log_min_duration_statement") && words.contains("setting statement_timeout of role app"), "{words}");
@@ -179,6 +188,26 @@ fn what_is_said_of_a_snapshot_is_so_when_it_is_restored() {
             "DROP PUBLICATION mine; GRANT CREATE ON DATABASE ragdb TO \"the owner\"",
             "publications of the owner, which may make nothing here: GRANT CREATE ON DATABASE ragdb TO \"the owner\"",
         ),
+        (
+            "CREATE FUNCTION same(text, text) RETURNS boolean LANGUAGE internal AS 'texteq'; ALTER FUNCTION same OWNER TO keeper",
+            "DROP FUNCTION same",
+            "only a superuser makes functions in internal: public.same",
+        ),
+        (
+            "CREATE FUNCTION calm() RETURNS int LANGUAGE sql LEAKPROOF AS 'SELECT 1'; ALTER FUNCTION calm OWNER TO keeper",
+            "DROP FUNCTION calm",
+            "only a superuser makes a leakproof function: public.calm",
+        ),
+        (
+            "CREATE FUNCTION quiet() RETURNS int LANGUAGE sql SET log_statement TO 'none' AS 'SELECT 1'; ALTER FUNCTION quiet OWNER TO keeper",
+            "DROP FUNCTION quiet",
+            "only a superuser sets log_statement for function public.quiet",
+        ),
+        (
+            "CREATE TABLE far (id int) TABLESPACE \"fast disk\"; ALTER TABLE far OWNER TO keeper",
+            "DROP TABLE far",
+            "GRANT CREATE ON TABLESPACE \"fast disk\" TO keeper: some of it lies there",
+        ),
     ] {
         of(done);
         restored(Some(wanted));
@@ -189,6 +218,25 @@ fn what_is_said_of_a_snapshot_is_so_when_it_is_restored() {
     of("DROP POLICY g ON chunks");
     pg.sql("DROP ROLE ghost");
     assert_eq!(item(&host, "into ragdb").expect("an item").1, "role ghost, which may use some of it, is not there");
+}
+
+/// What a superuser has made by an extension stays where it is in place; a grant on it is only tried.
+#[test]
+fn what_an_extension_has_made_is_no_hindrance_in_place() {
+    let (pg, host) = kept_by_a_role("");
+    let own = host.read("lastgreen.toml").replace("folder = \"snaps\"", "folder = \"snaps\"\nrestore_database = \"in_place\"");
+    std::fs::write(host.path().join("lastgreen.toml"), own).expect("written");
+    pg.sql_in("ragdb", "CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO keeper");
+    for (granted, wanted) in [("", None), ("REVOKE USAGE ON FOREIGN DATA WRAPPER postgres_fdw FROM keeper", Some("fail"))] {
+        create(&host, true);
+        pg.sql_in("ragdb", &format!("DELETE FROM chunks WHERE id > 10; {granted}"));
+        let said = item(&host, "into ragdb");
+        assert_eq!(said.as_ref().map(|(verdict, _)| verdict.as_str()), wanted, "{said:?}");
+        let (code, told) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+        assert_eq!(code == 0, wanted.is_none(), "{told}");
+        let rows = if wanted.is_none() { "1000" } else { "10" };
+        assert_eq!(pg.sql_in("ragdb", "SELECT count(*) FROM chunks"), rows);
+    }
 }
 
 /// A vacuum that the server has begun is nobody's session, and gives way by itself.

@@ -252,7 +252,7 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
     items.extend(rights_items(data));
     items.extend(data.fits.iter().filter_map(|(name, fits)| fits_item(name, fits)));
     let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
-    let next = manifest.size().max(data.next_size);
+    let next = data.loss.as_ref().map_or(manifest.size(), |loss| loss.grown(manifest)).max(data.next_size);
     items.push(match &data.room {
         Ok(room) if *room > next.saturating_mul(2) => item("room", Verdict::Pass, format!("{} free", bytes(*room)), None),
         Ok(room) => {

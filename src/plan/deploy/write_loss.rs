@@ -8,6 +8,9 @@ use super::snapshot::{Changes, Manifest, StoreKind};
 use crate::base::clock::Stamp;
 use crate::base::units::{short, thousands};
 
+/// So many rows tell how large one of them is.
+const ENOUGH: u64 = 1000;
+
 /// What going back to a snapshot would throw away.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct WriteLoss {
@@ -58,6 +61,16 @@ impl WriteLoss {
             }
         }
         loss
+    }
+
+    /// How large that snapshot would be now, by the rows there are more of. From a few rows nothing can be told.
+    pub fn grown(&self, manifest: &Manifest) -> u64 {
+        let then: u64 = manifest.parts.iter().flat_map(|part| part.counts.values()).sum();
+        let more: u64 = self.more.iter().map(|(_, more)| more).sum();
+        if then < ENOUGH {
+            return manifest.size();
+        }
+        (manifest.size() as f64 * (1.0 + more as f64 / then as f64)) as u64
     }
 
     /// With what the servers have counted of changes since, by store. Only the same counters can be compared: what came in beyond
@@ -164,5 +177,17 @@ mod tests {
         assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 3))), unseen, "counted anew after a crash");
         assert_eq!(words(None, Some(changes("1", 3))), unseen, "a snapshot of an older version");
         assert_eq!(words(Some(changes("1", 7)), None), unseen, "not told now");
+    }
+
+    #[test]
+    fn the_next_snapshot_is_larger_by_what_has_come() {
+        let of = |chunks: u64, now: u64| {
+            let mut manifest = manifest("a", 0, false);
+            manifest.parts[0].size = 5000;
+            manifest.parts[0].counts.insert("chunks".into(), chunks);
+            WriteLoss::between(&manifest, &counted(now, 5), Vec::new()).grown(&manifest)
+        };
+        assert_eq!((of(995, 995), of(995, 9995), of(995, 100)), (5000, 50_000, 5000));
+        assert_eq!(of(10, 1_000_000), 5000, "from a few rows nothing can be told");
     }
 }

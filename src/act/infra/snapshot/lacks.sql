@@ -1,5 +1,5 @@
 -- What keeps an archive's objects from being made by whoever restores them: lines of its table of contents that end with an owner,
--- extensions, who is granted something, and in whose name.
+-- extensions, who is granted something, and in whose name; and what only some may make.
 WITH me AS (
     SELECT rolname, rolsuper FROM pg_roles WHERE rolname = current_user
 ),
@@ -46,7 +46,9 @@ lacking AS (
             -- Subscriptions are left out.
             AND kind <> 'SUBSCRIPTION'
             -- What an extension has made anew is owned as it is then; a schema that is there is left as it is in place.
-            AND (kind <> 'ACL' OR NOT $swaps AND rest NOT LIKE '- SCHEMA %') AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
+            -- Who has some right to what an extension has made is warned, and not refused, when it is granted again.
+            AND (kind <> 'ACL' OR NOT $swaps AND rest NOT LIKE '- SCHEMA %' AND NOT EXISTS (SELECT FROM pg_foreign_data_wrapper
+                WHERE rest = '- FOREIGN DATA WRAPPER ' || fdwname || ' ' || owner AND has_foreign_data_wrapper_privilege(oid, 'USAGE'))) AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
     -- To be a member of a superuser is not to be one.
     UNION SELECT 'only a superuser makes some of it: ' || lower(kind) || ' of ' || owner FROM owned, me
         WHERE NOT me.rolsuper AND pg_has_role(owner, 'member') AND (kind IN ('EVENT TRIGGER', 'OPERATOR CLASS', 'OPERATOR FAMILY',
@@ -61,6 +63,21 @@ lacking AS (
                 JOIN pg_available_extensions a ON a.name = v.name AND a.default_version = v.version WHERE v.name = wanted.name
         ) AS v (name, is_super) ON true
         WHERE (v.name IS NULL OR v.is_super AND NOT me.rolsuper) AND ($swaps OR NOT EXISTS (SELECT FROM pg_extension WHERE extname = wanted.name))
+    UNION SELECT 'only a superuser makes functions in ' || lanname || ': ' || string_agg(need -> 'language' ->> 1, ', ')
+        FROM json_array_elements($needs::json) AS need JOIN pg_language ON lanname = need -> 'language' ->> 0, me
+        WHERE NOT me.rolsuper AND NOT lanpltrusted GROUP BY lanname
+    UNION SELECT 'language ' || lanname || ' is not to be used: GRANT USAGE ON LANGUAGE ' || quote_ident(lanname) || ' TO ' || quote_ident(me.rolname)
+        FROM json_array_elements($needs::json) AS need JOIN pg_language ON lanname = need -> 'language' ->> 0, me
+        WHERE NOT $swaps AND NOT me.rolsuper AND lanpltrusted AND NOT has_language_privilege(lanname, 'USAGE')
+    UNION SELECT 'only a superuser makes a leakproof function: ' || (need ->> 'leakproof') FROM json_array_elements($needs::json) AS need, me
+        WHERE NOT me.rolsuper AND need ->> 'leakproof' IS NOT NULL
+    UNION SELECT 'only a superuser sets ' || name || ' for function ' || (need -> 'setting' ->> 1)
+        FROM json_array_elements($needs::json) AS need JOIN pg_settings ON name = need -> 'setting' ->> 0, me
+        WHERE NOT me.rolsuper AND context LIKE 'superuser%'
+    UNION SELECT CASE WHEN spcname IS NULL THEN 'tablespace ' || (need ->> 'tablespace') || ' is not on the server'
+            ELSE 'GRANT CREATE ON TABLESPACE ' || quote_ident(spcname) || ' TO ' || quote_ident(me.rolname) || ': some of it lies there' END
+        FROM json_array_elements($needs::json) AS need CROSS JOIN me LEFT JOIN pg_tablespace ON spcname = need ->> 'tablespace'
+        WHERE need ->> 'tablespace' IS NOT NULL AND (spcname IS NULL OR NOT has_tablespace_privilege(spcname, 'CREATE'))
     UNION SELECT 'publications of ' || owner || ', which may make nothing here: GRANT CREATE ON DATABASE ' || quote_ident(current_database())
             || ' TO ' || quote_ident(owner)
         FROM owned, me WHERE kind = 'PUBLICATION' AND NOT me.rolsuper AND NOT has_database_privilege(owner, current_database(), 'CREATE')

@@ -8,6 +8,7 @@ mod looked_at;
 mod names;
 mod own_schema;
 mod postgres;
+mod privileged;
 mod program;
 mod qdrant;
 mod rights;

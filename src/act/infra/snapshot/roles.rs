@@ -1,4 +1,5 @@
-//! Which roles an archive needs on the server where it is brought back: what it makes gets its owners again, and its grants.
+//! Which roles an archive needs on the server where it is brought back: what it makes gets its owners again, and its grants; and some of it
+//! only some may make.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::names::say;
+use super::privileged::{may_need, needs};
 use super::server::{open, program};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
@@ -62,6 +64,16 @@ fn grants(line: &str) -> bool {
     }
 }
 
+/// The statements of the chosen lines of a table of contents.
+async fn statements(file: &str, contents: &str, chosen: fn(&str) -> bool, limit: Duration) -> Result<String, Fault> {
+    let local = |e: std::io::Error| Fault::new(FaultKind::Local, e.to_string());
+    let list = tempfile::NamedTempFile::new().map_err(local)?;
+    let lines: Vec<&str> = contents.lines().filter(|line| chosen(line)).collect();
+    std::fs::write(list.path(), lines.join("\n")).map_err(local)?;
+    let list = format!("--use-list={}", list.path().display());
+    program(&["pg_restore", "--schema-only", &list, "--file=-", file], Vec::new(), limit).await
+}
+
 /// Whoever is no superuser gives something only to a role that may make things where it is: in a new database that is whoever
 /// owns the schema, before anything is granted.
 const LACKS: &str = include_str!("lacks.sql");
@@ -70,20 +82,16 @@ const LACKS: &str = include_str!("lacks.sql");
 pub async fn lacks(options: &DatabaseOptions, file: &Path, strategy: DatabaseStrategy, limit: Duration) -> Result<Option<String>, Fault> {
     let file = file.display().to_string();
     let contents = program(&["pg_restore", "--list", &file], Vec::new(), limit).await?;
-    let local = |e: std::io::Error| Fault::new(FaultKind::Local, e.to_string());
-    let chosen = tempfile::NamedTempFile::new().map_err(local)?;
-    let acl: Vec<&str> = contents.lines().filter(|line| grants(line)).collect();
-    std::fs::write(chosen.path(), acl.join("\n")).map_err(local)?;
-    let list = format!("--use-list={}", chosen.path().display());
-    let script = program(&["pg_restore", "--schema-only", &list, "--file=-", &file], Vec::new(), limit).await?;
-    let listed = Listed::of(&contents, &script);
+    let listed = Listed::of(&contents, &statements(&file, &contents, grants, limit).await?);
+    let needs = needs(&statements(&file, &contents, may_need, limit).await?);
     let of = |names: &[String]| literal(&json!(names).to_string());
     let query = LACKS
         .replace("$swaps", if strategy == DatabaseStrategy::Swap { "true" } else { "false" })
         .replace("$owned", &of(&listed.owned))
         .replace("$extensions", &of(&listed.extensions))
         .replace("$granted", &of(&listed.granted))
-        .replace("$granting", &of(&listed.granting));
+        .replace("$granting", &of(&listed.granting))
+        .replace("$needs", &literal(&json!(needs).to_string()));
     let mut session = open(options).await?;
     let told = async {
         // To compile so long a query takes longer than to do it.
