@@ -358,6 +358,10 @@ impl Operations {
                 last.id, line.id
             ),
             Some(_) => return Ok(()),
+            None if is_whole(last) && !has_restored(line) => format!(
+                "run {} came to the end of no restore, and {} has seen to what there was of it: there is nothing to take back any more",
+                line.id, last.id
+            ),
             None if is_whole(last) => format!(
                 "run {} was taken back by {} already: once more would throw away what was written since. `lastgreen rollback undo {}` takes that back",
                 line.id, last.id, last.id

@@ -4,10 +4,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, RwLock};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
+
+use super::units::short;
 
 /// A value that does not print itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,11 +72,7 @@ impl SecretRef {
                 std::fs::read_to_string(path).map_err(|e| format!("cannot read the secret file {}: {e}", path.display()))?
             }
             SecretRef::Cmd(line) => {
-                let out = Command::new("sh")
-                    .args(["-c", line])
-                    .stdin(std::process::Stdio::null())
-                    .output()
-                    .map_err(|e| format!("cannot start the secret command: {e}"))?;
+                let out = ended(line)?;
                 if !out.status.success() {
                     return Err(format!("the secret command ended with {}", out.status));
                 }
@@ -85,6 +85,28 @@ impl SecretRef {
         }
         REDACTOR.write().unwrap_or_else(|poisoned| poisoned.into_inner()).add(Some(self), &value);
         Ok(Secret(value))
+    }
+}
+
+/// How long a secret may take to come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A command's end, and what it has printed. It is not left behind where it comes to none.
+fn ended(line: &str) -> Result<Output, String> {
+    let cannot = |e: std::io::Error| format!("cannot start the secret command: {e}");
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let child = command.spawn().map_err(cannot)?;
+    let pid = Pid::from_child(&child);
+    let (tell, told) = std::sync::mpsc::channel();
+    // It reads as long as anybody has the other end.
+    std::thread::spawn(move || drop(tell.send(child.wait_with_output())));
+    match told.recv_timeout(PATIENCE) {
+        Ok(out) => out.map_err(cannot),
+        Err(_) => {
+            let _ = kill_process(pid, Signal::KILL);
+            Err(format!("the secret command did not come to its end within {}", short(PATIENCE)))
+        }
     }
 }
 

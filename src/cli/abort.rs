@@ -34,6 +34,9 @@ pub fn abort(args: &AbortArgs, operations: &mut Operations) -> CommandResult {
     }
     let left = line.run.left_behind(&line.plan);
     eprintln!("aborting {} ({id}) would leave:\n  {}", line.plan.content.title, left.join("\n  "));
+    if line.run.is_going_back() {
+        eprintln!("it is being undone just now: --leave cuts that off");
+    }
     let undo = match (args.undo, args.leave) {
         (true, _) => true,
         (_, true) => false,

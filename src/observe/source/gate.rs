@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::mailbox::Mailbox;
 use super::prometheus::now;
+use super::secrets::Awaited;
 use super::{Answer, Client, LastSample};
 use crate::base::units::short;
 use crate::observe::reading::{Fault, FaultKind, SourceHealth, SourceState};
@@ -27,7 +28,7 @@ pub struct Source {
 
 /// The wait after a first failure, and the longest one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How often a source that nobody asks is looked at.
 const STAND_BY: Duration = Duration::from_secs(5);
@@ -240,8 +241,43 @@ impl SourceGate {
 
 /// The clients keep the time themselves and know better what to say; this is the backstop.
 async fn within<T>(timeout: Duration, ask: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    match tokio::time::timeout(timeout + BACKSTOP, ask).await {
+    let awaited = Awaited::default();
+    match tokio::time::timeout(timeout + BACKSTOP, awaited.of(ask)).await {
         Ok(result) => result,
-        Err(_) => Err(Fault::new(FaultKind::Timeout, format!("no answer within {}", short(timeout)))),
+        Err(_) => Err(Fault::new(
+            FaultKind::Timeout,
+            match awaited.secret() {
+                Some(secret) => format!("the secret {secret} has not come within {}", short(timeout)),
+                None => format!("no answer within {}", short(timeout)),
+            },
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::secrets::fetch;
+    use super::*;
+    use crate::base::secret::SecretRef;
+
+    /// Whoever asks is told that it is the secret that does not come; it is fetched once, and is there for whoever asks then.
+    #[tokio::test]
+    async fn a_secret_that_takes_long_is_named_and_fetched_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().display();
+        let command = format!("cmd:echo once >> {place}/times; until [ -e {place}/go ]; do sleep 0.02; done; echo s3cr3t-late");
+        let secret = SecretRef::parse(&command).expect("a reference");
+        let asked = || within(Duration::from_millis(10), fetch(&secret));
+        let (one, other) = tokio::join!(asked(), asked());
+        for fault in [one, other].map(|told| told.err().expect("a fault")) {
+            assert_eq!((fault.kind, fault.message), (FaultKind::Timeout, format!("the secret {secret} has not come within 10ms")));
+        }
+        std::fs::write(folder.path().join("go"), "").expect("written");
+        assert_eq!(fetch(&secret).await.expect("a secret").expose(), "s3cr3t-late");
+        assert_eq!(std::fs::read_to_string(folder.path().join("times")).expect("times"), "once\n");
+        assert_eq!(
+            within(Duration::from_millis(10), std::future::pending::<Result<(), Fault>>()).await.err().expect("a fault").message,
+            "no answer within 10ms"
+        );
     }
 }

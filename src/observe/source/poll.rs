@@ -296,7 +296,18 @@ impl Asker {
 const TOLD: usize = 40;
 
 fn no_number(text: &str) -> Fault {
-    Fault::new(FaultKind::Query, format!("the answer is `{}`, where its unit wants a number", fit(text.trim(), TOLD)))
+    let text = text.trim();
+    // As databases write what has a number of its own.
+    let as_number = if text.trim_start_matches('-').starts_with(['$', '€', '£']) {
+        ": of money it is VALUE::numeric"
+    } else if text.split_whitespace().next_back().is_some_and(|last| last.split(':').count() == 3 && !last.contains('+'))
+        && text.matches('-').count() < 2
+    {
+        ": of an interval it is extract(epoch FROM VALUE)"
+    } else {
+        ""
+    };
+    Fault::new(FaultKind::Query, format!("the answer is `{}`, where its unit wants a number{as_number}", fit(text, TOLD)))
 }
 
 /// The value a baseline wants.
@@ -323,6 +334,21 @@ async fn past_value(client: &dyn Client, ask: &Ask, past: Past) -> Result<Answer
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_number_says_how_it_becomes_one() {
+        for (text, wanted) in [
+            ("green", "the answer is `green`, where its unit wants a number"),
+            (
+                "1 day 00:05:00.5",
+                "the answer is `1 day 00:05:00.5`, where its unit wants a number: of an interval it is extract(epoch FROM VALUE)",
+            ),
+            ("-$1,234.50", "the answer is `-$1,234.50`, where its unit wants a number: of money it is VALUE::numeric"),
+            ("2026-11-28 03:00:00.5", "the answer is `2026-11-28 03:00:00.5`, where its unit wants a number"),
+        ] {
+            assert_eq!(no_number(text).message, wanted);
+        }
+    }
 
     #[test]
     fn steps_stay_under_the_limit_of_points() {

@@ -172,6 +172,11 @@ impl Run {
         self.rollback.as_ref().is_some_and(|back| back.steps.iter().all(done))
     }
 
+    /// Whether what was done is being undone: whoever ends it now cuts that off.
+    pub fn is_going_back(&self) -> bool {
+        self.rollback.is_some() && self.current().is_some_and(|(_, step)| step.state == StepState::Running)
+    }
+
     pub fn course(&self) -> Course {
         Course { aborts: self.aborts, goes_back: self.rollback.is_some() }
     }

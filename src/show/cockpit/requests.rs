@@ -215,6 +215,9 @@ pub fn lead_on(state: &mut State, line: &RunLine, runbook: &str) -> Vec<Command>
             // It goes on with what that run was about.
             let inputs = line.plan.content.inputs.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
             inputs.chain([("run", line.id.as_str())]).for_each(|(name, value)| dialog.set(name, value));
+            dialog.set("reason", &format!("{}: {}", line.plan.content.runbook, line.words()));
+            // What is missing all the same is asked for by the plan.
+            dialog.stage = Stage::Planning;
         }),
     }
 }

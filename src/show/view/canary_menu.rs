@@ -22,6 +22,9 @@ pub fn draw(state: &State, paint: &mut Paint, area: Rect, menu: &CanaryMenu) -> 
     let next = weight.as_ref().and_then(|weight| settings?.after(*weight.as_ref().ok()?));
     let held = deploy.is_some_and(|deploy| deploy.hold.is_some());
     let promote = match (next, &promotion) {
+        (Some(next), Some(Promotion::To(_))) if deploy.is_some_and(|deploy| deploy.judged_from_now_on) => {
+            format!("promote: it is judged from now on, then {at} → {next} %")
+        }
         (Some(next), Some(Promotion::To(_))) => format!("promote: {at} → {next} %, then it bakes and is judged"),
         (Some(next), _) => format!("promote to {next} % all the same: a commander, with a reason"),
         (None, _) => "promote: there is no further step".into(),

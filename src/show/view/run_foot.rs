@@ -45,6 +45,9 @@ impl Foot {
             Some(Asking::Resume(line)) => Some(typed("Type resume to let it go on: ", line, &mut say)),
             Some(Asking::Abort(_, typing)) => {
                 let back = line.run.way_back(&line.plan).len();
+                if line.run.is_going_back() {
+                    say("It is being undone just now: leave cuts that off", Role::Fail, 1);
+                }
                 say(&format!("Abort? It would leave: {}", line.run.left_behind(&line.plan).join("; ")), Role::Fail, rows / 3);
                 let undo = match back {
                     0 => "",
