@@ -295,6 +295,7 @@ fn an_abort_that_somebody_else_was_before_is_not_cut_off_unseen() {
     until("it to go back", || host.has("going"));
     let (code, said) = host.run(&["abort", &id, "--leave"]);
     assert!(code == 0 && said.contains("make: its undo was begun, and is not done"), "{code}: {said}");
+    assert!(said.contains("it is being undone just now: --leave cuts that off"), "{said}");
     let told = undo.expect("begun").wait_with_output().expect("ended");
     let said = String::from_utf8_lossy(&told.stderr);
     assert!(told.status.code() == Some(24) && said.contains("not everything was undone"), "{said}");

@@ -47,6 +47,11 @@ fn what_cannot_be_meant_so_of_a_canary_is_said() {
         let (told, said) = checked(&more);
         assert!(told == code && said.contains(wanted), "{more}: {said}");
     }
+    // One that has nothing to turn is looked at all the same.
+    let alone = |steps: &str| checked(&format!("[canary]\nsteps = {steps}\n[canary.metrics.m]\ncanary = \"up\"\nstable = \"gone\"\n"));
+    let (code, said) = alone("[50, 10]");
+    assert!(code == 65 && said.contains("the steps of a canary rise") && said.contains("there is no signal `gone`"), "{said}");
+    assert!(said.contains("warning: a canary walks nowhere without a switch of the traffic"), "{said}");
     let (code, said) = checked(&canary("", "", "[roles]\nviewer = [\"*\"]\ncommander = [\"eva\"]"));
     assert!(code == 0 && !said.contains("warning: nobody"), "{said}");
 }

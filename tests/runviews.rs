@@ -12,7 +12,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lastgreen::base::clock::Stamp;
 use lastgreen::config::{load_text, planning_context, runbooks};
 use lastgreen::plan::runbook::{Asked, Event, Operator, Output, Plan, Record, Run, RunResult, Runner, StepResult, load, plan};
-use lastgreen::show::cockpit::{Command, Message, State, update};
+use lastgreen::show::cockpit::{Command, Message, Overlay, Stage, State, update};
 use lastgreen::show::keymap;
 use lastgreen::show::theme::{Glyphs, Role};
 use lastgreen::status::{Ledger, OutputTail, Request, RunLine, Update};
@@ -347,7 +347,7 @@ fn output_is_scrolled_no_further_than_there_is_any_and_searched() {
 fn from_a_step_that_failed_one_key_leads_on_by_hand() {
     let config = format!("{CONFIG}{WITH_A_SWITCH}");
     let text = "title: Look\nsteps:\n  - {name: look, id: look, type: script, script: exit 1, on_failure: ask, if_configured: true, by_hand: [NEXT]}\n";
-    for (next, wanted) in [("rollback-full", "rollback full"), ("verify-data", "dialog")] {
+    for (next, wanted) in [("rollback-full", "rollback full"), ("rollback-undo", "dialog"), ("verify-data", "dialog")] {
         let mut state = of(&config);
         let loaded = runbooks(&state.config, NOW);
         let runbook = load(Path::new("runbooks/look.yaml"), &text.replace("NEXT", next), NOW).runbook.expect("sound");
@@ -365,8 +365,13 @@ fn from_a_step_that_failed_one_key_leads_on_by_hand() {
         assert!(shown.contains(&format!("on by hand: {next}")), "{shown}");
         press(&mut state, KeyCode::Char('r'), at(11.0));
         let found = match &state.overlay {
-            Some(lastgreen::show::cockpit::Overlay::Rollback(dialog)) => format!("rollback {}", dialog.scope.word()),
-            Some(lastgreen::show::cockpit::Overlay::Dialog(_)) => "dialog".into(),
+            Some(Overlay::Rollback(dialog)) => format!("rollback {}", dialog.scope.word()),
+            // It is planned at once, with why it is done.
+            Some(Overlay::Dialog(dialog)) if matches!(dialog.stage, Stage::Planning) => {
+                let reason = dialog.fields.last().expect("a reason").input.value();
+                assert!(reason.starts_with("look: Step `look` failed: exit status: 1"), "{reason}");
+                "dialog".into()
+            }
             _ => "something else".into(),
         };
         assert_eq!(found, wanted);

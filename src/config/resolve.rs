@@ -74,6 +74,7 @@ impl Resolver<'_> {
             left_out: &left_out,
             state_dir: &state_dir,
             is_target: file.is_target,
+            profile_begins: file.profile_begins,
         };
         let settings = self.settings(&file.sections, &known);
         let compared = settings.canary.as_ref().map(|canary| canary.analysis.signals()).unwrap_or_default();

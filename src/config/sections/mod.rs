@@ -110,6 +110,8 @@ pub(super) struct SectionContext<'k> {
     pub(super) left_out: &'k [Arc<str>],
     pub(super) state_dir: &'k Path,
     pub(super) is_target: bool,
+    /// Where the text of a profile begins.
+    pub(super) profile_begins: Option<usize>,
 }
 
 impl Resolver<'_> {
@@ -117,10 +119,16 @@ impl Resolver<'_> {
     pub(super) fn settings(&mut self, sections: &Sections, known: &SectionContext) -> StepSettings {
         let switch = sections.traffic.as_ref().and_then(|(shape, at)| self.switch(shape, at, known.services));
         let gates = self.gates(&sections.gates, known.signals);
-        // A profile's canary is left out where its signals are.
-        let is_wanted = |shape: &CanaryShape| sections.traffic.is_some() && !shape.is_left_out(known.left_out);
-        let canary = sections.canary.as_ref().filter(|(shape, _)| is_wanted(shape));
+        // A profile's canary is left out where its signals are, or there is nothing to turn; one's own is looked at all the same.
+        let is_own = |at: &Range<usize>| !known.is_target && known.profile_begins.is_none_or(|begins| at.start < begins);
+        let canary = sections.canary.as_ref().filter(|(shape, _)| !shape.is_left_out(known.left_out));
+        let canary = canary.filter(|(_, at)| sections.traffic.is_some() || is_own(at));
         let canary = canary.and_then(|(shape, at)| self.canary(shape, at, known.signals, &gates));
+        let canary = canary.filter(|_| sections.traffic.is_some());
+        if let (None, Some((_, at))) = (&sections.traffic, sections.canary.as_ref().filter(|(_, at)| is_own(at))) {
+            let hint = "add [traffic] with the switch that gives a release its share";
+            self.findings.warn(at.clone(), "a canary walks nowhere without a switch of the traffic", Some(hint.into()));
+        }
         let release = sections.release.as_ref().and_then(|(shape, at)| self.release(shape, at, known.services, known.sources));
         // A target without stores of its own has none.
         let snapshots = sections.snapshots.as_ref().filter(|(shape, _)| !known.is_target || shape.has_stores());

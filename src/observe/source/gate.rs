@@ -269,14 +269,14 @@ mod tests {
         let secret = SecretRef::parse(&command).expect("a reference");
         let asked = || within(Duration::from_millis(10), fetch(&secret));
         let (one, other) = tokio::join!(asked(), asked());
-        for fault in [one, other].map(|told| told.err().expect("a fault")) {
+        for fault in [one, other].map(|told| told.expect_err("a fault")) {
             assert_eq!((fault.kind, fault.message), (FaultKind::Timeout, format!("the secret {secret} has not come within 10ms")));
         }
         std::fs::write(folder.path().join("go"), "").expect("written");
         assert_eq!(fetch(&secret).await.expect("a secret").expose(), "s3cr3t-late");
         assert_eq!(std::fs::read_to_string(folder.path().join("times")).expect("times"), "once\n");
         assert_eq!(
-            within(Duration::from_millis(10), std::future::pending::<Result<(), Fault>>()).await.err().expect("a fault").message,
+            within(Duration::from_millis(10), std::future::pending::<Result<(), Fault>>()).await.expect_err("a fault").message,
             "no answer within 10ms"
         );
     }
