@@ -32,10 +32,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
 use crate::plan::deploy::{Changes, Manifest, Part, StoreKind, WriteLoss};
-use crate::plan::runbook::{CollectionStrategy, DatabaseStore, DatabaseStrategy, Progress, SnapshotSettings};
+use crate::plan::runbook::{DatabaseStore, Progress, SnapshotSettings};
 
 /// Where it is told how far something is.
 pub type Told<'a> = dyn FnMut(Progress) + Send + 'a;
