@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::mailbox::Mailbox;
 use super::prometheus::now;
-use super::secrets::Awaited;
+use super::secrets::AwaitedSecret;
 use super::{Answer, Client, LastSample};
 use crate::base::units::short;
 use crate::observe::reading::{Fault, FaultKind, SourceHealth, SourceState};
@@ -241,7 +241,7 @@ impl SourceGate {
 
 /// The clients keep the time themselves and know better what to say; this is the backstop.
 async fn within<T>(timeout: Duration, ask: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let awaited = Awaited::default();
+    let awaited = AwaitedSecret::default();
     match tokio::time::timeout(timeout + BACKSTOP, awaited.of(ask)).await {
         Ok(result) => result,
         Err(_) => Err(Fault::new(

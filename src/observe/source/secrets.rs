@@ -31,14 +31,14 @@ fn secrets() -> MutexGuard<'static, Secrets> {
 
 tokio::task_local! {
     /// The secret that a question waits for.
-    static AWAITED: Awaited;
+    static AWAITED: AwaitedSecret;
 }
 
 /// What somebody who asks waits for besides the answer.
 #[derive(Clone, Default)]
-pub(super) struct Awaited(Arc<Mutex<Option<SecretRef>>>);
+pub(super) struct AwaitedSecret(Arc<Mutex<Option<SecretRef>>>);
 
-impl Awaited {
+impl AwaitedSecret {
     /// What is asked, so that it is known which secret it waits for.
     pub async fn of<F: Future>(&self, asking: F) -> F::Output {
         AWAITED.scope(self.clone(), asking).await
@@ -73,11 +73,11 @@ pub async fn fetch(reference: &SecretRef) -> Result<Secret, Fault> {
             _ => begin(reference, &mut all),
         }
     };
-    Awaited::set(Some(reference));
+    AwaitedSecret::set(Some(reference));
     // Whoever fetches it gives up by itself; nobody waits for a thread that does not get its turn.
     let ended = tokio::time::timeout(PATIENCE + PATIENCE / 2, fetched.wait_for(Option::is_some)).await;
     let told = ended.ok().and_then(|ended| ended.ok()?.clone());
-    Awaited::set(None);
+    AwaitedSecret::set(None);
     told.unwrap_or_else(|| Err(format!("the secret {reference} does not come"))).map_err(local)
 }
 
