@@ -37,6 +37,9 @@ fn what_was_made_later_and_stands_on_it_goes_and_comes_back_by_an_undo() {
     let goes = "foreign key later_chunk_fkey of public.later, view public.late, view public.latest";
     let told = readiness(&host);
     assert_eq!(told, Some(("warn".into(), format!("not in the snapshot, and would go: {goes}"))));
+    let items = json(&host, &["rollback", "status", "--json"])["items"].clone();
+    let loses = items.as_array().expect("items").iter().find(|item| item["what"] == "would lose").expect("an item")["words"].clone();
+    assert!(!loses.to_string().contains("later") && loses.to_string().contains("990 chunks come back"), "tables stay: {loses}");
     let standing = "SELECT (SELECT count(*) FROM chunks) || ' ' || (SELECT count(*) FROM later) || ' ' || (SELECT count(*) FROM pg_constraint WHERE contype = 'f') \
         || ' ' || (SELECT count(*) FROM pg_class WHERE relname IN ('late', 'latest', 'first', 'second', 'new'))";
     assert_eq!(of(standing), "10 1 2 5");
@@ -222,6 +225,10 @@ fn what_was_kept_nowhere_is_not_taken_back() {
     let (pg, host) = with_data("restore_database = \"in_place\"");
     create(&host, true);
     pg.sql_in("ragdb", "DELETE FROM chunks WHERE id > 10");
+    // No way back is promised where there is none.
+    let planned = |more: &[&str]| host.run(&[&["snapshot", "restore", "golden", "--dry-run"], more].concat()).1;
+    let back = "databases back to what there was before";
+    assert!(planned(&[]).contains(back) && !planned(&["--no-safety"]).contains(back), "{}", planned(&["--no-safety"]));
     let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
     assert_eq!((code, pg.sql_in("ragdb", "SELECT count(*) FROM chunks").as_str()), (0, "1000"), "{said}");
     assert!(said.contains("no safety snapshot is taken: what is there now of db is gone for good"), "{said}");

@@ -12,8 +12,8 @@ use super::connect::connect;
 use super::operations::Operations;
 use super::reach::database_options;
 use crate::act::infra::snapshot::{
-    Fits, KeptBeside, MayRestore, ServerRoom, changes_now, check_part, check_size, count_all, fits, kept, list, may_restore, newest,
-    next_size, room, server_rooms,
+    Fits, Fitting, KeptBeside, MayRestore, ServerRoom, changes_now, check_part, check_size, count_all, fits, kept, list, may_restore,
+    newest, next_size, room, server_rooms,
 };
 use crate::act::infra::{gate, release, traffic};
 use crate::base::clock::{Clock, Stamp};
@@ -89,9 +89,9 @@ pub struct DataLooked {
     /// Whether its files are as they were written.
     pub files: Result<FilesSeen, NotFound>,
     pub loss: Option<WriteLoss>,
-    pub rights: Vec<(String, Result<MayRestore, String>)>,
+    pub rights: Vec<(String, Result<MayRestore, NotFound>)>,
     /// What keeps the snapshot from being restored, by database; or what was made after it and would go with it, in place.
-    pub fits: Vec<(String, Result<Vec<String>, NotFound>)>,
+    pub fits: Vec<(String, Result<Fitting, NotFound>)>,
     /// The room that is left for a safety snapshot, in bytes, or why there can be none; and how large that would be.
     pub room: Result<u64, String>,
     pub next_size: u64,
@@ -104,7 +104,8 @@ pub struct DataLooked {
 impl DataLooked {
     /// What would keep the data from coming back, in words.
     pub fn against(&self) -> Vec<String> {
-        let rights = self.rights.iter().filter_map(|(_, may)| may.as_ref().err().cloned());
+        let rights = self.rights.iter().filter_map(|(_, may)| may.as_ref().err());
+        let rights = rights.filter(|not| not.verdict == Verdict::Fail).map(|not| not.words.clone());
         let fits = self.fits.iter().filter_map(|(name, fits)| Some((name, fits.as_ref().err()?)));
         let fits = fits.filter(|(_, not)| not.verdict == Verdict::Fail).map(|(name, not)| format!("{name}: {}", not.words));
         rights.chain(fits).collect()
@@ -306,7 +307,10 @@ pub async fn look_at_data(settings: &SnapshotSettings, environment: &str, at: Lo
         Ok(manifest) if at == LookAt::Files => look_at_files(settings, manifest).await,
         _ => listed,
     };
-    let rights = rights.unwrap_or_else(|_| vec![("to restore".into(), Err(not_told(most)))]);
+    let rights = match rights {
+        Ok(told) => told.into_iter().map(|(name, may)| (name, may.map_err(NotFound::wrong))).collect(),
+        Err(_) => vec![("to restore".into(), Err(NotFound::unknown(not_told(most))))],
+    };
     let server_rooms = rooms.unwrap_or_else(|_| vec![("databases".into(), Err(not_told(most)))]);
     DataLooked {
         snapshot,
@@ -346,7 +350,7 @@ async fn look_at_sizes(settings: &SnapshotSettings, manifest: &Manifest, most: D
 /// What was written since a snapshot.
 async fn look_at_loss(asking: &SnapshotSettings, manifest: &Manifest, most: Duration) -> WriteLoss {
     let (counted, changes) = tokio::join!(timeout(most, count_all(asking)), timeout(most, changes_now(asking)));
-    let (mut now, mut unknown) = (BTreeMap::new(), Vec::new());
+    let (mut now, mut unknown): (BTreeMap<String, BTreeMap<String, u64>>, _) = (BTreeMap::new(), Vec::new());
     let counted = counted.unwrap_or_else(|_| {
         let why = format!("not counted within {}", short(most));
         manifest.parts.iter().map(|part| (part.counted_as().to_string(), Err(why.clone()))).collect()
@@ -357,7 +361,20 @@ async fn look_at_loss(asking: &SnapshotSettings, manifest: &Manifest, most: Dura
             Err(why) => unknown.push(format!("{name}: {why}")),
         }
     }
-    let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes.unwrap_or_default());
+    let mut changes = changes.unwrap_or_default();
+    for part in manifest.parts.iter().filter(|part| part.kind == StoreKind::Postgres && part.kind.is_in_place(asking)) {
+        // In place a table that was made later stays as it is.
+        let asked = |name: &str| {
+            asking
+                .counts
+                .iter()
+                .any(|(more, _)| name.strip_prefix(more.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')))
+        };
+        let goes = |name: &String| part.counts.contains_key(name) || asked(name);
+        now.entry(part.counted_as().to_string()).and_modify(|counts| counts.retain(|name, _| goes(name)));
+        changes.entry(part.store.clone()).and_modify(|changes| changes.rows.retain(|name, _| goes(name)));
+    }
+    let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes);
     // It only helps to recognize what would be lost; whoever could not count is not asked for it.
     if lost.unknown.is_empty() {
         lost.newest = timeout(most, newest(asking, manifest, &lost)).await.unwrap_or_default();

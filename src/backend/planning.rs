@@ -115,7 +115,17 @@ impl Operations {
         let mut content = content(runbook, &context, &asked)?;
         self.permit_held(&content)?;
         content.warnings.extend(self.hold_binds_here_only(&content));
-        content.warnings.extend(config.acting.settings.snapshots.as_ref().and_then(|settings| without_safety(settings, &content)));
+        if let Some(settings) = &config.acting.settings.snapshots
+            && let Some(words) = without_safety(settings, &content)
+        {
+            content.warnings.push(words);
+            // What is nowhere any more cannot be gone back to.
+            for step in &mut content.steps {
+                step.undo.take_if(
+                    |_| matches!(&step.kind, Kind::Restore(restore) if restore.back.is_none() && settings.is_all_in_place(restore.what)),
+                );
+            }
+        }
         content.warnings.splice(0..0, warnings.into_iter().chain(found.findings.iter().map(|f| f.cause.clone())));
         for path in content.sources.iter().map(|s| &s.path).chain([&config.path]) {
             if path.exists() {

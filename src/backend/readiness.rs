@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::look::{DataLooked, FilesSeen, Looked, NotFound};
 use super::operations::Operations;
 use super::rollback::{RollbackRequest, matrix_item};
-use crate::act::infra::snapshot::KeptBeside;
+use crate::act::infra::snapshot::{Fitting, KeptBeside};
 use crate::base::clock::Stamp;
 use crate::base::units::{count_of, short};
 use crate::config::Config;
@@ -194,7 +194,7 @@ fn rights_items(data: &DataLooked) -> Vec<ReadinessItem> {
     for (name, may) in &data.rights {
         let what = format!("rights {name}");
         match may {
-            Err(why) => items.push(item_of_data(&what, Verdict::Fail, why.clone(), None)),
+            Err(not) => items.push(item_of_data(&what, not.verdict, not.words.clone(), None)),
             Ok(may) => {
                 items.push(match &may.later {
                     Some(later) => remark(&what, later.clone(), Some("let a superuser restore, or another role own that")),
@@ -209,11 +209,15 @@ fn rights_items(data: &DataLooked) -> Vec<ReadinessItem> {
 }
 
 /// Whether a snapshot goes into a database as it is to be; nothing where nothing speaks against it.
-fn fits_item(name: &str, fits: &Result<Vec<String>, NotFound>) -> Option<ReadinessItem> {
+fn fits_items(name: &str, fits: &Result<Fitting, NotFound>) -> Vec<ReadinessItem> {
+    let what = format!("into {name}");
     match fits {
-        Ok(goes) if goes.is_empty() => None,
-        Ok(goes) => Some(remark(&format!("into {name}"), format!("not in the snapshot, and would go: {}", goes.join(", ")), None)),
-        Err(not) => Some(item_of_data(&format!("into {name}"), not.verdict, not.words.clone(), None)),
+        Ok(Fitting { goes, left }) => {
+            let said = |words: &str, names: &[String]| (!names.is_empty()).then(|| format!("{words}: {}", names.join(", ")));
+            let words = [said("not in the snapshot, and would go", goes), said("belongs to others, and would not be made again", left)];
+            words.into_iter().flatten().map(|words| remark(&what, words, None)).collect()
+        }
+        Err(not) => vec![item_of_data(&what, not.verdict, not.words.clone(), None)],
     }
 }
 
@@ -250,7 +254,7 @@ fn data_items(settings: &SnapshotSettings, looked: &Looked, now: Stamp) -> Vec<R
         Err(not) => item("its files", not.verdict, not.words.clone(), if_wrong(not, "mark another one golden")),
     });
     items.extend(rights_items(data));
-    items.extend(data.fits.iter().filter_map(|(name, fits)| fits_item(name, fits)));
+    items.extend(data.fits.iter().flat_map(|(name, fits)| fits_items(name, fits)));
     let bytes = |n: u64| bytesize::ByteSize(n).display().iec().to_string();
     let next = data.loss.as_ref().map_or(manifest.size(), |loss| loss.grown(manifest)).max(data.next_size);
     items.push(match &data.room {

@@ -171,7 +171,14 @@ impl Operations {
             (false, true) => "It is kept beside, databases as NAME_before_…".into(),
             (false, false) => "It is kept beside, databases as NAME_undone_…".into(),
         };
-        let goes = self.goes_out_of_use(&line, again.is_some(), &since);
+        let runs = self.runs();
+        let goes = match last_change(&line.id, &runs).filter(|last| again.is_none() && input(last, AGAIN).is_none()) {
+            // Only one that did not come to its end is taken up.
+            Some(last) => {
+                format!("run {} took run {} back, as far as it came: only what is not taken back yet goes out of use", last.id, line.id)
+            }
+            None => self.goes_out_of_use(&line, again.is_some(), &since),
+        };
         let kept = format!("{kept}; `lastgreen rollback undo` with the number of this run brings it back");
         let mut warnings = vec![if again.is_some() || has_restored(&line) { format!("{goes}. {kept}") } else { goes }];
         warnings.extend(later);
@@ -195,7 +202,7 @@ impl Operations {
         if again {
             return format!("run {run} took a restore back {when}: {since} goes out of use with it");
         }
-        if !restores(line).any(|step| matches!(step.state, StepState::Failed | StepState::Unknown)) {
+        if !restores(line).any(|step| step.touched && step.state != StepState::Done) {
             return format!("run {run} restored this {when}: {since} goes out of use with it");
         }
         let ended = ended.map_or_else(|| "it is not over".into(), |ago| format!("it ended {ago}"));
@@ -380,14 +387,11 @@ impl Operations {
         let Some(manifest) = all.iter().find(|manifest| manifest.id == snapshot) else { return Ok(()) };
         let mine = format!("{} ", line.id);
         let has_safety = all.iter().any(|manifest| manifest.run.starts_with(&mine));
-        if has_safety
-            || !manifest.parts.iter().all(|part| part.kind.is_in_place(settings))
-            || !restores(line).any(|step| step.state == StepState::Done)
-        {
+        if has_safety || !manifest.parts.iter().all(|part| part.kind.is_in_place(settings)) || !restores(line).any(|step| step.touched) {
             return Ok(());
         }
         Err(OperationError::Refused(format!(
-            "run {} restored in place and took no safety snapshot before: what there was is gone (lastgreen snapshot list; lastgreen snapshot restore ID)",
+            "run {} restored in place and took no safety snapshot before: what there was is kept nowhere (lastgreen snapshot list; lastgreen snapshot restore ID)",
             line.id
         )))
     }

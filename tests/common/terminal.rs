@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// A key that draws nothing is waited for this long.
 const UNSEEN: Duration = Duration::from_millis(400);
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 pub struct Terminal {
     pub master: Option<Box<dyn MasterPty + Send>>,

@@ -135,7 +135,10 @@ impl DeployState {
             Err(why) => return (Verdict::Unknown, format!("canary: {why}")),
         };
         if let Some(difference) = self.difference() {
-            return (Verdict::Warn, format!("canary: {difference}"));
+            return match self.analysis.as_ref().filter(|analysis| weight > 0.0 && analysis.verdict == Verdict::Fail) {
+                Some(analysis) => (Verdict::Fail, format!("canary: {difference}; {}", analysis.reason)),
+                None => (Verdict::Warn, format!("canary: {difference}")),
+            };
         }
         let since = self.desired.as_ref().map_or_else(String::new, |turn| format!(" for {}", short(now.since(turn.at))));
         match (&self.analysis, weight > 0.0) {
@@ -199,6 +202,9 @@ mod tests {
         assert_eq!(young.verdict(Stamp(minutes(6))).0, Verdict::Unknown);
         let changed = at(50.0, 10, minutes(6), Some(Verdict::Pass));
         assert!(against(&changed, minutes(6)).contains("desired 10 % by run R, observed 50 %: somebody else has changed it"));
+        assert_eq!(changed.verdict(Stamp(minutes(6))).0, Verdict::Warn);
+        let (verdict, words) = at(50.0, 10, minutes(6), Some(Verdict::Fail)).verdict(Stamp(minutes(6)));
+        assert!(verdict == Verdict::Fail && words.contains("somebody else has changed it; "), "what is bad is not covered: {words}");
         assert_eq!(at(100.0, 100, 1, None).promotion(&settings(), Stamp(1)), Promotion::AtTheEnd);
         let mut blind = good.clone();
         let turned_back = DeployState { rollback: Some("rollback-full is under way".into()), ..good.clone() };

@@ -33,6 +33,11 @@ struct Made {
     publications: Vec<String>,
     /// Each with a table that it has.
     published: Vec<String>,
+    servers: Vec<String>,
+    /// `FOR USER SERVER NAME`
+    mappings: Vec<String>,
+    /// `FOR ROLE NAME IN SCHEMA NAME TABLES`
+    defaults: Vec<String>,
 }
 
 impl Made {
@@ -43,7 +48,13 @@ impl Made {
             let table = table.split(" (").next()?.split(" WHERE ").next()?.trim_end_matches(';');
             Some(format!("{publication} {table}"))
         };
-        let mut made = Made { published: script.lines().filter_map(published).collect(), ..Made::default() };
+        let given = |line: &str| {
+            let rest = line.strip_prefix("ALTER DEFAULT PRIVILEGES ")?;
+            let (place, rest) = rest.split_once(" GRANT ").or_else(|| rest.split_once(" REVOKE "))?;
+            Some(format!("{place} {}", rest.split_once(" ON ")?.1.split(' ').next()?))
+        };
+        let (published, defaults) = (script.lines().filter_map(published).collect(), script.lines().filter_map(given).collect());
+        let mut made = Made { published, defaults, ..Made::default() };
         // A view in a circle is made empty before it is dropped.
         let is_over = |line: &str| line.starts_with("CREATE ") && !line.starts_with("CREATE OR REPLACE VIEW ");
         for line in script.lines().take_while(|line| !is_over(line)) {
@@ -56,6 +67,8 @@ impl Made {
                 "TYPE" | "DOMAIN" => made.types.push(name.into()),
                 "FUNCTION" | "PROCEDURE" | "AGGREGATE" => made.routines.push(name.into()),
                 "PUBLICATION" => made.publications.push(name.into()),
+                "SERVER" => made.servers.push(name.into()),
+                "USER MAPPING" => made.mappings.push(name.into()),
                 _ => {}
             }
         }
@@ -91,7 +104,10 @@ async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Re
         .replace("$types", &listed(&[&made.types]))
         .replace("$routines", &listed(&[&made.routines]))
         .replace("$publications", &listed(&[&made.publications]))
-        .replace("$published", &listed(&[&made.published]));
+        .replace("$published", &listed(&[&made.published]))
+        .replace("$servers", &listed(&[&made.servers]))
+        .replace("$mappings", &listed(&[&made.mappings]))
+        .replace("$defaults", &listed(&[&made.defaults]));
     let mut session = open(options).await?;
     let told = async {
         // So that every name is said with its schema; and to compile so long a query takes longer than to do it.
@@ -114,7 +130,7 @@ impl Standing {
 
     /// Everything in front of the archive. It waits for nobody's lock for longer than this; the archive itself would wait for ever.
     fn prelude(&self) -> String {
-        let mut lines = vec!["BEGIN;".to_string(), "SET LOCAL lock_timeout = '30s';".into()];
+        let mut lines = vec!["BEGIN READ WRITE;".to_string(), "SET LOCAL lock_timeout = '30s';".into()];
         lines.extend((!self.locks.is_empty()).then(|| format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE;", self.locks.join(", "))));
         lines.extend(self.drops.iter().map(|drop| format!("{drop};")));
         lines.join("\n") + "\n"
@@ -247,8 +263,17 @@ pub async fn leave_whole(options: &DatabaseOptions, run: &str) -> Result<Option<
     })
 }
 
-/// What an archive finds where it would go: what would go with it, or what keeps it from being restored.
-pub type Fits = Result<Vec<String>, String>;
+/// How an archive goes where it would go.
+#[derive(Clone, Debug, Default)]
+pub struct Fitting {
+    /// What is not in it, and would go.
+    pub goes: Vec<String>,
+    /// What of it would not be made again, although nothing fails.
+    pub left: Vec<String>,
+}
+
+/// How an archive goes where it would go, or what keeps it from being restored.
+pub type Fits = Result<Fitting, String>;
 
 /// Whether the live database lets an archive be restored in place.
 ///
@@ -261,7 +286,7 @@ pub async fn fits_in(options: &DatabaseOptions, part: &Part, file: &Path, limit:
     fits("psql", &version?).await?;
     let standing = standing(options, file, limit).await?;
     Ok(match standing.against(part) {
-        None => Ok(standing.goes),
+        None => Ok(Fitting { goes: standing.goes, left: Vec::new() }),
         Some(against) => Err(against),
     })
 }
@@ -275,12 +300,16 @@ mod tests {
         let script = "--\nSET lock_timeout = 0;\nALTER TABLE IF EXISTS ONLY public.\"My Docs\" DROP CONSTRAINT IF EXISTS a;\n\
             CREATE OR REPLACE VIEW public.v AS\nSELECT\n    NULL::integer AS id;\nDROP VIEW IF EXISTS public.v;\nDROP SEQUENCE IF EXISTS public.s;\n\
             DROP TABLE IF EXISTS public.\"My Docs\";\nDROP TYPE IF EXISTS public.mood;\nDROP FUNCTION IF EXISTS public.f(integer, text);\nDROP PUBLICATION IF EXISTS p;\n\
+            DROP USER MAPPING IF EXISTS FOR public SERVER s;\nDROP SERVER IF EXISTS s;\n\
             DROP SCHEMA IF EXISTS app;\nCREATE SCHEMA app;\nDROP TABLE IF EXISTS in_a_body;\n\
-            ALTER PUBLICATION p ADD TABLE ONLY public.\"My Docs\" (id, body) WHERE ((id > 0));\nALTER PUBLICATION p ADD TABLE ONLY public.v;\n";
+            ALTER PUBLICATION p ADD TABLE ONLY public.\"My Docs\" (id, body) WHERE ((id > 0));\nALTER PUBLICATION p ADD TABLE ONLY public.v;\n\
+            ALTER DEFAULT PRIVILEGES FOR ROLE bob IN SCHEMA app GRANT SELECT ON TABLES  TO dave;\n";
         let made = Made::by(script);
         assert_eq!(made.tables, ["public.\"My Docs\""]);
         assert_eq!(made.others, ["public.v", "public.s"]);
         assert_eq!(made.publications, ["p"]);
+        assert_eq!((made.servers, made.mappings), (vec!["s".to_string()], vec!["FOR public SERVER s".to_string()]));
+        assert_eq!(made.defaults, ["FOR ROLE bob IN SCHEMA app TABLES"]);
         assert_eq!(made.published, ["p public.\"My Docs\"", "p public.v"]);
         assert_eq!((made.types, made.routines), (vec!["public.mood".to_string()], vec!["public.f(integer, text)".to_string()]));
     }

@@ -46,9 +46,14 @@ lacking AS (
             -- Subscriptions are left out.
             AND kind <> 'SUBSCRIPTION'
             -- What an extension has made anew is owned as it is then; a schema that is there is left as it is in place.
-            -- Who has some right to what an extension has made is warned, and not refused, when it is granted again.
-            AND (kind <> 'ACL' OR NOT $swaps AND rest NOT LIKE '- SCHEMA %' AND NOT EXISTS (SELECT FROM pg_foreign_data_wrapper
-                WHERE rest = '- FOREIGN DATA WRAPPER ' || fdwname || ' ' || owner AND has_foreign_data_wrapper_privilege(oid, 'USAGE'))) AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
+            -- Who has some right to it is warned, and not refused, when it is granted again.
+            AND (kind <> 'ACL' OR NOT $swaps AND rest NOT LIKE '- SCHEMA %'
+                AND NOT EXISTS (SELECT FROM pg_foreign_data_wrapper
+                    WHERE rest = '- FOREIGN DATA WRAPPER ' || fdwname || ' ' || owner AND has_foreign_data_wrapper_privilege(oid, 'USAGE'))
+                AND NOT EXISTS (SELECT FROM pg_language WHERE rest = '- LANGUAGE ' || lanname || ' ' || owner AND has_language_privilege(oid, 'USAGE'))
+                AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+                    WHERE rest = nspname || ' TABLE ' || relname || ' ' || owner
+                        AND has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER'))) AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
     -- To be a member of a superuser is not to be one.
     UNION SELECT 'only a superuser makes some of it: ' || lower(kind) || ' of ' || owner FROM owned, me
         WHERE NOT me.rolsuper AND pg_has_role(owner, 'member') AND (kind IN ('EVENT TRIGGER', 'OPERATOR CLASS', 'OPERATOR FAMILY',
@@ -87,5 +92,11 @@ lacking AS (
     UNION SELECT owner || ' owns some of schema ' || schema || ', where it may make nothing: GRANT CREATE ON SCHEMA '
             || quote_ident(schema) || ' TO ' || quote_ident(owner)
         FROM placed, me WHERE NOT $swaps AND NOT me.rolsuper AND there IS NOT NULL AND NOT has_schema_privilege(owner, there, 'CREATE')
+),
+-- In a new database, what belongs to others and is there of itself is as the server or an extension makes it.
+leaving AS (
+    SELECT 'grants on ' || regexp_replace(left(rest, -length(owner) - 1), '^- ', '') AS words FROM owned, me
+        WHERE $swaps AND NOT me.rolsuper AND kind = 'ACL' AND owner IS NOT NULL AND NOT pg_has_role(owner, 'member')
 )
-SELECT string_agg(words, '; ' ORDER BY words) AS v FROM lacking
+SELECT json_build_object('lacks', (SELECT string_agg(words, '; ' ORDER BY words) FROM lacking),
+    'left', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM leaving)) AS v

@@ -1,6 +1,6 @@
 //! Whether a snapshot could be taken, and brought back, now: looked at, and nothing is touched.
 
-use super::in_place::{self, Fits};
+use super::in_place::{self, Fits, Fitting};
 use super::rights::MayRestore;
 use super::{database_name, list, postgres, qdrant, rights, roles, store_of};
 use crate::observe::reading::Fault;
@@ -29,11 +29,12 @@ pub async fn fits(settings: &SnapshotSettings, manifest: &Manifest) -> Vec<(Stri
         let file = settings.folder.join(&manifest.id).join(&part.file);
         let fits = async {
             let options = &store_of(settings, part)?.options;
-            if let Some(lacks) = roles::lacks(options, &file, settings.restore_database, settings.timeout).await? {
+            let lacking = roles::lacking(options, &file, settings.restore_database, settings.timeout).await?;
+            if let Some(lacks) = lacking.lacks {
                 return Ok(Err(lacks));
             }
             match settings.restore_database {
-                DatabaseStrategy::Swap => Ok(Ok(Vec::new())),
+                DatabaseStrategy::Swap => Ok(Ok(Fitting { goes: Vec::new(), left: lacking.left })),
                 DatabaseStrategy::InPlace => in_place::fits_in(options, part, &file, settings.timeout).await,
             }
         };

@@ -20,7 +20,7 @@ mod taking_back;
 pub use folder::sha256_of;
 use folder::{check_files, id_for};
 pub use folder::{check_size, list, mark_golden, prune};
-pub use in_place::Fits;
+pub use in_place::{Fits, Fitting};
 pub use kept::{KeptBeside, kept};
 pub use looked_at::{ServerRoom, fits, may_restore, next_size, room, server_rooms};
 pub use names::Change;

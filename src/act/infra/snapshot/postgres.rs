@@ -328,7 +328,12 @@ async fn fill(
     let new = at_database(options, &names.new)?;
     let (source, place) = (file.display().to_string(), new.url.clone());
     let argv = ["pg_restore", "--exit-on-error", NO_SUBSCRIPTIONS, "--jobs", JOBS, "--no-password", "--dbname", &place, &source];
-    let environment = environment(options, session_name).await?;
+    let mut environment = environment(options, session_name).await?;
+    // Sessions of this role may only read unless they are told otherwise. A pool in between knows no such options.
+    let reads = "SELECT reset_val AS v FROM pg_settings WHERE name = 'default_transaction_read_only'";
+    if session.run(reads, &[], true, CONNECTING).await?.value == Some(json!("on")) {
+        environment.push(("PGOPTIONS".into(), "-c default_transaction_read_only=off".into()));
+    }
     let size = row.get("size").and_then(Json::as_f64);
     {
         let mut restore = std::pin::pin!(program(&argv, environment, settings.timeout));

@@ -388,7 +388,10 @@ pub async fn undo(
         if let Some(before) = before {
             is_where_it_was_put(node, part, settings, (taken.run, before)).await?;
         }
-        return Ok(format!("no alias leads to {new}: nothing to take back"));
+        let found = ask(&web, "GET", "/collections", None).await?;
+        let is_there = found["collections"].as_array().into_iter().flatten().any(|one| one["name"] == new.as_str());
+        let stays = if is_there { "; the collection stays, used by nothing" } else { "" };
+        return Ok(format!("no alias leads to {new}: nothing to take back{stays}"));
     };
     let Some(before) = before else { return Err(wrong(format!("what {alias} led to before is not on record: switch it by hand"))) };
     switch(&web, alias, before).await?;

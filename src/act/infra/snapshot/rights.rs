@@ -87,7 +87,11 @@ pub async fn may_restore(store: &DatabaseStore, settings: &SnapshotSettings) -> 
     let (version, given) = looked?;
     fits("pg_restore", &version).await?;
     fits("pg_dump", &version).await?;
-    let row = given.first.into_iter().next().ok_or_else(|| wrong(format!("there is no database {name}")))?;
+    let row = given.first.into_iter().next().ok_or_else(|| {
+        wrong(format!(
+            "there is no database {name}; where a restore was cut off between two names, lastgreen resume, or abort, gives it its own"
+        ))
+    })?;
     let rights: Rights = web_json(row.to_string().as_bytes())?;
     let swaps = settings.restore_database == DatabaseStrategy::Swap;
     // Into one that is closed nobody can look.

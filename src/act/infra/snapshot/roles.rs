@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::json;
 
 use super::names::say;
@@ -11,7 +12,7 @@ use super::privileged::{may_need, needs};
 use super::server::{open, program};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
-use crate::observe::source::literal;
+use crate::observe::source::{literal, web_json};
 use crate::plan::runbook::DatabaseStrategy;
 
 /// What is listed of an archive, as the server is asked about it.
@@ -78,8 +79,17 @@ async fn statements(file: &str, contents: &str, chosen: fn(&str) -> bool, limit:
 /// owns the schema, before anything is granted.
 const LACKS: &str = include_str!("lacks.sql");
 
-/// What keeps an archive's objects from being made by whoever restores them, in words; `None`: nothing.
-pub async fn lacks(options: &DatabaseOptions, file: &Path, strategy: DatabaseStrategy, limit: Duration) -> Result<Option<String>, Fault> {
+/// What whoever restores an archive cannot make again.
+#[derive(Debug, Default, Deserialize)]
+pub struct Lacking {
+    /// What keeps it from being restored, in words.
+    pub lacks: Option<String>,
+    /// What is only warned of.
+    pub left: Vec<String>,
+}
+
+/// Looks and touches nothing.
+pub async fn lacking(options: &DatabaseOptions, file: &Path, strategy: DatabaseStrategy, limit: Duration) -> Result<Lacking, Fault> {
     let file = file.display().to_string();
     let contents = program(&["pg_restore", "--list", &file], Vec::new(), limit).await?;
     let listed = Listed::of(&contents, &statements(&file, &contents, grants, limit).await?);
@@ -100,7 +110,7 @@ pub async fn lacks(options: &DatabaseOptions, file: &Path, strategy: DatabaseStr
     };
     let told = told.await;
     session.close().await;
-    Ok(told?.value.as_ref().and_then(serde_json::Value::as_str).map(str::to_string))
+    web_json(told?.value.unwrap_or_default().to_string().as_bytes())
 }
 
 #[cfg(test)]

@@ -65,6 +65,20 @@ needing AS (
     FROM ours o JOIN pg_depend d ON d.refclassid = o.class AND d.refobjid = o.oid AND d.deptype = 'n'
     WHERE NOT EXISTS (SELECT FROM inner_parts i WHERE i.classid = d.classid AND i.objid = d.objid)
 ),
+-- What this role makes anew would have them; those of the archive are given again behind everything else.
+defaults AS (
+    SELECT CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS'
+            ELSE 'LARGE OBJECTS' END AS things,
+        CASE WHEN defaclnamespace = 0 THEN '' ELSE format(' IN SCHEMA %I', nspname) END AS place, defaclacl AS given,
+        CASE WHEN defaclnamespace = 0 THEN acldefault(CASE defaclobjtype WHEN 'S' THEN 's' ELSE defaclobjtype END::"char", defaclrole) END AS usual
+    FROM pg_default_acl JOIN pg_roles r ON r.oid = defaclrole LEFT JOIN pg_namespace n ON n.oid = defaclnamespace WHERE rolname = current_user
+),
+mappings AS (
+    SELECT umuser <> 0 AND usename <> current_user AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS hidden,
+        format('FOR %I SERVER %I', usename, srvname) IN (SELECT json_array_elements_text($mappings::json)) AS ours,
+        format('user mapping of %I on server %I', usename, srvname) AS words
+    FROM pg_user_mappings WHERE quote_ident(srvname) IN (SELECT json_array_elements_text($servers::json))
+),
 blocking AS (
     SELECT DISTINCT pg_describe_object(classid, objid, objsubid) || ' stands on ' || pg_describe_object(refclassid, refobjid, refobjsubid) AS words
     FROM needing n
@@ -75,16 +89,26 @@ blocking AS (
     FROM relations JOIN pg_class c USING (oid) WHERE NOT pg_has_role(c.relowner, 'usage')
     UNION SELECT pg_describe_object('pg_proc'::regclass, p.oid, 0) || ' is owned by ' || pg_get_userbyid(p.proowner)
     FROM routines JOIN pg_proc p USING (oid) WHERE NOT pg_has_role(p.proowner, 'usage')
+    UNION SELECT words || ' was made later' FROM mappings WHERE NOT ours
+    UNION SELECT words || ' may have a password, which this role does not see and no snapshot of its has' FROM mappings WHERE ours AND hidden
 )
 SELECT json_build_object(
     'locks', (SELECT coalesce(json_agg(name), '[]') FROM json_array_elements_text($tables::json) AS name WHERE to_regclass(name) IS NOT NULL),
     'drops', (SELECT coalesce(json_agg(drop ORDER BY depth DESC, drop), '[]') FROM (
         SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop, 1000 AS depth FROM keys
+        UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES%s REVOKE %s ON %s FROM %s', place, what, things, whom), 2000 FROM defaults, LATERAL (
+            SELECT privilege_type AS what, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS whom FROM aclexplode(given)
+            EXCEPT SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END FROM aclexplode(usual)) AS more
+        UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES%s GRANT %s ON %s TO %s', place, what, things, whom), 2000 FROM defaults, LATERAL (
+            SELECT privilege_type AS what, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS whom FROM aclexplode(usual)
+            EXCEPT SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END FROM aclexplode(given)) AS less
         UNION ALL SELECT format('ALTER TABLE %s DETACH PARTITION %s', parent, child), 900 FROM partitions
         UNION ALL SELECT format('DROP %sVIEW %s', CASE WHEN kept THEN 'MATERIALIZED ' ELSE '' END, oid::regclass), depth FROM going) AS all_of_them),
     'goes', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM (
         SELECT format('foreign key %I of %s', conname, conrelid::regclass) AS words FROM keys WHERE NOT ours
         UNION SELECT format('view %s', oid::regclass) FROM going WHERE NOT ours
+        UNION SELECT format('default privileges on %s%s', lower(things), replace(place, ' IN SCHEMA', ' in schema')) FROM defaults
+            WHERE format('FOR ROLE %I%s %s', current_user, place, things) NOT IN (SELECT json_array_elements_text($defaults::json))
         UNION SELECT format('%s in publication %I', prrelid::regclass, pubname)
             FROM pg_publication_rel JOIN pg_publication p ON p.oid = prpubid
                 JOIN pg_class c ON c.oid = prrelid JOIN pg_namespace n ON n.oid = relnamespace

@@ -102,6 +102,18 @@ impl SnapshotSettings {
         databases.chain(collections.map(String::as_str)).collect()
     }
 
+    /// Whether all of that is restored where it is.
+    pub fn is_all_in_place(&self, what: RestoreWhat) -> bool {
+        let databases = self.restore_database == DatabaseStrategy::InPlace || self.databases.iter().all(|store| store.options.is_sqlite());
+        let collections = self.restore_collection == CollectionStrategy::InPlace || self.collections.is_empty();
+        match what {
+            RestoreWhat::All => databases && collections,
+            RestoreWhat::Databases => databases,
+            RestoreWhat::Collections => collections,
+            RestoreWhat::Programs => true,
+        }
+    }
+
     /// What it means that there is no safety snapshot, by how everything comes back.
     pub fn without_safety(&self) -> String {
         let in_place: Vec<&str> = self.in_place().into_iter().chain(self.programs.iter().map(|store| store.name.as_str())).collect();
