@@ -80,6 +80,21 @@ fn partitions_come_back_and_one_that_was_made_later_is_left_beside() {
     assert_eq!((code, of(counts).as_str()), (0, "6 1"), "{said}");
 }
 
+/// A view cannot be dropped where a table has its name.
+#[test]
+fn a_name_that_is_something_else_now_keeps_it_from_being_begun() {
+    let (pg, host) = with_data("restore_database = \"in_place\"");
+    let of = |query: &str| pg.sql_in("ragdb", query);
+    of("CREATE VIEW first AS SELECT 1 AS id; CREATE FUNCTION act(i int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE SEQUENCE steps");
+    create(&host, true);
+    assert_eq!(readiness(&host), None);
+    of("DROP VIEW first; CREATE TABLE first (id int); DROP FUNCTION act; CREATE PROCEDURE act(i int) LANGUAGE sql AS 'SELECT 1'");
+    let why = "ragdb cannot be restored in place: public.act(i integer) was a function, and is a procedure now; public.first was a view, and is a table now";
+    assert_eq!(readiness(&host), Some(("fail".into(), why.into())));
+    let (code, said) = host.run(&["snapshot", "restore", "golden", "--no-safety", "--confirm", "here"]);
+    assert!(code == 22 && said.contains(why), "{code}: {said}");
+}
+
 #[test]
 fn what_must_not_go_is_said_before_and_nothing_is_begun() {
     let (pg, host) = with_data("restore_database = \"in_place\"");

@@ -175,7 +175,10 @@ impl Operations {
         let goes = match last_change(&line.id, &runs).filter(|last| again.is_none() && input(last, AGAIN).is_none()) {
             // Only one that did not come to its end is taken up.
             Some(last) => {
-                format!("run {} took run {} back, as far as it came: only what is not taken back yet goes out of use", last.id, line.id)
+                format!(
+                    "nobody has seen how far run {} came, which took run {} back: what is there now goes out of use all the same",
+                    last.id, line.id
+                )
             }
             None => self.goes_out_of_use(&line, again.is_some(), &since),
         };
@@ -209,6 +212,9 @@ impl Operations {
         let short = format!("run {run} did not restore all of this, and what it has not restored stays as it is; {ended}");
         match has_restored(line) {
             true => format!("{short}: {since} goes out of use with it"),
+            false if restores(line).any(|step| matches!(step.state, StepState::Running | StepState::Unknown)) => {
+                format!("nobody has seen how far run {run} came: where it has restored, {since} goes out of use with it; {ended}")
+            }
             // Nobody has seen that anything was restored: what was written since the snapshot is not what goes.
             false => format!("{short}. It came to the end of no restore: only what it has restored all the same goes out of use"),
         }
@@ -391,8 +397,9 @@ impl Operations {
             return Ok(());
         }
         Err(OperationError::Refused(format!(
-            "run {} restored in place and took no safety snapshot before: what there was is kept nowhere (lastgreen snapshot list; lastgreen snapshot restore ID)",
-            line.id
+            "run {} {} in place and took no safety snapshot before: what there was is kept nowhere (lastgreen snapshot list; lastgreen snapshot restore ID; what an earlier run restored is taken back by its number)",
+            line.id,
+            if has_restored(line) { "restored" } else { "began to restore" }
         )))
     }
 

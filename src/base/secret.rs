@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, RwLock};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use super::units::short;
@@ -95,16 +96,16 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 fn ended(line: &str) -> Result<Output, String> {
     let cannot = |e: std::io::Error| format!("cannot start the secret command: {e}");
     let mut command = Command::new("sh");
-    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let child = command.spawn().map_err(cannot)?;
-    let pid = Pid::from_child(&child);
+    let group = Pid::from_child(&child);
     let (tell, told) = std::sync::mpsc::channel();
     // It reads as long as anybody has the other end.
     std::thread::spawn(move || drop(tell.send(child.wait_with_output())));
     match told.recv_timeout(PATIENCE) {
         Ok(out) => out.map_err(cannot),
         Err(_) => {
-            let _ = kill_process(pid, Signal::KILL);
+            let _ = kill_process_group(group, Signal::KILL);
             Err(format!("the secret command did not come to its end within {}", short(PATIENCE)))
         }
     }

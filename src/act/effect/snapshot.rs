@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{Act, Context, Invocation, Outcome, OutputLog, Settled};
 use crate::act::infra::snapshot::{
     Before, Change, Restored, Taken, at_work, bring_in, check_part, counts_now, forget_all, leads_to, leave_whole, list, mark_golden,
-    may_be_taken_back, prune, qdrant_probes, redo, restore, take, taken_up, unbroken, undo,
+    may_be_taken_back, prune, qdrant_probes, redo, restore, take, taken_up, unbroken, undo, would_come_back,
 };
 use crate::base::units::{count_of, short};
 use crate::observe::reading::{Fault, FaultKind};
@@ -226,6 +226,11 @@ async fn bring_back(
             && let Err(fault) = check_part(settings, manifest, part).await
         {
             return Outcome::failed(format!("{}: {}", part.called(), fault.message), false);
+        }
+    }
+    for part in parts {
+        if let Err(fault) = would_come_back(settings, part, &taken(invocation)).await {
+            return Outcome::failed(fault.message, false);
         }
     }
     let mut done = Vec::new();

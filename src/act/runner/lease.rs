@@ -523,10 +523,7 @@ fn refusal(environment: &str, other: Option<&Holder>) -> String {
         Some(holder) if holder.life(&crate::record::journal::place()) == Life::Alive && is_stopped(holder) => {
             format!("{environment} is taken: {holder}; its process is stopped (kill -CONT {})", holder.runner.pid)
         }
-        Some(holder) if holder.idle => {
-            format!("{environment} is taken: {holder}; it waits for an answer, or is paused (lastgreen attach {})", holder.run)
-        }
-        Some(holder) => format!("{environment} is taken: {holder}"),
+        Some(holder) => format!("{environment} is taken: {holder}; lastgreen attach {} shows it, where it was begun", holder.run),
         None => format!("{environment} is taken by another run on this host"),
     }
 }

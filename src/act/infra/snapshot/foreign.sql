@@ -15,7 +15,7 @@ foreigners AS (
     SELECT words || ' of ' || pg_get_userbyid(owner) AS words FROM things t WHERE NOT pg_has_role(owner, 'member')
         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = t.class AND d.objid = t.oid AND d.deptype IN ('e', 'i'))
     UNION ALL SELECT format('function %I.%I', nspname, proname) || ', which needs a superuser'
-        FROM pg_proc p JOIN own ON own.oid = pronamespace JOIN pg_language l ON l.oid = prolang WHERE (NOT lanpltrusted OR proleakproof)
+        FROM pg_proc p JOIN own ON own.oid = pronamespace JOIN pg_language l ON l.oid = prolang WHERE (NOT lanpltrusted OR proleakproof) AND prokind <> 'a'
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype IN ('e', 'i'))
     UNION ALL SELECT 'extension ' || extname || ', which needs a superuser' FROM pg_extension e WHERE $swaps AND EXISTS (
         SELECT FROM pg_available_extension_versions v WHERE v.name = extname AND v.version = extversion AND v.superuser AND NOT v.trusted)

@@ -30,6 +30,8 @@ struct Made {
     others: Vec<String>,
     types: Vec<String>,
     routines: Vec<String>,
+    /// What each relation and routine is: it cannot be dropped as what it is no more.
+    kinds: Vec<[String; 2]>,
     publications: Vec<String>,
     /// Each with a table that it has.
     published: Vec<String>,
@@ -61,6 +63,9 @@ impl Made {
             let Some((kind, name)) = line.strip_prefix("DROP ").and_then(|rest| rest.strip_suffix(';')?.split_once(" IF EXISTS ")) else {
                 continue;
             };
+            if !matches!(kind, "TYPE" | "DOMAIN") {
+                made.kinds.push([name.into(), kind.into()]);
+            }
             match kind {
                 "TABLE" => made.tables.push(name.into()),
                 "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE" | "SEQUENCE" => made.others.push(name.into()),
@@ -103,6 +108,7 @@ async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Re
         .replace("$relations", &listed(&[&made.tables, &made.others]))
         .replace("$types", &listed(&[&made.types]))
         .replace("$routines", &listed(&[&made.routines]))
+        .replace("$kinds", &literal(&json!(made.kinds).to_string()))
         .replace("$publications", &listed(&[&made.publications]))
         .replace("$published", &listed(&[&made.published]))
         .replace("$servers", &listed(&[&made.servers]))
@@ -131,6 +137,8 @@ impl Standing {
     /// Everything in front of the archive. It waits for nobody's lock for longer than this; the archive itself would wait for ever.
     fn prelude(&self) -> String {
         let mut lines = vec!["BEGIN READ WRITE;".to_string(), "SET LOCAL lock_timeout = '30s';".into()];
+        // What its role has of these is for others.
+        lines.extend(["statement_timeout", "idle_in_transaction_session_timeout"].map(|own| format!("SET LOCAL {own} = 0;")));
         lines.extend((!self.locks.is_empty()).then(|| format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE;", self.locks.join(", "))));
         lines.extend(self.drops.iter().map(|drop| format!("{drop};")));
         lines.join("\n") + "\n"

@@ -36,6 +36,12 @@ placed AS (
         'TYPE', 'SHELL TYPE', 'DOMAIN', 'OPERATOR', 'OPERATOR CLASS', 'OPERATOR FAMILY', 'COLLATION', 'CONVERSION', 'STATISTICS',
         'TEXT SEARCH CONFIGURATION', 'TEXT SEARCH DICTIONARY')
 ),
+-- As a table of contents has them.
+functions AS (
+    SELECT p.oid, nspname || ' FUNCTION ' || proname || '('
+            || coalesce((SELECT string_agg(format_type(a, NULL), ', ' ORDER BY i) FROM unnest(proargtypes) WITH ORDINALITY AS t (a, i)), '') || ')' AS called
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE EXISTS (SELECT FROM owned WHERE kind = 'ACL' AND rest LIKE '% FUNCTION %')
+),
 lacking AS (
     SELECT 'the owner of some of it is not there, at the end of `' || kind || ' ' || rest || '`' AS words FROM owned WHERE owner IS NULL
     UNION SELECT 'role ' || role || ', which may use some of it, is not there' FROM json_array_elements_text($granted::json) AS role
@@ -51,6 +57,7 @@ lacking AS (
                 AND NOT EXISTS (SELECT FROM pg_foreign_data_wrapper
                     WHERE rest = '- FOREIGN DATA WRAPPER ' || fdwname || ' ' || owner AND has_foreign_data_wrapper_privilege(oid, 'USAGE'))
                 AND NOT EXISTS (SELECT FROM pg_language WHERE rest = '- LANGUAGE ' || lanname || ' ' || owner AND has_language_privilege(oid, 'USAGE'))
+                AND NOT EXISTS (SELECT FROM functions f WHERE rest = called || ' ' || owner AND has_function_privilege(f.oid, 'EXECUTE'))
                 AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
                     WHERE rest = nspname || ' TABLE ' || relname || ' ' || owner
                         AND has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER'))) AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
@@ -59,6 +66,13 @@ lacking AS (
         WHERE NOT me.rolsuper AND pg_has_role(owner, 'member') AND (kind IN ('EVENT TRIGGER', 'OPERATOR CLASS', 'OPERATOR FAMILY',
             'FOREIGN DATA WRAPPER', 'ACCESS METHOD', 'PROCEDURAL LANGUAGE', 'TRANSFORM', 'TEXT SEARCH PARSER', 'TEXT SEARCH TEMPLATE')
             OR kind = 'PUBLICATION' AND is_super)
+    UNION SELECT 'only a superuser makes some of it: ' || thing FROM json_array_elements_text($unowned::json) AS thing, me WHERE NOT me.rolsuper
+    -- Whoever has no right to it at all is refused, and not warned.
+    UNION SELECT 'grants on ' || substr(rest, 12, length(rest) - 12 - length(owner)) || ', which only a superuser gives'
+        FROM owned JOIN functions p ON rest = called || ' ' || owner AND starts_with(called, 'pg_catalog ')
+            JOIN pg_init_privs i ON i.classoid = 'pg_proc'::regclass AND i.objoid = p.oid, me
+        WHERE $swaps AND NOT me.rolsuper AND kind = 'ACL'
+            AND NOT EXISTS (SELECT FROM aclexplode(initprivs) AS given WHERE given.grantee = 0 OR pg_has_role(given.grantee, 'usage'))
     UNION SELECT role || ' has granted some of it, which only a superuser does again' FROM json_array_elements_text($granting::json) AS role, me
         WHERE NOT me.rolsuper
     UNION SELECT CASE WHEN v.name IS NULL THEN 'extension ' || wanted.name || ' is not on the server'
@@ -78,7 +92,7 @@ lacking AS (
         WHERE NOT me.rolsuper AND need ->> 'leakproof' IS NOT NULL
     UNION SELECT 'only a superuser sets ' || name || ' for function ' || (need -> 'setting' ->> 1)
         FROM json_array_elements($needs::json) AS need JOIN pg_settings ON name = need -> 'setting' ->> 0, me
-        WHERE NOT me.rolsuper AND context LIKE 'superuser%'
+        WHERE NOT me.rolsuper AND context LIKE 'superuser%' AND NOT $settable
     UNION SELECT CASE WHEN spcname IS NULL THEN 'tablespace ' || (need ->> 'tablespace') || ' is not on the server'
             ELSE 'GRANT CREATE ON TABLESPACE ' || quote_ident(spcname) || ' TO ' || quote_ident(me.rolname) || ': some of it lies there' END
         FROM json_array_elements($needs::json) AS need CROSS JOIN me LEFT JOIN pg_tablespace ON spcname = need ->> 'tablespace'

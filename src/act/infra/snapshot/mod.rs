@@ -25,7 +25,7 @@ pub use kept::{KeptBeside, kept};
 pub use looked_at::{ServerRoom, fits, may_restore, next_size, room, server_rooms};
 pub use names::Change;
 pub use rights::MayRestore;
-pub use taking_back::{Before, leave_whole, may_be_taken_back, redo, undo};
+pub use taking_back::{Before, leave_whole, may_be_taken_back, redo, undo, would_come_back};
 
 use std::collections::BTreeMap;
 use std::path::Path;

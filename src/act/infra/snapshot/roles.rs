@@ -25,7 +25,12 @@ struct Listed {
     granted: Vec<String>,
     /// In whose name something is granted: only a superuser does that.
     granting: Vec<String>,
+    /// What has no owner, and only a superuser makes.
+    unowned: Vec<String>,
 }
+
+/// Kinds of these.
+const UNOWNED: [&str; 3] = ["TEXT SEARCH PARSER ", "TEXT SEARCH TEMPLATE ", "ACCESS METHOD "];
 
 impl Listed {
     /// By the table of contents of an archive, and by the statements that grant what it grants.
@@ -34,6 +39,9 @@ impl Listed {
         let mut listed = Listed { owned: owned.map(str::to_string).collect(), ..Listed::default() };
         let extension = |line: &str| line.split_once(" EXTENSION - ").map(|(_, name)| name.trim_end().to_string());
         listed.extensions = contents.lines().filter(|line| line.ends_with(' ')).filter_map(extension).collect();
+        let body = |line: &str| line.splitn(4, ' ').nth(3).map(|body| body.trim_end().to_string());
+        let unowned = contents.lines().filter(|line| line.ends_with(' ')).filter_map(body);
+        listed.unowned = unowned.filter(|body| UNOWNED.iter().any(|kind| body.starts_with(kind))).map(|body| body.to_lowercase()).collect();
         for line in grants.lines().filter_map(|line| line.strip_suffix(';')) {
             if let Some(role) = line.strip_prefix("SET SESSION AUTHORIZATION ") {
                 listed.granting.extend((role != "DEFAULT").then(|| role.to_string()));
@@ -101,11 +109,17 @@ pub async fn lacking(options: &DatabaseOptions, file: &Path, strategy: DatabaseS
         .replace("$extensions", &of(&listed.extensions))
         .replace("$granted", &of(&listed.granted))
         .replace("$granting", &of(&listed.granting))
+        .replace("$unowned", &of(&listed.unowned))
         .replace("$needs", &literal(&json!(needs).to_string()));
     let mut session = open(options).await?;
     let told = async {
-        // To compile so long a query takes longer than to do it.
-        say(&mut session, "SET jit = off".into()).await?;
+        // So that types are called as in the archive; and to compile so long a query takes longer than to do it.
+        for setting in ["SET search_path = ''", "SET jit = off"] {
+            say(&mut session, setting.into()).await?;
+        }
+        let grantable = "SELECT current_setting('server_version_num')::int >= 150000 AS v";
+        let grantable = session.run(grantable, &[], true, limit).await?.value == Some(json!(true));
+        let query = query.replace("$settable", if grantable { "has_parameter_privilege(name, 'SET')" } else { "false" });
         session.run(&query, &[], true, limit).await
     };
     let told = told.await;
@@ -119,7 +133,7 @@ mod tests {
 
     #[test]
     fn owners_and_grants_are_read_from_an_archive() {
-        let contents = ";\n; Archive created at 2026-11-28\n2; 3079 16400 EXTENSION - vector \n215; 1259 16387 TABLE app My Docs the owner\n\
+        let contents = ";\n; Archive created at 2026-11-28\n2; 3079 16400 EXTENSION - vector \n3; 3601 16400 TEXT SEARCH PARSER public p \n215; 1259 16387 TABLE app My Docs the owner\n\
             3; 0 0 ACL app TABLE chunks alice\n4; 826 16390 DEFAULT ACL app DEFAULT PRIVILEGES FOR TABLES bob\n216; 1259 1 TABLE DATA public ACL bob\n";
         let acl: Vec<&str> = contents.lines().filter(|line| grants(line)).collect();
         assert_eq!(acl.len(), 2, "{acl:?}");
@@ -130,6 +144,7 @@ mod tests {
             CREATE POLICY p ON app.chunks FOR SELECT TO erin, \"the reader\" USING ((id > 0));\nCREATE POLICY q ON app.chunks USING (true);\n";
         let listed = Listed::of(contents, script);
         assert_eq!((listed.owned.len(), &listed.extensions), (4, &vec!["vector".to_string()]), "{listed:?}");
+        assert_eq!(listed.unowned, ["text search parser public p"]);
         assert_eq!(
             (listed.granted, listed.granting),
             (vec!["\"the reader\"".to_string(), "dave".into(), "erin".into()], vec!["carol".to_string()])

@@ -14,9 +14,22 @@ types AS (
     UNION SELECT t.oid, t.typarray, 0 FROM pg_range r JOIN made ON made.oid = r.rngtypid JOIN pg_type t ON t.oid = (to_jsonb(r)->>'rngmultitypid')::oid
 ),
 routines AS (
-    SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN json_array_elements_text($routines::json) AS name
-        ON name = format('%I.%I(%s)', n.nspname, p.proname,
-            (SELECT string_agg(format_type(a, NULL), ', ' ORDER BY i) FROM unnest(p.proargtypes) WITH ORDINALITY AS t(a, i)))
+    SELECT p.oid, name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN json_array_elements_text($routines::json) AS name
+        -- Arguments that have names are dropped by them, too, and those of procedures by their direction.
+        ON name IN (format('%I.%I(%s)', nspname, proname, pg_get_function_identity_arguments(p.oid)),
+            format('%I.%I(%s)', nspname, proname, regexp_replace(pg_get_function_identity_arguments(p.oid), '(^|, )IN ', '\1', 'g')),
+            format('%I.%I(%s)', nspname, proname,
+                (SELECT string_agg(format_type(a, NULL), ', ' ORDER BY i) FROM unnest(p.proargtypes) WITH ORDINALITY AS t(a, i))))
+),
+-- What each name of the archive is now.
+kinds AS (
+    SELECT k ->> 0 AS name, k ->> 1 AS kind, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE'
+            WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS now
+        FROM json_array_elements($kinds::json) AS k JOIN pg_class c ON c.oid = to_regclass(k ->> 0)
+        WHERE k ->> 1 IN ('TABLE', 'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'SEQUENCE')
+    UNION SELECT name, k ->> 1, CASE prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END
+        FROM json_array_elements($kinds::json) AS k JOIN routines ON name = k ->> 0 JOIN pg_proc USING (oid)
+        WHERE k ->> 1 IN ('FUNCTION', 'PROCEDURE', 'AGGREGATE')
 ),
 ours AS (
     SELECT 'pg_class'::regclass::oid AS class, oid FROM relations
@@ -76,7 +89,8 @@ defaults AS (
 mappings AS (
     SELECT umuser <> 0 AND usename <> current_user AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS hidden,
         format('FOR %I SERVER %I', usename, srvname) IN (SELECT json_array_elements_text($mappings::json)) AS ours,
-        format('user mapping of %I on server %I', usename, srvname) AS words
+        format('user mapping of %I on server %I', usename, srvname) AS words,
+        format('DROP USER MAPPING FOR %s SERVER %I', CASE umuser WHEN 0 THEN 'PUBLIC' ELSE quote_ident(usename) END, srvname) AS drop
     FROM pg_user_mappings WHERE quote_ident(srvname) IN (SELECT json_array_elements_text($servers::json))
 ),
 blocking AS (
@@ -89,13 +103,14 @@ blocking AS (
     FROM relations JOIN pg_class c USING (oid) WHERE NOT pg_has_role(c.relowner, 'usage')
     UNION SELECT pg_describe_object('pg_proc'::regclass, p.oid, 0) || ' is owned by ' || pg_get_userbyid(p.proowner)
     FROM routines JOIN pg_proc p USING (oid) WHERE NOT pg_has_role(p.proowner, 'usage')
-    UNION SELECT words || ' was made later' FROM mappings WHERE NOT ours
-    UNION SELECT words || ' may have a password, which this role does not see and no snapshot of its has' FROM mappings WHERE ours AND hidden
+    UNION SELECT format('%s was a %s, and is a %s now', name, lower(kind), lower(now)) FROM kinds WHERE kind <> now
+    UNION SELECT words || ' may have a password, which this role does not see and no snapshot of its has' FROM mappings WHERE hidden
 )
 SELECT json_build_object(
     'locks', (SELECT coalesce(json_agg(name), '[]') FROM json_array_elements_text($tables::json) AS name WHERE to_regclass(name) IS NOT NULL),
     'drops', (SELECT coalesce(json_agg(drop ORDER BY depth DESC, drop), '[]') FROM (
         SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop, 1000 AS depth FROM keys
+        UNION ALL SELECT drop, 500 FROM mappings WHERE NOT ours
         UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES%s REVOKE %s ON %s FROM %s', place, what, things, whom), 2000 FROM defaults, LATERAL (
             SELECT privilege_type AS what, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS whom FROM aclexplode(given)
             EXCEPT SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END FROM aclexplode(usual)) AS more
@@ -107,6 +122,7 @@ SELECT json_build_object(
     'goes', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM (
         SELECT format('foreign key %I of %s', conname, conrelid::regclass) AS words FROM keys WHERE NOT ours
         UNION SELECT format('view %s', oid::regclass) FROM going WHERE NOT ours
+        UNION SELECT words FROM mappings WHERE NOT ours AND NOT hidden
         UNION SELECT format('default privileges on %s%s', lower(things), replace(place, ' IN SCHEMA', ' in schema')) FROM defaults
             WHERE format('FOR ROLE %I%s %s', current_user, place, things) NOT IN (SELECT json_array_elements_text($defaults::json))
         UNION SELECT format('%s in publication %I', prrelid::regclass, pubname)

@@ -3,7 +3,7 @@
 
 use super::names::{self, Change};
 use super::{
-    Restored, Taken, bring_in, check_part, counts_now, in_place, list, node_of, own_schema, postgres, qdrant, restore, session_name,
+    Restored, Taken, bring_in, check_part, counts_now, in_place, list, node_of, own_schema, postgres, qdrant, restore, roles, session_name,
     store_of,
 };
 use crate::base::endpoint::DatabaseOptions;
@@ -140,16 +140,41 @@ async fn was_restored(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_
     }
 }
 
+/// What a run took of a part before it restored that.
+fn safety_of<'m>(all: &'m [Manifest], part: &Part, run: &str) -> Option<(&'m Manifest, &'m Part)> {
+    let same = |other: &&Part| other.store == part.store && other.kind == part.kind;
+    let mine = format!("{run} ");
+    all.iter().find_map(|manifest| {
+        let own = manifest.run.starts_with(&mine).then(|| manifest.parts.iter().find(same)).flatten()?;
+        Some((manifest, own))
+    })
+}
+
+/// Whether what is there now would come back from the snapshot that the same run has taken of it, where it needs that: asked before
+/// anything is touched. Without one nobody wants it back.
+///
+/// # Errors
+/// What of it could not be made again.
+pub async fn would_come_back(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>) -> Result<(), Fault> {
+    let all = list(&settings.folder).0;
+    let found = (part.kind == StoreKind::Postgres && part.kind.is_in_place(settings)).then(|| safety_of(&all, part, taken.run)).flatten();
+    let Some((manifest, safety)) = found else { return Ok(()) };
+    let file = settings.folder.join(&manifest.id).join(&safety.file);
+    let lacking = roles::lacking(&store_of(settings, part)?.options, &file, DatabaseStrategy::InPlace, settings.timeout).await?;
+    lacking.lacks.map_or(Ok(()), |lacks| {
+        let words = format!(
+            "what is there now of {} would not come back from the safety snapshot {}: {lacks}; nothing was changed (without a way back it goes by --no-safety)",
+            part.name, manifest.id
+        );
+        Err(Fault::new(FaultKind::Auth, words))
+    })
+}
+
 /// What was brought back in place is taken back by the snapshot that the same run took before it.
 /// `now`: the run whose restoring is in use then.
 async fn by_safety(settings: &SnapshotSettings, part: &Part, taken: &Taken<'_>, now: Option<&str>) -> Result<String, Fault> {
-    let (all, _) = list(&settings.folder);
-    let same = |other: &&Part| other.store == part.store && other.kind == part.kind;
-    let mine = format!("{} ", taken.run);
-    let found = all.iter().find_map(|manifest| {
-        let own = manifest.run.starts_with(&mine).then(|| manifest.parts.iter().find(same)).flatten()?;
-        Some((manifest, own))
-    });
+    let all = list(&settings.folder).0;
+    let found = safety_of(&all, part, taken.run);
     let Some((manifest, safety)) = found else {
         let words = format!("{} was restored in place, and run {} took no safety snapshot of it", part.name, taken.run);
         return Err(Fault::new(FaultKind::Local, words));
