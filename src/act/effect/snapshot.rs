@@ -203,6 +203,21 @@ fn is_of(what: RestoreWhat, part: &Part) -> bool {
     }
 }
 
+/// What an attempt before this one has begun comes first; and what has mistakes, or no way back that it needs, is seen before anything is
+/// touched.
+async fn may_begin(settings: &SnapshotSettings, manifest: &Manifest, parts: &[&Part], taken: &Taken<'_>) -> Result<(), String> {
+    for part in parts {
+        let said = |fault: Fault| format!("{}: {}", part.called(), fault.message);
+        if !taken_up(settings, part, taken).await.map_err(said)? && part.kind != StoreKind::Program {
+            check_part(settings, manifest, part).await.map_err(said)?;
+        }
+    }
+    for part in parts {
+        would_come_back(settings, part, taken).await.map_err(|fault| fault.message)?;
+    }
+    Ok(())
+}
+
 async fn bring_back(
     settings: &SnapshotSettings,
     manifest: &Manifest,
@@ -215,23 +230,8 @@ async fn bring_back(
     if let Err(why) = keep(settings, parts, invocation).await {
         return Outcome::failed(why, false);
     }
-    // What an attempt before this one has begun first; and what has mistakes is seen before anything is touched.
-    for part in parts {
-        match taken_up(settings, part, &taken(invocation)).await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(fault) => return Outcome::failed(format!("{}: {}", part.called(), fault.message), false),
-        }
-        if part.kind != StoreKind::Program
-            && let Err(fault) = check_part(settings, manifest, part).await
-        {
-            return Outcome::failed(format!("{}: {}", part.called(), fault.message), false);
-        }
-    }
-    for part in parts {
-        if let Err(fault) = would_come_back(settings, part, &taken(invocation)).await {
-            return Outcome::failed(fault.message, false);
-        }
+    if let Err(why) = may_begin(settings, manifest, parts, &taken(invocation)).await {
+        return Outcome::failed(why, false);
     }
     let mut done = Vec::new();
     for part in parts {
