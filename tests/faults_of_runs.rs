@@ -231,6 +231,8 @@ fn a_full_disk_ends_no_run_and_no_log() {
     );
     let id = host.begin("long");
     let pid = host.runner_pid(&id);
+    // Before that its script is not written: it would fail for want of room, and rightly ask.
+    until("the first step", || host.has("waits-for-go"));
     // The limit is that of every file of the process: journal, log and all.
     let limit = |bytes: &str| {
         let done =
