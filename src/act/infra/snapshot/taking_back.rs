@@ -163,7 +163,7 @@ pub async fn would_come_back(settings: &SnapshotSettings, part: &Part, taken: &T
     let lacking = roles::lacking(&store_of(settings, part)?.options, &file, DatabaseStrategy::InPlace, settings.timeout).await?;
     lacking.lacks.map_or(Ok(()), |lacks| {
         let words = format!(
-            "what is there now of {} would not come back from the safety snapshot {}: {lacks}; nothing was changed (without a way back it goes by --no-safety)",
+            "what is there now of {} would not come back from the safety snapshot {}: {lacks}; nothing was changed (lastgreen snapshot restore … --no-safety goes on without a way back)",
             part.name, manifest.id
         );
         Err(Fault::new(FaultKind::Auth, words))
