@@ -235,8 +235,7 @@ fn what_is_said_of_a_snapshot_is_so_when_it_is_restored() {
 /// What a superuser has made by an extension stays where it is in place; a grant on it is only tried.
 #[test]
 fn what_an_extension_has_made_is_no_hindrance_in_place() {
-    let (pg, host) = kept_by_a_role("");
-    in_place(&host);
+    let (pg, host) = kept_by_a_role("restore_database = \"in_place\"");
     pg.sql_in("ragdb", "CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO keeper");
     for (granted, wanted) in [("", None), ("REVOKE USAGE ON FOREIGN DATA WRAPPER postgres_fdw FROM keeper", Some("fail"))] {
         create(&host, true);
@@ -258,8 +257,7 @@ fn in_place(host: &Host) {
 /// What is made anew in a live database has the grants it had, whatever whoever makes it gives away by default.
 #[test]
 fn default_privileges_open_nothing_that_comes_back_in_place() {
-    let (pg, host) = kept_by_a_role("");
-    in_place(&host);
+    let (pg, host) = kept_by_a_role("restore_database = \"in_place\"");
     let of = |query: &str| pg.sql_in("ragdb", query);
     pg.sql("CREATE ROLE stranger; CREATE ROLE friend");
     let may = |table: &str| {
@@ -320,8 +318,7 @@ fn a_password_that_the_role_does_not_see_keeps_it_from_being_begun() {
 /// Nothing is restored over what would never come back, unless somebody wants it so.
 #[test]
 fn what_would_not_come_back_keeps_it_from_being_begun() {
-    let (pg, host) = kept_by_a_role("");
-    in_place(&host);
+    let (pg, host) = kept_by_a_role("restore_database = \"in_place\"");
     create(&host, true);
     let of = |query: &str| pg.sql_in("ragdb", query);
     of("ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public GRANT SELECT ON TABLES TO app; DELETE FROM chunks WHERE id > 10");

@@ -21,7 +21,7 @@ use crate::base::units::short;
 use crate::config::Config;
 use crate::judge::Verdict;
 use crate::observe::source::Mailbox;
-use crate::plan::deploy::{Manifest, Matrix, StoreKind, WriteLoss, of_environment, pick, wrong_environment};
+use crate::plan::deploy::{Manifest, Matrix, StoreKind, WriteLoss, goes_in_place, of_environment, pick, wrong_environment};
 use crate::plan::runbook::{LastGreen, LastGreenFrom, Observation, Release, SnapshotSettings};
 use crate::status::{Store, Summary};
 
@@ -363,16 +363,12 @@ async fn look_at_loss(asking: &SnapshotSettings, manifest: &Manifest, most: Dura
     }
     let mut changes = changes.unwrap_or_default();
     for part in manifest.parts.iter().filter(|part| part.kind == StoreKind::Postgres && part.kind.is_in_place(asking)) {
-        // In place a table that was made later stays as it is.
-        let asked = |name: &str| {
-            asking
-                .counts
-                .iter()
-                .any(|(more, _)| name.strip_prefix(more.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')))
-        };
-        let goes = |name: &String| part.counts.contains_key(name) || asked(name);
-        now.entry(part.counted_as().to_string()).and_modify(|counts| counts.retain(|name, _| goes(name)));
-        changes.entry(part.store.clone()).and_modify(|changes| changes.rows.retain(|name, _| goes(name)));
+        if let Some(counts) = now.get_mut(part.counted_as()) {
+            counts.retain(|name, _| goes_in_place(part, &asking.counts, name));
+        }
+        if let Some(changes) = changes.get_mut(&part.store) {
+            changes.rows.retain(|name, _| goes_in_place(part, &asking.counts, name));
+        }
     }
     let mut lost = WriteLoss::between(manifest, &now, unknown).with_changes(manifest, &now, &changes);
     // It only helps to recognize what would be lost; whoever could not count is not asked for it.

@@ -1,14 +1,10 @@
 //! The secrets of a plan: whether all of them can be had before anything is begun, and what the redactor has to know.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::base::secret::SecretRef;
 use crate::config::{Config, SourceKind};
 use crate::plan::runbook::{Content, Kind};
-
-/// How long a command may take that gives a secret.
-const FETCHING: Duration = Duration::from_secs(10);
 
 fn kinds(content: &Content) -> impl Iterator<Item = &Kind> {
     content.all().flat_map(|step| [Some(&step.kind), step.probe.as_ref(), step.undo.as_ref()]).flatten()
@@ -37,17 +33,8 @@ fn needed(config: &Config, content: &Content) -> BTreeSet<SecretRef> {
     needed
 }
 
-fn fetched(reference: &SecretRef) -> Result<(), String> {
-    let SecretRef::Cmd(_) = reference else { return reference.fetch().map(drop) };
-    // One that takes for ever is not to be had.
-    let (said, answer) = std::sync::mpsc::channel();
-    let asked = reference.clone();
-    std::thread::spawn(move || said.send(asked.fetch().map(drop)));
-    answer.recv_timeout(FETCHING).unwrap_or_else(|_| Err("the command that gives it does not end".into()))
-}
-
 fn reasons<'r>(references: impl IntoIterator<Item = &'r SecretRef>) -> Vec<String> {
-    references.into_iter().filter_map(|reference| fetched(reference).err().map(|why| format!("{reference}: {why}"))).collect()
+    references.into_iter().filter_map(|reference| reference.fetch().err().map(|why| format!("{reference}: {why}"))).collect()
 }
 
 /// The secrets a plan needs that cannot be had now: each by its reference, with the reason.

@@ -20,4 +20,4 @@ pub use rollback::{
     PastRun, PastState, Readiness, ReadinessItem, ReadinessState, RollbackSettings, brought_out, not_made_good, wrong_environment,
 };
 pub use snapshot::{Changes, Golden, Manifest, Part, ProbeQuery, StoreKind, differences, drifted, of_environment, pick, too_old};
-pub use write_loss::WriteLoss;
+pub use write_loss::{WriteLoss, goes_in_place};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::snapshot::{Changes, Manifest, StoreKind};
+use super::snapshot::{Changes, Manifest, Part, StoreKind};
 use crate::base::clock::Stamp;
 use crate::base::units::{short, thousands};
 
@@ -29,6 +29,13 @@ pub struct WriteLoss {
     /// The newest key of tables that have more rows, where that can be told.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub newest: BTreeMap<String, String>,
+}
+
+/// Whether what is counted under a name goes when a part is restored in place: a table that was made later stays as it is. `asked`: what is
+/// counted besides tables, whose groups may be new.
+pub fn goes_in_place(part: &Part, asked: &[(String, String)], name: &str) -> bool {
+    let is_group = |of: &str| name.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    part.counts.contains_key(name) || asked.iter().any(|(of, _)| is_group(of))
 }
 
 impl WriteLoss {
@@ -177,6 +184,14 @@ mod tests {
         assert_eq!(words(Some(changes("1", 7)), Some(changes("1", 3))), unseen, "counted anew after a crash");
         assert_eq!(words(None, Some(changes("1", 3))), unseen, "a snapshot of an older version");
         assert_eq!(words(Some(changes("1", 7)), None), unseen, "not told now");
+    }
+
+    #[test]
+    fn in_place_only_what_the_snapshot_has_goes() {
+        let (manifest, asked) = (manifest("a", 0, false), [("by_model".to_string(), String::new())]);
+        for (name, wanted) in [("chunks", true), ("later", false), ("by_model", true), ("by_model m3", true), ("by_models", false)] {
+            assert_eq!(goes_in_place(&manifest.parts[0], &asked, name), wanted, "{name}");
+        }
     }
 
     #[test]

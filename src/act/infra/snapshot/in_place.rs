@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::Told;
-use super::names::{comment, described, is_restored_by, say};
+use super::names::{as_in_archives, comment, described, is_restored_by};
 use super::server::{CONNECTING, LOOK, NO_SUBSCRIPTIONS, environment, fits, maintenance, named, open, program, server_version, wrong};
 use crate::base::endpoint::DatabaseOptions;
 use crate::observe::reading::{Fault, FaultKind};
@@ -116,10 +116,7 @@ async fn standing(options: &DatabaseOptions, file: &Path, limit: Duration) -> Re
         .replace("$defaults", &listed(&[&made.defaults]));
     let mut session = open(options).await?;
     let told = async {
-        // So that every name is said with its schema; and to compile so long a query takes longer than to do it.
-        for setting in ["SET search_path = ''", "SET jit = off"] {
-            say(&mut session, setting.into()).await?;
-        }
+        as_in_archives(&mut session).await?;
         session.run(&query, &[], true, limit).await
     };
     let told = told.await;
@@ -272,7 +269,7 @@ pub async fn leave_whole(options: &DatabaseOptions, run: &str) -> Result<Option<
 }
 
 /// How an archive goes where it would go.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Fitting {
     /// What is not in it, and would go.
     pub goes: Vec<String>,

@@ -12,8 +12,7 @@ owned AS (
             -- Kinds of several words; a schema may be called like the second.
             SELECT kind FROM unnest(ARRAY['TABLE DATA', 'TABLE ATTACH', 'INDEX ATTACH', 'MATERIALIZED VIEW', 'MATERIALIZED VIEW DATA', 'FOREIGN TABLE',
                 'FOREIGN SERVER', 'FOREIGN DATA WRAPPER', 'SEQUENCE OWNED BY', 'SEQUENCE SET', 'FK CONSTRAINT', 'CHECK CONSTRAINT', 'DEFAULT ACL',
-                'EVENT TRIGGER', 'OPERATOR CLASS', 'OPERATOR FAMILY', 'ACCESS METHOD', 'PROCEDURAL LANGUAGE', 'TEXT SEARCH PARSER',
-                'TEXT SEARCH TEMPLATE', 'TEXT SEARCH CONFIGURATION', 'TEXT SEARCH DICTIONARY', 'SHELL TYPE', 'ROW SECURITY', 'PUBLICATION TABLE',
+                'EVENT TRIGGER', 'OPERATOR CLASS', 'OPERATOR FAMILY', 'PROCEDURAL LANGUAGE', 'TEXT SEARCH CONFIGURATION', 'TEXT SEARCH DICTIONARY', 'SHELL TYPE', 'ROW SECURITY', 'PUBLICATION TABLE',
                 'PUBLICATION TABLES IN SCHEMA', 'USER MAPPING', split_part(body, ' ', 1)]) AS kind
             WHERE starts_with(body, kind || ' ') ORDER BY length(kind) DESC LIMIT 1
         ) AS first
@@ -60,11 +59,12 @@ lacking AS (
                 AND NOT EXISTS (SELECT FROM functions f WHERE rest = called || ' ' || owner AND has_function_privilege(f.oid, 'EXECUTE'))
                 AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
                     WHERE rest = nspname || ' TABLE ' || relname || ' ' || owner
-                        AND has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER'))) AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
+                        AND has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')))
+            AND ($swaps OR kind <> 'SCHEMA' OR to_regnamespace(quote_ident(left(substr(rest, 3), -length(owner) - 1))) IS NULL)
     -- To be a member of a superuser is not to be one.
     UNION SELECT 'only a superuser makes some of it: ' || lower(kind) || ' of ' || owner FROM owned, me
         WHERE NOT me.rolsuper AND pg_has_role(owner, 'member') AND (kind IN ('EVENT TRIGGER', 'OPERATOR CLASS', 'OPERATOR FAMILY',
-            'FOREIGN DATA WRAPPER', 'ACCESS METHOD', 'PROCEDURAL LANGUAGE', 'TRANSFORM', 'TEXT SEARCH PARSER', 'TEXT SEARCH TEMPLATE')
+            'FOREIGN DATA WRAPPER', 'PROCEDURAL LANGUAGE')
             OR kind = 'PUBLICATION' AND is_super)
     UNION SELECT 'only a superuser makes some of it: ' || thing FROM json_array_elements_text($unowned::json) AS thing, me WHERE NOT me.rolsuper
     -- Whoever has no right to it at all is refused, and not warned.

@@ -83,6 +83,14 @@ pub(super) async fn say(session: &mut Session, statement: String) -> Result<(), 
     session.run(&statement, &[], false, CLEARING).await.map(drop)
 }
 
+/// Every name is said with its schema, as archives have it; and a query that takes longer to compile than to do is not compiled.
+pub(super) async fn as_in_archives(session: &mut Session) -> Result<(), Fault> {
+    for setting in ["SET search_path = ''", "SET jit = off"] {
+        say(session, setting.into()).await?;
+    }
+    Ok(())
+}
+
 async fn is_closed(session: &mut Session, name: &str) -> Result<bool, Fault> {
     let query = format!("SELECT datallowconn AS v FROM pg_database WHERE datname = {}", literal(name));
     Ok(session.run(&query, &[], true, CONNECTING).await?.value == Some(json!(false)))

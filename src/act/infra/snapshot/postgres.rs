@@ -329,7 +329,7 @@ async fn fill(
     let (source, place) = (file.display().to_string(), new.url.clone());
     let argv = ["pg_restore", "--exit-on-error", NO_SUBSCRIPTIONS, "--jobs", JOBS, "--no-password", "--dbname", &place, &source];
     let mut environment = environment(options, session_name).await?;
-    // Sessions of this role may only read unless they are told otherwise. A pool in between knows no such options.
+    // Sessions of this role may only read unless they are told otherwise. A pool in between may refuse such options.
     let reads = "SELECT reset_val AS v FROM pg_settings WHERE name = 'default_transaction_read_only'";
     if session.run(reads, &[], true, CONNECTING).await?.value == Some(json!("on")) {
         environment.push(("PGOPTIONS".into(), "-c default_transaction_read_only=off".into()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::names::say;
+use super::names::as_in_archives;
 use super::privileged::{may_need, needs};
 use super::server::{open, program};
 use crate::base::endpoint::DatabaseOptions;
@@ -88,7 +88,7 @@ async fn statements(file: &str, contents: &str, chosen: fn(&str) -> bool, limit:
 const LACKS: &str = include_str!("lacks.sql");
 
 /// What whoever restores an archive cannot make again.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Deserialize)]
 pub struct Lacking {
     /// What keeps it from being restored, in words.
     pub lacks: Option<String>,
@@ -113,10 +113,7 @@ pub async fn lacking(options: &DatabaseOptions, file: &Path, strategy: DatabaseS
         .replace("$needs", &literal(&json!(needs).to_string()));
     let mut session = open(options).await?;
     let told = async {
-        // So that types are called as in the archive; and to compile so long a query takes longer than to do it.
-        for setting in ["SET search_path = ''", "SET jit = off"] {
-            say(&mut session, setting.into()).await?;
-        }
+        as_in_archives(&mut session).await?;
         let grantable = "SELECT current_setting('server_version_num')::int >= 150000 AS v";
         let grantable = session.run(grantable, &[], true, limit).await?.value == Some(json!(true));
         let query = query.replace("$settable", if grantable { "has_parameter_privilege(name, 'SET')" } else { "false" });

@@ -111,12 +111,14 @@ SELECT json_build_object(
     'drops', (SELECT coalesce(json_agg(drop ORDER BY depth DESC, drop), '[]') FROM (
         SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) AS drop, 1000 AS depth FROM keys
         UNION ALL SELECT drop, 500 FROM mappings WHERE NOT ours
-        UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES%s REVOKE %s ON %s FROM %s', place, what, things, whom), 2000 FROM defaults, LATERAL (
-            SELECT privilege_type AS what, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS whom FROM aclexplode(given)
-            EXCEPT SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END FROM aclexplode(usual)) AS more
-        UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES%s GRANT %s ON %s TO %s', place, what, things, whom), 2000 FROM defaults, LATERAL (
-            SELECT privilege_type AS what, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS whom FROM aclexplode(usual)
-            EXCEPT SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END FROM aclexplode(given)) AS less
+        UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES%s REVOKE %s ON %s FROM %s', place, what, things,
+                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END), 2000
+            FROM defaults, LATERAL (SELECT privilege_type AS what, grantee FROM aclexplode(given)
+                EXCEPT SELECT privilege_type, grantee FROM aclexplode(usual)) AS more
+        UNION ALL SELECT format('ALTER DEFAULT PRIVILEGES%s GRANT %s ON %s TO %s', place, what, things,
+                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END), 2000
+            FROM defaults, LATERAL (SELECT privilege_type AS what, grantee FROM aclexplode(usual)
+                EXCEPT SELECT privilege_type, grantee FROM aclexplode(given)) AS less
         UNION ALL SELECT format('ALTER TABLE %s DETACH PARTITION %s', parent, child), 900 FROM partitions
         UNION ALL SELECT format('DROP %sVIEW %s', CASE WHEN kept THEN 'MATERIALIZED ' ELSE '' END, oid::regclass), depth FROM going) AS all_of_them),
     'goes', (SELECT coalesce(json_agg(words ORDER BY words), '[]') FROM (

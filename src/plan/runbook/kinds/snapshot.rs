@@ -96,15 +96,18 @@ impl SnapshotSettings {
 
     /// What is restored where it is, so that only a safety snapshot has what there was.
     pub fn in_place(&self) -> Vec<&str> {
-        let swaps = self.restore_database == DatabaseStrategy::Swap;
-        let databases = self.databases.iter().filter(|store| !swaps || store.options.is_sqlite()).map(|store| store.name.as_str());
+        let databases = self.databases.iter().filter(|store| self.is_in_place(store)).map(|store| store.name.as_str());
         let collections = self.collections.iter().filter(|_| self.restore_collection == CollectionStrategy::InPlace);
         databases.chain(collections.map(String::as_str)).collect()
     }
 
+    fn is_in_place(&self, store: &DatabaseStore) -> bool {
+        self.restore_database == DatabaseStrategy::InPlace || store.options.is_sqlite()
+    }
+
     /// Whether all of that is restored where it is.
     pub fn is_all_in_place(&self, what: RestoreWhat) -> bool {
-        let databases = self.restore_database == DatabaseStrategy::InPlace || self.databases.iter().all(|store| store.options.is_sqlite());
+        let databases = self.databases.iter().all(|store| self.is_in_place(store));
         let collections = self.restore_collection == CollectionStrategy::InPlace || self.collections.is_empty();
         match what {
             RestoreWhat::All => databases && collections,
